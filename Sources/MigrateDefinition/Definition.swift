@@ -1,0 +1,146 @@
+public import MigrateDiagnostics
+
+/// One file that declares work, decoded: nothing about it has been compared with a database yet.
+public struct Definition: Sendable {
+  /// The file.
+  public let source: SourceText
+  /// The name behind `batch:`, unique in the project and stable: the ledger knows the definition by it.
+  public let name: Located<String>
+  /// What a person should know about it, `description:`.
+  public let description: String?
+  /// What it does.
+  public let operation: BatchOperation
+}
+
+/// A change of rows that are in the database already, batch by batch.
+public struct BatchOperation: Sendable {
+  /// The rows that are read.
+  public let source: Source
+  /// Which source rows; `nil` is all of them.
+  public let filter: SourceFragment?
+  /// Declared under `params:`, in order.
+  public let parameters: [ParameterDeclaration]
+  /// New values of columns of the source table, in order, never empty. `setSpan` is the key `set`.
+  public let set: [Assignment]
+  /// The place of the key `set`.
+  public let setSpan: SourceSpan
+  /// Queries that must find nothing.
+  public let checks: Checks
+  /// Rows that commit together.
+  public let batchSize: Located<Int>?
+  /// What is kept for the way back.
+  public let undo: UndoPolicy
+  /// The zone of all SQL here; UTC when it is not said.
+  public let timezone: Located<String>?
+  /// Schemas for unqualified names, in order; `nil` when it is not said.
+  public let searchPath: [Located<String>]?
+  /// Names of definitions that must be complete before.
+  public let needs: [Located<String>]
+}
+
+/// A table whose rows are read live, batch by batch.
+public struct Source: Sendable {
+  /// As written: `shop.products`, `products`, `"Odd".name`.
+  public let table: Located<TableReference>
+  /// The columns that batches walk, when the primary key is not meant.
+  public let key: [Located<String>]?
+  /// What SQL calls the source row besides `batch`.
+  public let alias: Located<String>?
+}
+
+/// A table's name as a definition says it: exact, never folded.
+public struct TableReference: Sendable, Equatable {
+  /// `nil` when the search path decides.
+  public let schema: String?
+  /// The table's own name.
+  public let name: String
+}
+
+/// `multiplier: {type: numeric, default: 1.05}`
+public struct ParameterDeclaration: Sendable {
+  /// The name without its colon.
+  public let name: Located<String>
+  /// A type as PostgreSQL spells it: `numeric(10,2)`, `text[]`.
+  public let type: Located<String>
+  /// Without it the parameter has to be given.
+  public let defaultValue: Located<Constant>?
+}
+
+/// `price: round(price * 1.05, 2)`
+public struct Assignment: Sendable {
+  /// The column, exact.
+  public let column: Located<String>
+  /// What it becomes.
+  public let value: AssignedValue
+}
+
+/// Unquoted is SQL, quoted is text.
+public enum AssignedValue: Sendable {
+  /// An expression, from an unquoted or block scalar, or from `{sql: …}`.
+  case sql(SourceFragment)
+  /// A quoted scalar: that text, a constant of the column's type.
+  case text(Located<String>)
+  /// `{value: …}`: a constant without any doubt about what is meant.
+  case constant(Located<Constant>)
+
+  /// Where it stands.
+  public var span: SourceSpan {
+    switch self {
+    case .sql(let fragment): fragment.span
+    case .text(let text): text.span
+    case .constant(let constant): constant.span
+    }
+  }
+}
+
+/// A constant that YAML wrote, by its YAML 1.2 core meaning; numbers keep their spelling, since a `Double` would not.
+public indirect enum Constant: Sendable, Equatable {
+  /// `null`, `~`, or nothing.
+  case null
+  /// `true`, `false`.
+  case bool(Bool)
+  /// The digits as written.
+  case number(String)
+  /// Any other scalar.
+  case text(String)
+  /// For an array, or JSON.
+  case list([Constant])
+  /// For JSON; in the order of the file.
+  case map([ConstantMember])
+}
+
+/// A key and value of a constant map.
+public struct ConstantMember: Sendable, Equatable {
+  /// The key.
+  public let key: String
+  /// Its value.
+  public let value: Constant
+}
+
+/// A query with a name, which must return no row.
+public struct Check: Sendable {
+  /// What people call it: `no negative price`.
+  public let name: Located<String>
+  /// One SELECT.
+  public let query: SourceFragment
+}
+
+/// `checks:`
+public struct Checks: Sendable {
+  /// Before anything starts.
+  public let before: [Check]
+  /// In each batch's transaction, at its end; may read `batch`.
+  public let batch: [Check]
+  /// After the last batch.
+  public let after: [Check]
+}
+
+/// `undo:`
+public enum UndoPolicy: Sendable {
+  /// Old and new values of everything written.
+  case full
+  /// Keys only; revert is refused.
+  case none(SourceSpan)
+  /// As full, but columns that triggers write and revert may leave are not kept.
+  case except([Located<String>])
+}

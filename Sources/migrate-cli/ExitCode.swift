@@ -1,0 +1,20 @@
+/// How the program ends; the one place that knows the numbers. Shown in `--help` and in the JSON output.
+enum ExitCode: Int32, CaseIterable {
+  case done = 0
+  case failed = 1
+  case usage = 2
+  case rejects = 3
+  case interrupted = 4
+  case conflicts = 5
+
+  var meaning: String {
+    switch self {
+    case .done: "done"
+    case .failed: "failed"
+    case .usage: "usage or definition error"
+    case .rejects: "done with rejects"
+    case .interrupted: "paused, held or cancelled"
+    case .conflicts: "conflicts"
+    }
+  }
+}
