@@ -32,6 +32,9 @@ let package = Package(
     .systemLibrary(name: "CLibpgQuery", providers: [.apt(["libpg-query-dev"])]),
     .systemLibrary(name: "CLibyaml", providers: [.apt(["libyaml-dev"])]),
 
+    // JSON as an ordered value: the catalog's document, the plan, the parser's tree, the events.
+    module("MigrateJSON"),
+
     // What is wrong in a definition, where, and how to mend it.
     module("MigrateDiagnostics"),
 
@@ -40,6 +43,9 @@ let package = Package(
 
     // YAML to a model in which everything knows its place in the file.
     module("MigrateDefinition", ["MigrateDiagnostics", "CLibyaml"]),
+
+    // What will run, and its way back: an inert value.
+    module("MigratePlan", ["MigrateSQL", "MigrateJSON"]),
 
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),

@@ -1,0 +1,97 @@
+package import MigrateJSON
+
+extension Plan {
+  /// The number of the plan's form; a reader refuses one that is newer than it knows.
+  public static let format = 1
+
+  /// The plan as `plan --json` prints it and the ledger stores it: the same bytes.
+  public var json: String { document.pretty }
+
+  package var document: JSON {
+    .object([
+      .init("format", .integer(Self.format)),
+      .init("definition", .string(definition)),
+      .init("identity", .string(identity)),
+      .init("search_path", .string(searchPath)),
+      .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
+      .init("batch_size", .integer(batchSize)),
+      .init("key", .strings(key)),
+      .init("phases", .array(phases.map(\.document))),
+      .init("steps", .array(steps.map(\.document))),
+      .init("warnings", .array(warnings.map(\.document))),
+      .init("tables", .array(tables.map(\.document))),
+      .init(
+        "estimate",
+        .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
+    ])
+  }
+}
+
+extension PlannedParameter {
+  fileprivate var document: JSON {
+    .object([.init("type", .string(type)), .init("value", .optional(value))])
+  }
+}
+
+extension Phase {
+  fileprivate var document: JSON {
+    .object([.init("name", .string(name.rawValue)), .init("statements", .array(statements.map(\.document)))])
+  }
+}
+
+extension Statement {
+  fileprivate var document: JSON {
+    .object([
+      .init("name", .string(name)),
+      .init("step", step.map(JSON.integer) ?? .null),
+      .init("why", .string(why)),
+      .init("text", .string(text)),
+      .init("arguments", .strings(arguments)),
+      .init("run_at", .array(runAt.map(JSON.integer))),
+    ])
+  }
+}
+
+extension Step {
+  fileprivate var document: JSON {
+    .object([
+      .init("number", .integer(number)),
+      .init("verb", .string(verb)),
+      .init("table", .string(table)),
+      .init("columns", .array(columns.map(\.document))),
+      undo.member,
+    ])
+  }
+}
+
+extension WrittenColumn {
+  fileprivate var document: JSON {
+    .object([.init("name", .string(name)), .init("value", .string(value)), .init("line", .integer(line))])
+  }
+}
+
+extension Undo {
+  fileprivate var member: JSON.Member {
+    switch self {
+    case .captured(let columns): .init("captured", .strings(columns))
+    case .unavailable(let reason): .init("unavailable", .string(reason))
+    }
+  }
+}
+
+extension PlanWarning {
+  fileprivate var document: JSON {
+    .object([
+      .init("code", .string(code)),
+      .init("line", line.map(JSON.integer) ?? .null),
+      .init("message", .string(message)),
+      .init("remedy", .string(remedy)),
+    ])
+  }
+}
+
+extension PlannedTable {
+  fileprivate var document: JSON {
+    .object([.init("name", .string(name)), .init("oid", .integer(oid)), .init("fingerprint", .string(fingerprint))])
+  }
+}

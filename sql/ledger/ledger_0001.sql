@@ -1,0 +1,252 @@
+-- The ledger: all that is known about definitions and runs, in the database whose rows they change.
+-- A batch's rows, its undo and its entry here commit together or not at all, so the ledger cannot be wrong about them.
+
+CREATE SCHEMA migrate;
+COMMENT ON SCHEMA migrate IS 'The ledger of migrate: runs, batches, undo. Written by its commands and functions only.';
+
+CREATE TABLE migrate.version (
+  version      integer     PRIMARY KEY,
+  installed_at timestamptz NOT NULL DEFAULT now(),
+  installed_by text        NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE  migrate.version              IS 'The scripts that made this ledger, a row each; the highest is its version.';
+COMMENT ON COLUMN migrate.version.version      IS 'The number in the script''s name.';
+COMMENT ON COLUMN migrate.version.installed_at IS 'When it ran.';
+COMMENT ON COLUMN migrate.version.installed_by IS 'Who ran it.';
+
+CREATE TABLE migrate.definitions (
+  hash text PRIMARY KEY,
+  name text NOT NULL,
+  text text NOT NULL
+);
+COMMENT ON TABLE  migrate.definitions      IS 'Definitions as they were applied: what a run did stays readable when the file has changed.';
+COMMENT ON COLUMN migrate.definitions.hash IS 'SHA-256 of the text, in hexadecimal.';
+COMMENT ON COLUMN migrate.definitions.name IS 'The name behind batch:.';
+COMMENT ON COLUMN migrate.definitions.text IS 'The file, byte for byte.';
+
+CREATE TABLE migrate.runs (
+  run             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  definition_hash text        NOT NULL REFERENCES migrate.definitions,
+  name            text        NOT NULL,
+  identity        text        NOT NULL,
+  search_path     text        NOT NULL,
+  parameters      jsonb       NOT NULL,
+  plan            jsonb       NOT NULL,
+  state           text        NOT NULL DEFAULT 'running'
+                  CHECK (state IN ('running', 'pausing', 'paused', 'failed', 'cancelling', 'cancelled',
+                                   'completed', 'reverting', 'reverted')),
+  direction       text        NOT NULL DEFAULT 'apply' CHECK (direction IN ('apply', 'revert')),
+  on_conflict     text        CHECK (on_conflict IN ('stop', 'skip', 'force')),
+  back_end        text        NOT NULL CHECK (back_end IN ('client', 'procedure')),
+  session_user_   text        NOT NULL DEFAULT session_user,
+  client_host     text,
+  reason          text,
+  version         text        NOT NULL,
+  upper_key       text[],
+  left_behind     bigint,
+  failure         jsonb,
+  started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  bounded_at      timestamptz,
+  ended_at        timestamptz,
+  reverted_at     timestamptz
+);
+COMMENT ON TABLE  migrate.runs                 IS 'One row for each execution of a definition.';
+COMMENT ON COLUMN migrate.runs.run             IS 'The run''s number, by which every command knows it.';
+COMMENT ON COLUMN migrate.runs.definition_hash IS 'The text that was applied.';
+COMMENT ON COLUMN migrate.runs.name            IS 'The definition''s name.';
+COMMENT ON COLUMN migrate.runs.identity        IS 'SHA-256 of name, search_path and parameters: what has completed once is not applied again by accident.';
+COMMENT ON COLUMN migrate.runs.search_path     IS 'The search_path that the definition''s SQL runs with.';
+COMMENT ON COLUMN migrate.runs.parameters      IS 'Name to value, each value as its type''s text.';
+COMMENT ON COLUMN migrate.runs.plan            IS 'The plan as it was shown; a revert needs nothing else.';
+COMMENT ON COLUMN migrate.runs.state           IS 'Where the run is in its life; changed by migrate.advance alone.';
+COMMENT ON COLUMN migrate.runs.direction       IS 'Whether the run is being applied or taken back.';
+COMMENT ON COLUMN migrate.runs.on_conflict     IS 'What a revert does with rows that were changed since.';
+COMMENT ON COLUMN migrate.runs.back_end        IS 'Who began it: the client, or the procedure migrate.drive.';
+COMMENT ON COLUMN migrate.runs.session_user_   IS 'The role that began it.';
+COMMENT ON COLUMN migrate.runs.client_host     IS 'The machine on which it was begun.';
+COMMENT ON COLUMN migrate.runs.reason          IS 'Why, in the words of who began it.';
+COMMENT ON COLUMN migrate.runs.version         IS 'The version of migrate that compiled the plan.';
+COMMENT ON COLUMN migrate.runs.upper_key       IS 'The last key of the source when the run began; NULL while bounded_at is, and for an empty table.';
+COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
+COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still as failed: sqlstate, message, key range.';
+COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
+COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
+COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
+COMMENT ON COLUMN migrate.runs.reverted_at     IS 'When it was taken back.';
+
+-- One unfinished run of a definition at a time, by the database's word and not by a lock that someone must clear.
+CREATE UNIQUE INDEX one_active ON migrate.runs (name, search_path)
+  WHERE state NOT IN ('completed', 'cancelled', 'reverted');
+
+CREATE TABLE migrate.transitions (
+  state     text NOT NULL,
+  direction text NOT NULL,
+  event     text NOT NULL,
+  next      text NOT NULL,
+  PRIMARY KEY (state, direction, event)
+);
+COMMENT ON TABLE  migrate.transitions           IS 'The life of a run: which event leads from which state to which. What is not listed does not happen.';
+COMMENT ON COLUMN migrate.transitions.state     IS 'The state before.';
+COMMENT ON COLUMN migrate.transitions.direction IS 'The direction of the run, after the event has set it.';
+COMMENT ON COLUMN migrate.transitions.event     IS 'What happened.';
+COMMENT ON COLUMN migrate.transitions.next      IS 'The state after.';
+
+INSERT INTO migrate.transitions (state, direction, event, next) VALUES
+  ('running',    'apply',  'pause_requested',      'pausing'),
+  ('running',    'apply',  'cancel_requested',     'cancelling'),
+  ('running',    'apply',  'last_batch_committed', 'completed'),
+  ('running',    'apply',  'batch_failed',         'failed'),
+  ('pausing',    'apply',  'batch_edge_reached',   'paused'),
+  ('pausing',    'apply',  'resume_requested',     'running'),
+  ('pausing',    'apply',  'cancel_requested',     'cancelling'),
+  -- The last batch can end before a worker has seen the request.
+  ('pausing',    'apply',  'last_batch_committed', 'completed'),
+  ('pausing',    'apply',  'batch_failed',         'failed'),
+  ('paused',     'apply',  'resume_requested',     'running'),
+  ('paused',     'apply',  'cancel_requested',     'cancelled'),
+  ('failed',     'apply',  'resume_requested',     'running'),
+  ('failed',     'apply',  'cancel_requested',     'cancelled'),
+  ('cancelling', 'apply',  'batch_edge_reached',   'cancelled'),
+  ('cancelling', 'apply',  'last_batch_committed', 'completed'),
+  ('cancelling', 'apply',  'batch_failed',         'cancelled'),
+  ('completed',  'revert', 'revert_requested',     'reverting'),
+  ('cancelled',  'revert', 'revert_requested',     'reverting'),
+  ('paused',     'revert', 'revert_requested',     'reverting'),
+  ('failed',     'revert', 'revert_requested',     'reverting'),
+  ('reverting',  'revert', 'pause_requested',      'pausing'),
+  ('reverting',  'revert', 'batch_failed',         'failed'),
+  ('reverting',  'revert', 'last_batch_restored',  'reverted'),
+  ('pausing',    'revert', 'batch_edge_reached',   'paused'),
+  ('pausing',    'revert', 'resume_requested',     'reverting'),
+  ('pausing',    'revert', 'batch_failed',         'failed'),
+  ('pausing',    'revert', 'last_batch_restored',  'reverted');
+
+CREATE TABLE migrate.fence (
+  run   bigint  PRIMARY KEY REFERENCES migrate.runs,
+  epoch integer NOT NULL
+);
+COMMENT ON TABLE  migrate.fence       IS 'Keeps out who was taken over: each batch locks this row FOR SHARE at its epoch, as its last act. Nothing else lives here, so nothing else makes a batch wait.';
+COMMENT ON COLUMN migrate.fence.run   IS 'The run.';
+COMMENT ON COLUMN migrate.fence.epoch IS 'Counts the takeovers; a worker of an earlier epoch cannot commit.';
+
+CREATE TABLE migrate.control (
+  run          bigint      PRIMARY KEY REFERENCES migrate.runs,
+  request      text        NOT NULL CHECK (request IN ('pause', 'cancel')),
+  requested_by text        NOT NULL DEFAULT session_user,
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE  migrate.control              IS 'What was asked of a run; read by its workers between two batches.';
+COMMENT ON COLUMN migrate.control.run          IS 'The run.';
+COMMENT ON COLUMN migrate.control.request      IS 'pause or cancel.';
+COMMENT ON COLUMN migrate.control.requested_by IS 'The role that asked.';
+COMMENT ON COLUMN migrate.control.requested_at IS 'When.';
+
+CREATE TABLE migrate.statements (
+  run       bigint  NOT NULL REFERENCES migrate.runs,
+  ordinal   integer NOT NULL,
+  phase     text    NOT NULL,
+  step      integer,
+  name      text    NOT NULL,
+  text      text    NOT NULL,
+  arguments text[]  NOT NULL,
+  PRIMARY KEY (run, ordinal)
+);
+COMMENT ON TABLE  migrate.statements           IS 'The statements of a run, as both back ends send them, byte for byte.';
+COMMENT ON COLUMN migrate.statements.run       IS 'The run.';
+COMMENT ON COLUMN migrate.statements.ordinal   IS 'Their order in the plan, from 1.';
+COMMENT ON COLUMN migrate.statements.phase     IS 'prepare, batches, finish or revert.';
+COMMENT ON COLUMN migrate.statements.step      IS 'The step that the statement belongs to; NULL for one that serves all.';
+COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, …';
+COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 … $n, each cast where it stands.';
+COMMENT ON COLUMN migrate.statements.arguments IS 'For each $n the role of its value: after.1, through.1, size, epoch, :multiplier, …';
+
+CREATE TABLE migrate.slices (
+  run         bigint  NOT NULL REFERENCES migrate.runs,
+  slice       integer NOT NULL,
+  after_key   text[],
+  through_key text[]  NOT NULL,
+  PRIMARY KEY (run, slice)
+);
+COMMENT ON TABLE  migrate.slices             IS 'Stretches of the key, one chain of batches each.';
+COMMENT ON COLUMN migrate.slices.run         IS 'The run.';
+COMMENT ON COLUMN migrate.slices.slice       IS 'Its number, from 0.';
+COMMENT ON COLUMN migrate.slices.after_key   IS 'The slice begins behind this key; NULL is the beginning.';
+COMMENT ON COLUMN migrate.slices.through_key IS 'The slice ends with this key.';
+
+CREATE TABLE migrate.batches (
+  run            bigint      NOT NULL REFERENCES migrate.runs,
+  kind           text        NOT NULL CHECK (kind IN ('apply', 'revert')),
+  slice          integer     NOT NULL,
+  ordinal        integer     NOT NULL,
+  part           integer     NOT NULL,
+  after_key      text[],
+  through_key    text[]      NOT NULL,
+  rows_read      bigint      NOT NULL,
+  rows_changed   bigint      NOT NULL,
+  rows_unchanged bigint      NOT NULL,
+  rows_rejected  bigint      NOT NULL DEFAULT 0,
+  epoch          integer     NOT NULL,
+  exact          boolean     NOT NULL,
+  seq            bigint      GENERATED ALWAYS AS IDENTITY,
+  xid            xid8        NOT NULL DEFAULT pg_current_xact_id(),
+  started_at     timestamptz NOT NULL DEFAULT transaction_timestamp(),
+  ended_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run, kind, slice, ordinal, part)
+);
+COMMENT ON TABLE  migrate.batches                IS 'One row for each batch that has committed, written in its own transaction.';
+COMMENT ON COLUMN migrate.batches.run            IS 'The run.';
+COMMENT ON COLUMN migrate.batches.kind           IS 'apply, or revert for the batch of the same number taken back.';
+COMMENT ON COLUMN migrate.batches.slice          IS 'The chain that the batch belongs to.';
+COMMENT ON COLUMN migrate.batches.ordinal        IS 'Its place in the chain, from 1.';
+COMMENT ON COLUMN migrate.batches.part           IS 'The part of the batch, from 0.';
+COMMENT ON COLUMN migrate.batches.after_key      IS 'The batch begins behind this key; NULL is the beginning.';
+COMMENT ON COLUMN migrate.batches.through_key    IS 'The batch ends with this key; the next one begins behind it.';
+COMMENT ON COLUMN migrate.batches.rows_read      IS 'Eligible rows; of a revert: rows to restore.';
+COMMENT ON COLUMN migrate.batches.rows_changed   IS 'Rows written; of a revert: rows restored.';
+COMMENT ON COLUMN migrate.batches.rows_unchanged IS 'Rows whose new values were what they held, byte for byte.';
+COMMENT ON COLUMN migrate.batches.rows_rejected  IS 'Rows left out with a reason; of a revert: rows in conflict.';
+COMMENT ON COLUMN migrate.batches.epoch          IS 'The epoch in which it was done.';
+COMMENT ON COLUMN migrate.batches.exact          IS 'Whether the keys captured are the keys changed. Always true: otherwise the batch was rolled back.';
+COMMENT ON COLUMN migrate.batches.seq            IS 'The order in which batches ended; revert goes through it backwards.';
+COMMENT ON COLUMN migrate.batches.xid            IS 'The transaction that did it.';
+COMMENT ON COLUMN migrate.batches.started_at     IS 'When that transaction began.';
+COMMENT ON COLUMN migrate.batches.ended_at       IS 'When it was about to commit.';
+CREATE UNIQUE INDEX batches_seq ON migrate.batches (run, kind, seq);
+
+CREATE TABLE migrate.conflicts (
+  run     bigint  NOT NULL REFERENCES migrate.runs,
+  step    integer NOT NULL,
+  seq     bigint  NOT NULL,
+  key     text[]  NOT NULL,
+  reason  text    NOT NULL CHECK (reason IN ('gone', 'edited', 'overwritten')),
+  found   jsonb,
+  PRIMARY KEY (run, step, seq, key)
+);
+COMMENT ON TABLE  migrate.conflicts        IS 'Rows that a revert met with other values than the run had left.';
+COMMENT ON COLUMN migrate.conflicts.run    IS 'The run that was taken back.';
+COMMENT ON COLUMN migrate.conflicts.step   IS 'The step whose change it is.';
+COMMENT ON COLUMN migrate.conflicts.seq    IS 'The batch that had written the row (batches.seq).';
+COMMENT ON COLUMN migrate.conflicts.key    IS 'The row''s key, each column as its type''s text.';
+COMMENT ON COLUMN migrate.conflicts.reason IS 'gone: no such row. edited: another value, left alone. overwritten: another value, replaced under force.';
+COMMENT ON COLUMN migrate.conflicts.found  IS 'The columns in question as the revert found them, each as its type''s text.';
+
+CREATE TABLE migrate.workers (
+  run           bigint      NOT NULL REFERENCES migrate.runs,
+  worker        integer     NOT NULL,
+  epoch         integer     NOT NULL,
+  pid           integer     NOT NULL DEFAULT pg_backend_pid(),
+  backend_start timestamptz NOT NULL,
+  client_host   text,
+  heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run, worker)
+);
+COMMENT ON TABLE  migrate.workers               IS 'Who works, or was working, on a run.';
+COMMENT ON COLUMN migrate.workers.run           IS 'The run.';
+COMMENT ON COLUMN migrate.workers.worker        IS 'The worker''s number, from 1.';
+COMMENT ON COLUMN migrate.workers.epoch         IS 'The epoch it works in.';
+COMMENT ON COLUMN migrate.workers.pid           IS 'Its backend at the last heartbeat.';
+COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: process numbers come round again.';
+COMMENT ON COLUMN migrate.workers.client_host   IS 'The machine that the client runs on.';
+COMMENT ON COLUMN migrate.workers.heartbeat_at  IS 'When it last gave a sign of life: once a batch, and each second while paused.';
+
+REVOKE ALL ON ALL TABLES IN SCHEMA migrate FROM PUBLIC;

@@ -1,0 +1,192 @@
+-- What is done with the ledger's rows, so that both back ends, the command line and any SQL client do it alike.
+-- Every function pins its search_path: nobody's table or operator of the same name gets in between.
+
+CREATE FUNCTION migrate.numbered(_text text, _run_at integer[], _run bigint) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  bytes bytea := convert_to(_text, 'UTF8');
+BEGIN
+  -- From the last place to the first, so that the earlier offsets stay true. Only where the compiler put the
+  -- token: the same letters in a user's own SQL are left alone.
+  FOR place IN REVERSE cardinality(_run_at) .. 1 LOOP
+    bytes := overlay(bytes PLACING convert_to(_run::text, 'UTF8') FROM _run_at[place] + 1 FOR length('{run}'));
+  END LOOP;
+  RETURN convert_from(bytes, 'UTF8');
+END $$;
+COMMENT ON FUNCTION migrate.numbered IS 'The text with the run''s number for {run} at the byte offsets _run_at.';
+
+CREATE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state.
+  WITH advanced AS (
+    UPDATE migrate.runs AS r
+    SET    state       = t.next,
+           direction   = t.direction,
+           ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
+           reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
+           failure     = CASE WHEN t.next = 'failed' THEN r.failure END
+    FROM   migrate.transitions AS t
+    WHERE  r.run       = _run
+      AND  t.state     = r.state
+      AND  t.event     = _event
+      AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE r.direction END
+    RETURNING r.run, r.state
+  )
+  SELECT a.state FROM advanced AS a, LATERAL (SELECT pg_notify('migrate', a.run || ' ' || a.state)) AS n
+$$;
+COMMENT ON FUNCTION migrate.advance IS 'Moves a run by an event of migrate.transitions; the new state, or NULL when the event does not fit.';
+
+CREATE FUNCTION migrate.begin(
+  _plan jsonb, _definition text, _back_end text, _version text, _client_host text, _reason text
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  new_run bigint;
+  new_hash text := encode(sha256(convert_to(_definition, 'UTF8')), 'hex');
+BEGIN
+  INSERT INTO migrate.definitions (hash, name, text)
+  VALUES (new_hash, _plan ->> 'definition', _definition)
+  ON CONFLICT (hash) DO NOTHING;
+
+  -- A second start meets the unique index one_active here, whatever machine it comes from.
+  INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason)
+  VALUES (new_hash, _plan ->> 'definition', _plan ->> 'identity', _plan ->> 'search_path', _plan -> 'parameters', _plan,
+          _back_end, _version, _client_host, _reason)
+  RETURNING run INTO new_run;
+
+  INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);
+
+  INSERT INTO migrate.statements (run, ordinal, phase, step, name, text, arguments)
+  SELECT new_run,
+         row_number() OVER (ORDER BY p.place, s.place),
+         p.phase ->> 'name',
+         (s.statement ->> 'step')::integer,
+         s.statement ->> 'name',
+         migrate.numbered(s.statement ->> 'text',
+                          ARRAY(SELECT jsonb_array_elements_text(s.statement -> 'run_at')::integer), new_run),
+         ARRAY(SELECT jsonb_array_elements_text(s.statement -> 'arguments'))
+  FROM   jsonb_array_elements(_plan -> 'phases') WITH ORDINALITY AS p(phase, place),
+         jsonb_array_elements(p.phase -> 'statements') WITH ORDINALITY AS s(statement, place);
+  RETURN new_run;
+END $$;
+COMMENT ON FUNCTION migrate.begin IS 'Begins a run of a plan: its row, its fence, its statements with its number in them. Returns the number.';
+
+CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- To a role that may not see other roles' sessions, backend_start is NULL: then the process number must do.
+  SELECT EXISTS (
+    SELECT
+    FROM   migrate.workers  AS w
+    JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
+    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start IS NOT DISTINCT FROM coalesce(a.backend_start, w.backend_start)
+                                AND coalesce(a.backend_start = w.backend_start, true)
+    WHERE  w.run = _run)
+$$;
+COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch still has its backend.';
+
+CREATE FUNCTION migrate.take_over(_run bigint, _epoch integer) RETURNS integer
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE migrate.fence SET epoch = epoch + 1 WHERE run = _run AND epoch = _epoch RETURNING epoch
+$$;
+COMMENT ON FUNCTION migrate.take_over IS 'Raises the epoch, which fences off everyone of the old one; NULL when somebody else was first.';
+
+CREATE FUNCTION migrate.enlist(_run bigint, _worker integer, _epoch integer, _client_host text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO migrate.workers AS w (run, worker, epoch, pid, backend_start, client_host)
+  SELECT _run, _worker, _epoch, a.pid, a.backend_start, _client_host
+  FROM   pg_stat_activity AS a
+  WHERE  a.pid = pg_backend_pid()
+  ON CONFLICT (run, worker) DO UPDATE
+  SET    epoch         = excluded.epoch,
+         pid           = excluded.pid,
+         backend_start = excluded.backend_start,
+         client_host   = excluded.client_host,
+         heartbeat_at  = clock_timestamp()
+  WHERE  w.epoch <= excluded.epoch
+$$;
+COMMENT ON FUNCTION migrate.enlist IS 'Writes down, or renews, who works on a run.';
+
+CREATE FUNCTION migrate.pause(_run bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.advance(_run, 'pause_requested');
+BEGIN
+  IF reached IS NULL THEN
+    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+  END IF;
+  INSERT INTO migrate.control AS c (run, request) VALUES (_run, 'pause')
+  ON CONFLICT (run) DO UPDATE SET request = excluded.request, requested_by = session_user, requested_at = clock_timestamp();
+  RETURN reached;
+END $$;
+COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state.';
+
+CREATE FUNCTION migrate.cancel(_run bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.advance(_run, 'cancel_requested');
+BEGIN
+  IF reached IS NULL THEN
+    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+  END IF;
+  INSERT INTO migrate.control AS c (run, request) VALUES (_run, 'cancel')
+  ON CONFLICT (run) DO UPDATE SET request = excluded.request, requested_by = session_user, requested_at = clock_timestamp();
+  RETURN reached;
+END $$;
+COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batch; what is done stays and can be reverted. Returns the run''s state.';
+
+CREATE FUNCTION migrate.resume(_run bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.advance(_run, 'resume_requested');
+BEGIN
+  IF reached IS NULL THEN
+    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+  END IF;
+  DELETE FROM migrate.control WHERE run = _run;
+  RETURN reached;
+END $$;
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on; a client that stayed does so within a second. Returns the run''s state.';
+
+CREATE VIEW migrate.progress AS
+SELECT r.run,
+       r.name,
+       CASE WHEN r.state IN ('running', 'pausing', 'cancelling', 'reverting') AND NOT migrate.is_working(r.run)
+            THEN 'interrupted' ELSE r.state END            AS state,
+       r.direction,
+       (r.plan -> 'estimate' ->> 'rows')::bigint           AS rows_expected,
+       b.batches, b.rows_read, b.rows_changed, b.rows_unchanged, b.rows_rejected,
+       b.last_batch_at,
+       -- Over the last twenty batches, so that a pause does not weigh on it.
+       p.rows_per_second,
+       r.failure,
+       r.started_at,
+       r.ended_at
+FROM   migrate.runs AS r
+CROSS  JOIN LATERAL (
+  SELECT count(*)                          AS batches,
+         coalesce(sum(rows_read), 0)       AS rows_read,
+         coalesce(sum(rows_changed), 0)    AS rows_changed,
+         coalesce(sum(rows_unchanged), 0)  AS rows_unchanged,
+         coalesce(sum(rows_rejected), 0)   AS rows_rejected,
+         max(ended_at)                     AS last_batch_at
+  FROM   migrate.batches AS b
+  WHERE  b.run = r.run AND b.kind = r.direction) AS b
+CROSS  JOIN LATERAL (
+  SELECT (sum(l.rows_read) / nullif(extract(epoch FROM sum(l.ended_at - l.started_at)), 0))::float8 AS rows_per_second
+  FROM  (SELECT rows_read, started_at, ended_at
+         FROM   migrate.batches AS b
+         WHERE  b.run = r.run AND b.kind = r.direction
+         ORDER  BY seq DESC
+         LIMIT  20) AS l) AS p;
+COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; interrupted is a run whose workers are gone.';
+
+CREATE VIEW migrate.history AS
+SELECT r.run, r.name, r.state, r.direction, r.parameters, r.started_at, r.ended_at, r.reverted_at,
+       r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.back_end, r.definition_hash,
+       p.rows_changed, p.rows_rejected, r.left_behind
+FROM   migrate.runs     AS r
+JOIN   migrate.progress AS p USING (run);
+COMMENT ON VIEW migrate.history IS 'Who ran what, when and why.';
+
+REVOKE ALL ON ALL TABLES    IN SCHEMA migrate FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA migrate FROM PUBLIC;
