@@ -44,6 +44,19 @@ let package = Package(
     // YAML to a model in which everything knows its place in the file.
     module("MigrateDefinition", ["MigrateDiagnostics", "CLibyaml"]),
 
+    // The SQL that comes along as files: the ledger's numbered scripts, the catalog query.
+    .target(
+      name: "MigrateSQLFiles", path: "sql",
+      resources: [
+        .embedInCode("catalog.sql"),
+        .embedInCode("ledger/ledger_0001.sql"),
+        .embedInCode("ledger/ledger_0002.sql"),
+      ],
+      swiftSettings: settings),
+
+    // The database as a value, read by one query: the compiler does no I/O because it cannot.
+    module("MigrateCatalog", ["MigrateSQL", "MigrateJSON", "MigrateSQLFiles"]),
+
     // What will run, and its way back: an inert value.
     module("MigratePlan", ["MigrateSQL", "MigrateJSON"]),
 

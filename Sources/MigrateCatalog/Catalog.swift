@@ -1,0 +1,156 @@
+package import MigrateJSON
+package import MigrateSQL
+
+/// The database as a value: what the compiler may know, read by one query.
+package struct Catalog: Sendable {
+  package let server: Server
+  package let searchPath: [Namespace]
+  /// The tables asked for, in the order in which they were; `nil` where there is none of that name.
+  package let asked: [Table?]
+  /// Tables that exist, for hints; only filled when one was not found.
+  package let nearby: [(schema: String, name: String)]
+  package let schemas: [String]
+  package let functions: [Function]
+  /// Spelling in the definition to the type's own; `nil` when there is no such type.
+  package let types: [String: ResolvedType?]
+
+  package struct Server: Sendable {
+    /// For instance 150020.
+    package let version: Int
+    package let isInRecovery: Bool
+    package let user: String
+    package let isSuperuser: Bool
+    /// May switch triggers off for itself (session_replication_role).
+    package let mayReplicate: Bool
+    package let mayCreate: Bool
+    package let hasLedger: Bool
+    package let hasCitus: Bool
+  }
+
+  package struct Namespace: Sendable {
+    package let name: String
+    package let exists: Bool
+    /// Whether every role may create objects in it, and so get between a definition and its functions.
+    package let isOpenToOthers: Bool
+  }
+
+  package struct ResolvedType: Sendable {
+    package let name: TypeName
+    package let oid: Int
+  }
+
+  package struct Function: Sendable {
+    package enum Volatility: String, Sendable { case immutable = "i", stable = "s", volatile = "v" }
+    package enum Kind: String, Sendable { case function = "f", procedure = "p", aggregate = "a", window = "w" }
+
+    package let schema: String
+    package let name: String
+    package let argumentCount: Int
+    package let defaultCount: Int
+    package let isVariadic: Bool
+    package let volatility: Volatility
+    package let kind: Kind
+    package let returnsSet: Bool
+    package let isReplaceable: Bool
+
+    /// Whether it can be meant by a call with `count` arguments.
+    package func accepts(_ count: Int) -> Bool {
+      isVariadic ? count >= argumentCount - 1 : (argumentCount - defaultCount...argumentCount).contains(count)
+    }
+  }
+
+  /// A document of `sql/catalog.sql`.
+  ///
+  /// - Throws: ``Malformed`` naming the member that is missing; the query and this type are of one version, so it is a fault here.
+  package init(_ document: JSON) throws(Malformed) {
+    let reader = DocumentReader(document)
+    let server = try reader.object("server")
+    self.server = Server(
+      version: try server.integer("version"), isInRecovery: try server.flag("in_recovery"), user: try server.text("user"),
+      isSuperuser: try server.flag("superuser"), mayReplicate: try server.flag("may_replicate"),
+      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"), hasCitus: try server.flag("citus"))
+    searchPath = try reader.objects("search_path").map { (item) throws(Malformed) in
+      Namespace(
+        name: try item.text("name"), exists: try item.flag("exists"),
+        isOpenToOthers: try item.flag("open_to_others"))
+    }
+    let tables = try reader.objects("tables").map { (item) throws(Malformed) in try Table(item) }
+    asked = try reader.objects("asked").map { (item) throws(Malformed) in
+      let oid = item.document["oid"]?.integer
+      return tables.first { $0.oid == oid }
+    }
+    nearby = try reader.objects("nearby").map { (item) throws(Malformed) in
+      (try item.text("schema"), try item.text("name"))
+    }
+    schemas = reader.document["schemas"]?.elements.compactMap(\.text) ?? []
+    functions = try reader.objects("functions").map { (item) throws(Malformed) in try Function(item) }
+    var types: [String: ResolvedType?] = [:]
+    for member in try reader.object("types").document.members {
+      types[member.name] = .some(try ResolvedType(member.value))
+    }
+    self.types = types
+  }
+}
+
+extension Catalog.ResolvedType {
+  /// `nil` for a spelling that names no type.
+  fileprivate init?(_ value: JSON) throws(Malformed) {
+    guard value != .null else { return nil }
+    let type = DocumentReader(value)
+    name = TypeName(trusted: try type.text("name"))
+    oid = try type.integer("oid")
+  }
+}
+
+extension Catalog.Function {
+  fileprivate init(_ item: DocumentReader) throws(Malformed) {
+    schema = try item.text("schema")
+    name = try item.text("name")
+    argumentCount = try item.integer("arguments")
+    defaultCount = try item.integer("defaults")
+    isVariadic = try item.flag("variadic")
+    volatility = Volatility(rawValue: try item.text("volatile")) ?? .volatile
+    kind = Kind(rawValue: try item.text("kind")) ?? .function
+    returnsSet = try item.flag("returns_set")
+    isReplaceable = try item.flag("replaceable")
+  }
+}
+
+/// A member is missing in the catalog's document, or is of another kind.
+package struct Malformed: Error, Equatable {
+  package let member: String
+}
+
+/// Takes members out of the document and says which one was not as it should be.
+struct DocumentReader {
+  let document: JSON
+
+  init(_ document: JSON) { self.document = document }
+
+  func object(_ name: String) throws(Malformed) -> DocumentReader {
+    guard case .object? = document[name] else { throw Malformed(member: name) }
+    return DocumentReader(document[name] ?? .null)
+  }
+
+  func objects(_ name: String) throws(Malformed) -> [DocumentReader] {
+    guard case .array(let elements)? = document[name] else { throw Malformed(member: name) }
+    return elements.map(DocumentReader.init)
+  }
+
+  func text(_ name: String) throws(Malformed) -> String {
+    guard let text = document[name]?.text else { throw Malformed(member: name) }
+    return text
+  }
+
+  func integer(_ name: String) throws(Malformed) -> Int {
+    guard let integer = document[name]?.integer else { throw Malformed(member: name) }
+    return integer
+  }
+
+  func flag(_ name: String) throws(Malformed) -> Bool {
+    guard case .bool(let flag)? = document[name] else { throw Malformed(member: name) }
+    return flag
+  }
+
+  func integers(_ name: String) -> [Int] { document[name]?.elements.compactMap(\.integer) ?? [] }
+}

@@ -1,0 +1,12 @@
+/// The SQL that this program brings along, as files that are read as files.
+package enum Scripts {
+  /// The catalog query; `$1` is what is asked for.
+  package static var catalog: String { text(PackageResources.catalog_sql) }
+
+  /// The scripts of the ledger, oldest first; script `n` makes version `n` out of version `n - 1`.
+  package static var ledger: [String] {
+    [PackageResources.ledger_0001_sql, PackageResources.ledger_0002_sql].map(text)
+  }
+
+  private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+}
