@@ -60,6 +60,11 @@ let package = Package(
     // What will run, and its way back: an inert value.
     module("MigratePlan", ["MigrateSQL", "MigrateJSON"]),
 
+    // Resolve: names meet the catalog, every error of the user arises. Lower: operation becomes statements.
+    module(
+      "MigrateCompiler",
+      ["MigrateDiagnostics", "MigrateDefinition", "MigrateCatalog", "MigrateSQL", "MigratePlan", "MigrateJSON"]),
+
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
 

@@ -62,6 +62,7 @@ SELECT jsonb_build_object(
                            ELSE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) END,
     'may_create',     has_database_privilege(current_database(), 'CREATE'),
     'ledger',         to_regclass('migrate.version') IS NOT NULL,
+    'lz4',            EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)),
     'citus',          EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')),
   'search_path', (SELECT jsonb_agg(jsonb_build_object(
                     'name', s.name, 'exists', n.oid IS NOT NULL,

@@ -25,6 +25,8 @@ package struct Catalog: Sendable {
     package let mayCreate: Bool
     package let hasLedger: Bool
     package let hasCitus: Bool
+    /// Whether it can compress with lz4.
+    package let hasLZ4: Bool
   }
 
   package struct Namespace: Sendable {
@@ -68,7 +70,8 @@ package struct Catalog: Sendable {
     self.server = Server(
       version: try server.integer("version"), isInRecovery: try server.flag("in_recovery"), user: try server.text("user"),
       isSuperuser: try server.flag("superuser"), mayReplicate: try server.flag("may_replicate"),
-      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"), hasCitus: try server.flag("citus"))
+      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"), hasCitus: try server.flag("citus"),
+      hasLZ4: try server.flag("lz4"))
     searchPath = try reader.objects("search_path").map { (item) throws(Malformed) in
       Namespace(
         name: try item.text("name"), exists: try item.flag("exists"),

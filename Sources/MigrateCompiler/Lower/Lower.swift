@@ -1,0 +1,53 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// Operation becomes statements. Nothing can go wrong here for the user: all that could has been said by *resolve*.
+extension ResolvedBatch {
+  var phases: [Phase] {
+    [
+      Phase(.before, checksBefore.map { $0.statement("check") }),
+      Phase(.prepare, prepareUndo),
+      Phase(.bounds, [lockers, upper]),
+      Phase(.batches, [settings, bound] + stepStatements + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
+      Phase(.finish, [leftBehind] + checksAfter.map { $0.statement("check") }),
+      Phase(.revert, revert),
+    ]
+  }
+
+  private var stepStatements: [Statement] {
+    switch undo {
+    case .captured: [capture(locked: false), capture(locked: true), change] + (hasAfterTriggers ? [image] : [])
+    case .none: [changeWithoutUndo]
+    }
+  }
+
+  /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
+  private var batchRows: SQL {
+    let kept = capturedColumns
+    let names = key.indices.map { Name.key($0) }
+    let arrays = names + kept.map { Name.old($0) }
+    let columns: [SQL] = table.columns.map { column in
+      kept.contains { $0.number == column.number } ? "d.\(Name.old(column)) AS \(column.name)" : "\(alias).\(column.name)"
+    }
+    let same: SQL = .joined(zip(keyColumns, names).map { "\($0) = d.\($1)" }, by: " AND ")
+    let here: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
+    let unchanged: SQL = """
+      NOT EXISTS (SELECT FROM \(Name.undo(Self.step)) AS b, unnest(\(list: names.map { "b.\($0)" })) AS d(\(list: names))
+                         WHERE  \(here) AND \(same))
+      """
+    return """
+      WITH batch AS (
+        SELECT \(list: columns)
+        FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: arrays.map { "b.\($0)" })) AS d(\(list: arrays)), \(source)
+        WHERE  \(here)
+          AND  \(same)
+        UNION  ALL
+        SELECT \(list: table.columns.map { "\(alias).\($0.name)" })
+        FROM   \(source)
+        \(SQL.filtered(by: batchConditions + [unchanged]))
+      )
+
+      """
+  }
+}

@@ -1,0 +1,70 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// Where a run begins and ends, and where each batch ends.
+extension ResolvedBatch {
+  /// Those who hold a write lock on the table, once; whoever comes later commits rows that the run may or may not see, but
+  /// whoever was there before may have a key below the upper end that is not visible yet (K22).
+  var lockers: Statement {
+    Statement(
+      "lockers", why: "the transactions that may hold rows below the upper end which nobody can see yet",
+      """
+      SELECT l.virtualtransaction
+      FROM   pg_locks AS l
+      WHERE  l.locktype = 'relation'
+        AND  l.relation IN (SELECT CAST(\(table.oid) AS oid) UNION SELECT relid FROM pg_partition_tree(CAST(\(table.oid) AS oid)))
+        AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND  l.granted
+        AND  l.pid IS DISTINCT FROM pg_backend_pid()
+        AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      """)
+  }
+
+  /// `max` does not exist for every type that can be a key (K14).
+  var upper: Statement {
+    Statement(
+      "upper", why: "the last key, fixed once: a writer that goes on beyond it does not keep the run from ending",
+      """
+      SELECT \(lines: keyTexts("upper"))
+      FROM   \(source)
+      ORDER  BY \(list: keyColumns.map { "\($0) DESC" })
+      LIMIT  1
+      """)
+  }
+
+  /// The key of the batch's last row. Counted in rows, never computed from the last key: keys have gaps (K05).
+  var bound: Statement {
+    Statement(
+      "bound", why: "the key of the batch's last row; no row: the batch goes to the upper end",
+      """
+      SELECT \(lines: keyTexts("through"))
+      FROM   \(source)
+      \(SQL.filtered(by: [behindAfter, compared("<=", Role.upper)] + filterConditions))
+      ORDER  BY \(list: keyColumns)
+      OFFSET \(Role.size) - 1
+      LIMIT  1
+      """)
+  }
+
+  /// Rows that are eligible, lie below the upper end, and are not done: they came in behind the cursor (K20).
+  var leftBehind: Statement {
+    let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
+    let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
+    let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
+    let done: SQL = """
+      NOT EXISTS (
+               SELECT
+               FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
+               WHERE  \(SQL.joined(same, by: " AND ")))
+      """
+    let conditions = [compared("<=", Role.upper)] + filterConditions + (comparesImages ? [differs] : []) + [done]
+    return Statement(
+      "left behind", why: "rows that became eligible behind the batches, counted and not passed over in silence",
+      """
+      SELECT count(*)
+      FROM   \(source)
+      \(SQL.filtered(by: conditions))
+      """)
+  }
+}

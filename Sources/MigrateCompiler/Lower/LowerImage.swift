@@ -1,0 +1,32 @@
+internal import MigrateCatalog
+internal import MigrateSQL
+
+/// How a value is kept in undo and how two of them are compared.
+extension Column {
+  /// The column's value, domains unwrapped, so that an array of it is no array of a domain, on which ALTER DOMAIN would fail.
+  func plain(of alias: Identifier) -> SQL {
+    isDomain || isWrapped ? "CAST(\(alias).\(name) AS \(base))" : "\(alias).\(name)"
+  }
+
+  /// What one element of the undo array holds: an array or a composite goes in a row of its own, since `array_agg` would make
+  /// one array with a dimension more of arrays, and `unnest` would spread a composite.
+  func kept(of alias: Identifier, step: Int) -> SQL {
+    isWrapped ? "CAST(ROW(\(plain(of: alias))) AS \(Name.wrapper(step, self)))" : plain(of: alias)
+  }
+
+  /// The type of the undo array's elements.
+  func element(step: Int) -> SQL { isWrapped ? Name.wrapper(step, self) : "\(base)" }
+}
+
+extension ResolvedBatch {
+  /// True where the row would change, byte for byte: `1.0` is not `1.00`, and json has an image though it has no equality
+  /// (V12, V13). The new value is cast to the column's type with its scale, without its length, to which a cast would cut.
+  var differs: SQL {
+    let old: [SQL] = assignments.map { $0.column.plain(of: alias) }
+    let new: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image))" }
+    return "record_image_ne(ROW(\(list: old)), ROW(\(list: new)))"
+  }
+
+  /// The batch's rows that change.
+  var changingConditions: [SQL] { batchConditions + (comparesImages ? [differs] : []) }
+}

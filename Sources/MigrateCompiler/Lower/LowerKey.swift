@@ -1,0 +1,42 @@
+internal import MigrateCatalog
+internal import MigrateSQL
+
+/// How batches find their way along the key.
+extension ResolvedBatch {
+  /// The columns of the key, each with the table's alias: an ORDER BY must never meet an output column of the same name (K06).
+  var keyColumns: [SQL] { key.map { "\(alias).\($0.name)" } }
+
+  /// The source and its alias, as it stands behind FROM or UPDATE.
+  var source: SQL { "\(table.name) AS \(alias)" }
+
+  /// The key is beyond `after` and not beyond `through`. Half-open, so neighbouring batches neither overlap nor leave a gap (K29).
+  /// Composite keys compare as rows, in the order of the index (K01, K28).
+  var range: [SQL] {
+    [behindAfter, compared("<=", Role.through)]
+  }
+
+  /// A NULL `after` is the beginning. Planned with its value each time, so the OR is gone before the index is chosen.
+  var behindAfter: SQL {
+    let first = Role.after(0, key[0])
+    return "(\(first) IS NULL OR \(compared(">", Role.after)))"
+  }
+
+  func compared(_ relation: String, _ role: (Int, Column) -> Parameter) -> SQL {
+    let bounds: [SQL] = key.enumerated().map { "\(role($0, $1))" }
+    let comparison = SQL(pieces: [.text(" \(relation) ")])
+    guard key.count > 1 else { return keyColumns[0] + comparison + bounds[0] }
+    return "(\(list: keyColumns))" + comparison + "ROW(\(list: bounds))"
+  }
+
+  /// The batch's rows: its range and the definition's own filter.
+  var batchConditions: [SQL] { range + filterConditions }
+
+  var filterConditions: [SQL] { filter.map { ["(\($0))"] } ?? [] }
+
+  /// A key as texts, one a column, under aliases that no ORDER BY can mean.
+  func keyTexts(_ prefix: String) -> [SQL] {
+    zip(keyColumns, key.indices).map { column, index in
+      "CAST(\(column) AS text)" + SQL(pieces: [.text(" AS \(prefix)_\(index + 1)")])
+    }
+  }
+}

@@ -1,0 +1,167 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// The way back of an update: each row whose image is still ours gets its old values.
+extension ResolvedBatch {
+  var revert: [Statement] {
+    switch undo {
+    case .none: []
+    case .captured: [settings, ahead, mark, restore, seize, restoreForced, finishRevert, dropUndo]
+    }
+  }
+
+  private var placeOf: (String) -> SQL {
+    { alias in
+      SQL(pieces: [.text("(\(alias).slice, \(alias).ordinal, \(alias).part) = ")])
+        + "(\(Role.slice), \(Role.ordinal), \(Role.part))"
+    }
+  }
+
+  private var written: [Column] { assignments.map(\.column) }
+
+  /// The batch's arrays as rows `d`.
+  private func unnested(_ columns: [SQL]) -> SQL {
+    let arrays: [SQL] = columns.map { "b.\($0)" }
+    return "\(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns))"
+  }
+
+  private var keyNames: [SQL] { key.indices.map { Name.key($0) } }
+  private var sameKey: SQL { .joined(zip(keyColumns, keyNames).map { "\($0) = d.\($1)" }, by: " AND ") }
+
+  private var isOurs: (String) -> SQL {
+    { relation in
+      let current: [SQL] = written.map { $0.plain(of: alias) }
+      let ours: [SQL] = written.map { "d.\(Name.new($0))" }
+      return SQL(pieces: [.text("record_image_\(relation)")]) + "(ROW(\(list: current)), ROW(\(list: ours)))"
+    }
+  }
+
+  private var found: SQL {
+    let members: [SQL] = written.map { "\(Literal($0.name.name)), CAST(\($0.plain(of: alias)) AS text)" }
+    return "jsonb_build_object(\(list: members))"
+  }
+
+  /// Looks before it leaps: under `stop` nothing is written when a row was changed since.
+  private var ahead: Statement {
+    Statement(
+      "conflicts ahead", step: Self.step, why: "rows changed since, all batches at once; under stop there must be none",
+      """
+      SELECT count(*) AS conflicts
+      FROM   \(Name.undo(Self.step)) AS b
+      CROSS  JOIN LATERAL unnest(\(list: (keyNames + written.map { Name.new($0) }).map { "b.\($0)" })) AS d(\(list: keyNames + written.map { Name.new($0) }))
+      LEFT   JOIN \(source) ON \(sameKey)
+      WHERE  NOT b.reverted
+        AND  (\(keyColumns[0]) IS NULL OR \(isOurs("ne")))
+      """)
+  }
+
+  private var mark: Statement {
+    Statement(
+      "mark", step: Self.step, why: "a second revert of the same batch waits here and then finds nothing to do",
+      """
+      UPDATE \(Name.undo(Self.step)) AS u
+      SET    reverted = true
+      WHERE  \(Self.place)
+        AND  NOT u.reverted
+      """)
+  }
+
+  /// Compares and writes in one statement: a row that changes while it waits is compared again in its newest version. Checked
+  /// in one statement and written in the next, the edit would be lost.
+  private var restore: Statement {
+    let columns = keyNames + written.flatMap { [Name.old($0), Name.new($0)] }
+    let lost: [SQL] = zip(keyColumns, keyNames).map { "\($0) = d.\($1)" }
+    let returned: [SQL] = zip(keyColumns, keyNames).map { "\($0) AS \($1)" }
+    let restored: [SQL] = keyNames.map { "back.\($0) = d.\($0)" }
+    return Statement(
+      "restore", step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
+      """
+      WITH back AS (
+        UPDATE \(source)
+        SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
+        FROM   \(unnested(columns))
+        WHERE  \(placeOf("b"))
+          AND  \(sameKey)
+          AND  \(isOurs("eq"))
+        RETURNING \(list: returned)
+      )
+      INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts),
+             CASE WHEN \(keyColumns[0]) IS NULL THEN 'gone' ELSE 'edited' END,
+             CASE WHEN \(keyColumns[0]) IS NOT NULL THEN \(found) END
+      FROM   \(Name.undo(Self.step)) AS b
+      CROSS  JOIN LATERAL unnest(\(list: keyNames.map { "b.\($0)" })) AS d(\(list: keyNames))
+      LEFT   JOIN \(source) ON \(SQL.joined(lost, by: " AND "))
+      WHERE  \(placeOf("b"))
+        AND  NOT EXISTS (SELECT FROM back WHERE \(SQL.joined(restored, by: " AND ")))
+      """)
+  }
+
+  private var keyTexts: SQL { "ARRAY[\(list: keyNames.map { "CAST(d.\($0) AS text)" })]" }
+
+  /// Under `force`: keeps what will be overwritten, with the rows locked so that it stays what it is.
+  private var seize: Statement {
+    let columns = keyNames + written.map { Name.new($0) }
+    return Statement(
+      "seize", step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
+      """
+      INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
+      FROM  (SELECT \(list: keyNames.map { "d.\($0)" }), false AS is_gone, \(isOurs("ne")) AS differs, \(found) AS found
+             FROM   \(unnested(columns)), \(source)
+             WHERE  \(placeOf("b"))
+               AND  \(sameKey)
+             FOR    NO KEY UPDATE OF \(alias)) AS d
+      WHERE  d.differs
+      UNION  ALL
+      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone', NULL
+      FROM   \(unnested(keyNames))
+      WHERE  \(placeOf("b"))
+        AND  NOT EXISTS (SELECT FROM \(source) WHERE \(sameKey))
+      """)
+  }
+
+  private var restoreForced: Statement {
+    let columns = keyNames + written.map { Name.old($0) }
+    return Statement(
+      "restore forced", step: Self.step, why: "under force the old values come back whatever is there",
+      """
+      UPDATE \(source)
+      SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
+      FROM   \(unnested(columns))
+      WHERE  \(placeOf("b"))
+        AND  \(sameKey)
+      """)
+  }
+
+  private var finishRevert: Statement {
+    Statement(
+      "finish", why: "the ledger's entry; no row: another worker has taken over",
+      """
+      WITH \(heartbeat), conflicts AS (
+        SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
+        FROM   migrate.conflicts
+        WHERE  run = \(Role.run) AND seq = \(Role.seq)
+      )
+      INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                                   rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
+      SELECT a.run, 'revert', a.slice, a.ordinal, a.part, a.after_key, a.through_key,
+             a.rows_changed, a.rows_changed - c.rows_kept, 0, c.rows_kept, f.epoch, true
+      FROM   migrate.batches AS a, conflicts AS c,
+             (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
+      WHERE  a.run = \(Role.run)
+        AND  a.kind = 'apply'
+        AND  a.seq = \(Role.seq)
+      RETURNING rows_read, rows_changed, rows_rejected
+      """)
+  }
+
+  private var dropUndo: Statement {
+    let types: [SQL] = capturedColumns.filter(\.isWrapped).map { "DROP TYPE \(Name.wrapper(Self.step, $0))" }
+    return Statement(
+      "drop undo", step: Self.step, why: "everything is as it was, so the undo has done its work",
+      SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types, by: ";\n"))
+  }
+}
+

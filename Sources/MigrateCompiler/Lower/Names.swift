@@ -1,0 +1,51 @@
+internal import MigrateCatalog
+internal import MigrateSQL
+
+/// What a statement binds, by role.
+enum Role {
+  static let run = Parameter("run", .bigint)
+  static let slice = Parameter("slice", .integer)
+  static let ordinal = Parameter("ordinal", .integer)
+  static let part = Parameter("part", .integer)
+  static let epoch = Parameter("epoch", .integer)
+  static let worker = Parameter("worker", .integer)
+  static let size = Parameter("size", .bigint)
+  static let seq = Parameter("seq", .bigint)
+  /// The key behind which the batch begins, as an array of texts; NULL is the beginning.
+  static let afterKey = Parameter("after", TypeName(trusted: "text[]"))
+  static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
+
+  /// Column `index` of a bound of the key.
+  static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }
+  static func through(_ index: Int, _ column: Column) -> Parameter { Parameter("through.\(index + 1)", column.base) }
+  static func upper(_ index: Int, _ column: Column) -> Parameter { Parameter("upper.\(index + 1)", column.base) }
+}
+
+/// The names of the run's own objects and columns. Made of numbers, never of the user's names, which may already be 63 bytes
+/// long (X22).
+enum Name {
+  static func undo(_ step: Int) -> SQL { SQL(pieces: [.text("migrate.undo_"), .run, .text("_\(step)")]) }
+
+  static func wrapper(_ step: Int, _ column: Column) -> SQL {
+    SQL(pieces: [.text("migrate.w_"), .run, .text("_\(step)_\(column.number)")])
+  }
+
+  static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
+  static func old(_ column: Column) -> SQL { SQL(pieces: [.text("o_\(column.number)")]) }
+  static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }
+}
+
+extension SQL {
+  /// `WHERE` and its conditions, a line each.
+  static func filtered(by conditions: [SQL]) -> SQL {
+    guard let first = conditions.first else { return "" }
+    return conditions.dropFirst().reduce("WHERE  \(first)") { clause, condition in
+      clause + "\n  AND  \(condition)"
+    }
+  }
+
+  static func joined(_ items: [SQL], by separator: String) -> SQL {
+    guard let first = items.first else { return "" }
+    return items.dropFirst().reduce(first) { $0 + SQL(pieces: [.text(separator), .block($1)]) }
+  }
+}

@@ -1,0 +1,52 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// A batch operation in which every name has met its catalog entry and every expression its type: nothing can go wrong for
+/// the user any more.
+struct ResolvedBatch {
+  let name: String
+  let table: Table
+  /// What the SQL calls the source row.
+  let alias: Identifier
+  /// The columns that batches walk, in the order of the index.
+  let key: [Column]
+  /// Which rows; `nil` is all.
+  let filter: SQL?
+  let assignments: [ResolvedAssignment]
+  let undo: ResolvedUndo
+  let batchSize: Int
+  let searchPath: [String]
+  let timezone: String
+  let checksBefore: [ResolvedCheck]
+  let checksBatch: [ResolvedCheck]
+  let checksAfter: [ResolvedCheck]
+  /// Whether AFTER triggers may write the row again, which RETURNING does not see.
+  let hasAfterTriggers: Bool
+  let serverVersion: Int
+  let hasLZ4: Bool
+
+  /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
+  var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }
+}
+
+struct ResolvedAssignment {
+  let column: Column
+  /// As it stands behind `SET column =`.
+  let value: SQL
+  let isVolatile: Bool
+  /// As the definition writes it, for people.
+  let text: String
+  let line: Int
+}
+
+enum ResolvedUndo {
+  /// Old and new values of `columns` are kept; `rewritten` of them are written by triggers and not by the definition.
+  case captured(columns: [Column], rewritten: [Column])
+  case none
+}
+
+struct ResolvedCheck {
+  let name: String
+  let query: SQL
+}
