@@ -68,10 +68,21 @@ let package = Package(
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
 
+    // A private PostgreSQL cluster: for trying things, for the demo and for the tests.
+    module("MigrateSandbox", ["MigratePostgres"]),
+
     // The command line: parse, call the library, print.
     .executableTarget(name: "migrate-cli", dependencies: [], swiftSettings: settings),
 
+    // What tests share: a cluster of their own, sessions that wait for each other, the server's log.
+    .target(
+      name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
+      swiftSettings: settings),
+
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
+    tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
+    tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres"]),
+    tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
   ]
 )

@@ -1,0 +1,140 @@
+internal import CLibpq
+import Glibc
+
+/// A connection with one owner. Its calls block the thread: see ``withConnection(to:_:)``.
+///
+/// It cannot be copied, so nothing slips between `BEGIN` and `COMMIT`. Nothing is prepared under a name and nothing set for
+/// the session, so that it also works behind a pooler that shares connections by transaction.
+package struct Connection: ~Copyable {
+  private let handle: OpaquePointer
+  private let notices: Notices
+  private let redaction: Redaction
+  /// Cancels the running statement, from any thread.
+  package let cancellation: Cancellation
+
+  /// - Throws: origin `connecting`.
+  package init(to server: Server) throws(PostgresError) {
+    let notices = Notices()
+    let handle = try Dial.connect(to: server, receiving: notices)
+    guard let cancel = PQgetCancel(handle) else {
+      PQfinish(handle)
+      throw .unreadable("out of memory")
+    }
+    self.handle = handle
+    self.notices = notices
+    redaction = server.redaction(hidingAlso: String(cString: PQpass(handle)))
+    cancellation = Cancellation(handle: cancel)
+  }
+
+  deinit { PQfinish(handle) }
+
+  /// Runs a script of one or more statements, sent as one message. Without an explicit BEGIN they are one transaction.
+  /// - Returns: what the last statement gave.
+  @discardableResult
+  package borrowing func execute(_ script: String) throws(PostgresError) -> Rows {
+    guard !script.utf8.contains(0) else { throw .containsNUL }
+    return try rows(PQexec(handle, script))
+  }
+
+  /// Runs one statement; `arguments` are texts for `$1`, `$2`, …, whose types the statement says: `$1::bigint`.
+  @discardableResult
+  package borrowing func query(_ text: String, _ arguments: [String?] = []) throws(PostgresError) -> Rows {
+    guard !text.utf8.contains(0) else { throw .containsNUL }
+    let count = Int32(clamping: arguments.count)
+    let result = try withCStrings(arguments) { (values) throws(PostgresError) in
+      PQexecParams(handle, text, count, nil, values.baseAddress, nil, nil, 0)
+    }
+    return try rows(result)
+  }
+
+  /// The columns that one statement would return, without running it.
+  package borrowing func describe(_ text: String) throws(PostgresError) -> [ResultColumn] {
+    guard !text.utf8.contains(0) else { throw .containsNUL }
+    _ = try rows(PQprepare(handle, "", text, 0, nil))
+    return try rows(PQdescribePrepared(handle, "")).columns
+  }
+
+  /// Warnings and notices since the last call; the first thousand of them.
+  package borrowing func takeNotices() -> [ServerMessage] { notices.takeAll().map { $0.redacted(by: redaction) } }
+
+  /// What arrived by NOTIFY on channels that this connection listens to, waiting at most `patience` for the first.
+  package borrowing func notifications(waiting patience: Duration = .zero) throws(PostgresError) -> [Notification] {
+    let deadline = ContinuousClock.now + patience
+    while true {
+      guard PQconsumeInput(handle) == 1 else { throw failure(nil) }
+      let arrived = Notification.takeAll(from: handle)
+      if !arrived.isEmpty || !wait(for: PQsocket(handle), events: Int16(POLLIN), until: deadline) { return arrived }
+    }
+  }
+}
+
+extension Connection {
+  /// The process that serves this connection, as `pg_stat_activity.pid` has it.
+  package var backendPID: Int32 { PQbackendPID(handle) }
+
+  /// For instance 150020 for 15.20.
+  package var serverVersion: Int { Int(PQserverVersion(handle)) }
+
+  /// Whether the connection is known to be of no use any more. It shows only after a call that failed.
+  package var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
+
+  /// Where the connection stands between BEGIN and COMMIT.
+  package var transactionStatus: TransactionStatus {
+    switch PQtransactionStatus(handle) {
+    case PQTRANS_IDLE: .idle
+    case PQTRANS_ACTIVE: .active
+    case PQTRANS_INTRANS: .inTransaction
+    case PQTRANS_INERROR: .failed
+    default: .unknown
+    }
+  }
+
+  /// A setting that the server reports: `TimeZone`, `standard_conforming_strings`, `in_hot_standby`, …
+  package borrowing func parameterStatus(_ name: String) -> String? {
+    PQparameterStatus(handle, name).map { String(cString: $0) }
+  }
+
+  package enum TransactionStatus: Sendable, Equatable {
+    case idle, active, inTransaction
+    /// Every statement but ROLLBACK is refused.
+    case failed
+    /// The connection is broken.
+    case unknown
+  }
+}
+
+extension Connection {
+  /// Takes what libpq answered, or throws what it says.
+  private borrowing func rows(_ result: OpaquePointer?) throws(PostgresError) -> Rows {
+    guard let result else { throw failure(nil) }
+    switch PQresultStatus(result) {
+    case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: return Rows(owning: result)
+    case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+      PQclear(result)
+      leaveCopy()
+      throw .unreadable("COPY from or to the client is not possible here")
+    default:
+      defer { PQclear(result) }
+      throw failure(result)
+    }
+  }
+
+  private borrowing func failure(_ result: OpaquePointer?) -> PostgresError {
+    let broken = isBroken
+    if let result, PQresultErrorField(result, Int32(UInt8(ascii: "C"))) != nil {
+      return PostgresError(.server, ServerMessage(of: result).redacted(by: redaction), endsConnection: broken)
+    }
+    let text = result.flatMap { PQresultErrorMessage($0) } ?? PQerrorMessage(handle)
+    let report = ServerMessage(
+      severity: broken ? "FATAL" : "ERROR", message: text.map { String(cString: $0).trimmed } ?? "unknown error")
+    return PostgresError(broken ? .lost : .client, report.redacted(by: redaction), endsConnection: broken)
+  }
+
+  /// Ends a COPY that nobody feeds, so that the connection stays usable.
+  private borrowing func leaveCopy() {
+    PQputCopyEnd(handle, "not possible here")
+    var line: UnsafeMutablePointer<CChar>?
+    while PQgetCopyData(handle, &line, 0) > 0 { PQfreemem(line) }
+    while let rest = PQgetResult(handle) { PQclear(rest) }
+  }
+}

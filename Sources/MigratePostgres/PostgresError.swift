@@ -1,0 +1,87 @@
+/// An error of the database, or on the way to it.
+///
+/// The fields of the server's message can be read directly: `error.sqlState`, `error.detail`, `error.position`.
+@dynamicMemberLookup
+package struct PostgresError: Error, Sendable, Equatable {
+  /// Who found the error.
+  package enum Origin: Sendable, Equatable {
+    /// The server answered with it.
+    case server
+    /// No connection came about. The state is known when the server itself refused.
+    case connecting
+    /// The connection broke off without an answer: whether the last statement took effect is not known.
+    case lost
+    /// This program: an answer that cannot be read as asked, a text that cannot be sent.
+    case client
+    /// The connection parameters cannot be read.
+    case parameters
+  }
+
+  package let origin: Origin
+  package let report: ServerMessage
+  /// The connection cannot be used any more. After a COMMIT that means: ask the ledger what happened, whatever the state
+  /// says, because an administrator's shutdown can arrive after the commit and before its answer.
+  package let endsConnection: Bool
+
+  package subscript<Value>(dynamicMember field: KeyPath<ServerMessage, Value>) -> Value { report[keyPath: field] }
+
+  /// What to do about it.
+  package var `class`: ErrorClass {
+    switch origin {
+    case .client, .server: report.sqlState?.errorClass ?? .definition
+    case .connecting: report.sqlState?.errorClass ?? .transient
+    case .lost: .transient
+    case .parameters: .definition
+    }
+  }
+
+  package init(_ origin: Origin, _ report: ServerMessage, endsConnection: Bool = false) {
+    self.origin = origin
+    self.report = report
+    self.endsConnection = endsConnection
+  }
+}
+
+extension PostgresError {
+  /// An answer that is not what the reader expects of it.
+  package static func unreadable(_ message: String) -> PostgresError {
+    PostgresError(.client, ServerMessage(severity: "ERROR", message: message))
+  }
+
+  /// To C a NUL ends a text: what follows it would be left out without a word. The server refuses it with the same state.
+  static var containsNUL: PostgresError {
+    let message = "a text with a NUL byte cannot be sent to the server"
+    let report = ServerMessage(severity: "ERROR", sqlState: .characterNotInRepertoire, message: message)
+    return PostgresError(.client, report)
+  }
+
+  static func invalidParameters(_ message: String, hint: String) -> PostgresError {
+    var report = ServerMessage(severity: "ERROR", message: message)
+    report.hint = hint
+    return PostgresError(.parameters, report)
+  }
+}
+
+extension PostgresError: CustomStringConvertible {
+  /// For people and logs: a line a field, data without its escape sequences.
+  package var description: String {
+    let code = report.sqlState.map { " \($0.code)" } ?? ""
+    let head = "\(report.severity)\(code): \(report.message)"
+    let rest = [("detail", report.detail), ("hint", report.hint), ("context", report.context)]
+    let lines = rest.compactMap { name, text in text.map { "  \(name): \($0)" } }
+    return ([head] + lines).map(Self.withoutControls).joined(separator: "\n")
+  }
+
+  /// Values from the database can hold what a terminal obeys; here it is shown instead.
+  private static func withoutControls(_ text: String) -> String {
+    var result = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      switch scalar.value {
+      case 9, 10: result.append(scalar)
+      case 0..<32, 127..<160: result.append(contentsOf: "\\u{\(String(scalar.value, radix: 16))}".unicodeScalars)
+      default: result.append(scalar)
+      }
+    }
+    return String(result)
+  }
+}

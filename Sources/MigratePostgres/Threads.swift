@@ -1,0 +1,47 @@
+import Glibc
+
+/// Runs `body` with a connection of its own, on a thread of its own. The caller suspends, it does not block: two statements
+/// that wait for a lock on Swift's pool (a thread a core) would stop progress, control and every other worker.
+package func withConnection<Value: Sendable>(
+  to server: Server, _ body: @escaping @Sendable (borrowing Connection) throws -> Value
+) async throws -> Value {
+  try await onThread { try body(Connection(to: server)) }
+}
+
+/// Runs `body`, which may block, on a thread of its own while the caller suspends.
+package func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+  try await withCheckedThrowingContinuation { continuation in
+    let started = startThread { continuation.resume(with: Result { try body() }) }
+    if !started {
+      continuation.resume(throwing: PostgresError.unreadable("the system gives no further thread"))
+    }
+  }
+}
+
+/// The closure that a thread gets as its argument.
+private final class ThreadBody: Sendable {
+  let run: @Sendable () -> Void
+  init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+/// As deep as a main thread's usual stack: PostgreSQL's parser, which recurses, runs on such threads too.
+private let stackSize = 8 << 20
+
+/// - Returns: false when the system refuses; `body` was not run then.
+private func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+  var attributes = pthread_attr_t()
+  guard pthread_attr_init(&attributes) == 0 else { return false }
+  defer { pthread_attr_destroy(&attributes) }
+  pthread_attr_setstacksize(&attributes, stackSize)
+  pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+  let argument = Unmanaged.passRetained(ThreadBody(body))
+  var thread = pthread_t()
+  let code = pthread_create(
+    &thread, &attributes,
+    { argument in
+      if let argument { Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().run() }
+      return nil
+    }, argument.toOpaque())
+  if code != 0 { argument.release() }
+  return code == 0
+}

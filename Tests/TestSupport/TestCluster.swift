@@ -1,0 +1,116 @@
+import Foundation
+package import MigratePostgres
+import MigrateSandbox
+import Synchronization
+
+/// A PostgreSQL cluster for tests alone, in a folder of its own under /tmp that goes when the process ends.
+package final class TestCluster: Sendable {
+  /// The one cluster that the tests of a process share; made at the first use.
+  package static var shared: TestCluster {
+    get async throws { try await starting.value }
+  }
+
+  private static let starting = Task {
+    try await onThread {
+      TestFolder.removeAbandoned()
+      let cluster = try TestCluster(keepingLog: true)
+      leaving.withLock { $0.append(cluster) }
+      atexit { TestCluster.removeLeaving() }
+      return cluster
+    }
+  }
+
+  /// Clusters that go when the process ends.
+  private static let leaving = Mutex<[TestCluster]>([])
+
+  private static func removeLeaving() {
+    for cluster in leaving.withLock({ $0 }) { cluster.remove() }
+  }
+
+  private let sandbox: Sandbox
+  private let folder: TestFolder
+  private let keepsLog: Bool
+  private let databases = Atomic(0)
+
+  /// The superuser's way in, to database `postgres`.
+  package var server: Server { sandbox.server }
+
+  /// What the server logged, as JSON lines.
+  package let log: ServerLog
+
+  private init(keepingLog: Bool) throws {
+    folder = try TestFolder()
+    keepsLog = keepingLog
+    let settings = [
+      "shared_buffers": "128MB", "max_connections": "200", "timezone": "UTC", "logging_collector": "on",
+      "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0", "log_rotation_size": "0",
+    ]
+    sandbox = try Sandbox(
+      folder: folder.path + "/s", settings: settings, environment: ProcessInfo.processInfo.environment)
+    log = ServerLog(path: sandbox.dataPath + "/log/server.json")
+    try sandbox.start()
+  }
+
+  /// Runs `body` with a cluster of its own, to stop and start it at will; it takes a second or two to make.
+  package static func withOwn<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
+    let cluster = try await onThread { try TestCluster(keepingLog: false) }
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(cluster)) } catch { result = .failure(error) }
+    try await onThread { cluster.remove() }
+    return try result.get()
+  }
+
+  /// - Parameter immediately: as a crash would do it.
+  package func stop(immediately: Bool = false) async throws {
+    try await onThread { try self.sandbox.stop(immediately: immediately) }
+  }
+
+  package func start() async throws { try await onThread { try self.sandbox.start() } }
+
+  /// The log can be kept for a look at it: MIGRATE_TEST_SERVER_LOG names the file that gets it.
+  private func remove() {
+    if keepsLog, let path = ProcessInfo.processInfo.environment["MIGRATE_TEST_SERVER_LOG"], !path.isEmpty {
+      try? FileManager.default.removeItem(atPath: path)
+      try? FileManager.default.copyItem(atPath: log.path, toPath: path)
+    }
+    try? sandbox.destroy()
+    folder.remove()
+  }
+
+  /// Runs `body` with an empty database of its own, which is dropped afterwards whoever is still connected to it.
+  ///
+  /// - Parameter loggingStatements: for ``ServerLog/statements(application:since:)``.
+  package func withDatabase<Value: Sendable>(
+    loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+  ) async throws -> Value {
+    let number = databases.add(1, ordering: .relaxed).newValue
+    let name = "test_\(number)"
+    let logging = loggingStatements ? "ALTER DATABASE \(name) SET log_statement = 'all'" : "SELECT 1"
+    // CREATE DATABASE cannot be in a transaction, so these are two messages.
+    try await server.psql("CREATE DATABASE \(name) TEMPLATE template0")
+    try await server.psql(logging)
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(server.database(name))) } catch { result = .failure(error) }
+    // A test may have stopped the server.
+    _ = try? await server.psql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+    return try result.get()
+  }
+}
+
+/// Runs `body` with an empty database of its own in the shared cluster.
+package func withDatabase<Value: Sendable>(
+  loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+) async throws -> Value {
+  try await TestCluster.shared.withDatabase(loggingStatements: loggingStatements, body)
+}
+
+extension Server {
+  /// Runs a script over a new connection.
+  /// - Returns: the rows of its last statement, as texts.
+  @discardableResult
+  package func psql(_ script: String) async throws -> [[String?]] {
+    try await withConnection(to: self.applicationName("psql")) { connection in
+      try connection.execute(script).map { try $0.values }
+    }
+  }
+}
