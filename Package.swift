@@ -71,6 +71,12 @@ let package = Package(
     // A private PostgreSQL cluster: for trying things, for the demo and for the tests.
     module("MigrateSandbox", ["MigratePostgres"]),
 
+    // The schema `migrate` from Swift: runs, their states, batches, upgrades.
+    module("MigrateLedger", ["MigratePlan", "MigratePostgres", "MigrateSQL", "MigrateSQLFiles"]),
+
+    // Back end 1, a plan run from the client: batch loop, attempts, settlement, revert.
+    module("MigrateRunner", ["MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateSQL"]),
+
     // The command line: parse, call the library, print.
     .executableTarget(name: "migrate-cli", dependencies: [], swiftSettings: settings),
 

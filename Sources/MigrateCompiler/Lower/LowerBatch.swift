@@ -41,7 +41,8 @@ extension ResolvedBatch {
       FROM   \(Name.undo(Self.step)) AS u,
              (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
       WHERE  \(Self.place)
-      RETURNING exact, rows_read, rows_changed, coalesce((SELECT cardinality(u.k_1) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)), 0) AS rows_captured
+      RETURNING exact, rows_read, rows_changed, xid,
+                coalesce((SELECT cardinality(u.k_1) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)), 0) AS rows_captured
       """)
   }
 

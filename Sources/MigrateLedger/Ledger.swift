@@ -1,0 +1,183 @@
+internal import MigratePlan
+package import MigratePostgres
+
+/// The schema `migrate` from Swift. Every function is one statement or one short transaction.
+package enum Ledger {
+  /// Begins a run of `plan` in the open transaction.
+  ///
+  /// - Throws: 23505 on `one_active` when a run of this definition is unfinished.
+  package static func begin(
+    _ connection: borrowing Connection, plan: String, definition: String, version: String, clientHost: String?,
+    reason: String?
+  ) throws(PostgresError) -> Int64 {
+    try connection.query(
+      "SELECT migrate.begin($1::jsonb, $2::text, 'client', $3::text, $4::text, $5::text) AS run",
+      [plan, definition, version, clientHost, reason]
+    ).onlyRow.int64("run")
+  }
+
+  /// The run `id`; `nil` when there is none.
+  package static func run(_ connection: borrowing Connection, _ id: Int64) throws(PostgresError) -> Run? {
+    let found = try connection.query(
+      """
+      SELECT r.run, r.name, r.identity, r.state, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
+             r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
+             to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
+             r.definition_hash, r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format
+      FROM   migrate.runs  AS r
+      JOIN   migrate.fence AS f USING (run)
+      WHERE  r.run = $1::bigint
+      """, [String(id)])
+    guard let row = found.first else { return nil }
+    let format = try row.int("format")
+    guard format <= 1 else {
+      throw .unreadable("run \(id) has a plan of format \(format), which a newer version of migrate has made")
+    }
+    let parameters = try connection.query(
+      """
+      SELECT p.key AS name, p.value ->> 'value' AS value
+      FROM   migrate.runs AS r, jsonb_each(r.parameters) AS p
+      WHERE  r.run = $1::bigint
+      """, [String(id)])
+    var values: [String: String?] = [":run_id": String(id), ":started_at": try row.text("started_at")]
+    for parameter in parameters {
+      values.updateValue(try parameter["value"], forKey: ":" + (try parameter.text("name")))
+    }
+    return Run(
+      id: id, name: try row.text("name"), identity: try row.text("identity"),
+      state: try state(row.text("state")), direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+      epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
+      upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
+      statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
+      definitionHash: try row.text("definition_hash"),
+      conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"])
+  }
+
+  private static func statements(
+    _ connection: borrowing Connection, of id: Int64
+  ) throws(PostgresError) -> [RunStatement] {
+    let rows = try connection.query(
+      """
+      SELECT phase, step, name, text, to_json(arguments) #>> '{}' AS spelled, arguments
+      FROM   migrate.statements
+      WHERE  run = $1::bigint
+      ORDER  BY ordinal
+      """, [String(id)])
+    var statements: [RunStatement] = []
+    for row in rows {
+      statements.append(
+        RunStatement(
+          phase: try row.text("phase"), step: try row.ifPresent("step", row.int), name: try row.text("name"),
+          text: try row.text("text"), arguments: try row.array("arguments").map { $0 ?? "" }))
+    }
+    return statements
+  }
+
+  package static func state(_ text: String) throws(PostgresError) -> RunState {
+    guard let state = RunState(rawValue: text) else {
+      throw .unreadable("a run is in state \(text), which a newer version of migrate has made")
+    }
+    return state
+  }
+
+  /// Moves the run by `event`; `nil` when the event does not fit its state.
+  @discardableResult
+  package static func advance(
+    _ connection: borrowing Connection, _ run: Int64, _ event: RunTransition
+  ) throws(PostgresError) -> RunState? {
+    let row = try connection.query("SELECT migrate.advance($1::bigint, $2::text) AS state", [String(run), event.rawValue])
+      .onlyRow
+    return try row["state"].map { (text) throws(PostgresError) in try state(text) }
+  }
+
+  /// The run's state, and its epoch: a worker of another one has been taken over.
+  package static func standing(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> (state: RunState, epoch: Int) {
+    let row = try connection.query(
+      """
+      SELECT r.state, f.epoch
+      FROM   migrate.runs AS r JOIN migrate.fence AS f USING (run)
+      WHERE  r.run = $1::bigint
+      """, [String(run)]
+    ).onlyRow
+    return (try state(row.text("state")), try row.int("epoch"))
+  }
+
+  /// Fixes the upper end of the keys; `nil` for an empty source. Told once: a second time changes nothing.
+  package static func bound(_ connection: borrowing Connection, _ run: Int64, upper: [String?]?) throws(PostgresError) {
+    try connection.query(
+      """
+      UPDATE migrate.runs SET upper_key = $2::text[], bounded_at = clock_timestamp()
+      WHERE  run = $1::bigint AND bounded_at IS NULL
+      """, [String(run), upper.map(ArrayText.literal)])
+  }
+
+  /// The place behind the last batch of a slice: its ordinal and the key it ended with.
+  package static func lastBatch(
+    _ connection: borrowing Connection, _ run: Int64, slice: Int
+  ) throws(PostgresError) -> (ordinal: Int, through: [String?]?) {
+    let rows = try connection.query(
+      """
+      SELECT ordinal, through_key
+      FROM   migrate.batches
+      WHERE  run = $1::bigint AND kind = 'apply' AND slice = $2::integer
+      ORDER  BY ordinal DESC, part DESC
+      LIMIT  1
+      """, [String(run), String(slice)])
+    guard let row = rows.first else { return (0, nil) }
+    return (try row.int("ordinal"), try row.array("through_key"))
+  }
+
+  /// Rows done so far in the present direction.
+  package static func rowsRead(
+    _ connection: borrowing Connection, _ run: Int64, kind: RunDirection
+  ) throws(PostgresError) -> BatchCounts {
+    let row = try connection.query(
+      """
+      SELECT count(*) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
+             coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
+      FROM   migrate.batches
+      WHERE  run = $1::bigint AND kind = $2::text
+      """, [String(run), kind.rawValue]
+    ).onlyRow
+    return BatchCounts(
+      batches: try row.int("batches"), read: try row.int("read"), changed: try row.int("changed"),
+      unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
+  }
+
+  /// Why the run stands still.
+  package static func fail(
+    _ connection: borrowing Connection, _ run: Int64, sqlState: String?, message: String, after: [String?]?,
+    through: [String?]?, event: RunTransition
+  ) throws(PostgresError) {
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try connection.query(
+      """
+      UPDATE migrate.runs
+      SET    failure = jsonb_build_object('sqlstate', $2::text, 'message', $3::text, 'after', $4::text[], 'through', $5::text[],
+                                          'at', clock_timestamp())
+      WHERE  run = $1::bigint
+      """,
+      [String(run), sqlState, message, after.map(ArrayText.literal), through.map(ArrayText.literal)])
+    try advance(connection, run, event)
+    try connection.execute("COMMIT")
+  }
+}
+
+/// Rows of batches, added up.
+package struct BatchCounts: Sendable, Equatable {
+  package var batches = 0
+  package var read = 0
+  package var changed = 0
+  package var unchanged = 0
+  package var rejected = 0
+
+  package init(batches: Int = 0, read: Int = 0, changed: Int = 0, unchanged: Int = 0, rejected: Int = 0) {
+    self.batches = batches
+    self.read = read
+    self.changed = changed
+    self.unchanged = unchanged
+    self.rejected = rejected
+  }
+}

@@ -1,0 +1,80 @@
+package import MigratePostgres
+
+/// A run as the ledger knows it, with all that is needed to go on with it or to take it back.
+package struct Run: Sendable {
+  package let id: Int64
+  package let name: String
+  package let identity: String
+  package let state: RunState
+  package let direction: RunDirection
+  package let epoch: Int
+  package let batchSize: Int
+  package let keyCount: Int
+  /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
+  package let upperKey: [String?]?
+  package let isBounded: Bool
+  /// `name` to value, for the parameters and the built-in ones.
+  package let parameters: [String: String?]
+  package let statements: [RunStatement]
+  package let estimatedRows: Int
+  package let definitionHash: String
+  package let conflictPolicy: ConflictPolicy?
+  package let undoReason: String?
+
+  package func statements(_ phase: String) -> [RunStatement] { statements.filter { $0.phase == phase } }
+
+  package func statement(_ phase: String, _ name: String) throws(PostgresError) -> RunStatement {
+    guard let found = statements.first(where: { $0.phase == phase && $0.name == name }) else {
+      throw .unreadable("run \(id) has no statement \(name) in phase \(phase); its plan was made by another version")
+    }
+    return found
+  }
+}
+
+/// A statement of a run, ready to be sent.
+package struct RunStatement: Sendable, Equatable {
+  package let phase: String
+  package let step: Int?
+  package let name: String
+  package let text: String
+  package let arguments: [String]
+}
+
+/// Values by role, from which each statement takes those that it names.
+package struct Bindings: Sendable {
+  package private(set) var values: [String: String?]
+
+  package init(_ values: [String: String?] = [:]) { self.values = values }
+
+  package func with(_ role: String, _ value: String?) -> Bindings {
+    var copy = self
+    copy.values.updateValue(value, forKey: role)
+    return copy
+  }
+
+  /// A key under `role.1`, `role.2`, … and as one array under `role`; `nil` is the beginning of all keys.
+  package func with(key: [String?]?, as role: String, count: Int) -> Bindings {
+    var copy = with(role, key.map(ArrayText.literal))
+    for index in 0..<count { copy.values.updateValue(key?[index], forKey: "\(role).\(index + 1)") }
+    return copy
+  }
+
+  package func arguments(for statement: RunStatement) throws(PostgresError) -> [String?] {
+    var arguments: [String?] = []
+    for role in statement.arguments {
+      guard let value = values[role] else {
+        throw .unreadable("statement \(statement.name) asks for \(role), which nobody gave")
+      }
+      arguments.append(value)
+    }
+    return arguments
+  }
+}
+
+extension Connection {
+  /// Runs a statement of a run with the values that it asks for.
+  @discardableResult
+  package borrowing func run(_ statement: RunStatement, _ bindings: Bindings) throws(PostgresError) -> Rows {
+    try query(statement.text, bindings.arguments(for: statement))
+  }
+}

@@ -1,0 +1,108 @@
+internal import MigrateLedger
+internal import MigratePostgres
+
+/// Which batch, and how it is tried this time.
+struct Attempt {
+  let ordinal: Int
+  /// The key behind which the batch begins; `nil` is the beginning.
+  let after: [String?]?
+  let upper: [String?]
+  /// From 1.
+  let number: Int
+  let size: Int
+
+  /// How the attempt guards itself against those who write at the same time.
+  ///
+  /// A snapshot costs nothing when nobody writes. From the second try the rows are locked before anything is computed, so a
+  /// conflict shows in the first millisecond; from the third each statement sees what has been committed, which always ends,
+  /// also on rows that others never leave alone. Source: measured, see docs/guarantees.md.
+  enum Guard { case snapshot, lockedSnapshot, locked }
+
+  var guarded: Guard {
+    switch number {
+    case ...1: .snapshot
+    case 2: .lockedSnapshot
+    default: .locked
+    }
+  }
+
+  var begin: String {
+    switch guarded {
+    case .snapshot, .lockedSnapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"
+    case .locked: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    }
+  }
+
+  /// Whether the attempt runs this statement: of the two ways to capture it takes one.
+  func runs(_ statement: RunStatement) -> Bool {
+    switch statement.name {
+    case "capture": guarded == .snapshot
+    case "capture locked": guarded != .snapshot
+    default: true
+    }
+  }
+}
+
+/// How an attempt has ended when no error ended it.
+enum Transacted {
+  case committed(BatchRecord)
+  /// Rows came in between the capture and the change; try again.
+  case inexact
+  /// A trigger kept rows from being changed.
+  case suppressed(captured: Int, changed: Int, through: [String?])
+  /// A check found rows.
+  case found(check: String, rows: [String], through: [String?])
+  case takenOver
+}
+
+extension Worker {
+  /// The batch, as one transaction. Whatever ends it early, nothing of it stays.
+  mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
+    let clock = ContinuousClock.now
+    try connection.execute(attempt.begin + "; " + (try run.statement("batches", "settings").text))
+    var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
+    bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
+    bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
+    let through = try connection.run(run.statement("batches", "bound"), bindings).first?.values ?? attempt.upper
+    bindings = bindings.with(key: through, as: "through", count: run.keyCount)
+
+    for statement in run.statements("batches") where attempt.runs(statement) {
+      switch statement.name {
+      case "settings", "bound": continue
+      case "finish":
+        return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
+      default:
+        let rows = try connection.run(statement, bindings)
+        if statement.name.utf8.starts(with: "check: ".utf8), !rows.isEmpty {
+          let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
+          try connection.execute("ROLLBACK")
+          return .found(check: statement.name, rows: shown, through: through)
+        }
+      }
+    }
+    throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
+  }
+
+  private mutating func finish(
+    _ statement: RunStatement, _ bindings: Bindings, attempt: Attempt, through: [String?],
+    since clock: ContinuousClock.Instant
+  ) throws(PostgresError) -> Transacted {
+    guard let row = try connection.run(statement, bindings).first else {
+      try connection.execute("ROLLBACK")
+      return .takenOver
+    }
+    let captured = try row.int("rows_captured")
+    let changed = try row.int("rows_changed")
+    guard try row.bool("exact") else {
+      try connection.execute("ROLLBACK")
+      return changed < captured ? .suppressed(captured: captured, changed: changed, through: through) : .inexact
+    }
+    let read = try row.int("rows_read")
+    unsettled = try row.text("xid")
+    try connection.commit()
+    unsettled = nil
+    let counts = BatchCounts(batches: 1, read: read, changed: changed, unchanged: read - changed)
+    return .committed(
+      BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
+  }
+}

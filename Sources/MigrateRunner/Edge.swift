@@ -1,0 +1,37 @@
+internal import MigrateLedger
+internal import MigratePostgres
+
+/// Between two batches: what was asked of the run, and by whom.
+extension Worker {
+  /// `nil`: go on. A worker that was asked to pause in the database stays and waits for `resume`; one that got a signal leaves.
+  mutating func edge() throws(PostgresError) -> RunOutcome? {
+    if control.isStopRequested { return try pauseBySignal() }
+    var isWaiting = false
+    while true {
+      let (state, epoch) = try Ledger.standing(connection, run.id)
+      guard epoch == run.epoch else { return .takenOver }
+      switch state {
+      case .running, .reverting:
+        if isWaiting { report(.resumed) }
+        return nil
+      case .pausing, .cancelling:
+        try Ledger.advance(connection, run.id, .batchEdgeReached)
+      case .paused:
+        if control.isStopRequested { return .paused }
+        if !isWaiting { report(.paused) }
+        isWaiting = true
+        pause(for: .seconds(1))
+        try enlist()
+      case .cancelled: return .cancelled
+      // Somebody else has ended the run, or begun to take it back, while this worker waited.
+      case .failed, .completed, .reverted: return .takenOver
+      }
+    }
+  }
+
+  mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
+    try connection.query("SELECT migrate.pause($1::bigint)", [runID])
+    try Ledger.advance(connection, run.id, .batchEdgeReached)
+    return .paused
+  }
+}

@@ -1,0 +1,54 @@
+package import MigrateLedger
+
+/// What happens while a run goes on, for whoever listens: a bar, lines, JSON.
+package enum RunEvent: Sendable {
+  /// A worker begins, or goes on with what is left; `done` is what the ledger holds already.
+  case started(run: Int64, name: String, direction: RunDirection, done: BatchCounts, expected: Int)
+  /// The start waits for transactions that hold write locks on the source; `left` of them are not over.
+  case waiting(left: Int)
+  /// A batch has committed.
+  case batch(BatchRecord)
+  /// A batch is tried again; `attempt` is the number of the next try.
+  case again(ordinal: Int, attempt: Int, reason: String)
+  /// The connection is lost and is being made again.
+  case reconnecting(reason: String)
+  /// The run stands still by request; the worker waits for `resume`.
+  case paused
+  case resumed
+}
+
+/// A batch that has committed.
+package struct BatchRecord: Sendable, Equatable {
+  package let ordinal: Int
+  package let through: [String?]
+  package let counts: BatchCounts
+  package let duration: Duration
+}
+
+/// How a run has ended for this worker.
+package enum RunOutcome: Sendable, Equatable {
+  case completed(leftBehind: Int?)
+  case reverted(conflicts: Int)
+  case paused
+  case cancelled
+  case failed(Failure)
+  /// The disk, memory, or a read-only server: paused, and no row is to blame.
+  case held(Failure)
+  /// A revert under `stop` has found rows that were changed since, and has written nothing more.
+  case conflicts(Int)
+  /// Another worker has taken the run over.
+  case takenOver
+}
+
+/// Why a batch, or the run, cannot go on.
+package struct Failure: Error, Sendable, Equatable {
+  package let sqlState: String?
+  package let message: String
+  package let detail: String?
+  package let hint: String?
+  package let column: String?
+  package let constraint: String?
+  /// The batch: behind this key, through that one.
+  package let after: [String?]?
+  package let through: [String?]?
+}

@@ -1,0 +1,43 @@
+internal import MigrateLedger
+internal import MigratePostgres
+
+/// The start of a run: who must end first, and where the keys end.
+extension Worker {
+  /// Waits for the transactions that held a write lock on the source when the wait began, then fixes the last key. A serial
+  /// number is no commit order: a key below the last one may belong to a transaction that has not committed yet (K22).
+  ///
+  /// Returns at once when the upper end is fixed already. `nil`: the source is empty.
+  borrowing func upperEnd() throws(PostgresError) -> [String?]? {
+    let known = try connection.query(
+      "SELECT bounded_at IS NOT NULL AS bounded, upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]
+    ).onlyRow
+    if try known.bool("bounded") { return try known.ifPresent("upper_key", known.array) }
+    try awaitLockers()
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("batches", "settings").text))
+    let upper = try connection.run(run.statement("bounds", "upper"), constants).first?.values
+    try connection.commit()
+    try Ledger.bound(connection, run.id, upper: upper)
+    return upper
+  }
+
+  private borrowing func awaitLockers() throws(PostgresError) {
+    let statement = try run.statement("bounds", "lockers")
+    var holders = try virtualTransactions(statement)
+    var told = 0
+    while !holders.isEmpty, !control.isStopRequested {
+      if holders.count != told { report(.waiting(left: holders.count)) }
+      told = holders.count
+      pause(for: .milliseconds(50))
+      try enlist()
+      // Only those of the first look: who came later is none of our concern, and there would always be somebody.
+      holders.formIntersection(try virtualTransactions(statement))
+    }
+  }
+
+  private borrowing func virtualTransactions(_ statement: RunStatement) throws(PostgresError) -> Set<String> {
+    var found: Set<String> = []
+    for row in try connection.run(statement, constants) { found.insert(try row.text(0)) }
+    return found
+  }
+}

@@ -1,0 +1,125 @@
+internal import Glibc
+package import MigrateLedger
+package import MigratePostgres
+
+/// One chain of batches and the connection that does them. Plain synchronous code on a thread of its own.
+///
+/// Nothing is remembered here that the ledger does not hold: after any fault the worker connects again, reads where the run
+/// stands, and goes on from there.
+package struct Worker: ~Copyable {
+  let server: Server
+  var connection: Connection
+  let run: Run
+  let number: Int
+  let control: RunControl
+  let report: @Sendable (RunEvent) -> Void
+  /// How long it tries to connect again before it gives up; the run is then interrupted and can be resumed.
+  let patience: Duration
+  /// A transaction whose COMMIT got no answer.
+  var unsettled: String?
+
+  /// A worker of `run` in its present epoch.
+  package init(
+    server: Server, run: Run, number: Int = 1, control: RunControl, patience: Duration = .seconds(60),
+    report: @escaping @Sendable (RunEvent) -> Void
+  ) throws(PostgresError) {
+    self.server = server
+    self.run = run
+    self.number = number
+    self.control = control
+    self.report = report
+    self.patience = patience
+    connection = try Connection(to: server)
+    control.watch(connection.cancellation)
+  }
+
+  var runID: String { String(run.id) }
+
+  /// The values that hold for every statement of the run.
+  var constants: Bindings {
+    var bindings = Bindings(run.parameters)
+    bindings = bindings.with("run", runID).with("epoch", String(run.epoch)).with("worker", String(number))
+    return bindings.with("slice", "0").with("part", "0")
+  }
+
+  /// Writes down that it works on the run: who looks can tell a worker from an interrupted run.
+  borrowing func enlist() throws(PostgresError) {
+    try connection.query(
+      "SELECT migrate.enlist($1::bigint, $2::integer, $3::integer, $4::text)",
+      [runID, String(number), String(run.epoch), Self.hostName])
+  }
+
+  package static var hostName: String? {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return nil }
+    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
+  /// Runs `body` until it ends without losing the connection. It begins anew each time, from what the ledger says.
+  mutating func surviving(
+    _ body: (inout Worker) throws(PostgresError) -> RunOutcome
+  ) throws(PostgresError) -> RunOutcome {
+    while true {
+      do throws(PostgresError) {
+        try enlist()
+        try settle()
+        return try body(&self)
+      } catch {
+        guard error.endsConnection || error.origin == .lost else { throw error }
+        report(.reconnecting(reason: error.message))
+        try reconnect(after: error)
+      }
+    }
+  }
+
+  private mutating func reconnect(after error: PostgresError) throws(PostgresError) {
+    let deadline = ContinuousClock.now + patience
+    var attempt = 0
+    while true {
+      do throws(PostgresError) {
+        connection = try Connection(to: server)
+        return control.watch(connection.cancellation)
+      } catch {
+        guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,
+          !control.isStopRequested
+        else { throw error }
+        attempt += 1
+        pause(for: backoff(attempt))
+      }
+    }
+  }
+
+  /// Waits until the transaction whose COMMIT got no answer is over. Whether it took effect is then what the ledger says; it
+  /// is never sent again blindly (P03).
+  private mutating func settle() throws(PostgresError) {
+    guard let xid = unsettled else { return }
+    var attempt = 0
+    while try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress" {
+      attempt += 1
+      pause(for: backoff(attempt))
+    }
+    unsettled = nil
+  }
+
+  /// Longer each time, and never the same for two workers that met: at most a second.
+  borrowing func backoff(_ attempt: Int) -> Duration {
+    let ceiling = min(10 << min(attempt, 7), 1_000)
+    return .milliseconds(Int.random(in: 1...ceiling))
+  }
+}
+
+extension Connection {
+  /// Commits, and makes sure of it: in a transaction that has failed, COMMIT answers ROLLBACK and no error.
+  borrowing func commit() throws(PostgresError) {
+    let answer = try execute("COMMIT").commandTag
+    guard answer == "COMMIT" else { throw .unreadable("COMMIT was answered by \(answer)") }
+  }
+}
+
+/// Blocks this thread, which is the worker's own.
+func pause(for duration: Duration) {
+  let (seconds, attoseconds) = duration.components
+  var left = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+  var rest = timespec()
+  while nanosleep(&left, &rest) == -1, errno == EINTR { left = rest }
+}
