@@ -1,0 +1,47 @@
+package import MigrateDiagnostics
+
+/// One SQL expression of a user.
+///
+/// It is parsed as `SELECT <text>`, bare: in `SELECT (<text>)` a comma would make a row of two values, and a `)` would end it.
+package struct SQLExpression: SQLText {
+  package let fragment: SourceFragment
+  package let facts: SQLFacts
+  package let endsInLineComment: Bool
+  /// How it is built, as far as rules ask.
+  package let shape: SQLShape
+
+  /// Reads `fragment`.
+  /// - Throws: what is wrong with it: no SQL, not an expression, more than one.
+  package static func parse(_ fragment: SourceFragment) throws(SQLDiagnostics) -> SQLExpression {
+    let reader = try SQLReader(fragment, prefix: "SELECT ")
+    let target = try ExpressionCheck(reader).onlyTarget()
+    var collector = reader.collect()
+    collector.visit(target, FactCollector.Context())
+    if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
+    collector.facts.sort()
+    return SQLExpression(
+      fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
+      shape: SQLShape(target, of: collector))
+  }
+
+  /// Whether its value is fixed by the text alone.
+  package var isConstantOnly: Bool { facts.isConstantOnly }
+
+  /// Whether it is a column and nothing else.
+  package var isBareColumn: Bool { bareColumn != nil }
+
+  /// The column, when it is one and nothing else.
+  package var bareColumn: ColumnUse? {
+    guard case .column(let column) = shape else { return nil }
+    return column
+  }
+
+  /// Whether it is a string constant and nothing else.
+  package var isStringLiteral: Bool { stringLiteral != nil }
+
+  /// The string, when it is a string constant and nothing else.
+  package var stringLiteral: String? {
+    guard case .constant(let constant) = shape, case .string(let text) = constant.value else { return nil }
+    return text
+  }
+}
