@@ -44,10 +44,14 @@ let package = Package(
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
 
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    module("MigrateCommandLine", ["MigrateDiagnostics"]),
+
     // The command line: parse, call the library, print.
-    .executableTarget(name: "migrate-cli", dependencies: [], swiftSettings: settings),
+    .executableTarget(name: "migrate-cli", dependencies: ["MigrateCommandLine"], swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
+    tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
   ]
 )
