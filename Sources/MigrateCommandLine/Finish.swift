@@ -6,7 +6,8 @@ package func finish(_ code: ExitCode) -> Never {
   var code = code
   if case .system = Output.standard.failure, code == .done {
     let reason = Output.standard.failure?.reason ?? ""
-    Output.error.write("migrate: error: standard output cannot be written: \(reason)\n  help: `df .` tells free space\n")
+    Output.error.write(
+      "migrate: error: standard output cannot be written: \(reason)\n  help: `df .` tells free space\n")
     code = .failed
   }
   exit(code.rawValue)

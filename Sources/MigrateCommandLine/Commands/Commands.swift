@@ -2,7 +2,8 @@
 package enum Commands {
   package static let plan = Command(
     "plan", abstract: "show what would happen, then the SQL",
-    discussion: "Nothing is changed. What is printed is what `migrate apply` runs, character for character, the run's own "
+    discussion:
+      "Nothing is changed. What is printed is what `migrate apply` runs, character for character, the run's own "
       + "number aside. Without a name: every definition.",
     positionals: [Positionals.names],
     options: [
@@ -17,7 +18,8 @@ package enum Commands {
 
   package static let apply = Command(
     "apply", abstract: "run definitions, or go on where a run stopped",
-    discussion: "Shows a summary and asks. Without a name: lists what is pending and asks. Ctrl-C pauses at the edge of a "
+    discussion:
+      "Shows a summary and asks. Without a name: lists what is pending and asks. Ctrl-C pauses at the edge of a "
       + "batch, a second Ctrl-C cancels the statement; nothing is lost, and `migrate apply` goes on.",
     positionals: [Positionals.names],
     options: [
@@ -32,7 +34,8 @@ package enum Commands {
 
   package static let revert = Command(
     "revert", aliases: ["rollback", "undo"], abstract: "take a run back",
-    discussion: "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
+    discussion:
+      "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`.",
     positionals: [Positionals.runOrName],
     options: [Options.onConflict, Options.reason, Options.yes, Options.json],
@@ -101,7 +104,8 @@ package enum Commands {
 
   package static let program = Program(
     "migrate", version: "0.1.0", abstract: "change data in bulk, inside PostgreSQL",
-    discussion: "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
+    discussion:
+      "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
     commands: [plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version],
     globalOptions: [
@@ -116,7 +120,8 @@ package enum Commands {
     ])
 
   private static let later: [LaterCommand] = [
-    LaterCommand("init", instead: "a definition is a YAML file under migrations/, and `migrate apply` creates the ledger"),
+    LaterCommand(
+      "init", instead: "a definition is a YAML file under migrations/, and `migrate apply` creates the ledger"),
     LaterCommand("new", instead: "a definition is a YAML file under migrations/"),
     LaterCommand("lint", instead: "`migrate plan` shows every error of a definition"),
     LaterCommand("validate", instead: "`migrate plan` shows every error of a definition"),

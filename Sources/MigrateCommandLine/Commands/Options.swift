@@ -3,7 +3,8 @@ package enum Options {
   // Of every command.
   package static let database = Option.optional(
     "database", .name, named: "URL", environment: ["DATABASE_URL"],
-    help: "Where the data is: a URL or libpq's key=value form. Without it libpq's own ways count: PG variables, service "
+    help:
+      "Where the data is: a URL or libpq's key=value form. Without it libpq's own ways count: PG variables, service "
       + "file, .pgpass.")
   package static let directory = Option.value(
     "dir", .name, named: "DIR", default: "migrations", help: "The folder of the definitions, at any depth.")
@@ -28,7 +29,8 @@ package enum Options {
   package static let parameterFile = Option.optional(
     "param-file", .name, named: "FILE", help: "Read parameters from a YAML file; --param wins.")
   package static let searchPath = Option.optional(
-    "search-path", .name, named: "SCHEMAS", help: "Schemas for names without one, separated by commas: a tenant's, say.")
+    "search-path", .name, named: "SCHEMAS", help: "Schemas for names without one, separated by commas: a tenant's, say."
+  )
   package static let batchSize = Option.optional(
     "batch-size", .size, named: "ROWS", help: "Rows that commit together, e.g. 500, 5k or 1M.")
   package static let again = Option.flag("again", help: "Run it although it was completed before.")

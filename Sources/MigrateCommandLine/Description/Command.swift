@@ -29,7 +29,8 @@ package struct Command: Sendable {
 
   package init(
     _ name: String, aliases: [String] = [], abstract: String, discussion: String = "",
-    positionals: [any DescribedPositional] = [], options: [any DescribedOption] = [], conflicts: [[any DescribedOption]] = [],
+    positionals: [any DescribedPositional] = [], options: [any DescribedOption] = [],
+    conflicts: [[any DescribedOption]] = [],
     subcommands: [Command] = [], examples: [Example] = [], exitCodes: [ExitCode] = [.done, .failed, .usage]
   ) {
     self.name = name

@@ -50,7 +50,8 @@ package struct Option<Value: Sendable>: DescribedOption {
 extension Option {
   /// An option that takes one value, `initial` when it is not said.
   package static func value(
-    _ name: String, aliases: [String] = [], short: Unicode.Scalar? = nil, _ form: ValueForm<Value>, named valueName: String,
+    _ name: String, aliases: [String] = [], short: Unicode.Scalar? = nil, _ form: ValueForm<Value>,
+    named valueName: String,
     default initial: Value, environment: [String] = [], mayBeLong: Bool = false, help: String
   ) -> Option<Value> {
     let description = OptionDescription(
@@ -63,7 +64,8 @@ extension Option {
     _ name: String, aliases: [String] = [], short: Unicode.Scalar? = nil, _ form: ValueForm<Wrapped>,
     named valueName: String, environment: [String] = [], mayBeLong: Bool = false, help: String
   ) -> Option<Wrapped?> where Value == Wrapped? {
-    let description = OptionDescription(name, aliases, short, .single, form, valueName, help, nil, environment, mayBeLong)
+    let description = OptionDescription(
+      name, aliases, short, .single, form, valueName, help, nil, environment, mayBeLong)
     return Option(description: description) { $0.last.flatMap(form.read) }
   }
 

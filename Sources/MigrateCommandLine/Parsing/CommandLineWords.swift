@@ -28,6 +28,8 @@ extension UsageError {
   fileprivate static func notUTF8(_ number: Int, _ word: [UInt8]) -> UsageError {
     UsageError(
       "argument \(number) is not valid UTF-8: \(shown(String(decoding: word, as: UTF8.self)))",
-      remedy: "PostgreSQL and the definitions are read as UTF-8; `iconv` converts, and `locale` shows what the terminal sends")
+      remedy:
+        "PostgreSQL and the definitions are read as UTF-8; `iconv` converts, and `locale` shows what the terminal sends"
+    )
   }
 }

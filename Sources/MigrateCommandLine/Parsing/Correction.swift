@@ -42,7 +42,8 @@ extension UsageError {
     let owner = path.last.map { "\($0.name) has no command \(shown(word))" }
     return UsageError(
       owner ?? "there is no command \(shown(word))",
-      remedy: meant.map { "did you mean `\(prefix) \($0)`?" } ?? "one of " + commands.map(\.name).joined(separator: ", "))
+      remedy: meant.map { "did you mean `\(prefix) \($0)`?" } ?? "one of "
+        + commands.map(\.name).joined(separator: ", "))
   }
 
   static func unknownOption(_ spelt: String, known: [OptionDescription], reading: WordReader) -> UsageError {
@@ -62,13 +63,16 @@ extension UsageError {
     }
     let isGroup = name.unicodeScalars.count > 1
     return UsageError(
-      "unknown option \(shown("-\(letter)"))" + (isGroup ? " in \(shown(group))" : ""), remedy: whereItBelongs("", reading))
+      "unknown option \(shown("-\(letter)"))" + (isGroup ? " in \(shown(group))" : ""),
+      remedy: whereItBelongs("", reading))
   }
 
   /// An option of a command, said before the command or to another one; otherwise, where options are listed.
   private static func whereItBelongs(_ name: String, _ reading: WordReader) -> String {
     let program = reading.program
-    let owners = program.commands.filter { $0.options.contains { $0.longNames.contains { $0.utf8.elementsEqual(name.utf8) } } }
+    let owners = program.commands.filter {
+      $0.options.contains { $0.longNames.contains { $0.utf8.elementsEqual(name.utf8) } }
+    }
     if let owner = owners.first {
       if reading.path.isEmpty { return "it stands behind its command: `\(program.name) \(owner.name) --\(name)`" }
       return "it is an option of \(owners.map(\.name).joined(separator: ", "))"

@@ -129,14 +129,16 @@ private struct LongValue {
 extension UsageError {
   fileprivate static func missingCommand(of program: Program) -> UsageError {
     UsageError(
-      "a command is missing", remedy: "say what to do, e.g. `\(program.name) \(program.commands.first?.name ?? "help")`",
+      "a command is missing",
+      remedy: "say what to do, e.g. `\(program.name) \(program.commands.first?.name ?? "help")`",
       help: HelpText.of([], in: program))
   }
 
   fileprivate static func missingSubcommand(of command: Command, in program: Program) -> UsageError {
     UsageError(
       "\(command.name) needs a command of its own",
-      remedy: "one of " + command.subcommands.map { "`\(program.name) \(command.name) \($0.name)`" }.joined(separator: ", "))
+      remedy: "one of "
+        + command.subcommands.map { "`\(program.name) \(command.name) \($0.name)`" }.joined(separator: ", "))
   }
 
   fileprivate static func badVariable(_ variable: String, _ text: String, for option: OptionDescription) -> UsageError {
@@ -152,7 +154,8 @@ extension UsageError {
 
   fileprivate static func inputTwice(_ other: String, _ option: OptionDescription) -> UsageError {
     UsageError(
-      "--\(other) and --\(option.name) both read standard input", remedy: "give one of them a file: --\(option.name) @FILE")
+      "--\(other) and --\(option.name) both read standard input",
+      remedy: "give one of them a file: --\(option.name) @FILE")
   }
 
   fileprivate static func unreadable(

@@ -27,14 +27,16 @@ struct PositionalAssignment {
 
 extension UsageError {
   fileprivate static func missing(_ positional: PositionalDescription, of prefix: String) -> UsageError {
-    UsageError("\(positional.name) is missing", remedy: "`\(prefix) \(positional.usage)`; `\(prefix) --help` explains it")
+    UsageError(
+      "\(positional.name) is missing", remedy: "`\(prefix) \(positional.usage)`; `\(prefix) --help` explains it")
   }
 
   fileprivate static func bad(_ word: String, _ positional: PositionalDescription, of prefix: String) -> UsageError {
     let meant = Correction.of(word, among: positional.choices)
     return UsageError(
       "\(shown(word)) is not \(positional.expectation)",
-      remedy: meant.map { "did you mean `\(prefix) \($0)`?" } ?? "`\(prefix) \(positional.usage)`; `\(prefix) --help` explains it")
+      remedy: meant.map { "did you mean `\(prefix) \($0)`?" }
+        ?? "`\(prefix) \(positional.usage)`; `\(prefix) --help` explains it")
   }
 
   fileprivate static func unexpected(_ word: String, of prefix: String, _ command: Command?) -> UsageError {

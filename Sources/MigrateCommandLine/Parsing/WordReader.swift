@@ -50,7 +50,8 @@ struct WordReader {
   private static func looksLikeOption(_ bytes: [UInt8]) -> Bool {
     guard bytes.count > 1, bytes[0] == UInt8(ascii: "-") else { return false }
     let digits = bytes.dropFirst()
-    let isNumber = digits.contains { (48...57).contains($0) } && digits.allSatisfy { (48...57).contains($0) || $0 == 46 }
+    let isNumber =
+      digits.contains { (48...57).contains($0) } && digits.allSatisfy { (48...57).contains($0) || $0 == 46 }
     return !isNumber
   }
 
@@ -136,7 +137,8 @@ extension UsageError {
     let attached = spelt.utf8.count > 2 ? "\(spelt)=\(option.valueName)" : "\(spelt)\(option.valueName)"
     return UsageError(
       "\(spelt) needs a value",
-      remedy: next == nil ? "`\(spelt) \(option.valueName)`" : "a value that begins with a dash is attached: `\(attached)`")
+      remedy: next == nil
+        ? "`\(spelt) \(option.valueName)`" : "a value that begins with a dash is attached: `\(attached)`")
   }
 
   fileprivate static func badValue(
@@ -145,6 +147,7 @@ extension UsageError {
     let help = ([program.name] + path.map(\.name) + ["--help"]).joined(separator: " ")
     return UsageError(
       "\(spelt) \(shown(value)) is not \(option.expectation)",
-      remedy: Correction.of(value, among: option.choices).map { "did you mean `\(spelt) \($0)`?" } ?? "`\(help)` explains it")
+      remedy: Correction.of(value, among: option.choices).map { "did you mean `\(spelt) \($0)`?" }
+        ?? "`\(help)` explains it")
   }
 }
