@@ -76,9 +76,11 @@ let package = Package(
 
     // Back end 1, a plan run from the client: batch loop, attempts, settlement, revert.
     module("MigrateRunner", ["MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateSQL"]),
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
-    .executableTarget(name: "migrate-cli", dependencies: [], swiftSettings: settings),
+    .executableTarget(name: "migrate-cli", dependencies: ["MigrateCommandLine"], swiftSettings: settings),
 
     // What tests share: a cluster of their own, sessions that wait for each other, the server's log.
     .target(
@@ -86,6 +88,7 @@ let package = Package(
       swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
+    tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres"]),

@@ -1,5 +1,5 @@
 /// How the program ends; the one place that knows the numbers. Shown in `--help` and in the JSON output.
-enum ExitCode: Int32, CaseIterable {
+package enum ExitCode: Int32, CaseIterable, Sendable {
   case done = 0
   case failed = 1
   case usage = 2
@@ -7,7 +7,7 @@ enum ExitCode: Int32, CaseIterable {
   case interrupted = 4
   case conflicts = 5
 
-  var meaning: String {
+  package var meaning: String {
     switch self {
     case .done: "done"
     case .failed: "failed"

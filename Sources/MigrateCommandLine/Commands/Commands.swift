@@ -1,0 +1,138 @@
+/// The commands of `migrate` as values; what they do is written elsewhere, a file each.
+package enum Commands {
+  package static let plan = Command(
+    "plan", abstract: "show what would happen, then the SQL",
+    discussion:
+      "Nothing is changed. What is printed is what `migrate apply` runs, character for character, the run's own "
+      + "number aside. Without a name: every definition.",
+    positionals: [Positionals.names],
+    options: [
+      Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
+      Options.parameterFile, Options.searchPath,
+    ],
+    conflicts: [[Options.sql, Options.json, Options.markdown]],
+    examples: [
+      Command.Example("migrate plan prices --param rate=1.05", "What it does, the SQL, and what takes it back."),
+      Command.Example("migrate plan prices --out scripts", "The same as scripts that psql runs."),
+    ])
+
+  package static let apply = Command(
+    "apply", abstract: "run definitions, or go on where a run stopped",
+    discussion:
+      "Shows a summary and asks. Without a name: lists what is pending and asks. Ctrl-C pauses at the edge of a "
+      + "batch, a second Ctrl-C cancels the statement; nothing is lost, and `migrate apply` goes on.",
+    positionals: [Positionals.names],
+    options: [
+      Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.again,
+      Options.concurrent, Options.reason, Options.yes, Options.json,
+    ],
+    examples: [
+      Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),
+      Command.Example("migrate apply prices --yes --json", "In a script: no question, events as JSON lines."),
+    ],
+    exitCodes: [.done, .failed, .usage, .rejects, .interrupted])
+
+  package static let revert = Command(
+    "revert", aliases: ["rollback", "undo"], abstract: "take a run back",
+    discussion:
+      "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
+      + "overwritten unless you say `--on-conflict force`.",
+    positionals: [Positionals.runOrName],
+    options: [Options.onConflict, Options.reason, Options.yes, Options.json],
+    examples: [
+      Command.Example("migrate revert prices", "The newest run of prices that is not reverted."),
+      Command.Example("migrate revert 17 --on-conflict skip", "Run 17, without the rows that were changed since."),
+    ],
+    exitCodes: [.done, .failed, .usage, .interrupted, .conflicts])
+
+  package static let status = Command(
+    "status", aliases: ["info"], abstract: "show state, progress, rate, time left and what holds a run",
+    positionals: [Positionals.oneRun],
+    options: [Options.watch, Options.exitCode, Options.json],
+    examples: [
+      Command.Example("migrate status 17 --watch", "Follow run 17 until it ends."),
+      Command.Example("migrate status 17 --exit-code --quiet", "In a script: is it complete?"),
+    ],
+    exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
+
+  package static let history = Command(
+    "history", aliases: ["log", "ls"], abstract: "list the runs so far",
+    options: [Options.json, Options.csv], conflicts: [[Options.json, Options.csv]],
+    examples: [Command.Example("migrate history --csv > runs.csv", "All runs, for a spreadsheet.")])
+
+  package static let verify = Command(
+    "verify", abstract: "check a run's coverage, counts and checks again",
+    positionals: [Positionals.runOrName], options: [Options.json],
+    examples: [Command.Example("migrate verify 17", "Is every row done, and does every check hold?")])
+
+  package static let pause = Command(
+    "pause", abstract: "pause a run at the edge of its batch, from any machine",
+    positionals: [Positionals.run], options: [Options.reason],
+    examples: [Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch.")])
+
+  package static let resume = Command(
+    "resume", abstract: "go on with a run that is paused or failed",
+    positionals: [Positionals.run], options: [Options.reason, Options.json],
+    examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
+    exitCodes: [.done, .failed, .usage, .rejects, .interrupted])
+
+  package static let cancel = Command(
+    "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
+    discussion: "What is committed stays, and `migrate revert` takes it back.",
+    positionals: [Positionals.run], options: [Options.reason, Options.yes],
+    examples: [Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17.")])
+
+  package static let sandbox = Command(
+    "sandbox", abstract: "a private PostgreSQL to try things in",
+    subcommands: [
+      Command("start", abstract: "start it, made anew when there is none"),
+      Command("stop", abstract: "stop it; its data stays"),
+      Command("destroy", abstract: "stop it and remove its data", options: [Options.yes]),
+      Command("status", abstract: "tell whether it runs, and where", options: [Options.json]),
+      Command("url", abstract: "print its URL, for --database"),
+    ],
+    examples: [
+      Command.Example("migrate sandbox start", "A cluster of its own, reached by a socket alone."),
+      Command.Example("export DATABASE_URL=$(migrate sandbox url)", "The commands that follow use it."),
+    ])
+
+  package static let help = Command(
+    "help", abstract: "explain a command", positionals: [Positionals.commands],
+    examples: [Command.Example("migrate help apply", "The same as: migrate apply --help.")], exitCodes: [.done, .usage])
+
+  package static let version = Command("version", abstract: "show the version", exitCodes: [.done, .usage])
+
+  package static let program = Program(
+    "migrate", version: "0.1.0", abstract: "change data in bulk, inside PostgreSQL",
+    discussion:
+      "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
+      + "resumed and taken back.",
+    commands: [plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version],
+    globalOptions: [
+      Options.database, Options.directory, Options.quiet, Options.verbose, Options.color, Options.help, Options.version,
+    ],
+    globalConflicts: [[Options.quiet, Options.verbose]],
+    later: later,
+    examples: [
+      Command.Example("migrate plan prices", "What would happen."),
+      Command.Example("migrate apply prices", "Make it happen."),
+      Command.Example("migrate revert prices", "Take it back."),
+    ])
+
+  private static let later: [LaterCommand] = [
+    LaterCommand(
+      "init", instead: "a definition is a YAML file under migrations/, and `migrate apply` creates the ledger"),
+    LaterCommand("new", instead: "a definition is a YAML file under migrations/"),
+    LaterCommand("lint", instead: "`migrate plan` shows every error of a definition"),
+    LaterCommand("validate", instead: "`migrate plan` shows every error of a definition"),
+    LaterCommand("wait", instead: "`migrate status RUN --watch --exit-code` waits for a run"),
+    LaterCommand("why", instead: "`migrate status RUN` says what holds a run"),
+    LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
+    LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),
+    LaterCommand("rehearse", instead: "`migrate plan --measure` tries a sample and rolls it back"),
+    LaterCommand("tune", instead: "`migrate pause RUN`, then `migrate apply NAME --batch-size ROWS`"),
+    LaterCommand("test", instead: "`migrate sandbox start` gives a database to try a definition in"),
+    LaterCommand("doctor"), LaterCommand("schedule"), LaterCommand("reconcile"), LaterCommand("dashboard"),
+    LaterCommand("prune"), LaterCommand("schema"), LaterCommand("rejects"),
+  ]
+}

@@ -1,0 +1,70 @@
+/// The options of `migrate`, each said once; a command lists those that it takes.
+package enum Options {
+  // Of every command.
+  package static let database = Option.optional(
+    "database", .name, named: "URL", environment: ["DATABASE_URL"],
+    help:
+      "Where the data is: a URL or libpq's key=value form. Without it libpq's own ways count: PG variables, service "
+      + "file, .pgpass.")
+  package static let directory = Option.value(
+    "dir", .name, named: "DIR", default: "migrations", help: "The folder of the definitions, at any depth.")
+  package static let quiet = Option.flag("quiet", short: "q", help: "Say nothing but results and errors.")
+  package static let verbose = Option.flag("verbose", short: "v", help: "Say more: each batch, each statement.")
+  package static let color = Option.value(
+    "color", .choice(ColorChoice.self), named: "WHEN", default: .auto,
+    help: "Colour the output: auto, always or never. NO_COLOR, CLICOLOR_FORCE and TERM=dumb are heard.")
+  package static let help = Option.flag("help", short: "h", fromEnvironment: false, help: "Show this help.")
+  package static let version = Option.flag("version", fromEnvironment: false, help: "Show the version.")
+
+  // What is printed.
+  package static let json = Option.flag("json", help: "Print JSON, an event a line where things happen over time.")
+  package static let csv = Option.flag("csv", help: "Print CSV.")
+  package static let sql = Option.flag("sql", help: "Print the SQL alone, as psql would run it.")
+  package static let markdown = Option.flag("markdown", help: "Print Markdown, for a pull request.")
+
+  // What runs.
+  package static let parameters = Option.repeated(
+    "param", aliases: ["set"], .assignment, named: "NAME=VALUE",
+    help: "A parameter of the definition; may be said again for another one.")
+  package static let parameterFile = Option.optional(
+    "param-file", .name, named: "FILE", help: "Read parameters from a YAML file; --param wins.")
+  package static let searchPath = Option.optional(
+    "search-path", .name, named: "SCHEMAS", help: "Schemas for names without one, separated by commas: a tenant's, say."
+  )
+  package static let batchSize = Option.optional(
+    "batch-size", .size, named: "ROWS", help: "Rows that commit together, e.g. 500, 5k or 1M.")
+  package static let again = Option.flag("again", help: "Run it although it was completed before.")
+  package static let concurrent = Option.flag(
+    "concurrent", help: "Run beside another run that changes the same columns.")
+  package static let reason = Option.optional(
+    "reason", .text, named: "TEXT", mayBeLong: true,
+    help: "Why, for the ledger. @FILE reads it from a file, - from standard input.")
+  package static let yes = Option.flag("yes", short: "y", help: "Do not ask. Needed without a terminal and in CI.")
+  package static let dryRun = Option.flag("dry-run", help: "Show what would happen, as `migrate plan` does.")
+
+  // Of one command each.
+  package static let explain = Option.flag("explain", help: "Add how PostgreSQL would execute the statements.")
+  package static let measure = Option.flag(
+    "measure", help: "Try five batches in a transaction that is rolled back, and print the time a row takes.")
+  package static let output = Option.optional(
+    "out", .name, named: "DIR", help: "Write apply.sql, verify.sql and revert.sql, which psql runs without this tool.")
+  package static let onConflict = Option.value(
+    "on-conflict", .choice(ConflictPolicy.self), named: "WHAT", default: .stop,
+    help: "What to do about rows that were changed since: stop, skip them, or force the old values over them.")
+  package static let watch = Option.flag("watch", help: "Go on showing it until the run ends.")
+  package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
+}
+
+/// What a revert does about rows that were changed after the run.
+package enum ConflictPolicy: String, CaseIterable, Sendable { case stop, skip, force }
+
+/// The positional arguments of `migrate`.
+package enum Positionals {
+  package static let names = Positional.many("NAME", .name, help: "What a definition is called behind `batch:`.")
+  package static let run = Positional.required("RUN", .run, help: "The number of a run; `migrate status` lists them.")
+  package static let oneRun = Positional.optional(
+    "RUN", .run, help: "The number of a run; without it, all that are not finished.")
+  package static let runOrName = Positional.required(
+    "NAME|RUN", .runOrName, help: "A definition's name, which means its newest run, or the number of a run.")
+  package static let commands = Positional.many("COMMAND", .name, help: "The command to explain.")
+}

@@ -1,0 +1,97 @@
+private import Synchronization
+
+/// Shows a progress bar below what else is said: in place on a terminal, as lines of a log elsewhere.
+package final class ProgressDisplay: Sendable {
+  /// How often at most: often enough to look alive on a terminal, seldom enough not to fill a log.
+  private static let pause = (terminal: Duration.milliseconds(100), log: Duration.seconds(5))
+  private static let toLineStart = "\r"
+  private static let clearToEnd = "\u{1B}[K"
+
+  private struct State {
+    var latest: ProgressState?
+    /// What stands on the terminal's last line.
+    var drawn = ""
+    var lastDrawn: ContinuousClock.Instant?
+    var isFinished = false
+  }
+
+  private let terminal: Terminal
+  private let width: @Sendable () -> Int
+  private let now: @Sendable () -> ContinuousClock.Instant
+  private let write: @Sendable (String) -> Void
+  private let state = Mutex(State())
+
+  /// - Parameters:
+  ///   - width: asked before each drawing, since windows change.
+  ///   - write: gets each drawing in one piece, so that nothing flickers.
+  package init(
+    on terminal: Terminal, width: @escaping @Sendable () -> Int,
+    now: @escaping @Sendable () -> ContinuousClock.Instant = { ContinuousClock.now },
+    write: @escaping @Sendable (String) -> Void
+  ) {
+    self.terminal = terminal
+    self.width = width
+    self.now = now
+    self.write = write
+  }
+
+  /// On `output`.
+  package convenience init(on output: Output, terminal: Terminal, environment: Environment) {
+    self.init(
+      on: terminal, width: { Terminal.width(of: output.descriptor, environment: environment) },
+      write: { output.write($0) })
+  }
+
+  /// Shows `progress`, or keeps it until ``refresh()`` when it comes too soon.
+  package func show(_ progress: ProgressState) {
+    state.withLock { state in
+      state.latest = progress
+      draw(&state)
+    }
+  }
+
+  /// Draws what came too soon, if it is time. To be called now and then where updates may cease: a run that is held sends none.
+  package func refresh() {
+    state.withLock { draw(&$0) }
+  }
+
+  /// Says `line` above the bar.
+  package func say(_ line: String) {
+    state.withLock { state in
+      if state.drawn.isEmpty {
+        write(line + "\n")
+      } else {
+        write(Self.toLineStart + Self.clearToEnd + line + "\n" + state.drawn)
+      }
+    }
+  }
+
+  /// Takes the bar away; nothing is drawn any more.
+  package func finish() {
+    state.withLock { state in
+      if !state.drawn.isEmpty { write(Self.toLineStart + Self.clearToEnd) }
+      state.drawn = ""
+      state.latest = nil
+      state.isFinished = true
+    }
+  }
+
+  private func draw(_ state: inout State) {
+    guard let progress = state.latest, !state.isFinished else { return }
+    let moment = now()
+    let pause = terminal.isTerminal ? Self.pause.terminal : Self.pause.log
+    if let last = state.lastDrawn, last.duration(to: moment) < pause { return }
+    state.lastDrawn = moment
+    state.latest = nil
+    let bar = ProgressBar(unicode: terminal.unicode)
+    guard terminal.isTerminal else {
+      write(bar.plain(progress) + "\n")
+      return
+    }
+    // The last column stays free: behind a full line, clearing to the end would take its last letter away.
+    let line = bar.line(progress, width: max(1, width() - 1))
+    guard !line.utf8.elementsEqual(state.drawn.utf8) else { return }
+    state.drawn = line
+    write(Self.toLineStart + line + Self.clearToEnd)
+  }
+}

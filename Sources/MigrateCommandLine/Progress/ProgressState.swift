@@ -1,0 +1,40 @@
+/// How far some work has come.
+package struct ProgressState: Sendable, Equatable {
+  /// What is being done: the definition's name.
+  package let label: String
+  package let rowsDone: Int
+  /// An estimate; `nil` when nobody knows. A table that was never analysed has none (P27).
+  package let rowsTotal: Int?
+  /// Rows a second.
+  package let rate: Double?
+  package let elapsed: Duration
+  package let left: Duration?
+  /// What holds it, or anything else to be seen at once.
+  package let note: String?
+
+  package init(
+    _ label: String, rowsDone: Int, rowsTotal: Int? = nil, rate: Double? = nil, elapsed: Duration,
+    left: Duration? = nil,
+    note: String? = nil
+  ) {
+    self.label = label
+    self.rowsDone = rowsDone
+    self.rowsTotal = rowsTotal
+    self.rate = rate
+    self.elapsed = elapsed
+    self.left = left
+    self.note = note
+  }
+
+  /// The part that is done, from 0 to 1, were there more rows than estimated; `nil` without an estimate.
+  package var fraction: Double? {
+    guard let rowsTotal, rowsTotal > 0 else { return nil }
+    return min(1, max(0, Double(rowsDone) / Double(rowsTotal)))
+  }
+
+  /// In whole per cent, rounded down: what is not complete is not 100.
+  package var percent: Int? {
+    guard let fraction, let rowsTotal else { return nil }
+    return rowsDone >= rowsTotal ? 100 : min(99, Int(fraction * 100))
+  }
+}

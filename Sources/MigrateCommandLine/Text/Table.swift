@@ -1,0 +1,73 @@
+/// Rows under a heading, in columns as wide as they have to be.
+package struct Table: Sendable {
+  package struct Column: Sendable {
+    /// Numbers stand on the right and are never cut; texts stand on the left.
+    package enum Kind: Sendable { case text, number }
+
+    package let title: String
+    package let kind: Kind
+
+    package init(_ title: String, _ kind: Kind = .text) {
+      self.title = title
+      self.kind = kind
+    }
+  }
+
+  private static let gap = 2
+  /// No text is cut below this, were it all the same too wide.
+  private static let narrowest = 6
+
+  private let columns: [Column]
+  private var rows: [[String]] = []
+
+  package init(_ columns: [Column]) {
+    self.columns = columns
+  }
+
+  /// Adds a row. Fields that are missing are empty, too many are left out; control characters are escaped (S08).
+  package mutating func add(_ fields: [String]) {
+    rows.append(columns.indices.map { fields.indices.contains($0) ? Printable.line(fields[$0]) : "" })
+  }
+
+  /// The lines with a newline each, and without blanks at their ends. With a `width`, the longest texts are cut until they
+  /// fit; numbers never are.
+  package func rendered(width: Int? = nil, unicode: Bool = true) -> String {
+    let widths = fitted(naturalWidths, into: width)
+    let ellipsis = unicode ? "…" : "..."
+    return ([columns.map(\.title)] + rows).map { row in
+      var line = ""
+      for (index, field) in row.enumerated() {
+        if index > 0 { line += ColumnWidth.blanks(Self.gap) }
+        let isNumber = columns[index].kind == .number
+        let cut = isNumber ? field : ColumnWidth.truncated(field, to: widths[index], ellipsis: ellipsis)
+        line +=
+          isNumber
+          ? ColumnWidth.rightAligned(cut, to: widths[index]) : ColumnWidth.padded(cut, to: widths[index])
+      }
+      let end = line.utf8.lastIndex { $0 != 0x20 }.map { line.utf8.index(after: $0) } ?? line.startIndex
+      return line[..<end] + "\n"
+    }.joined()
+  }
+
+  private var naturalWidths: [Int] {
+    columns.indices.map { index in
+      ([columns[index].title] + rows.map { $0[index] }).map { ColumnWidth.of($0) }.max() ?? 0
+    }
+  }
+
+  /// Takes a column at a time from the widest text, so that short ones stay whole.
+  private func fitted(_ natural: [Int], into width: Int?) -> [Int] {
+    guard let width else { return natural }
+    var widths = natural
+    var excess = widths.reduce(0, +) + Self.gap * max(0, widths.count - 1) - width
+    while excess > 0 {
+      let texts = widths.indices.filter { columns[$0].kind == .text && widths[$0] > Self.narrowest }
+      guard let widest = texts.max(by: { widths[$0] < widths[$1] }) else { break }
+      let next = texts.filter { $0 != widest }.map { widths[$0] }.max() ?? Self.narrowest
+      let step = min(excess, max(1, widths[widest] - max(next, Self.narrowest)))
+      widths[widest] -= step
+      excess -= step
+    }
+    return widths
+  }
+}
