@@ -4,7 +4,7 @@ internal import MigrateSQL
 
 /// A batch operation in which every name has met its catalog entry and every expression its type: nothing can go wrong for
 /// the user any more.
-struct ResolvedBatch {
+struct ResolvedBatch: Sendable {
   let name: String
   let table: Table
   /// What the SQL calls the source row.
@@ -30,7 +30,7 @@ struct ResolvedBatch {
   var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }
 }
 
-struct ResolvedAssignment {
+struct ResolvedAssignment: Sendable {
   let column: Column
   /// As it stands behind `SET column =`.
   let value: SQL
@@ -40,13 +40,13 @@ struct ResolvedAssignment {
   let line: Int
 }
 
-enum ResolvedUndo {
+enum ResolvedUndo: Sendable {
   /// Old and new values of `columns` are kept; `rewritten` of them are written by triggers and not by the definition.
   case captured(columns: [Column], rewritten: [Column])
   case none
 }
 
-struct ResolvedCheck {
+struct ResolvedCheck: Sendable {
   let name: String
   let query: SQL
 }

@@ -1,0 +1,55 @@
+package import MigrateCatalog
+internal import MigrateDefinition
+package import MigrateDiagnostics
+package import MigratePlan
+package import MigrateSQL
+
+/// What the compiler is told besides the definition and the catalog.
+package struct CompileInputs: Sendable {
+  package let identity: String
+  package let parameters: [PlannedParameter]
+  package let searchPath: [String]
+  /// Overrides the definition's.
+  package let batchSize: Int?
+  package let estimatedRows: Int
+
+  package init(
+    identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int
+  ) {
+    self.identity = identity
+    self.parameters = parameters
+    self.searchPath = searchPath
+    self.batchSize = batchSize
+    self.estimatedRows = estimatedRows
+  }
+}
+
+package enum Compiler {
+  /// Rows in a batch when nobody says.
+  package static let defaultBatchSize = 10_000
+
+  /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
+  package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) throws(Diagnostics) -> Resolution {
+    var resolver = try Resolver(parsed, catalog)
+    return try resolver.resolve()
+  }
+
+  /// Lowers: the operation becomes statements.
+  package static func lower(
+    _ resolution: Resolution, types: [Int: DescribedType], _ inputs: CompileInputs
+  ) -> Compilation {
+    let operation = resolution.parsed.definition.operation
+    let size = inputs.batchSize ?? operation.batchSize?.value ?? defaultBatchSize
+    let (batch, warnings) = resolution.typed(types, batchSize: size, searchPath: inputs.searchPath)
+    let diagnostics = Diagnostics(source: resolution.parsed.definition.source, warnings)
+    return Compilation(plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable)
+  }
+}
+
+/// A plan, and what a person should know about it.
+package struct Compilation: Sendable {
+  package let plan: Plan
+  package let warnings: Diagnostics
+  /// The change without its undo, for EXPLAIN: the undo table does not exist yet.
+  package let explainable: RenderedSQL
+}

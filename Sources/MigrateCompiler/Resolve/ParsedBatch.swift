@@ -1,0 +1,90 @@
+package import MigrateCatalog
+package import MigrateDefinition
+package import MigrateDiagnostics
+internal import MigrateSQL
+
+/// A definition whose SQL has been parsed, not yet compared with a database.
+package struct ParsedBatch: Sendable {
+  package let definition: Definition
+  let filter: SQLExpression?
+  let values: [ParsedValue]
+  let checks: [ParsedCheck]
+  /// What is wrong with the SQL itself; the rest goes on, so that all errors of a file come at once.
+  package let problems: [Diagnostic]
+
+  /// The value of the assignment of the same place.
+  enum ParsedValue: Sendable {
+    case sql(SQLExpression)
+    case text(Located<String>)
+    case constant(Located<Constant>)
+    /// Its SQL cannot be read; that has been said.
+    case unreadable
+  }
+
+  struct ParsedCheck: Sendable {
+    enum Moment: Sendable { case before, batch, after }
+
+    let moment: Moment
+    let check: Check
+    let query: SQLQuery
+  }
+
+  package init(_ definition: Definition) {
+    self.definition = definition
+    let operation = definition.operation
+    var problems: [Diagnostic] = []
+    filter = operation.filter.flatMap { Self.expression($0, &problems) }
+    values = operation.set.map { assignment in
+      switch assignment.value {
+      case .sql(let fragment): Self.expression(fragment, &problems).map(ParsedValue.sql) ?? .unreadable
+      case .text(let text): .text(text)
+      case .constant(let constant): .constant(constant)
+      }
+    }
+    let moments: [(ParsedCheck.Moment, [Check])] = [
+      (.before, operation.checks.before), (.batch, operation.checks.batch), (.after, operation.checks.after),
+    ]
+    var checks: [ParsedCheck] = []
+    for (moment, list) in moments {
+      for check in list {
+        do throws(SQLDiagnostics) {
+          checks.append(ParsedCheck(moment: moment, check: check, query: try SQLQuery.parse(check.query)))
+        } catch { problems += error.all }
+      }
+    }
+    self.checks = checks
+    self.problems = problems
+  }
+
+  private static func expression(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLExpression? {
+    do throws(SQLDiagnostics) { return try SQLExpression.parse(fragment) } catch {
+      problems += error.all
+      return nil
+    }
+  }
+
+  /// All SQL texts of the definition.
+  var texts: [any SQLText] {
+    let expressions = values.compactMap { value -> (any SQLText)? in
+      guard case .sql(let expression) = value else { return nil }
+      return expression
+    }
+    return (filter.map { [$0 as any SQLText] } ?? []) + expressions + checks.map(\.query)
+  }
+
+  /// What the compiler has to know about the database. `searchPath` overrides the definition's.
+  package func catalogQuery(searchPath: [String]?) -> CatalogQuery {
+    let operation = definition.operation
+    let functions = texts.flatMap(\.functions).compactMap { call -> CatalogQuery.Name? in
+      guard let name = call.name.last else { return nil }
+      return CatalogQuery.Name(schema: call.name.count > 1 ? call.name.first?.name : nil, name: name.name)
+    }
+    return CatalogQuery(
+      searchPath: searchPath ?? self.searchPath,
+      tables: [CatalogQuery.Name(schema: operation.source.table.value.schema, name: operation.source.table.value.name)],
+      functions: Array(Set(functions)), types: operation.parameters.map(\.type.value))
+  }
+
+  /// Schemas for unqualified names: what the definition says, else public.
+  package var searchPath: [String] { definition.operation.searchPath?.map(\.value) ?? ["public"] }
+}

@@ -1,0 +1,196 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// Parameters by name, with the type that they are bound as.
+typealias Parameters = [Identifier: Parameter]
+
+/// What a user's SQL names, and how it is written into ours.
+extension Resolver {
+  static let batch = Identifier(trusted: "batch")
+
+  /// Names and calls that hold for every expression over the source row.
+  mutating func checkExpression(_ expression: SQLExpression, _ parameters: Parameters) {
+    checkNames(expression, parameters)
+    for call in expression.functions where call.depth == 0 { checkCall(call, expression) }
+    problems += expression.sqlValuesThatNameColumns(table.columns.map(\.name.name))
+    checkSelfReads(expression)
+  }
+
+  /// `checks`: a query of its own, which sees its own FROM.
+  mutating func checkQuery(_ check: ParsedBatch.ParsedCheck, _ parameters: Parameters) {
+    checkParameters(check.query, parameters)
+    checkClock(check.query)
+    guard let use = check.query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) else { return }
+    let span = check.query.span(of: use.range)
+    if check.moment != .batch { problems.append(.batchOutOfPlace(at: span)) }
+    if case .none = operation.undo { problems.append(.batchWithoutUndo(at: span)) }
+  }
+
+  mutating func checkFilter(_ filter: SQLExpression) {
+    for call in filter.functions where volatility(of: call) == .volatile {
+      problems.append(.volatileChoice(call.name.last?.name ?? "", key: table.columns.first?.name.name ?? "id", at: filter.span(of: call.range)))
+    }
+  }
+
+  private mutating func checkNames(_ text: any SQLText, _ parameters: Parameters) {
+    checkParameters(text, parameters)
+    checkClock(text)
+    for column in text.columns {
+      if let qualifier = column.qualifier {
+        checkQualified(column, qualifier, text)
+      } else if column.scope == .top, let name = column.column {
+        checkBare(name, text, parameters)
+      }
+    }
+  }
+
+  private mutating func checkQualified(_ column: ColumnUse, _ qualifier: ColumnUse.Part, _ text: any SQLText) {
+    guard column.parts.count == 2, column.scope.binding(of: qualifier.name) == nil else { return }
+    guard qualifier.name == Self.batch || qualifier.name == alias, let name = column.column else { return }
+    if table.column(name.name.name) == nil, !Self.systemColumns.contains(name.name.name) {
+      problems.append(misspelt(name, text, parameters: [:], isQualified: true))
+    }
+    if qualifier.name == Self.batch, column.scope.queries.contains(where: { $0.contains { $0.name == alias } }) {
+      problems.append(.batchIsHidden(alias.name, at: text.span(of: column.range)))
+    }
+  }
+
+  private mutating func checkBare(_ name: ColumnUse.Part, _ text: any SQLText, _ parameters: Parameters) {
+    guard table.column(name.name.name) == nil, name.name != alias, name.name != Self.batch else { return }
+    guard !Self.systemColumns.contains(name.name.name) else { return }
+    problems.append(misspelt(name, text, parameters: parameters, isQualified: false))
+  }
+
+  private static let systemColumns = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"]
+
+  private mutating func checkParameters(_ text: any SQLText, _ parameters: Parameters) {
+    for use in text.parameters {
+      usedParameters.insert(use.name)
+      guard parameters[use.name] == nil else { continue }
+      let names = parameters.keys.map(\.name)
+      problems.append(
+        .undeclaredParameter(
+          use.name.name, at: text.span(of: use.range), nearest: Suggestion.nearest(to: use.name.name, among: names)))
+    }
+  }
+
+  private mutating func checkClock(_ text: any SQLText) {
+    for clock in text.clockUses { problems.append(.clock(clock.name, at: text.span(of: clock.range))) }
+  }
+
+  private mutating func checkCall(_ call: FunctionUse, _ expression: SQLExpression) {
+    let name = call.name.last?.name ?? ""
+    let span = expression.span(of: call.range)
+    let candidates = candidates(for: call)
+    if call.over || candidates.contains(where: { $0.kind == .window }) {
+      problems.append(.window(name, at: span))
+    } else if call.isStar || call.isDistinct || call.hasFilter || call.hasOrder || call.isWithinGroup
+      || (!candidates.isEmpty && candidates.allSatisfy { $0.kind == .aggregate })
+    {
+      problems.append(.aggregate(name, at: span))
+    } else if !candidates.isEmpty, candidates.allSatisfy(\.returnsSet) {
+      problems.append(.severalRows(name, at: span))
+    } else if candidates.contains(where: \.isReplaceable), let first = candidates.first {
+      warnings.append(.replaceable("\(first.schema).\(name)", at: span))
+    }
+  }
+
+  /// Sub-selects over the very table that is written: what they find depends on which batches have been there before.
+  private mutating func checkSelfReads(_ expression: SQLExpression) {
+    let written = Set(operation.set.map { Identifier(trusted: $0.column.value) })
+    for relation in expression.relations where isTarget(relation) {
+      let inner = expression.columns.filter { $0.depth > 0 }
+      let reads = inner.first { $0.isStar || $0.column.map { written.contains($0.name) } == true }
+      guard expression.facts.hasNaturalJoin || reads != nil else { continue }
+      problems.append(
+        .readsWhatIsWritten(
+          reads?.column?.name.name ?? "*", table.name.description, at: expression.span(of: reads?.range ?? relation.range)))
+    }
+  }
+
+  private func isTarget(_ relation: RelationUse) -> Bool {
+    guard relation.name == table.name.name else { return false }
+    return relation.schema.map { $0 == table.name.schema } ?? true
+  }
+
+  func candidates(for call: FunctionUse) -> [Catalog.Function] {
+    let schema = call.name.count > 1 ? call.name.first?.name : call.isSQLSyntax ? "pg_catalog" : nil
+    return catalog.functions.filter { function in
+      function.name.utf8.elementsEqual((call.name.last?.name ?? "").utf8)
+        && (schema.map { $0.utf8.elementsEqual(function.schema.utf8) } ?? true)
+        && (function.kind == .aggregate || call.isStar || function.accepts(call.argumentCount))
+    }
+  }
+
+  /// The worst of the functions that a call can mean; which one it is, only the database knows.
+  func volatility(of call: FunctionUse) -> Catalog.Function.Volatility {
+    let candidates = candidates(for: call)
+    if candidates.contains(where: { $0.volatility == .volatile }) { return .volatile }
+    return candidates.contains { $0.volatility == .stable } ? .stable : .immutable
+  }
+
+  /// The user's text with `batch.` and `:name` in SQL's own words; every other byte is untouched.
+  func rewritten(_ text: any SQLText) -> SQL {
+    var edits: [(range: Range<Int>, piece: SQL.Piece)] = text.parameters.compactMap { use in
+      parameter(use.name).map { (use.range, .parameter($0)) }
+    }
+    for column in text.columns {
+      guard let qualifier = column.qualifier, column.parts.count == (column.isStar ? 1 : 2), qualifier.name == Self.batch,
+        column.scope.binding(of: Self.batch) == nil
+      else { continue }
+      edits.append((qualifier.range, .verbatim(alias.quoted)))
+    }
+    return SQL(text, replacing: edits)
+  }
+
+  private func parameter(_ name: Identifier) -> Parameter? { resolvedParameters[name] }
+
+  /// A name that stands for no column, with the most helpful guess at what was meant.
+  private func misspelt(
+    _ part: ColumnUse.Part, _ text: any SQLText, parameters: Parameters, isQualified: Bool
+  ) -> Diagnostic {
+    let name = part.name.name
+    let span = text.span(of: part.range)
+    let written = String(decoding: Array(text.text.utf8)[part.range], as: UTF8.self)
+    let columns = table.columns.map(\.name.name)
+    if !part.isQuoted, let exact = columns.first(where: { $0.lowercased().utf8.elementsEqual(name.utf8) }) {
+      return .foldedColumn(name, exact: exact, alias: alias.name, at: span)
+    }
+    if !isQualified, ["yes", "no", "on", "off", "y", "n"].contains(name) {
+      return .yamlBoolean(name, written: written, at: span)
+    }
+    if let parameter = parameters.keys.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) {
+      return .parameterWithoutColon(parameter.name, at: span)
+    }
+    let nearest = Suggestion.nearest(to: name, among: columns)
+    if nearest == nil, let parameter = Suggestion.nearest(to: name, among: parameters.keys.map(\.name)) {
+      return .nearParameter(name, parameter, of: table.name.description, at: span)
+    }
+    return .unknownColumn(name, of: table.name.description, at: span, nearest: nearest)
+  }
+}
+
+extension SQL {
+  /// A user's text with other pieces in some places; what is left of it still knows its place in the file. A comment at its end
+  /// does not swallow what follows (B23).
+  init(_ text: any SQLText, replacing edits: [(range: Range<Int>, piece: Piece)]) {
+    let bytes = Array(text.text.utf8)
+    var pieces: [Piece] = []
+    var done = 0
+    func keep(_ range: Range<Int>) {
+      guard !range.isEmpty else { return }
+      let content = String(decoding: bytes[range], as: UTF8.self)
+      pieces.append(.source(content, fragment: text.fragment, range: range))
+    }
+    for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) where edit.range.lowerBound >= done {
+      keep(done..<edit.range.lowerBound)
+      pieces.append(edit.piece)
+      done = edit.range.upperBound
+    }
+    keep(done..<bytes.count)
+    if text.endsInLineComment { pieces.append(.verbatim("\n")) }
+    self.init(pieces: pieces)
+  }
+}

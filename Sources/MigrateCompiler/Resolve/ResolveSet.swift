@@ -1,0 +1,197 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// `set`: which columns are written, and what each becomes.
+extension Resolver {
+  mutating func resolveAssignments(key: [Column], _ parameters: Parameters) -> [NamedAssignment] {
+    var resolved: [NamedAssignment] = []
+    for (assignment, value) in zip(operation.set, parsed.values) {
+      let column = writableColumn(assignment.column, key: key)
+      let name = assignment.column.value
+      switch value {
+      case .unreadable: continue
+      case .sql(let expression):
+        checkExpression(expression, parameters)
+        let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
+        if isVolatile { warnAboutVolatile(expression, column: name) }
+        guard let column else { continue }
+        resolved.append(
+          NamedAssignment(
+            column: column, value: rewritten(expression), span: assignment.value.span, isVolatile: isVolatile,
+            isConstant: false, text: expression.text))
+      case .text(let text):
+        let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
+        let names = table.columns.map(\.name.name)
+        if let problem = TextReading.alsoReadsAsSQL(
+          fragment, visibleColumns: names, parameters: parameters.keys.map(\.name))
+        {
+          problems.append(problem)
+        }
+        if let column { resolved += constant(.text(text.value), column, at: text.span) }
+      case .constant(let constant):
+        if let column { resolved += self.constant(constant.value, column, at: constant.span) }
+      }
+    }
+    return resolved
+  }
+
+  private mutating func writableColumn(_ name: Located<String>, key: [Column]) -> Column? {
+    guard let column = table.column(name.value) else {
+      problems.append(unknownColumn(name.value, at: name.span))
+      return nil
+    }
+    if key.contains(where: { $0.number == column.number }) {
+      problems.append(.keyIsWritten(name.value, key: key, alias: alias.name, table: table.name, at: name.span))
+    }
+    if column.isGenerated { problems.append(.generated(name.value, from: column.expression, at: name.span)) }
+    if column.isIdentity { problems.append(.identity(name.value, at: name.span)) }
+    for foreignKey in table.referencedBy where foreignKey.columns.contains(column.number) {
+      switch foreignKey.onUpdate {
+      case .none, .restrict: continue
+      case .cascade, .setNull, .setDefault:
+        problems.append(.cascades(name.value, to: foreignKey, at: name.span))
+      }
+    }
+    return column
+  }
+
+  private mutating func constant(_ value: Constant, _ column: Column, at span: SourceSpan) -> [NamedAssignment] {
+    let text: String
+    let fragment: SourceFragment
+    switch value.spelling(for: column) {
+    case .failure(let problem):
+      problems.append(problem.diagnostic(column.name.name, at: span))
+      return []
+    case .success(nil):
+      fragment = SourceFragment(text: "NULL", span: span, offsets: [])
+      let sql = SQL(pieces: [.source("NULL", fragment: fragment, range: 0..<0)])
+      return [NamedAssignment(column: column, value: sql, span: span, isVolatile: false, isConstant: true, text: "NULL")]
+    case .success(let spelled?): text = spelled
+    }
+    if let labels = column.labels, !labels.contains(where: { $0.utf8.elementsEqual(text.utf8) }) {
+      problems.append(.unknownLabel(text, labels, of: column.type.spelling, at: span))
+    }
+    if ["date", "timestamp without time zone", "timestamp with time zone"].contains(column.base.spelling),
+      ["now", "today", "tomorrow", "yesterday"].contains(text.lowercased())
+    {
+      problems.append(.movingConstant(text, at: span))
+    }
+    let quoted = Literal(text).quoted
+    fragment = SourceFragment(text: quoted, span: span, offsets: [])
+    return [
+      NamedAssignment(
+        column: column, value: SQL(pieces: [.source(quoted, fragment: fragment, range: 0..<0)]), span: span,
+        isVolatile: false, isConstant: true, text: quoted)
+    ]
+  }
+
+  private mutating func warnAboutVolatile(_ expression: SQLExpression, column: String) {
+    for call in expression.functions where volatility(of: call) == .volatile {
+      warnings.append(
+        .volatileValue(call.name.last?.name ?? "", column: column, at: expression.span(of: call.range)))
+    }
+  }
+}
+
+extension Constant {
+  enum Unfit: Error { case listForScalar, mapForScalar, nested }
+
+  /// The constant as its column's type reads it; `nil` is NULL.
+  fileprivate func spelling(for column: Column) -> Result<String?, Unfit> {
+    let isJSON = ["json", "jsonb"].contains(column.base.spelling)
+    switch self {
+    case .null: return .success(nil)
+    case .bool(let value): return .success(value ? "true" : "false")
+    case .number(let digits): return .success(digits)
+    case .text(let text): return .success(isJSON ? ConstantJSON.string(text) : text)
+    case .map: return isJSON ? .success(ConstantJSON.spelled(self)) : .failure(.mapForScalar)
+    case .list(let items):
+      if isJSON { return .success(ConstantJSON.spelled(self)) }
+      guard column.category == "A" else { return .failure(.listForScalar) }
+      var elements: [String] = []
+      for item in items {
+        switch item {
+        case .null: elements.append("NULL")
+        case .bool(let value): elements.append(value ? "true" : "false")
+        case .number(let digits): elements.append(digits)
+        case .text(let text): elements.append(ConstantJSON.string(text))
+        case .list, .map: return .failure(.nested)
+        }
+      }
+      return .success("{\(elements.joined(separator: ","))}")
+    }
+  }
+}
+
+extension Constant.Unfit {
+  fileprivate func diagnostic(_ column: String, at span: SourceSpan) -> Diagnostic {
+    switch self {
+    case .listForScalar:
+      Diagnostic(
+        "list-for-scalar", at: span, "\"\(column)\" takes one value, this is a list",
+        remedy: "write one value: `{value: …}`; a list is for an array column or JSON")
+    case .mapForScalar:
+      Diagnostic(
+        "map-for-scalar", at: span, "\"\(column)\" takes one value, this is a map",
+        remedy: "write one value: `{value: …}`; a map is for a JSON column")
+    case .nested:
+      Diagnostic(
+        "nested-list", at: span, "an array of several dimensions is not written as a list",
+        remedy: "write it as SQL: `ARRAY[[1,2],[3,4]]`")
+    }
+  }
+}
+
+extension Diagnostic {
+  /// 32
+  fileprivate static func keyIsWritten(
+    _ column: String, key: [Column], alias: String, table: QualifiedName, at span: SourceSpan
+  ) -> Diagnostic {
+    Diagnostic(
+      "key-is-written", at: span, "batches walk \"\(column)\"; a row whose key changes could be met again",
+      remedy: """
+        walk another unique key: `source: {table: \(table.description), key: …}`; \
+        a frozen source (`source: {query: …, key: …}`) is not in this version
+        """)
+  }
+
+  /// 33
+  fileprivate static func generated(_ column: String, from expression: String?, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "generated-column", at: span, "\"\(column)\" is generated from `\(expression ?? "other columns")`", remedy: "set those")
+  }
+
+  fileprivate static func identity(_ column: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "identity-column", at: span, "\"\(column)\" is an identity, whose values the database gives",
+      remedy: "leave it out; to renumber rows drop the identity first")
+  }
+
+  fileprivate static func cascades(_ column: String, to key: ForeignKey, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "cascading-update", at: span,
+      "\(key.other) follows \"\(column)\" by foreign key \(key.name), and what it changes there is in no undo",
+      remedy: "a definition for \(key.other) of its own, with the foreign key ON UPDATE NO ACTION and deferrable")
+  }
+
+  /// 52
+  fileprivate static func unknownLabel(_ text: String, _ labels: [String], of type: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "unknown-label", at: span, "\"\(text)\" is no value of \(type)", remedy: "one of: \(labels.joined(separator: ", "))")
+  }
+
+  fileprivate static func movingConstant(_ text: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "moving-constant", at: span, "'\(text)' is read as a moment anew in each batch",
+      remedy: "write the moment itself, or `:started_at`")
+  }
+
+  fileprivate static func volatileValue(_ name: String, column: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "volatile-value", .warning, at: span,
+      "\(name)() gives another value each time, so \"\(column)\" is written in every row, changed or not",
+      remedy: "revert restores the old value; to have the same values again use an expression of the row")
+  }
+}

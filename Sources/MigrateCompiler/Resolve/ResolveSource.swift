@@ -1,0 +1,160 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// The table and the key that batches walk.
+extension Resolver {
+  mutating func checkTable() {
+    let span = operation.source.table.span
+    let name = table.name.description
+    switch table.kind {
+    case .table, .partitioned: break
+    case .view, .materializedView, .foreign: problems.append(.notATable(name, kind: table.kind, at: span))
+    }
+    if table.isInherited { problems.append(.inherited(name, at: span)) }
+    if !table.rules.isEmpty { problems.append(.rules(name, table.rules, at: span)) }
+    if table.isRowSecured { problems.append(.rowSecurity(name, user: catalog.server.user, at: span)) }
+    if table.isPublishedWithoutIdentity { problems.append(.noReplicaIdentity(name, at: span)) }
+  }
+
+  /// The columns of the key in the order of its index; empty when there is none, which has been said.
+  mutating func resolveKey() -> [Column] {
+    guard table.kind == .table || table.kind == .partitioned else { return [] }
+    guard let said = operation.source.key else { return defaultKey() }
+    var columns: [Column] = []
+    for name in said {
+      guard let column = table.column(name.value) else {
+        problems.append(unknownColumn(name.value, at: name.span))
+        continue
+      }
+      if !column.isNotNull { problems.append(.nullableKey(name.value, table.name, at: name.span)) }
+      columns.append(column)
+    }
+    guard columns.count == said.count, columns.allSatisfy(\.isNotNull) else { return [] }
+    let numbers = Set(columns.map(\.number))
+    guard let index = table.indexes.first(where: { $0.isWalkable && Set($0.columns) == numbers }) else {
+      problems.append(.keyNotUnique(said.map(\.value), table, at: said[0].span))
+      return []
+    }
+    return index.columns.compactMap(table.column)
+  }
+
+  private mutating func defaultKey() -> [Column] {
+    let walkable = table.indexes.filter { index in
+      index.isWalkable && index.columns.allSatisfy { table.column($0)?.isNotNull == true }
+    }
+    guard let index = walkable.first else {
+      problems.append(.noKey(table.name.description, at: operation.source.table.span))
+      return []
+    }
+    return index.columns.compactMap(table.column)
+  }
+
+  func unknownColumn(_ name: String, at span: SourceSpan) -> Diagnostic {
+    .unknownColumn(
+      name, of: table.name.description, at: span,
+      nearest: Suggestion.nearest(to: name, among: table.columns.map(\.name.name)))
+  }
+}
+
+extension Index {
+  /// Can lead a walk that meets each row once: unique at once and for every row, in ascending order (K02, K03, K04).
+  fileprivate var isWalkable: Bool {
+    isUnique && isValid && isImmediate && !isPartial && isBtree && isAscending && !columns.contains(0)
+  }
+}
+
+extension Diagnostic {
+  /// 27
+  static func unknownTable(_ reference: TableReference, at span: SourceSpan, _ catalog: Catalog) -> Diagnostic {
+    let elsewhere = catalog.nearby.filter { $0.name.utf8.elementsEqual(reference.name.utf8) }
+    guard let schema = reference.schema else {
+      let path = catalog.searchPath.map(\.name).joined(separator: ", ")
+      let remedy: String
+      if let other = elsewhere.first {
+        remedy = "`\(other.schema).\(other.name)`, or `search_path: [\(other.schema), \(path)]`"
+      } else {
+        let nearest = Suggestion.nearest(to: reference.name, among: catalog.nearby.map { "\($0.schema).\($0.name)" } + catalog.nearby.map(\.name))
+        remedy = nearest.map { "did you mean `\($0)`?" } ?? "write its schema: `shop.\(reference.name)`"
+      }
+      return Diagnostic("unknown-table", at: span, "no table \"\(reference.name)\" in the search_path (\(path))", remedy: remedy)
+    }
+    let written = "\(schema).\(reference.name)"
+    let nearest =
+      Suggestion.nearest(to: written, among: catalog.nearby.map { "\($0.schema).\($0.name)" })
+      ?? elsewhere.first.map { "\($0.schema).\($0.name)" }
+    return Diagnostic(
+      "unknown-table", at: span, "no table \(written)",
+      remedy: nearest.map { "did you mean `\($0)`?" } ?? "the tables of \(schema) are listed by: `psql -c '\\dt \(schema).*'`")
+  }
+
+  /// 34
+  fileprivate static func notATable(_ name: String, kind: Table.Kind, at span: SourceSpan) -> Diagnostic {
+    let word =
+      switch kind {
+      case .view: "a view"
+      case .materializedView: "a materialized view"
+      case .foreign: "a foreign table"
+      case .table, .partitioned: "a table"
+      }
+    return Diagnostic(
+      "not-a-table", at: span, "\(name) is \(word), and `set` writes rows of a table",
+      remedy: "name the table that holds the rows; its definition shows it: `psql -c '\\d+ \(name)'`")
+  }
+
+  fileprivate static func inherited(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "inherited-table", at: span, "\(name) inherits or is inherited from, so no key is unique over all its rows",
+      remedy: "name a table without inheritance; a partitioned table is welcome")
+  }
+
+  fileprivate static func rules(_ name: String, _ rules: [String], at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "table-with-rules", at: span, "\(name) has a rule (\(rules.joined(separator: ", "))), which rewrites what is sent",
+      remedy: "drop the rule, or replace it by a trigger, whose work undo can see")
+  }
+
+  fileprivate static func rowSecurity(_ name: String, user: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "row-security", at: span, "row security hides rows of \(name) from \(user), so the run would pass them over",
+      remedy: "run as a role that owns the table or has BYPASSRLS")
+  }
+
+  fileprivate static func noReplicaIdentity(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "no-replica-identity", at: span, "\(name) is published and has no replica identity, so PostgreSQL refuses updates",
+      remedy: "`ALTER TABLE \(name) REPLICA IDENTITY DEFAULT`")
+  }
+
+  /// 25
+  static func unknownColumn(_ name: String, of table: String, at span: SourceSpan, nearest: String?) -> Diagnostic {
+    Diagnostic(
+      "unknown-column", at: span, "table \(table) has no column \"\(name)\"",
+      remedy: nearest.map { "did you mean \"\($0)\"?" } ?? "the columns of \(table) are listed by: `psql -c '\\d \(table)'`")
+  }
+
+  /// 35
+  fileprivate static func noKey(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "no-key", at: span, "\(name) has no primary key or unique NOT NULL index, so batches cannot find their way",
+      remedy: "add one: `ALTER TABLE \(name) ADD PRIMARY KEY (…)`; a frozen source (`source: {query: …, key: …}`) is not in this version")
+  }
+
+  /// 36
+  fileprivate static func nullableKey(_ column: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "nullable-key", at: span, "\"\(column)\" may be NULL, and rows with NULL would be passed over",
+      remedy: "`ALTER TABLE \(table.description) ALTER \(column) SET NOT NULL`, or another key")
+  }
+
+  /// 37
+  fileprivate static func keyNotUnique(_ columns: [String], _ table: Table, at span: SourceSpan) -> Diagnostic {
+    let names = columns.map { "\"\($0)\"" }.joined(separator: ", ")
+    let primary = table.indexes.first(where: \.isPrimary)?.columns.compactMap { table.column($0)?.name.name } ?? []
+    let whole = (columns + primary.filter { !columns.contains($0) }).joined(separator: ", ")
+    return Diagnostic(
+      "key-not-unique", at: span, "\(names) is not unique: rows at a batch's edge would be lost",
+      remedy: "leave `key` out to walk the primary key; `key: [\(whole)]` needs a unique, valid, immediate index on just these columns")
+  }
+}

@@ -1,0 +1,111 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+package import MigrateSQL
+
+/// A statement that the database is asked to describe: it says the type of an expression, or what is wrong with it.
+package struct Probe: Sendable {
+  /// For which assignment the answer is; `nil` when only an error is of interest.
+  package let assignment: Int?
+  /// The query, without LIMIT; it is never run.
+  package let sql: RenderedSQL
+}
+
+/// A type as the database describes it.
+package struct DescribedType: Sendable, Equatable {
+  package let oid: Int
+  package let modifier: Int
+
+  package init(oid: Int, modifier: Int) {
+    self.oid = oid
+    self.modifier = modifier
+  }
+}
+
+extension Resolution {
+  /// Each expression by itself, so that each error is found.
+  package var probes: [Probe] {
+    let source: SQL = "\(table.name) AS \(alias)"
+    let values = assignments.enumerated().map { index, assignment -> Probe in
+      let value: SQL =
+        assignment.isConstant ? "CAST(\(assignment.value) AS \(assignment.column.image))" : assignment.value
+      return Probe(assignment: index, sql: RenderedSQL("SELECT \(value) FROM \(source)"))
+    }
+    let filters = filter.map { [Probe(assignment: nil, sql: RenderedSQL("SELECT FROM \(source) WHERE (\($0))"))] } ?? []
+    let queries = checks.map { check, query -> Probe in
+      let batch: SQL = check.moment == .batch ? "WITH batch AS (SELECT * FROM \(source)) " : ""
+      return Probe(assignment: nil, sql: RenderedSQL("\(batch)SELECT FROM (\(query)) AS found"))
+    }
+    return filters + values + queries
+  }
+
+  /// The operation with the types that the database told, one for each assignment.
+  func typed(_ types: [Int: DescribedType], batchSize: Int, searchPath: [String]) -> (ResolvedBatch, [Diagnostic]) {
+    var warnings = warnings
+    let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
+      let type = types[index]
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type) {
+        warnings.append(
+          .lossy(
+            assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
+            at: assignment.span))
+      }
+      return ResolvedAssignment(
+        column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
+        isVolatile: assignment.isVolatile, text: assignment.text,
+        line: parsed.definition.source.position(of: assignment.span.start).line)
+    }
+    let operation = parsed.definition.operation
+    func resolved(_ moment: ParsedBatch.ParsedCheck.Moment) -> [ResolvedCheck] {
+      checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
+    }
+    let batch = ResolvedBatch(
+      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
+      undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
+      checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
+      hasAfterTriggers: hasAfterTriggers, serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+    return (batch, warnings)
+  }
+}
+
+/// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
+private enum TypeOID {
+  static let texts = [25, 1043, 1042, 19, 18, 705]
+  static let integers = [20, 21, 23]
+  static let floats = [700, 701]
+  static let numeric = 1700
+  static let timestamptz = 1184
+  static let timestamp = 1114
+  static let date = 1082
+}
+
+extension Column {
+  /// The value as the column takes it. Text goes through the type's input function, where an assignment would be refused:
+  /// `CASE … 'gold' … END` into an enum. Everything else is assigned as INSERT assigns, so a text that is too long is an error
+  /// and never cut (B5).
+  fileprivate func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
+    guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else { return value }
+    return "CAST(\(value) AS \(isDomain ? self.type : image))"
+  }
+
+  /// What an assignment of `type` would lose without a word.
+  fileprivate func loss(from type: DescribedType) -> (from: String, what: String)? {
+    if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
+      return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
+    }
+    if TypeOID.floats.contains(type.oid), baseOID == TypeOID.numeric {
+      return ("a float", "only its 15 significant digits arrive")
+    }
+    if type.oid == TypeOID.numeric, baseOID == TypeOID.numeric, let precision {
+      let scale = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
+      return scale > precision.scale ? ("numeric", "digits beyond scale \(precision.scale) are rounded") : nil
+    }
+    if type.oid == TypeOID.timestamptz, baseOID == TypeOID.timestamp {
+      return ("timestamptz", "two moments of the hour that a zone repeats become one")
+    }
+    if [TypeOID.timestamptz, TypeOID.timestamp].contains(type.oid), baseOID == TypeOID.date {
+      return ("a moment", "the time of day is dropped")
+    }
+    return nil
+  }
+}
