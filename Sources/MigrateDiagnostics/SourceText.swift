@@ -4,21 +4,21 @@ public struct SourceText: Sendable, Equatable {
   public let path: String
   /// The file's content. Not necessarily valid UTF-8: the YAML reader is the one that refuses what is not.
   public let bytes: [UInt8]
-  /// The offset at which each line begins; the first is 0.
+  /// The offset at which each line begins; the first is 0, or 3 behind a byte order mark, which is no column to an editor.
   private let lineStarts: [Int]
 
   /// A text named `path`. Lines end at LF; a CR before it belongs to the line's end.
   public init(path: String, bytes: [UInt8]) {
     self.path = path
     self.bytes = bytes
-    var starts = [0]
+    var starts = [bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0]
     for (offset, byte) in bytes.enumerated() where byte == UInt8(ascii: "\n") { starts.append(offset + 1) }
     lineStarts = starts
   }
 
   /// The line and column, both counted from 1, of the byte at `offset`. A column is a code point, as editors count.
   package func position(of offset: Int) -> (line: Int, column: Int) {
-    let offset = min(max(offset, 0), bytes.count)
+    let offset = min(max(offset, lineStarts[0]), bytes.count)
     var low = 0
     var high = lineStarts.count - 1
     while low < high {

@@ -18,6 +18,14 @@ import Testing
     #expect(text.line(4) == [])
   }
 
+  @Test func `does not count a byte order mark as a column`() {
+    let marked = SourceText(path: "a.yaml", bytes: [0xEF, 0xBB, 0xBF] + Array("a: b\n".utf8))
+    #expect(marked.position(of: 0) == (1, 1))
+    #expect(marked.position(of: 6) == (1, 4))
+    #expect(marked.offset(line: 1, column: 4) == 6)
+    #expect(String(decoding: marked.line(1), as: UTF8.self) == "a: b")
+  }
+
   @Test func `finds the byte of a line and column again`() {
     for offset in [0, 2, 3, 7, 10, 12] {
       let (line, column) = text.position(of: offset)

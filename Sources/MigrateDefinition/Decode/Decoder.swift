@@ -1,0 +1,91 @@
+public import MigrateDiagnostics
+
+/// A tree of YAML to a ``Definition``: what is missing, unknown or of the wrong kind is collected, and reading goes on.
+struct Decoder {
+  let source: SourceText
+  /// False when parts of the file could not be read: what seems to be missing may stand there.
+  let isComplete: Bool
+  private(set) var diagnostics: [Diagnostic] = []
+
+  init(source: SourceText, isComplete: Bool) {
+    self.source = source
+    self.isComplete = isComplete
+  }
+
+  mutating func refuse(_ diagnostic: Diagnostic) { diagnostics.append(diagnostic) }
+
+  /// `nil` when something is wrong, which ``diagnostics`` tells.
+  mutating func definition(from root: YAMLNode) -> Definition? {
+    guard let mapping = map(root, "a definition", example: "batch: name") else { return nil }
+    let fields = fields(of: mapping, at: .top)
+    let name = fields["batch"].flatMap { batchName($0) }
+    if fields["batch"] == nil { refuseMissing("batch", in: fields, root, unless: ["migration"]) }
+    let description = fields["description"].flatMap { text($0, "one text") }
+    guard let operation = operation(of: fields, root), let name, diagnostics.isEmpty else { return nil }
+    return Definition(source: source, name: name, description: description?.value, operation: operation)
+  }
+
+  private mutating func operation(of fields: Fields, _ root: YAMLNode) -> BatchOperation? {
+    let rows = fields["source"].flatMap { source($0) }
+    if fields["source"] == nil { refuseMissing("source", in: fields, root) }
+    let filter = fields["where"].flatMap { sql($0, inFlow: fields.isFlow, "one SQL condition") }
+    let parameters = fields["params"].map { self.parameters($0) } ?? []
+    let assignments = fields["set"].map { self.assignments($0) } ?? []
+    if fields["set"] == nil {
+      let verbs = ["migration", "steps", "update", "insert", "delete", "move", "emit", "target", "mapping"]
+      refuseMissing("set", in: fields, root, unless: verbs)
+    }
+    let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
+    let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
+    let undo = fields["undo"].map { self.undo($0) } ?? .full
+    let timezone = fields["timezone"].flatMap { text($0, "the name of a zone, such as `Europe/Berlin`") }
+    let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
+    let needs = fields["needs"].map { self.needs($0) } ?? []
+    guard let rows, let setSpan = fields["set"]?.key.span else { return nil }
+    return BatchOperation(
+      source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
+      batchSize: batchSize, undo: undo, timezone: timezone, searchPath: searchPath, needs: needs)
+  }
+
+  private mutating func refuseMissing(_ key: String, in fields: Fields, _ root: YAMLNode, unless others: [String] = [])
+  {
+    guard isComplete, !fields.mayStandFor([key] + others) else { return }
+    let path = Array(source.path.utf8)
+    let file = String(decoding: path.split(separator: UInt8(ascii: "/")).last ?? [], as: UTF8.self)
+    let example =
+      switch key {
+      case "batch": "batch: \(NameRules.batchName(like: file))"
+      case "source": "source: schema.table"
+      default: "set:\n  column: expression"
+      }
+    let place = fields.first ?? SourceSpan(root.span.start, root.span.start)
+    refuse(.missingKey(key, in: "a definition", example: example, at: place))
+  }
+}
+
+extension Definition {
+  /// Reads a definition; nothing about it has been compared with a database then.
+  ///
+  /// - Throws: all that is wrong with the file at once, in order of position.
+  public init(_ source: SourceText) throws(Diagnostics) {
+    let document = YAMLReader.read(source)
+    var decoder = Decoder(source: source, isComplete: document.isComplete)
+    var definition: Definition?
+    if let root = document.root, !document.isBlank { definition = decoder.definition(from: root) }
+    let understood = decoder.diagnostics.filter { document.isComplete || ($0.span?.start ?? 0) < document.end }
+    let found = document.diagnostics + understood
+    guard let definition, found.isEmpty else { throw Diagnostics(source: source, found) }
+    self = definition
+  }
+}
+
+extension YAMLDocument {
+  /// Whether the reader has said that nothing is there.
+  fileprivate var isBlank: Bool { diagnostics.contains { $0.code == "empty-document" } }
+}
+
+extension Diagnostic {
+  static func missingKey(_ key: String, in place: String, example: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic("missing-key", at: span, "\(place) needs the key \"\(key)\"", remedy: "add `\(example)`")
+  }
+}

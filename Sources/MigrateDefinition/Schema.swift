@@ -1,0 +1,99 @@
+/// The keys of the language: what each is, where it stands, and whether this version reads it.
+///
+/// One table, so that the decoder's refusals, the reference page and the JSON Schema cannot disagree.
+package enum Schema {
+  /// A map in which keys of ours stand.
+  package enum Place: String, Sendable, CaseIterable {
+    case top, source, parameter, value, checks, undo
+    // Places that the keys of later versions bring along.
+    case step, join, onConflict, throttle
+
+    /// How a message names it: "at the top", "under `source`".
+    package var phrase: String {
+      switch self {
+      case .top: "at the top"
+      case .source: "under `source`"
+      case .parameter: "under a parameter"
+      case .value: "as a value"
+      case .checks: "under `checks`"
+      case .undo: "under `undo`"
+      case .step: "in a step"
+      case .join: "under a `join`"
+      case .onConflict: "under `on_conflict`"
+      case .throttle: "under `throttle`"
+      }
+    }
+  }
+
+  /// Whether this version reads a key.
+  package enum Availability: Sendable {
+    case now
+    /// Known, and refused; `meanwhile` says what to do until then.
+    case notYet(meanwhile: String)
+  }
+
+  /// A row of the table.
+  package struct Key: Sendable {
+    package let name: String
+    package let place: Place
+    package let type: String
+    /// Empty when there is none, `required` when it has to be there.
+    package let defaultValue: String
+    package let meaning: String
+    package let availability: Availability
+
+    package var isAvailable: Bool {
+      if case .now = availability { true } else { false }
+    }
+  }
+
+  /// All keys, in the order in which a reference shows them.
+  package static let keys = available + later
+
+  /// The key called `name` at `place`, if the language has one.
+  package static func key(_ name: String, at place: Place) -> Key? {
+    keys.first { $0.place == place && $0.name.utf8.elementsEqual(name.utf8) }
+  }
+
+  /// All keys that may stand at `place`.
+  package static func keys(at place: Place) -> [Key] { keys.filter { $0.place == place } }
+
+  /// Another place at which a key of this name may stand and is read.
+  package static func otherPlace(of name: String, than place: Place) -> Place? {
+    available.first { $0.place != place && $0.name.utf8.elementsEqual(name.utf8) }?.place
+  }
+
+  private static func now(
+    _ name: String, at place: Place = .top, _ type: String, default defaultValue: String = "", _ meaning: String
+  ) -> Key {
+    Key(
+      name: name, place: place, type: type, defaultValue: defaultValue, meaning: meaning, availability: .now)
+  }
+
+  /// What this version reads.
+  private static let available: [Key] = [
+    now("batch", "name", default: "required", "the kind of the definition, and its name in the ledger"),
+    now("description", "text", "what a person should know about it"),
+    now("source", "table, or a map", default: "required", "the table whose rows are read live, batch by batch"),
+    now("table", at: .source, "table", default: "required", "the table, `schema.table` or found by `search_path`"),
+    now("key", at: .source, "column or columns", default: "primary key", "what batches walk: unique and NOT NULL"),
+    now("as", at: .source, "name", default: "the table's name", "what SQL calls the source row besides `batch`"),
+    now("where", "SQL boolean", default: "all rows", "which source rows; NULL is no"),
+    now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
+    now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
+    now("default", at: .parameter, "constant", "without it the parameter has to be given"),
+    now("set", "column: value", default: "required", "new values; right sides see the old row, all at once"),
+    now("sql", at: .value, "SQL", "an expression that YAML wants quoted"),
+    now("value", at: .value, "constant", "any constant: a list for an array or JSON, a map for JSON"),
+    now("checks", "map", "queries that must return no row"),
+    now("before", at: .checks, "name: SELECT", "before anything starts"),
+    now("batch", at: .checks, "name: SELECT", "at the end of each batch, which it rolls back; may read `batch`"),
+    now("after", at: .checks, "name: SELECT", "after the last batch; the run counts as failed and can be reverted"),
+    now("batch_size", "rows", default: "10000", "rows that commit together"),
+    now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),
+    now("except", at: .undo, "column or columns", "columns that triggers write and revert may leave"),
+    now("timezone", "zone", default: "UTC", "the zone of all SQL of the definition"),
+    now("search_path", "schema or schemas", default: "public", "schemas for unqualified names, after pg_catalog"),
+    now("needs", "name or names", "definitions that must be complete before"),
+  ]
+}

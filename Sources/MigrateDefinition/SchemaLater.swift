@@ -1,0 +1,139 @@
+extension Schema {
+  private static func later(
+    _ name: String, at place: Place = .top, _ type: String, default defaultValue: String = "", _ meaning: String,
+    meanwhile: String
+  ) -> Key {
+    Key(
+      name: name, place: place, type: type, defaultValue: defaultValue, meaning: meaning,
+      availability: .notYet(meanwhile: meanwhile))
+  }
+
+  private static let ownTable =
+    "write `set:` on the source's own table, and a definition for each table that is changed"
+  private static let insertByHand = "insert the rows with INSERT … SELECT, and declare with `batch:` what changes rows"
+  private static let asTable =
+    "make a table of it, `CREATE TABLE work AS …` with a primary key, and name that as `source`"
+  private static let copied =
+    "load the file with psql's `\\copy` into a table with a primary key, and name that as `source`"
+  private static let subselect =
+    "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
+  private static let repeated = "write the expression out wherever it is needed"
+  private static let guarded = "let `where` choose the rows that may be written, or refuse the batch by `checks.batch`"
+  private static let stops =
+    "leave it out: a run stops at the batch that fails, and goes on there when it is applied again"
+  private static let gentle = "leave it out, and give a smaller `batch_size`"
+  private static let byCron = "let cron start `migrate apply`"
+  private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
+
+  /// What the language has and this version does not read yet.
+  static let later = sourceKeys + rowKeys + stepKeys.flatMap { [$0(.top), $0(.step)] } + writeKeys + runKeys
+
+  private static let sourceKeys = [
+    later(
+      "migration", "name", "a definition with `target` and `mapping`",
+      meanwhile: "begin with `batch:` where rows of a table change, and copy rows with INSERT … SELECT"),
+    later("query", at: .source, "SELECT", "rows read once into staging", meanwhile: asTable),
+    later("csv", at: .source, "path", "the records of a file", meanwhile: copied),
+    later("jsonl", at: .source, "path", "one column `doc jsonb` a line", meanwhile: copied),
+    later(
+      "postgres", at: .source, "environment variable", "a table or query of another database",
+      meanwhile: "copy the rows here with `pg_dump --table` or `\\copy`, and name that table as `source`"),
+    later("columns", at: .source, "names", "the fields of a CSV file", meanwhile: cutSource),
+    later("header", at: .source, "boolean", default: "true", "whether a CSV file names its fields", meanwhile: copied),
+    later("delimiter", at: .source, "character", default: ",", "between the fields of a CSV file", meanwhile: copied),
+    later("quote", at: .source, "character", default: "\"", "around a field of a CSV file", meanwhile: copied),
+    later("escape", at: .source, "character", default: "\"", "before a quote in a field", meanwhile: copied),
+    later("null_text", at: .source, "text", default: "unquoted empty", "what is NULL in a CSV file", meanwhile: copied),
+    later("encoding", at: .source, "name", default: "UTF8", "of a CSV file", meanwhile: copied),
+  ]
+
+  private static let rowKeys = [
+    later("join", "name: map", "at most one row of another table for a source row", meanwhile: subselect),
+    later("table", at: .join, "table", "what is joined", meanwhile: subselect),
+    later("query", at: .join, "SELECT", "what is joined", meanwhile: subselect),
+    later("match", at: .join, "SQL boolean", "which row of it", meanwhile: subselect),
+    later("missing", at: .join, "reject, skip or null", default: "reject", "when there is none", meanwhile: subselect),
+    later("let", "name: value", "computed once a source row, then a column of `batch`", meanwhile: repeated),
+    later("steps", "list", "several changes in one transaction", meanwhile: ownTable),
+  ]
+
+  private static let writeKeys = [
+    later("key", at: .onConflict, "column or columns", "the conflict key", meanwhile: insertByHand),
+    later("do", at: .onConflict, "update, skip or reject", "what a conflict does", meanwhile: insertByHand),
+    later("set", at: .onConflict, "column: value", "what an update sets", meanwhile: insertByHand),
+    later(
+      "duplicates", at: .onConflict, "reject, first or last", default: "reject", "two source rows for one target row",
+      meanwhile: insertByHand),
+    later("target", "table, or a file", "where a migration's rows go", meanwhile: insertByHand),
+    later("mapping", "column: value", "what a migration writes", meanwhile: insertByHand),
+    later(
+      "replace", "true, or SQL condition", "rows that no source row maps to are deleted",
+      meanwhile: "delete what the source no longer has by hand"),
+    later("validation", "reason: SQL boolean", "a rule for the row as it would be written", meanwhile: guarded),
+    later(
+      "publish", "per_batch or at_once", default: "per_batch", "when changes can be seen",
+      meanwhile: "leave it out: each batch can be seen when it commits"),
+    later(
+      "incremental", "column", "only rows changed since the last run",
+      meanwhile: "say since when by a parameter: `params: {since: timestamptz}`, `where: updated_at >= :since`"),
+  ]
+
+  private static let runKeys = [
+    later("schedule", "cron", "when it runs by itself", meanwhile: byCron),
+    later("missed", "latest, all or none", default: "latest", "what a missed slot does", meanwhile: byCron),
+    later("parallel", "workers", default: "1", "workers beside each other", meanwhile: "leave it out: one worker"),
+    later("throttle", "map", "when to go slower", meanwhile: gentle),
+    later("pause", at: .throttle, "duration", "between batches", meanwhile: gentle),
+    later("max_rate", at: .throttle, "rows a second", "at most", meanwhile: gentle),
+    later("max_replication_lag", at: .throttle, "duration", "wait while it is more", meanwhile: gentle),
+    later("max_active_sessions", at: .throttle, "number", "wait while there are more", meanwhile: gentle),
+    later("target_batch_time", at: .throttle, "duration", "what `auto` aims at", meanwhile: gentle),
+    later("lock_timeout", at: .throttle, "duration", "how long to wait for a lock", meanwhile: gentle),
+    later("hold_when", at: .throttle, "name: SELECT", "wait while it finds a row", meanwhile: gentle),
+    later(
+      "on_error", "stop, continue or retry", default: "stop", "what a failure does", meanwhile: stops),
+    later("max_rejects", "number or percent", default: "1000", "more end the run", meanwhile: stops),
+    later(
+      "catch_up", "boolean", default: "false", "passes until no row is left behind",
+      meanwhile: "apply the definition once more for rows that came while it ran"),
+    later(
+      "delta", at: .undo, "columns", "revert subtracts what was added",
+      meanwhile: "leave it out: rows that changed since are left as they are, and counted as conflicts"),
+    later(
+      "expect", "map", "bounds for what a run finds",
+      meanwhile: "count in a check: `checks: {before: {few rows: \"SELECT 1 FROM t HAVING count(*) > 1000000\"}}`"),
+    later(
+      "canary", "percent", "a small part first",
+      meanwhile: "apply a copy with another name and a narrower `where` first"),
+    later("hold", "duration", "how long a canary waits", meanwhile: "apply a copy with a narrower `where`, and look"),
+    later("window", "times of day", "when it may run", meanwhile: byCron),
+    later("tests", "list", "rows in, rows expected", meanwhile: "try the definition on a copy of the table"),
+    later(
+      "for_each", "map", "one run for each schema", meanwhile: "leave the schema out, and apply it with `--search-path`"
+    ),
+  ]
+
+  /// Keys of a step; those of a single step may stand at the top.
+  private static let stepKeys: [@Sendable (Place) -> Key] = [
+    { later("update", at: $0, "table", "changes rows of a table", meanwhile: ownTable) },
+    { later("insert", at: $0, "table", "adds rows to a table", meanwhile: insertByHand) },
+    {
+      later(
+        "delete", at: $0, "table", "removes rows of a table",
+        meanwhile: "mark the rows by `set`, say `deleted_at: :started_at`, and delete them by hand")
+    },
+    {
+      later(
+        "move", at: $0, "table", "removes rows here and adds them there",
+        meanwhile: "mark the rows by `set`, and move them with INSERT … SELECT and DELETE by hand")
+    },
+    { later("emit", at: $0, "table, or notify", "writes events", meanwhile: insertByHand) },
+    { later("from", at: $0, "name: SELECT", "the rows a step works from", meanwhile: subselect) },
+    { later("match", at: $0, "SQL boolean", "which target rows", meanwhile: subselect) },
+    { later("missing", at: $0, "skip or reject", default: "skip", "a row without target row", meanwhile: subselect) },
+    { later("values", at: $0, "column: value", "what is inserted", meanwhile: insertByHand) },
+    { later("to", at: $0, "table", "where moved rows go", meanwhile: insertByHand) },
+    { later("on_conflict", at: $0, "map", "what an existing row does", meanwhile: insertByHand) },
+    { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) },
+  ]
+}
