@@ -33,7 +33,7 @@ package struct Connection: ~Copyable {
   @discardableResult
   package borrowing func execute(_ script: String) throws(PostgresError) -> Rows {
     guard !script.utf8.contains(0) else { throw .containsNUL }
-    return try rows(PQexec(handle, script))
+    return try answer(sent: PQsendQuery(handle, script))
   }
 
   /// Runs one statement; `arguments` are texts for `$1`, `$2`, …, whose types the statement says: `$1::bigint`.
@@ -41,17 +41,17 @@ package struct Connection: ~Copyable {
   package borrowing func query(_ text: String, _ arguments: [String?] = []) throws(PostgresError) -> Rows {
     guard !text.utf8.contains(0) else { throw .containsNUL }
     let count = Int32(clamping: arguments.count)
-    let result = try withCStrings(arguments) { (values) throws(PostgresError) in
-      PQexecParams(handle, text, count, nil, values.baseAddress, nil, nil, 0)
+    let sent = try withCStrings(arguments) { (values) throws(PostgresError) in
+      PQsendQueryParams(handle, text, count, nil, values.baseAddress, nil, nil, 0)
     }
-    return try rows(result)
+    return try answer(sent: sent)
   }
 
   /// The columns that one statement would return, without running it.
   package borrowing func describe(_ text: String) throws(PostgresError) -> [ResultColumn] {
     guard !text.utf8.contains(0) else { throw .containsNUL }
-    _ = try rows(PQprepare(handle, "", text, 0, nil))
-    return try rows(PQdescribePrepared(handle, "")).columns
+    _ = try answer(sent: PQsendPrepare(handle, "", text, 0, nil))
+    return try answer(sent: PQsendDescribePrepared(handle, "")).columns
   }
 
   /// Warnings and notices since the last call; the first thousand of them.
@@ -104,19 +104,29 @@ extension Connection {
 }
 
 extension Connection {
-  /// Takes what libpq answered, or throws what it says.
-  private borrowing func rows(_ result: OpaquePointer?) throws(PostgresError) -> Rows {
-    guard let result else { throw failure(nil) }
-    switch PQresultStatus(result) {
-    case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: return Rows(owning: result)
-    case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
-      PQclear(result)
-      leaveCopy()
-      throw .unreadable("COPY from or to the client is not possible here")
-    default:
-      defer { PQclear(result) }
-      throw failure(result)
+  /// The last result of what was sent, or its first error.
+  ///
+  /// PQexec gives the last error instead: when an administrator ends the backend that is "server closed the connection
+  /// unexpectedly", and the server's own word, with its state, came before it.
+  private borrowing func answer(sent: Int32) throws(PostgresError) -> Rows {
+    guard sent == 1 else { throw failure(nil) }
+    var last: Rows?
+    var error: PostgresError?
+    while let result = PQgetResult(handle) {
+      switch PQresultStatus(result) {
+      case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: last = Rows(owning: result)
+      case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+        PQclear(result)
+        error = error ?? .unreadable("COPY from or to the client is not possible here")
+        leaveCopy()
+      default:
+        error = error ?? failure(result)
+        PQclear(result)
+      }
     }
+    if let error { throw isBroken ? error.endingConnection : error }
+    guard let last else { throw failure(nil) }
+    return last
   }
 
   private borrowing func failure(_ result: OpaquePointer?) -> PostgresError {
@@ -130,11 +140,10 @@ extension Connection {
     return PostgresError(broken ? .lost : .client, report.redacted(by: redaction), endsConnection: broken)
   }
 
-  /// Ends a COPY that nobody feeds, so that the connection stays usable.
+  /// Ends a COPY that nobody feeds or reads, so that the connection stays usable.
   private borrowing func leaveCopy() {
     PQputCopyEnd(handle, "not possible here")
     var line: UnsafeMutablePointer<CChar>?
     while PQgetCopyData(handle, &line, 0) > 0 { PQfreemem(line) }
-    while let rest = PQgetResult(handle) { PQclear(rest) }
   }
 }

@@ -35,6 +35,9 @@ package struct PostgresError: Error, Sendable, Equatable {
     }
   }
 
+  /// The same, when it turns out that it took the connection with it.
+  var endingConnection: PostgresError { PostgresError(origin, report, endsConnection: true) }
+
   package init(_ origin: Origin, _ report: ServerMessage, endsConnection: Bool = false) {
     self.origin = origin
     self.report = report

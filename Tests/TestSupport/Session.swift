@@ -129,6 +129,7 @@ package final class Session: Sendable {
 }
 
 /// Opens a session for each name, runs `body` with them, and closes them whatever happens.
+@discardableResult
 package func withSessions<Value: Sendable>(
   _ names: String..., to server: Server, _ body: ([String: Session]) async throws -> Value
 ) async throws -> Value {

@@ -52,6 +52,7 @@ package final class TestCluster: Sendable {
   }
 
   /// Runs `body` with a cluster of its own, to stop and start it at will; it takes a second or two to make.
+  @discardableResult
   package static func withOwn<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
     let cluster = try await onThread { try TestCluster(keepingLog: false) }
     let result: Result<Value, any Error>
@@ -80,6 +81,7 @@ package final class TestCluster: Sendable {
   /// Runs `body` with an empty database of its own, which is dropped afterwards whoever is still connected to it.
   ///
   /// - Parameter loggingStatements: for ``ServerLog/statements(application:since:)``.
+  @discardableResult
   package func withDatabase<Value: Sendable>(
     loggingStatements: Bool = false, _ body: (Server) async throws -> Value
   ) async throws -> Value {
@@ -98,6 +100,7 @@ package final class TestCluster: Sendable {
 }
 
 /// Runs `body` with an empty database of its own in the shared cluster.
+@discardableResult
 package func withDatabase<Value: Sendable>(
   loggingStatements: Bool = false, _ body: (Server) async throws -> Value
 ) async throws -> Value {

@@ -1,0 +1,37 @@
+# `make help` lists the targets: those with a text after two hashes.
+.DEFAULT_GOAL := help
+.PHONY: help deps build debug test lint format clean
+
+PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib
+SOURCES  := Package.swift Sources Tests $(wildcard sql)
+SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing
+	@missing=$$(for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || printf '%s ' $$package; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing $$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
+	fi
+
+build: deps ## the release build: .build/release/migrate
+	swift build -c release
+
+debug: deps ## the debug build
+	swift build
+
+test: deps ## build and run all tests; they start a PostgreSQL cluster of their own
+	swift test
+
+lint: ## style, as errors
+	swift format lint --strict --recursive $(SOURCES)
+
+format: ## rewrite the sources in that style
+	swift format format --in-place --recursive $(SOURCES)
+
+clean: ## remove what was built
+	swift package clean
