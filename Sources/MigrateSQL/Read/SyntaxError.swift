@@ -41,16 +41,17 @@ struct SyntaxError {
     if failure.message.utf8.starts(with: "memory exhausted".utf8) {
       return .tooDeepForParser(0..<sql.bytes.count, in: fragment)
     }
-    let range = index.map { sql.tokens[$0].range } ?? sql.bytes.count..<sql.bytes.count
+    let range = parameter?.range ?? index.map { sql.tokens[$0].range } ?? sql.bytes.count..<sql.bytes.count
     if isExpression, place <= sql.tokens[0].range.lowerBound, ["select", "with", "values"].contains(sql.keyword(0)) {
       return .queryAsExpression(range, sql.trimmed(0..<sql.bytes.count), in: fragment)
     }
     return Diagnostic("syntax-error", at: fragment.span(of: range), message, remedy: remedy)
   }
 
+  private var parameter: ParameterUse? { parameters.first { $0.range.contains(place) } }
+
   /// The parser saw `$1` where the text has a parameter.
   private var message: String {
-    let parameter = parameters.first { $0.range.contains(place) }
     let message = Self.shortened(failure.message)
     guard let parameter else { return message }
     return message.replacing("\"$1\"", with: "\":\(parameter.name.name)\"")
@@ -74,6 +75,9 @@ struct SyntaxError {
     }
     if token.keyword == .reserved {
       return "`\(text)` is a word of SQL; a column of that name is `batch.\(text)`"
+    }
+    if let parameter {
+      return "a parameter is a value: an operator or a comma is missing before `:\(parameter.name.name)`"
     }
     if token.isSign(":") { return "a parameter is written `:name`, a cast `x::type`" }
     if token.kind == .string || token.kind == .unicodeString {
