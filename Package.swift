@@ -76,11 +76,20 @@ let package = Package(
 
     // Back end 1, a plan run from the client: batch loop, attempts, settlement, revert.
     module("MigrateRunner", ["MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateSQL"]),
+
+    // The library that others import, and the only place that knows all.
+    module(
+      "Migrate",
+      [
+        "MigrateDiagnostics", "MigrateJSON", "MigrateSQL", "MigrateDefinition", "MigrateCatalog", "MigratePlan",
+        "MigrateCompiler", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
+      ]),
+
     // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
     module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
-    .executableTarget(name: "migrate-cli", dependencies: ["MigrateCommandLine"], swiftSettings: settings),
+    .executableTarget(name: "migrate-cli", dependencies: ["Migrate", "MigrateCommandLine"], swiftSettings: settings),
 
     // What tests share: a cluster of their own, sessions that wait for each other, the server's log.
     .target(

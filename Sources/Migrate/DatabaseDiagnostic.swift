@@ -1,0 +1,77 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigratePostgres
+internal import MigrateSQL
+
+extension Diagnostic {
+  /// What the database says about a statement made from a definition, at the place in the file that it is about.
+  init(_ error: PostgresError, in sql: RenderedSQL, of definition: Definition, _ catalog: Catalog) {
+    let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0) }
+    let span = byte.flatMap { sql.origin(ofByte: $0)?.span } ?? definition.operation.setSpan
+    let remedy = Self.remedy(for: error)
+    self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
+  }
+
+  private static func code(of error: PostgresError) -> String {
+    switch error.sqlState?.code {
+    case "42883": "unknown-function"
+    case "42703": "unknown-column"
+    case "42P01": "unknown-table"
+    case "42704": "unknown-type"
+    case "42804", "42846": "type-mismatch"
+    case "42702": "ambiguous-name"
+    case "22P02", "22007", "22008", "22003", "22001": "unfit-constant"
+    case "42501": "no-privilege"
+    case "42601": "syntax"
+    default: "database-refuses"
+    }
+  }
+
+  /// 28
+  private static let extensions: [String: [String]] = [
+    "pgcrypto": ["digest", "hmac", "crypt", "gen_salt", "encrypt", "decrypt", "pgp_sym_encrypt", "pgp_sym_decrypt"],
+    "unaccent": ["unaccent"],
+    "pg_trgm": ["similarity", "word_similarity", "show_trgm"],
+    "fuzzystrmatch": ["levenshtein", "soundex", "metaphone", "dmetaphone"],
+    "uuid-ossp": ["uuid_generate_v4", "uuid_generate_v5", "uuid_generate_v1"],
+    "hstore": ["hstore", "akeys", "avals"],
+    "earthdistance": ["earth_distance", "ll_to_earth"],
+  ]
+
+  private static func remedy(for error: PostgresError) -> String {
+    if error.sqlState?.code == "42883",
+      let name = error.message.split(separator: " ").dropFirst().first?.split(separator: "(").first.map(String.init),
+      let home = extensions.first(where: { $0.value.contains { $0.utf8.elementsEqual(name.utf8) } })?.key
+    {
+      return "it is in extension \(home), not installed here or not in the search_path: `CREATE EXTENSION \"\(home)\"`"
+    }
+    if let hint = error.hint { return hint.firstLowercased }
+    switch error.sqlState?.code {
+    case "42883": return "look at the types of its arguments; a cast says what is meant: `x::numeric`"
+    case "42804", "42846": return "say the type that is meant: `CAST(… AS …)`"
+    case "42702": return "write the table before the name: `batch.…` is the source row"
+    case "22P02", "22007", "22008", "22003", "22001": return "write a value that the column's type takes"
+    case "42501": return "`GRANT` it to this role, or run as another one"
+    default: return "PostgreSQL refuses it with SQLSTATE \(error.sqlState?.code ?? "unknown"); try the expression in psql"
+    }
+  }
+}
+
+extension String {
+  /// The offset of the byte at which character `position` (from 1; PostgreSQL counts code points) begins.
+  fileprivate func byteOffset(ofCharacter position: Int) -> Int {
+    var left = position - 1
+    var offset = 0
+    for byte in utf8 {
+      if byte & 0xC0 != 0x80 {
+        if left == 0 { return offset }
+        left -= 1
+      }
+      offset += 1
+    }
+    return offset
+  }
+
+  fileprivate var firstLowercased: String { prefix(1).lowercased() + dropFirst() }
+}

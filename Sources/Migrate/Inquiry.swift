@@ -1,0 +1,212 @@
+internal import MigrateCatalog
+internal import MigrateCompiler
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateJSON
+internal import MigratePlan
+internal import MigratePostgres
+internal import MigrateSQL
+
+/// The questions about one definition that only the database can answer: types, values, and how many rows.
+struct Inquiry {
+  let definition: Definition
+  let catalog: Catalog
+  let searchPath: [String]
+  private(set) var problems: [Diagnostic] = []
+  private(set) var parameters: [PlannedParameter] = []
+  private(set) var types: [Int: DescribedType] = [:]
+
+  init(_ definition: Definition, _ catalog: Catalog, searchPath: [String]) {
+    self.definition = definition
+    self.catalog = catalog
+    self.searchPath = searchPath
+  }
+
+  private var zone: String { definition.operation.timezone?.value ?? "UTC" }
+
+  /// A transaction that cannot write, with the settings that decide about the meaning of a text.
+  private func begin(_ connection: borrowing Connection, zone: String) throws(PostgresError) {
+    let schemas = (["pg_catalog"] + searchPath).map { Identifier(trusted: $0).quoted } + ["pg_temp"]
+    try connection.execute(
+      """
+      BEGIN READ ONLY;
+      SET LOCAL search_path = \(schemas.joined(separator: ", "));
+      SET LOCAL timezone = \(Literal(zone).quoted);
+      SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1;
+      SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on; SET LOCAL jit = off
+      """)
+  }
+
+  mutating func checkZone(_ connection: borrowing Connection) throws(PostgresError) {
+    guard let said = definition.operation.timezone else { return }
+    do throws(PostgresError) {
+      try begin(connection, zone: said.value)
+      try connection.execute("COMMIT")
+    } catch {
+      if error.endsConnection { throw error }
+      try connection.execute("ROLLBACK")
+      problems.append(.unknownZone(said.value, at: said.span))
+    }
+  }
+
+  // MARK: Parameters
+
+  /// Each value is cast by the database and read back, so that one value has one spelling (`1.050` and `1.05` are two).
+  mutating func readParameters(_ connection: borrowing Connection, _ request: CompileRequest) throws(PostgresError) {
+    let declared = definition.operation.parameters
+    for given in request.parameters
+    where !declared.contains(where: { $0.name.value.utf8.elementsEqual(given.name.utf8) }) {
+      problems.append(
+        .unknownParameter(given.name, nearest: Suggestion.nearest(to: given.name, among: declared.map(\.name.value))))
+    }
+    for declaration in declared {
+      guard let known = catalog.types[declaration.type.value], let type = known else { continue }
+      let name = declaration.name.value
+      let given = request.parameters.last { $0.name.utf8.elementsEqual(name.utf8) }
+      guard given != nil || declaration.defaultValue != nil else {
+        problems.append(.missingParameter(name, type: type.name.spelling, at: declaration.name.span))
+        continue
+      }
+      let text = given?.value ?? declaration.defaultValue?.value.parameterText
+      do throws(PostgresError) {
+        try begin(connection, zone: problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone)
+        let value = try connection.query("SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
+        try connection.execute("COMMIT")
+        parameters.append(PlannedParameter(name: name, type: type.name.spelling, value: try value.onlyRow["value"]))
+      } catch {
+        if error.endsConnection { throw error }
+        try connection.execute("ROLLBACK")
+        problems.append(
+          .unfitValue(
+            text ?? "NULL", name: name, type: type.name.spelling, reason: error.message,
+            at: given == nil ? declaration.defaultValue?.span : nil))
+      }
+    }
+  }
+
+  // MARK: Types
+
+  mutating func describe(_ connection: borrowing Connection, _ probes: [Probe]) throws(PostgresError) {
+    guard !problems.contains(where: { $0.code == "unknown-zone" }) else { return }
+    try begin(connection, zone: zone)
+    for probe in probes {
+      do throws(PostgresError) {
+        let columns = try connection.describe(probe.sql.text)
+        if let assignment = probe.assignment, let column = columns.first {
+          types[assignment] = DescribedType(oid: Int(column.type), modifier: Int(column.modifier))
+        }
+      } catch {
+        if error.endsConnection { throw error }
+        problems.append(Diagnostic(error, in: probe.sql, of: definition, catalog))
+        try connection.execute("ROLLBACK")
+        try begin(connection, zone: zone)
+      }
+    }
+    try connection.execute("COMMIT")
+  }
+
+  // MARK: The plan
+
+  func lower(
+    _ connection: borrowing Connection, _ resolution: Resolution, _ request: CompileRequest
+  ) throws(CompileFailure) -> Compilation {
+    do throws(PostgresError) {
+      let identity = try identity(connection)
+      func lower(rows: Int) -> Compilation {
+        Compiler.lower(
+          resolution, types: types,
+          CompileInputs(
+            identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
+            estimatedRows: rows))
+      }
+      let change = lower(rows: 0).explainable
+      do throws(PostgresError) {
+        return lower(rows: try estimate(connection, change))
+      } catch {
+        if error.endsConnection || error.origin != .server { throw error }
+        // What only the whole statement can tell: a value that its column does not take.
+        try connection.execute("ROLLBACK")
+        throw error
+      }
+    } catch {
+      guard error.origin == .server, !error.endsConnection else { throw .database(error) }
+      let change = Compiler.lower(
+        resolution, types: types,
+        CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
+      ).explainable
+      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, of: definition, catalog)]))
+    }
+  }
+
+  /// SHA-256 over name, search path and values. Not over the text: a definition that was changed is still the same work.
+  private func identity(_ connection: borrowing Connection) throws(PostgresError) -> String {
+    let document = JSON.object([
+      .init("name", .string(definition.name.value)),
+      .init("search_path", .strings(searchPath)),
+      .init("parameters", .object(parameters.map { .init($0.name, .optional($0.value)) })),
+    ])
+    return try connection.query(
+      "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex') AS identity", [document.compact]
+    ).onlyRow.text("identity")
+  }
+
+  /// Rows that the planner expects the change to meet.
+  private func estimate(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> Int {
+    var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
+    for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
+    let arguments = change.parameters.map { values[$0.role] ?? nil }
+    try begin(connection, zone: zone)
+    let answer = try connection.query("EXPLAIN (FORMAT JSON) " + change.text, arguments).onlyRow.text(0)
+    try connection.execute("COMMIT")
+    guard let document = try? JSON(answer) else { return 0 }
+    let child = document.elements.first?["Plan"]?["Plans"]?.elements.first
+    return Int(child?["Plan Rows"]?.double ?? 0)
+  }
+}
+
+extension Constant {
+  /// The text that a parameter's type reads; `nil` is NULL. A list becomes an array.
+  fileprivate var parameterText: String? {
+    switch self {
+    case .null: nil
+    case .bool(let value): value ? "true" : "false"
+    case .number(let digits): digits
+    case .text(let text): text
+    case .list(let items): ArrayText.literal(items.map(\.parameterText))
+    case .map(let members): JSON.object(members.map { .init($0.key, .optional($0.value.parameterText)) }).compact
+    }
+  }
+}
+
+extension Diagnostic {
+  fileprivate static func unknownZone(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "unknown-zone", at: span, "no time zone \"\(name)\"",
+      remedy: "for instance `Europe/Berlin`, `Asia/Shanghai`, `UTC`; all of them: `SELECT name FROM pg_timezone_names`")
+  }
+
+  fileprivate static func unknownParameter(_ name: String, nearest: String?) -> Diagnostic {
+    Diagnostic(
+      "unknown-parameter", at: nil, "this definition has no parameter \"\(name)\"",
+      remedy: nearest.map { "did you mean `--param \($0)=…`?" } ?? "its parameters stand under `params:`")
+  }
+
+  fileprivate static func missingParameter(_ name: String, type: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "missing-parameter", at: span, "parameter \"\(name)\" (\(type)) has no value and no default",
+      remedy: "`--param \(name)=…`, or `params: {\(name): {type: \(type), default: …}}`")
+  }
+
+  /// 47
+  fileprivate static func unfitValue(
+    _ value: String, name: String, type: String, reason: String, at span: SourceSpan?
+  ) -> Diagnostic {
+    let examples = [
+      "numeric": "1.05", "integer": "42", "bigint": "42", "date": "2026-01-31", "boolean": "true",
+      "timestamp with time zone": "2026-01-31T12:00:00Z", "uuid": "3f0c9a52-…", "text[]": "{a,b}",
+    ]
+    return Diagnostic(
+      "unfit-value", at: span, "\"\(value)\" is no \(type) (parameter \(name))",
+      remedy: examples[type].map { "for instance `--param \(name)=\($0)`" } ?? "PostgreSQL says: \(reason)")
+  }
+}

@@ -1,0 +1,155 @@
+internal import Glibc
+package import MigrateDefinition
+package import MigrateDiagnostics
+
+/// The definitions of a project: YAML files below one folder, at any depth.
+package struct Project: Sendable {
+  /// The folder, as it was given.
+  package let folder: String
+  /// Every file that looks like a definition, in order of path; read, not yet decoded.
+  package let files: [SourceText]
+
+  /// Reads the files below `folder`.
+  package init(folder: String) throws(ProjectError) {
+    self.folder = folder
+    var paths: [String] = []
+    guard Files.isFolder(folder) else { throw .noFolder(folder) }
+    Files.walk(folder, depth: 0) { path in
+      if path.hasSuffix(".yaml") || path.hasSuffix(".yml") { paths.append(path) }
+    }
+    var files: [SourceText] = []
+    for path in paths.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+      guard let bytes = Files.read(path) else { throw .unreadable(path) }
+      files.append(SourceText(path: path, bytes: bytes))
+    }
+    self.files = files
+  }
+
+  /// The definitions called `names`, in that order; all of them when there is no name.
+  ///
+  /// A file is meant by a name that it declares, also when the rest of it is wrong, so that its errors can be shown.
+  package func definitions(_ names: [String]) throws(ProjectError) -> [Result<Definition, Diagnostics>] {
+    let decoded = files.map { file -> Result<Definition, Diagnostics> in
+      do throws(Diagnostics) { return .success(try Definition(file)) } catch { return .failure(error) }
+    }
+    let known = zip(files, decoded).map { file, result -> (name: String, result: Result<Definition, Diagnostics>) in
+      switch result {
+      case .success(let definition): (definition.name.value, result)
+      case .failure: (Self.declaredName(file) ?? file.path, result)
+      }
+    }
+    try Self.refuseDoubles(known, files)
+    guard !names.isEmpty else { return decoded }
+    var found: [Result<Definition, Diagnostics>] = []
+    for name in names {
+      guard let match = known.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {
+        throw .unknown(name, nearest: Suggestion.nearest(to: name, among: known.map(\.name)), folder: folder)
+      }
+      found.append(match.result)
+    }
+    return found
+  }
+
+  private static func refuseDoubles(
+    _ known: [(name: String, result: Result<Definition, Diagnostics>)], _ files: [SourceText]
+  ) throws(ProjectError) {
+    for (index, entry) in known.enumerated() {
+      if let first = known[..<index].firstIndex(where: { $0.name.utf8.elementsEqual(entry.name.utf8) }) {
+        throw .twice(entry.name, files[first].path, files[index].path)
+      }
+    }
+  }
+
+  /// What stands behind `batch:` in a file that cannot be decoded.
+  private static func declaredName(_ file: SourceText) -> String? {
+    for line in String(decoding: file.bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix("batch:") {
+      let name = line.dropFirst("batch:".count).drop { $0 == " " }.prefix { $0.isLetter || $0.isNumber || $0 == "_" }
+      return name.isEmpty ? nil : String(name)
+    }
+    return nil
+  }
+}
+
+/// Why a project's definitions cannot be had.
+package enum ProjectError: Error, Sendable, Equatable {
+  case noFolder(String)
+  case unreadable(String)
+  case unknown(String, nearest: String?, folder: String)
+  case twice(String, String, String)
+
+  package var message: String {
+    switch self {
+    case .noFolder(let folder): "there is no folder \(folder)"
+    case .unreadable(let path): "\(path) cannot be read"
+    case .unknown(let name, _, let folder): "no definition in \(folder) is called \(name)"
+    case .twice(let name, let first, let second): "two definitions are called \(name): \(first) and \(second)"
+    }
+  }
+
+  package var remedy: String {
+    switch self {
+    case .noFolder: "make it, or name another one: `--dir DIR`"
+    case .unreadable: "look at its permissions"
+    case .unknown(_, let nearest, _):
+      nearest.map { "did you mean \($0)?" } ?? "a definition's name stands behind `batch:` in its file"
+    case .twice: "give one of them another name; a name is for ever, since the ledger knows a definition by it"
+    }
+  }
+}
+
+/// Files and folders, by the system's own calls.
+package enum Files {
+  package static func isFolder(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  package static func read(_ path: String) -> [UInt8]? {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = Glibc.read(file, &buffer, buffer.count)
+      if count > 0 { bytes += buffer[..<count] } else if count == 0 || errno != EINTR { return count == 0 ? bytes : nil }
+    }
+  }
+
+  /// Writes a new file, or over an old one; readable by its owner only, since a plan may hold what is nobody else's business (S05).
+  package static func write(_ text: String, to path: String) -> Bool {
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard file >= 0 else { return false }
+    defer { close(file) }
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+      if count < 0 && errno != EINTR { return false }
+      rest = rest.dropFirst(max(0, count))
+    }
+    return true
+  }
+
+  package static func makeFolder(_ path: String) -> Bool { isFolder(path) || mkdir(path, 0o700) == 0 }
+
+  /// Every file below `folder`. Folders that begin with a dot are passed over; links to folders are not followed, so no circle
+  /// can be walked.
+  static func walk(_ folder: String, depth: Int, _ visit: (String) -> Void) {
+    guard depth < 16, let handle = opendir(folder) else { return }
+    defer { closedir(handle) }
+    while let entry = readdir(handle) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      guard !name.hasPrefix(".") else { continue }
+      let path = folder + "/" + name
+      var status = stat()
+      guard lstat(path, &status) == 0 else { continue }
+      switch status.st_mode & S_IFMT {
+      case S_IFDIR: walk(path, depth: depth + 1, visit)
+      case S_IFREG, S_IFLNK: if !isFolder(path) { visit(path) }
+      default: continue
+      }
+    }
+  }
+}

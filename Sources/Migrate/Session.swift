@@ -1,0 +1,71 @@
+internal import MigrateCatalog
+package import MigrateCompiler
+package import MigrateDefinition
+package import MigrateDiagnostics
+internal import MigrateJSON
+internal import MigratePlan
+package import MigratePostgres
+internal import MigrateSQL
+
+/// What the command line adds to a definition.
+package struct CompileRequest: Sendable {
+  /// `--param`, in the order given.
+  package var parameters: [(name: String, value: String)] = []
+  /// `--search-path`.
+  package var searchPath: [String]?
+  /// `--batch-size`.
+  package var batchSize: Int?
+
+  package init() {}
+}
+
+/// Why there is no plan.
+package enum CompileFailure: Error, Sendable {
+  /// The definition is wrong.
+  case refused(Diagnostics)
+  /// The database, or the way to it, and no fault of the definition.
+  case database(PostgresError)
+}
+
+/// Asks the database what the compiler has to know. It only reads, so plan and apply compile alike.
+package struct Session: ~Copyable {
+  let connection: Connection
+
+  package init(to server: Server) throws(PostgresError) {
+    connection = try Connection(to: server)
+  }
+
+  package borrowing func compile(
+    _ definition: Definition, _ request: CompileRequest
+  ) throws(CompileFailure) -> Compilation {
+    let parsed = ParsedBatch(definition)
+    let catalog: Catalog
+    do throws(PostgresError) { catalog = try read(parsed.catalogQuery(searchPath: request.searchPath)) } catch {
+      throw .database(error)
+    }
+    let resolution: Resolution
+    do throws(Diagnostics) { resolution = try Compiler.resolve(parsed, catalog) } catch { throw .refused(error) }
+    var inquiry = Inquiry(definition, catalog, searchPath: request.searchPath ?? parsed.searchPath)
+    do throws(PostgresError) {
+      try inquiry.checkZone(connection)
+      try inquiry.readParameters(connection, request)
+      try inquiry.describe(connection, resolution.probes)
+    } catch { throw .database(error) }
+    guard inquiry.problems.isEmpty else {
+      throw .refused(Diagnostics(source: definition.source, inquiry.problems))
+    }
+    return try inquiry.lower(connection, resolution, request)
+  }
+
+  private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> Catalog {
+    // Everything that is not pg_catalog's is then written with its schema.
+    try connection.execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off")
+    let document = try connection.query(CatalogQuery.text, [query.argument]).onlyRow.text(0)
+    try connection.execute("COMMIT")
+    do {
+      return try Catalog(JSON(document))
+    } catch {
+      throw .unreadable("the catalog's document is not as expected: \(error)")
+    }
+  }
+}
