@@ -1,7 +1,7 @@
 private import Glibc
 
 /// Asks before something changes. To be asked before signals are watched, so that Ctrl-C at the question ends the program.
-package struct Confirmation: Sendable {
+package struct Question: Sendable {
   /// What to do about a question, before it is asked.
   package enum Decision: Sendable, Equatable {
     case proceed

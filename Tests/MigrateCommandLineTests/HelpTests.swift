@@ -1,0 +1,114 @@
+import MigrateCommandLine
+import Testing
+
+@Suite struct `The help` {
+  private static let paths: [[String]] =
+    [[]]
+    + Commands.program.commands.flatMap { command in
+      [[command.name]] + command.subcommands.map { [command.name, $0.name] }
+    }
+
+  @Test(arguments: paths)
+  func `fits eighty columns and names every option`(path: [String]) {
+    let text = answer(["help"] + path)
+    for line in text.split(separator: "\n") {
+      #expect(ColumnWidth.of(String(line)) <= 80, "\(line)")
+      #expect(line.utf8.last != UInt8(ascii: " "), "\(line)")
+    }
+    for option in Commands.program.globalOptions { #expect(text.contains("--\(option.name)")) }
+    #expect(text == answer(path + ["--help"]))
+  }
+
+  @Test func `of history is this`() {
+    #expect(
+      answer(["history", "--help"]) == """
+        migrate history: list the runs so far (also: log, ls)
+
+        Usage: migrate history [OPTIONS]
+
+        Options:
+          --json                Print JSON, an event a line where things happen over
+                                time. [MIGRATE_JSON]
+          --csv                 Print CSV. [MIGRATE_CSV]
+
+        Options of every command:
+          --database URL        Where the data is: a URL or libpq's key=value form.
+                                Without it libpq's own ways count: PG variables, service
+                                file, .pgpass. [MIGRATE_DATABASE, DATABASE_URL]
+          --dir DIR             The folder of the definitions, at any depth. Default:
+                                migrations. [MIGRATE_DIR]
+          -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]
+          -v, --verbose         Say more: each batch, each statement. [MIGRATE_VERBOSE]
+          --color WHEN          Colour the output: auto, always or never. NO_COLOR,
+                                CLICOLOR_FORCE and TERM=dumb are heard. Default: auto.
+                                [MIGRATE_COLOR]
+          -h, --help            Show this help.
+          --version             Show the version.
+
+        Examples:
+          migrate history --csv > runs.csv
+              All runs, for a spreadsheet.
+
+        Exit codes:
+          0  done
+          1  failed
+          2  usage or definition error
+
+        """)
+  }
+
+  @Test func `of revert is this`() {
+    #expect(
+      answer(["revert", "--help"]) == """
+        migrate revert: take a run back (also: rollback, undo)
+
+        Usage: migrate revert NAME|RUN [OPTIONS]
+
+        Puts back what was there, last batch first. Rows that were changed since are
+        conflicts: nothing of them is overwritten unless you say `--on-conflict force`.
+
+        Arguments:
+          NAME|RUN              A definition's name, which means its newest run, or the
+                                number of a run.
+
+        Options:
+          --on-conflict WHAT    What to do about rows that were changed since: stop,
+                                skip them, or force the old values over them. Default:
+                                stop. [MIGRATE_ON_CONFLICT]
+          --reason TEXT         Why, for the ledger. @FILE reads it from a file, - from
+                                standard input. [MIGRATE_REASON]
+          -y, --yes             Do not ask. Needed without a terminal and in CI.
+                                [MIGRATE_YES]
+          --json                Print JSON, an event a line where things happen over
+                                time. [MIGRATE_JSON]
+
+        Options of every command:
+          --database URL        Where the data is: a URL or libpq's key=value form.
+                                Without it libpq's own ways count: PG variables, service
+                                file, .pgpass. [MIGRATE_DATABASE, DATABASE_URL]
+          --dir DIR             The folder of the definitions, at any depth. Default:
+                                migrations. [MIGRATE_DIR]
+          -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]
+          -v, --verbose         Say more: each batch, each statement. [MIGRATE_VERBOSE]
+          --color WHEN          Colour the output: auto, always or never. NO_COLOR,
+                                CLICOLOR_FORCE and TERM=dumb are heard. Default: auto.
+                                [MIGRATE_COLOR]
+          -h, --help            Show this help.
+          --version             Show the version.
+
+        Examples:
+          migrate revert prices
+              The newest run of prices that is not reverted.
+          migrate revert 17 --on-conflict skip
+              Run 17, without the rows that were changed since.
+
+        Exit codes:
+          0  done
+          1  failed
+          2  usage or definition error
+          4  paused, held or cancelled
+          5  conflicts
+
+        """)
+  }
+}
