@@ -58,7 +58,7 @@ let package = Package(
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
-    tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres"]),
+    tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
   ]
 )
