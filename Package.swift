@@ -100,7 +100,7 @@ let package = Package(
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
-    tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres"]),
+    tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
   ]
 )

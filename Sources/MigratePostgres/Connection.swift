@@ -18,7 +18,7 @@ package struct Connection: ~Copyable {
     let handle = try Dial.connect(to: server, receiving: notices)
     guard let cancel = PQgetCancel(handle) else {
       PQfinish(handle)
-      throw .unreadable("out of memory")
+      throw .insufficientResources("out of memory")
     }
     self.handle = handle
     self.notices = notices

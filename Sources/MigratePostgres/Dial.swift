@@ -16,12 +16,12 @@ enum Dial {
     let handle = try withCStrings(all.map(\.keyword) + [nil]) { (keywords) throws(PostgresError) in
       try withCStrings(all.map(\.value) + [nil]) { (values) throws(PostgresError) in
         // Several hosts: only libpq itself can give up one of them and take the next, so that is left to it.
-        server.value(of: "host")?.utf8.contains(UInt8(ascii: ",")) == true
+        namesSeveralHosts(server)
           ? PQconnectdbParams(keywords.baseAddress, values.baseAddress, 0)
           : PQconnectStartParams(keywords.baseAddress, values.baseAddress, 0)
       }
     }
-    guard let handle else { throw .notConnected(ServerMessage(severity: "FATAL", message: "out of memory")) }
+    guard let handle else { throw .insufficientResources("out of memory") }
     notices.receive(from: handle)
     PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
     let timedOut = PQstatus(handle) == CONNECTION_OK ? false : !finish(handle)
@@ -33,6 +33,16 @@ enum Dial {
       throw .notConnected(report.redacted(by: redaction))
     }
     return handle
+  }
+
+  /// Here, in PGHOST or in the service file.
+  private static func namesSeveralHosts(_ server: Server) -> Bool {
+    guard let options = PQconndefaults() else { return false }
+    defer { PQconninfoFree(options) }
+    let effective = Server.parameters(of: options) + server.parameters
+    return ["host", "hostaddr"].contains { keyword in
+      effective.last { $0.keyword == keyword }?.value.utf8.contains(UInt8(ascii: ",")) == true
+    }
   }
 
   /// - Returns: false when the time is up.

@@ -51,6 +51,11 @@ extension PostgresError {
     PostgresError(.client, ServerMessage(severity: "ERROR", message: message))
   }
 
+  /// This program lacks memory or threads; the state is that of a server in the same distress.
+  static func insufficientResources(_ message: String) -> PostgresError {
+    PostgresError(.client, ServerMessage(severity: "ERROR", sqlState: .insufficientResources, message: message))
+  }
+
   /// To C a NUL ends a text: what follows it would be left out without a word. The server refuses it with the same state.
   static var containsNUL: PostgresError {
     let message = "a text with a NUL byte cannot be sent to the server"

@@ -13,6 +13,7 @@ public struct SQLState: Sendable, Hashable {
 extension SQLState {
   package static let serializationFailure = SQLState("40001")
   package static let deadlockDetected = SQLState("40P01")
+  package static let insufficientResources = SQLState("53000")
   package static let lockNotAvailable = SQLState("55P03")
   package static let queryCanceled = SQLState("57014")
   package static let adminShutdown = SQLState("57P01")

@@ -51,13 +51,9 @@ package struct Server: Sendable, Equatable {
   /// Whether the text that made this holds a password: in a command line, others can read it.
   package var holdsPassword: Bool { parameters.contains(where: \.isSecret) }
 
-  func value(of keyword: String) -> String? { parameters.last { $0.keyword == keyword }?.value }
-
-  /// Hides the passwords that are known before a connection stands.
-  var redaction: Redaction { redaction(hidingAlso: nil) }
-
-  func redaction(hidingAlso used: String?) -> Redaction {
-    let secrets = parameters.filter(\.isSecret).map(\.value) + [used].compactMap(\.self)
+  /// - Parameter used: the password that libpq took, which may come from PGPASSWORD or `.pgpass`.
+  func redaction(hidingAlso used: String) -> Redaction {
+    let secrets = parameters.filter(\.isSecret).map(\.value) + [used]
     return Redaction(secrets: secrets, public: parameters.filter { !$0.isSecret }.map(\.value))
   }
 

@@ -13,7 +13,7 @@ package func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> 
   try await withCheckedThrowingContinuation { continuation in
     let started = startThread { continuation.resume(with: Result { try body() }) }
     if !started {
-      continuation.resume(throwing: PostgresError.unreadable("the system gives no further thread"))
+      continuation.resume(throwing: PostgresError.insufficientResources("the system gives no further thread"))
     }
   }
 }

@@ -126,6 +126,18 @@ import Testing
     }
   }
 
+  @Test func `refuses more arguments than the protocol has, and goes on`() async throws {
+    try await withDatabase { server in
+      try await withConnection(to: server) { connection in
+        let error = #expect(throws: PostgresError.self) {
+          try connection.query("SELECT 1", Array(repeating: "x", count: 70_000))
+        }
+        #expect(error?.origin == .client && error?.class == .definition)
+        try connection.execute("SELECT 1")
+      }
+    }
+  }
+
   /// A NUL would end the text for C.
   @Test func `refuses a NUL instead of sending half a statement`() async throws {
     try await withDatabase { server in

@@ -1,3 +1,4 @@
+import Glibc
 import MigratePostgres
 import TestSupport
 import Testing
@@ -72,6 +73,21 @@ import Testing
         try await told.database("no " + canary).psql("SELECT 1")
       }
       #expect(refused.map { "\($0)".contains(canary) } == false)
+    }
+  }
+
+  /// S04
+  @Test func `S04: out of a password file is hidden as well`() async throws {
+    try await withFolder { folder in
+      let file = open(folder + "/pgpass", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+      defer { close(file) }
+      let line = "*:*:*:*:canary\n"
+      try #require(write(file, line, line.utf8.count) == line.utf8.count)
+      try await withDatabase { server in
+        let told = server.setting("passfile", folder + "/pgpass")
+        let error = await #expect(throws: PostgresError.self) { try await told.psql("SELECT 'a canary'::int") }
+        #expect(error?.message == "invalid input syntax for type integer: \"a ***\"")
+      }
     }
   }
 

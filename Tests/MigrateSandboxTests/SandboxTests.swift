@@ -1,11 +1,12 @@
 import Foundation
 import MigratePostgres
 import MigrateSandbox
+import TestSupport
 import Testing
 
 @Suite struct `A sandbox` {
   @Test func `starts, keeps its data, comes back after a crash, and goes`() async throws {
-    try await inFolder { folder in
+    try await withFolder { folder in
       let sandbox = try Sandbox(folder: folder + "/a/b", settings: ["shared_buffers": "16MB"], environment: [:])
       #expect(sandbox.status == .absent)
       try sandbox.start()
@@ -39,7 +40,7 @@ import Testing
   }
 
   @Test func `is started once by two at the same time`() async throws {
-    try await inFolder { folder in
+    try await withFolder { folder in
       let sandbox = try Sandbox(folder: folder + "/s", settings: ["shared_buffers": "16MB"], environment: [:])
       async let first: Void = onThread { try sandbox.start() }
       async let second: Void = onThread { try sandbox.start() }
@@ -50,7 +51,7 @@ import Testing
   }
 
   @Test func `starts although the number in its file is another process's by now`() async throws {
-    try await inFolder { folder in
+    try await withFolder { folder in
       let sandbox = try Sandbox(folder: folder + "/s", settings: ["shared_buffers": "16MB"], environment: [:])
       try sandbox.start()
       try sandbox.stop()
@@ -64,7 +65,9 @@ import Testing
   }
 
   @Test func `touches no folder that it did not make`() async throws {
-    try await inFolder { folder in
+    try await withFolder { parent in
+      let folder = parent + "/mine"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
       try "mine".write(toFile: folder + "/file", atomically: false, encoding: .utf8)
       let sandbox = try Sandbox(folder: folder, environment: [:])
       #expect(throws: SandboxError.self) { try sandbox.start() }
@@ -80,11 +83,29 @@ import Testing
   }
 
   @Test func `says why the server does not start`() async throws {
-    try await inFolder { folder in
+    try await withFolder { folder in
       let sandbox = try Sandbox(folder: folder + "/s", settings: ["shared_buffers": "many"], environment: [:])
       let error = #expect(throws: SandboxError.self) { try sandbox.start() }
       #expect(error?.message.contains("invalid value for parameter \"shared_buffers\"") == true)
       try sandbox.destroy()
+    }
+  }
+
+  @Test(.enabled(if: geteuid() == 0)) func `made by root is reached by its server and by the group of who called sudo`()
+    async throws
+  {
+    try await withFolder { folder in
+      for (environment, mode) in [([:], 0o700), (["SUDO_UID": "4711", "SUDO_GID": "4712"], 0o750)] {
+        let path = folder + "/\(mode)"
+        let sandbox = try Sandbox(folder: path, settings: ["shared_buffers": "16MB"], environment: environment)
+        try sandbox.start()
+        let about = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(about[.posixPermissions] as? Int == mode)
+        #expect(about[.groupOwnerAccountID] as? Int == 4712 || mode == 0o700)
+        #expect(about[.ownerAccountID] as? Int != 0)
+        #expect(try Connection(to: sandbox.server).query("SELECT 1").count == 1)
+        try sandbox.destroy()
+      }
     }
   }
 
@@ -105,16 +126,6 @@ import Testing
   @Test func `has its place by who asks`() throws {
     let folder = try Sandbox.defaultFolder(environment: ["HOME": "/home/u", "XDG_STATE_HOME": "relative"])
     #expect(folder == (geteuid() == 0 ? "/var/lib/migrate/sandbox" : "/home/u/.local/state/migrate/sandbox"))
-  }
-
-  /// A short folder that is there for `body` alone.
-  private func inFolder(_ body: (String) async throws -> Void) async throws {
-    var template = Array("/tmp/migrate-sandbox-XXXXXX".utf8CString)
-    try #require(mkdtemp(&template) != nil)
-    let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    chmod(folder, 0o755)
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    try await body(folder)
   }
 }
 

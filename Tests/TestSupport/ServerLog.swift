@@ -42,7 +42,7 @@ package struct ServerLog: Sendable {
   /// all that came before it is too.
   private func complete(_ server: Server) async throws -> Data {
     let text = "log mark \(UUID().uuidString)"
-    // LOG goes to the log and not to the client, whatever log_min_messages says.
+    // LOG ranks above the usual log_min_messages; the client need not see it.
     try await server.psql("SET client_min_messages = error; DO $$ BEGIN RAISE LOG '\(text)'; END $$")
     let deadline = ContinuousClock.now + .seconds(10)
     while true {

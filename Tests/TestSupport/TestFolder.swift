@@ -3,21 +3,30 @@ import MigrateSandbox
 
 /// A folder in /tmp that is known to be in use as long as its process lives: by a lock, which the system takes away with the
 /// process, and not by the process's number, which another one can have tomorrow or in another container.
-struct TestFolder: Sendable {
+package struct TestFolder: Sendable {
   /// Short, because the path of a socket in it may have 107 bytes only.
-  let path: String
+  package let path: String
   private let lock: Int32
 
   private static let parent = "/tmp"
   private static let prefix = "migrate-test-"
 
   init() throws {
-    var template = Array("\(Self.parent)/\(Self.prefix)XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
-    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    chmod(path, 0o755)
-    lock = open("\(path)/lock", O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
-    flock(lock, LOCK_EX)
+    while true {
+      var template = Array("\(Self.parent)/\(Self.prefix)XXXXXX".utf8CString)
+      guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
+      let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      chmod(path, 0o755)
+      let lock = open("\(path)/lock", O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
+      guard lock >= 0 else { throw CocoaError(.fileWriteUnknown) }
+      flock(lock, LOCK_EX)
+      // Before the lock, another process may have taken the folder for an abandoned one.
+      if access("\(path)/lock", F_OK) == 0 {
+        (self.path, self.lock) = (path, lock)
+        return
+      }
+      close(lock)
+    }
   }
 
   func remove() {
@@ -35,8 +44,25 @@ struct TestFolder: Sendable {
       guard lock >= 0 else { continue }
       defer { close(lock) }
       guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { continue }
-      try? Sandbox(folder: "\(path)/s", environment: ProcessInfo.processInfo.environment).destroy()
+      destroySandboxes(in: path)
       try? FileManager.default.removeItem(atPath: path)
     }
   }
+
+  /// Their servers live on when the process is killed.
+  private static func destroySandboxes(in path: String) {
+    let files = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
+    for file in files where file.hasSuffix("/.migrate-sandbox") {
+      let folder = "\(path)/\(file.dropLast("/.migrate-sandbox".count))"
+      try? Sandbox(folder: folder, environment: ProcessInfo.processInfo.environment).destroy()
+    }
+  }
+}
+
+/// Runs `body` with a short folder that is there for it alone.
+@discardableResult
+package func withFolder<Value: Sendable>(_ body: (String) async throws -> Value) async throws -> Value {
+  let folder = try TestFolder()
+  defer { folder.remove() }
+  return try await body(folder.path)
 }
