@@ -123,3 +123,25 @@ extension Ledger {
     return found
   }
 }
+
+extension Ledger {
+  /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
+  package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError) -> [String] {
+    let rows = try connection.query(
+      """
+      SELECT CASE WHEN to_regclass(t.item ->> 'name') IS NULL THEN format('table %s is gone', t.item ->> 'name')
+                  WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
+                  ELSE format('column %s is %s, was %s', c.item ->> 'name', format_type(a.atttypid, a.atttypmod), c.item ->> 'type') END
+      FROM   migrate.runs AS r
+      CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+      CROSS  JOIN LATERAL jsonb_array_elements(t.item -> 'columns') AS c(item)
+      LEFT   JOIN pg_attribute AS a
+             ON  a.attrelid = to_regclass(t.item ->> 'name')
+             AND a.attname = (c.item ->> 'name') COLLATE "C"
+             AND NOT a.attisdropped
+      WHERE  r.run = $1::bigint
+        AND  (a.attnum IS NULL OR a.atttypid::bigint <> (c.item ->> 'type_oid')::bigint)
+      """, [String(run)])
+    return try rows.map { (row) throws(PostgresError) in try row.text(0) }
+  }
+}

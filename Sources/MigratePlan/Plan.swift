@@ -25,6 +25,8 @@ public struct Plan: Sendable, Equatable {
   public let tables: [PlannedTable]
   /// What the statistics promise.
   public let estimate: Estimate
+  /// Definitions that must be complete before.
+  public let needs: [String]
 
   /// The statements of `phase`; empty when it has none.
   public func statements(_ phase: Phase.Name) -> [Statement] {
@@ -33,7 +35,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate
+    key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate,
+    needs: [String]
   ) {
     self.definition = definition
     self.identity = identity
@@ -46,6 +49,7 @@ public struct Plan: Sendable, Equatable {
     self.warnings = warnings
     self.tables = tables
     self.estimate = estimate
+    self.needs = needs
   }
 }
 
@@ -132,17 +136,36 @@ public struct PlanWarning: Sendable, Equatable {
 
 /// A table as the plan saw it.
 public struct PlannedTable: Sendable, Equatable {
-  /// Schema and name.
+  /// Schema and name, each in double quotes, as `to_regclass` reads them.
   public let name: String
-  /// Its object identifier: another table of the same name is another table.
+  /// Its object identifier when the plan was made; another one after a dump and restore.
   public let oid: Int
-  /// A hash of its columns and their types.
-  public let fingerprint: String
+  /// The key and the columns that undo holds: what a revert must find unchanged.
+  public let columns: [PlannedColumn]
+  /// The index that batches walk.
+  public let index: String
 
-  package init(name: String, oid: Int, fingerprint: String) {
+  package init(name: String, oid: Int, columns: [PlannedColumn], index: String) {
     self.name = name
     self.oid = oid
-    self.fingerprint = fingerprint
+    self.columns = columns
+    self.index = index
+  }
+}
+
+/// A column as the plan saw it.
+public struct PlannedColumn: Sendable, Equatable {
+  /// Its name.
+  public let name: String
+  /// Its type, as PostgreSQL spells it.
+  public let type: String
+  /// The type's object identifier.
+  public let typeOID: Int
+
+  package init(name: String, type: String, typeOID: Int) {
+    self.name = name
+    self.type = type
+    self.typeOID = typeOID
   }
 }
 

@@ -14,6 +14,7 @@ extension Plan {
       .init("identity", .string(identity)),
       .init("search_path", .string(searchPath)),
       .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
+      .init("needs", .strings(needs)),
       .init("batch_size", .integer(batchSize)),
       .init("key", .strings(key)),
       .init("phases", .array(phases.map(\.document))),
@@ -92,6 +93,15 @@ extension PlanWarning {
 
 extension PlannedTable {
   fileprivate var document: JSON {
-    .object([.init("name", .string(name)), .init("oid", .integer(oid)), .init("fingerprint", .string(fingerprint))])
+    .object([
+      .init("name", .string(name)), .init("oid", .integer(oid)), .init("index", .string(index)),
+      .init("columns", .array(columns.map(\.document))),
+    ])
+  }
+}
+
+extension PlannedColumn {
+  fileprivate var document: JSON {
+    .object([.init("name", .string(name)), .init("type", .string(type)), .init("type_oid", .integer(typeOID))])
   }
 }

@@ -73,16 +73,17 @@ COMMENT ON FUNCTION migrate.begin IS 'Begins a run of a plan: its row, its fence
 
 CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- To a role that may not see other roles' sessions, backend_start is NULL: then the process number must do.
+  -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
+  -- client that was stopped keeps its backend. To a role that may not see other roles' sessions the details are NULL.
   SELECT EXISTS (
     SELECT
     FROM   migrate.workers  AS w
     JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
-    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start IS NOT DISTINCT FROM coalesce(a.backend_start, w.backend_start)
-                                AND coalesce(a.backend_start = w.backend_start, true)
-    WHERE  w.run = _run)
+    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
+    WHERE  w.run = _run
+      AND  (a.state = 'active' OR w.heartbeat_at > clock_timestamp() - interval '15 seconds'))
 $$;
-COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch still has its backend.';
+COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch gives signs of life.';
 
 CREATE FUNCTION migrate.take_over(_run bigint, _epoch integer) RETURNS integer
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

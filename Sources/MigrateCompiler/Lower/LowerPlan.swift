@@ -19,8 +19,9 @@ extension ResolvedBatch {
           code: warning.code, line: warning.span.map { warnings.source.position(of: $0.start).line },
           message: warning.message, remedy: warning.remedy)
       },
-      tables: [PlannedTable(name: table.name.description, oid: table.oid, fingerprint: fingerprint)],
-      estimate: Estimate(rows: inputs.estimatedRows, undoBytes: inputs.estimatedRows * undoBytesPerRow))
+      tables: [plannedTable],
+      estimate: Estimate(rows: inputs.estimatedRows, undoBytes: inputs.estimatedRows * undoBytesPerRow),
+      needs: needs)
   }
 
   private var way: Undo {
@@ -35,9 +36,12 @@ extension ResolvedBatch {
     key.reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width }
   }
 
-  /// Columns and types of the table, so that a later look can tell whether it is still the same.
-  private var fingerprint: String {
-    table.columns.map { "\($0.number) \($0.name.name) \($0.type.spelling)" }.joined(separator: "\n")
+  private var plannedTable: PlannedTable {
+    let columns = key + capturedColumns
+    return PlannedTable(
+      name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
+      columns: columns.map { PlannedColumn(name: $0.name.name, type: $0.type.spelling, typeOID: $0.typeOID) },
+      index: table.indexes.first { Set($0.columns) == Set(key.map(\.number)) && $0.isUnique }?.name ?? "")
   }
 
   /// The change over all rows, whose plan EXPLAIN shows.

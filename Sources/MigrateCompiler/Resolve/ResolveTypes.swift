@@ -63,7 +63,7 @@ extension Resolution {
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
       undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
-      hasAfterTriggers: hasAfterTriggers, serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value), serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }

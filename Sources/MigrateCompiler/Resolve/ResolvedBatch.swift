@@ -23,6 +23,7 @@ struct ResolvedBatch: Sendable {
   let checksAfter: [ResolvedCheck]
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
+  let needs: [String]
   let serverVersion: Int
   let hasLZ4: Bool
 

@@ -1,0 +1,177 @@
+package import MigrateCompiler
+package import MigrateDefinition
+package import MigrateLedger
+package import MigratePostgres
+package import MigrateRunner
+internal import MigratePlan
+
+/// How `apply` is asked for.
+package struct ApplyRequest: Sendable {
+  package var compile = CompileRequest()
+  /// Run what is complete once more.
+  package var again = false
+  /// Although another unfinished run writes the same columns.
+  package var concurrent = false
+  package var reason: String?
+  package var version = "0"
+
+  package init() {}
+}
+
+/// What `apply` found when it looked at the ledger.
+package enum ApplyTarget: Sendable {
+  /// Nothing of it has run, or all of it was taken back.
+  case new
+  /// A run of it stopped on the way; its stored plan goes on.
+  case unfinished(RunSummary)
+  /// It is complete; `changed` when the file has another text since.
+  case complete(RunSummary, changed: Bool)
+}
+
+/// Why a run cannot begin or go on.
+package enum RunRefusal: Error, Sendable {
+  case compile(CompileFailure)
+  case database(PostgresError)
+  case ledger(UpgradeError)
+  /// With a sentence and a remedy.
+  case refused(String, remedy: String)
+}
+
+/// Begins runs, goes on with them, and takes them back: the one way that leads from a definition to its rows.
+package struct Runs: ~Copyable {
+  let server: Server
+  let connection: Connection
+
+  package init(on server: Server) throws(RunRefusal) {
+    self.server = server
+    do throws(PostgresError) { connection = try Connection(to: server) } catch { throw .database(error) }
+  }
+
+  /// Whether the definition has run already, or is on its way. Works before there is a ledger.
+  package borrowing func target(_ compilation: Compilation, _ definition: Definition) throws(RunRefusal) -> ApplyTarget {
+    try asking { connection throws(PostgresError) in
+      guard try Upgrade.version(connection) > 0 else { return .new }
+      let hash = try Self.hash(of: definition, connection)
+      let plan = compilation.plan
+      if let run = try Ledger.activeRun(connection, name: plan.definition, searchPath: plan.searchPath) {
+        return .unfinished(run)
+      }
+      if let run = try Ledger.completedRun(connection, identity: plan.identity) {
+        return .complete(run, changed: !run.definitionHash.utf8.elementsEqual(hash.utf8))
+      }
+      return .new
+    }
+  }
+
+  /// Begins a run of the plan and returns its number.
+  package borrowing func begin(
+    _ compilation: Compilation, _ definition: Definition, _ request: ApplyRequest
+  ) throws(RunRefusal) -> Int64 {
+    do throws(UpgradeError) { try Upgrade.run(connection) } catch { throw .ledger(error) }
+    let plan = compilation.plan
+    let missing = try asking { (connection) throws(PostgresError) in try Ledger.missing(connection, needs: plan.needs) }
+    guard missing.isEmpty else {
+      throw .refused(
+        "\(plan.definition) needs \(missing.joined(separator: ", ")), not complete yet",
+        remedy: "first: `migrate apply \(missing[0])`")
+    }
+    try checkBefore(plan)
+    do throws(PostgresError) {
+      return try start(plan, definition, request)
+    } catch {
+      if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
+      if error.constraint == "one_active" {
+        throw .refused(
+          "a run of \(plan.definition) has begun in this moment", remedy: "look at it: `migrate status`")
+      }
+      if error.message.utf8.starts(with: Self.overlapMark.utf8) {
+        throw .refused(
+          "\(error.message.dropFirst(Self.overlapMark.count)) is unfinished and writes the same columns",
+          remedy: "wait for it, cancel it, or say `--concurrent`: the two then meet row by row")
+      }
+      throw .database(error)
+    }
+  }
+
+  private static let overlapMark = "overlap: "
+
+  private borrowing func start(
+    _ plan: Plan, _ definition: Definition, _ request: ApplyRequest
+  ) throws(PostgresError) -> Int64 {
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    let run = try Ledger.begin(
+      connection, plan: plan.json, definition: String(decoding: definition.source.bytes, as: UTF8.self),
+      version: request.version, clientHost: Worker.hostName, reason: request.reason)
+    if !request.concurrent, let other = try Ledger.concurrentRuns(connection, with: run).first {
+      throw .unreadable("\(Self.overlapMark)run \(other.id) of \(other.name)")
+    }
+    guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
+    for statement in begun.statements("prepare") { try connection.run(statement, Bindings()) }
+    try connection.execute("COMMIT")
+    return run
+  }
+
+  /// `checks: before`, in a transaction of their own: when one finds a row, nothing starts.
+  private borrowing func checkBefore(_ plan: Plan) throws(RunRefusal) {
+    let settings = plan.statements(.batches).first { $0.name == "settings" }?.text ?? ""
+    for check in plan.statements(.before) {
+      let values = plan.parameters.reduce(into: [String: String?]()) { $0.updateValue($1.value, forKey: ":" + $1.name) }
+      let found = try asking { (connection) throws(PostgresError) in
+        try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + settings)
+        let now = try connection.query("SELECT to_json(now()) #>> '{}' AS now").onlyRow.text("now")
+        let arguments = check.arguments.map { $0 == ":started_at" ? now : values[$0] ?? nil }
+        let rows = try connection.query(check.text, arguments)
+        let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
+        try connection.execute("COMMIT")
+        return shown
+      }
+      guard found.isEmpty else {
+        throw .refused(
+          "\(check.name) found rows, so nothing has started:\n  " + found.joined(separator: "\n  "),
+          remedy: "mend the rows, or the check")
+      }
+    }
+  }
+
+  /// Takes the run over, so that nobody else works on it, and makes it run.
+  package borrowing func enter(_ run: Int64) throws(RunRefusal) -> Run {
+    _ = try takeOver(run)
+    return try asking { (connection) throws(PostgresError) in
+      let state = try Ledger.standing(connection, run).state
+      if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
+      try connection.query("SELECT migrate.resume($1::bigint)", [String(run)])
+      guard let entered = try Ledger.run(connection, run) else { throw .unreadable("there is no run \(run)") }
+      return entered
+    }
+  }
+
+  borrowing func takeOver(_ run: Int64) throws(RunRefusal) -> Int {
+    do throws(TakeOverError) { return try Ledger.takeOver(connection, run) } catch {
+      switch error {
+      case .database(let error): throw .database(error)
+      case .beaten: throw .refused("run \(run) has just been taken over by somebody else", remedy: "`migrate status \(run)`")
+      case .working(let sign):
+        let who = sign.map { "backend \($0.pid)" + ($0.host.map { " for a client on \($0)" } ?? "") } ?? "somebody"
+        throw .refused(
+          "run \(run) is being worked on by \(who)",
+          remedy: "watch it: `migrate status \(run) --watch`; stop it: `migrate pause \(run)`")
+      }
+    }
+  }
+
+  static func hash(of definition: Definition, _ connection: borrowing Connection) throws(PostgresError) -> String {
+    try connection.query(
+      "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex') AS hash",
+      [String(decoding: definition.source.bytes, as: UTF8.self)]
+    ).onlyRow.text("hash")
+  }
+
+  borrowing func asking<Value>(
+    _ question: (borrowing Connection) throws(PostgresError) -> Value
+  ) throws(RunRefusal) -> Value {
+    do throws(PostgresError) { return try question(connection) } catch {
+      if !error.endsConnection, connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
+      throw .database(error)
+    }
+  }
+}

@@ -1,0 +1,71 @@
+package import MigrateLedger
+internal import MigratePostgres
+
+/// The way back begins here: which run, whether it can be taken back, and that nobody else works on it.
+extension Runs {
+  /// The run meant by a number or by a definition's name.
+  package borrowing func find(_ reference: String) throws(RunRefusal) -> RunSummary {
+    let found = try asking { (connection) throws(PostgresError) -> RunSummary? in
+      guard try Upgrade.version(connection) > 0 else { return nil }
+      if let number = Int64(reference) { return try Ledger.summary(connection, number) }
+      return try Ledger.newestRun(connection, name: reference)
+    }
+    guard let found else {
+      throw .refused(
+        Int64(reference) == nil ? "\(reference) has no run that could be meant" : "there is no run \(reference)",
+        remedy: "the runs: `migrate history`")
+    }
+    return found
+  }
+
+  /// Makes the run revert and returns it; refuses what cannot be taken back, before a row changes.
+  package borrowing func enterRevert(
+    _ summary: RunSummary, onConflict policy: ConflictPolicy
+  ) throws(RunRefusal) -> Run {
+    let id = summary.id
+    try refuseWhatCannotGoBack(summary)
+    _ = try takeOver(id)
+    return try asking { (connection) throws(PostgresError) in
+      switch try Ledger.standing(connection, id).state {
+      case .running, .pausing:
+        // Its workers are gone: it stands at the edge of a batch.
+        try Ledger.advance(connection, id, .pauseRequested)
+        try Ledger.advance(connection, id, .batchEdgeReached)
+      case .cancelling: try Ledger.advance(connection, id, .batchEdgeReached)
+      case .paused, .failed, .cancelled, .completed, .reverting, .reverted: break
+      }
+      try connection.query("DELETE FROM migrate.control WHERE run = $1::bigint", [String(id)])
+      try Ledger.advance(connection, id, .revertRequested)
+      try connection.query(
+        "UPDATE migrate.runs SET on_conflict = $2::text WHERE run = $1::bigint", [String(id), policy.rawValue])
+      guard let run = try Ledger.run(connection, id) else { throw .unreadable("there is no run \(id)") }
+      return run
+    }
+  }
+
+  private borrowing func refuseWhatCannotGoBack(_ summary: RunSummary) throws(RunRefusal) {
+    let id = summary.id
+    guard summary.state != .reverted else {
+      throw .refused("run \(id) is reverted already", remedy: "to apply \(summary.name) anew: `migrate apply \(summary.name)`")
+    }
+    let run = try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id) }
+    if let reason = run?.undoReason {
+      throw .refused("run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones")
+    }
+    let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
+    if let newest = later.last {
+      throw .refused(
+        "run \(newest.id) of \(newest.name) came later and wrote the same columns", remedy: "first: `migrate revert \(newest.id)`")
+    }
+    let dependents = try asking { (connection) throws(PostgresError) in try Ledger.dependents(connection, of: id) }
+    if let dependent = dependents.first {
+      throw .refused("\(dependent) needs \(summary.name) and is applied", remedy: "first: `migrate revert \(dependent)`")
+    }
+    let gone = try asking { (connection) throws(PostgresError) in try Ledger.changedColumns(connection, of: id) }
+    if !gone.isEmpty {
+      throw .refused(
+        "the table has changed since run \(id): \(gone.joined(separator: "; "))",
+        remedy: "bring it back to what it was, then revert; nothing has been touched")
+    }
+  }
+}
