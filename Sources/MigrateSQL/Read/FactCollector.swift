@@ -8,6 +8,8 @@ struct FactCollector {
   var forbidden: [Forbidden] = []
   /// The tokens of `USING` names that were met.
   private var joinUsingFound: Set<Int> = []
+  /// What is still to be walked. A list instead of recursion: a thread's stack may be small.
+  private var pending: [(tree: ParseTree, context: Context)] = []
 
   enum Forbidden { case `default`(Int), into(Int), locking, writing(kind: String, Int) }
 
@@ -26,12 +28,22 @@ struct FactCollector {
     self.shift = shift
   }
 
-  mutating func visit(_ tree: ParseTree?, _ context: Context) {
-    switch tree {
-    case .array(let items)?: for item in items { visit(item, context) }
-    case .object(let members)?: for member in members { visit(member, context) }
-    case .string?, .number?, .bool?, nil: break
+  /// Walks all of `tree`, which stands in `context`.
+  mutating func walk(_ tree: ParseTree, _ context: Context = Context()) {
+    visit(tree, context)
+    while let (tree, context) = pending.popLast() {
+      switch tree {
+      case .array(let items): for item in items { visit(item, context) }
+      case .object(let members): for member in members { visit(member, context) }
+      case .string, .number, .bool: break
+      }
     }
+    facts.sort()
+  }
+
+  /// Has `tree` walked later.
+  mutating func visit(_ tree: ParseTree?, _ context: Context) {
+    if let tree { pending.append((tree, context)) }
   }
 
   private mutating func visit(_ member: ParseTree.Member, _ context: Context) {
@@ -81,10 +93,10 @@ struct FactCollector {
     token.kind == .unicodeIdentifier || sql.bytes[token.range.lowerBound] == UInt8(ascii: "\"")
   }
 
-  /// Columns of `USING (a, b)`, which the tree names without a place: the first such list of the text not met yet.
-  mutating func joinUsing(_ names: [Identifier], _ scope: Scope) {
+  /// Columns of `USING (a, b)`, which the tree names without a place: the first such list behind `offset` not met yet.
+  mutating func joinUsing(_ names: [Identifier], behind offset: Int, _ scope: Scope) {
     let count = names.count
-    let start = sql.tokens.indices.first { index in
+    let start = (sql.index(at: offset)..<sql.tokens.endIndex).first { index in
       guard !joinUsingFound.contains(index), sql.keyword(index) == "using" else { return false }
       let end = index + 1 + 2 * count
       guard sql.tokens.indices.contains(end), sql.tokens[index + 1].isSign("("), sql.tokens[end].isSign(")") else {
