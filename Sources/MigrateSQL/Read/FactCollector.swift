@@ -189,15 +189,23 @@ struct FactCollector {
       return isString ? ConstantUse(value: .string(text), range: first.range) : nil
     }
     if let bits = node["bsval"] { return ConstantUse(value: .bits(bits["bsval"]?.text ?? ""), range: first.range) }
-    // The tree folds the sign into the constant, and its JSON loses a negative value.
-    var index = sql.index(at: start)
-    while sql.tokens.indices.contains(index), sql.tokens[index].isOperator || sql.tokens[index].isSign("(") {
+    return number(at: sql.index(at: start))
+  }
+
+  /// A number from token `first` on. The tree folds signs into it, `-(-1)`, and its JSON loses what is negative.
+  private func number(at first: Int) -> ConstantUse? {
+    var index = first
+    while sql.tokens.indices.contains(index), sql.tokens[index].isSign("-") || sql.tokens[index].isSign("(") {
       index += 1
     }
     guard sql.tokens.indices.contains(index), Token.Kind.numbers.contains(sql.tokens[index].kind) else { return nil }
-    let number = sql.tokens[index].range
-    let isNegative = number.lowerBound > start && first.isSign("-")
-    return ConstantUse(value: .number((isNegative ? "-" : "") + sql.text(number)), range: start..<number.upperBound)
+    let signs = sql.tokens[first..<index]
+    let isNegative = signs.count { $0.isSign("-") } % 2 == 1
+    let closing = index + signs.count { $0.isSign("(") }
+    let end = sql.tokens[min(closing, sql.tokens.endIndex - 1)].range.upperBound
+    let digits = sql.text(sql.tokens[index].range)
+    return ConstantUse(
+      value: .number((isNegative ? "-" : "") + digits), range: sql.tokens[first].range.lowerBound..<end)
   }
 
   private mutating func cast(_ node: ParseTree, _ context: Context) {
