@@ -94,6 +94,15 @@ func slice(_ sql: String, _ range: Range<Int>) -> String {
     #expect(qualified.map(\.isPrefix) == [false, true])
   }
 
+  @Test(arguments: [
+    ("-1", "-1", "-1"), ("- /* é */ 1.50", "-1.50", "- /* é */ 1.50"), ("-(-1)", "1", "-(-1)"), ("0", "0", "0"),
+    ("((-(2)))", "-2", "-(2)"), ("99999999999", "99999999999", "99999999999"), ("a-(3)", "3", "3"),
+  ]) func `give a number as written, with its sign`(_ sql: String, _ value: String, _ text: String) throws {
+    let constants = try expression(sql).constants
+    #expect(constants.map(\.value) == [.number(value)])
+    #expect(constants.map { slice(sql, $0.range) } == [text])
+  }
+
   @Test func `find each reading of the clock`() throws {
     let sql =
       "f(now(), pg_catalog.clock_timestamp(), x.now(), CURRENT_DATE, localtime(2), user, (SELECT statement_timestamp()))"

@@ -8,6 +8,8 @@ struct FactCollector {
   var forbidden: [Forbidden] = []
   /// The tokens of `USING` names that were met.
   private var joinUsingFound: Set<Int> = []
+  /// What is still to be walked. A list instead of recursion: a thread's stack may be small.
+  private var pending: [(tree: ParseTree, context: Context)] = []
 
   enum Forbidden { case `default`(Int), into(Int), locking, writing(kind: String, Int) }
 
@@ -26,12 +28,22 @@ struct FactCollector {
     self.shift = shift
   }
 
-  mutating func visit(_ tree: ParseTree?, _ context: Context) {
-    switch tree {
-    case .array(let items)?: for item in items { visit(item, context) }
-    case .object(let members)?: for member in members { visit(member, context) }
-    case .string?, .number?, .bool?, nil: break
+  /// Walks all of `tree`, which stands in `context`.
+  mutating func walk(_ tree: ParseTree, _ context: Context = Context()) {
+    visit(tree, context)
+    while let (tree, context) = pending.popLast() {
+      switch tree {
+      case .array(let items): for item in items { visit(item, context) }
+      case .object(let members): for member in members { visit(member, context) }
+      case .string, .number, .bool: break
+      }
     }
+    facts.sort()
+  }
+
+  /// Has `tree` walked later.
+  mutating func visit(_ tree: ParseTree?, _ context: Context) {
+    if let tree { pending.append((tree, context)) }
   }
 
   private mutating func visit(_ member: ParseTree.Member, _ context: Context) {
@@ -81,10 +93,10 @@ struct FactCollector {
     token.kind == .unicodeIdentifier || sql.bytes[token.range.lowerBound] == UInt8(ascii: "\"")
   }
 
-  /// Columns of `USING (a, b)`, which the tree names without a place: the first such list of the text not met yet.
-  mutating func joinUsing(_ names: [Identifier], _ scope: Scope) {
+  /// Columns of `USING (a, b)`, which the tree names without a place: the first such list behind `offset` not met yet.
+  mutating func joinUsing(_ names: [Identifier], behind offset: Int, _ scope: Scope) {
     let count = names.count
-    let start = sql.tokens.indices.first { index in
+    let start = (sql.index(at: offset)..<sql.tokens.endIndex).first { index in
       guard !joinUsingFound.contains(index), sql.keyword(index) == "using" else { return false }
       let end = index + 1 + 2 * count
       guard sql.tokens.indices.contains(end), sql.tokens[index + 1].isSign("("), sql.tokens[end].isSign(")") else {
@@ -177,15 +189,23 @@ struct FactCollector {
       return isString ? ConstantUse(value: .string(text), range: first.range) : nil
     }
     if let bits = node["bsval"] { return ConstantUse(value: .bits(bits["bsval"]?.text ?? ""), range: first.range) }
-    // The tree folds the sign into the constant, and its JSON loses a negative value.
-    var index = sql.index(at: start)
-    while sql.tokens.indices.contains(index), sql.tokens[index].isOperator || sql.tokens[index].isSign("(") {
+    return number(at: sql.index(at: start))
+  }
+
+  /// A number from token `first` on. The tree folds signs into it, `-(-1)`, and its JSON loses what is negative.
+  private func number(at first: Int) -> ConstantUse? {
+    var index = first
+    while sql.tokens.indices.contains(index), sql.tokens[index].isSign("-") || sql.tokens[index].isSign("(") {
       index += 1
     }
     guard sql.tokens.indices.contains(index), Token.Kind.numbers.contains(sql.tokens[index].kind) else { return nil }
-    let number = sql.tokens[index].range
-    let isNegative = number.lowerBound > start && first.isSign("-")
-    return ConstantUse(value: .number((isNegative ? "-" : "") + sql.text(number)), range: start..<number.upperBound)
+    let signs = sql.tokens[first..<index]
+    let isNegative = signs.count { $0.isSign("-") } % 2 == 1
+    let closing = index + signs.count { $0.isSign("(") }
+    let end = sql.tokens[min(closing, sql.tokens.endIndex - 1)].range.upperBound
+    let digits = sql.text(sql.tokens[index].range)
+    return ConstantUse(
+      value: .number((isNegative ? "-" : "") + digits), range: sql.tokens[first].range.lowerBound..<end)
   }
 
   private mutating func cast(_ node: ParseTree, _ context: Context) {

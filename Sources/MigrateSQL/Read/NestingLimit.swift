@@ -15,7 +15,9 @@ struct NestingLimit {
   }
 
   private static let separators = ["and", "or", "when", "then", "else", "where", "having", "by"]
-  private static let queryChains = ["union", "intersect", "except", "join"]
+  private static let setOperations = ["union", "intersect", "except"]
+  /// Joins are walked by recursion, which needs more stack for each than a link of a chain does: at most 62 in one FROM.
+  private static let joinWeight = 16
 
   private var enclosing: [Level] = []
   private var outerDepth = 0
@@ -45,8 +47,10 @@ struct NestingLimit {
       leave()
     } else if token.isSign(",") || word.map(Self.separators.contains) == true {
       level.chain = 0
-    } else if word.map(Self.queryChains.contains) == true {
+    } else if word.map(Self.setOperations.contains) == true {
       level.queries += 1
+    } else if word == "join" {
+      level.queries += Self.joinWeight
     } else if token.isOperator || word != nil {
       level.chain += 1
     }

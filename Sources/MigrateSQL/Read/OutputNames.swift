@@ -17,17 +17,18 @@ struct OutputNames {
 
   let columns: [Column]
 
-  /// The names of `SelectStmt` `select`; of a UNION those of its first query.
-  init(of select: ParseTree) {
-    if let left = select["larg"] {
-      self = OutputNames(of: left)
-    } else if let row = select.list("valuesLists").first?.node("List") {
+  /// The names of `SelectStmt` `select`; of a UNION those of its first query. What lies deeper than `depth` has none.
+  init(of select: ParseTree, depth: Int = 30) {
+    var select = select
+    while let left = select["larg"] { select = left }
+    if let row = select.list("valuesLists").first?.node("List") {
       columns = row.list("items").enumerated().map { position, value in
         let location = value.node?.value["location"]?.integer ?? 0
         return Column(name: Identifier(trusted: "column\(position + 1)"), isStar: false, location: location)
       }
     } else {
-      columns = select.list("targetList").compactMap { $0.node("ResTarget") }.map(Self.column)
+      columns = select.list("targetList").compactMap { $0.node("ResTarget") }
+        .map { Self.column($0, depth) }
     }
   }
 
@@ -38,7 +39,7 @@ struct OutputNames {
     return columns.map { $0.name ?? Identifier(trusted: "?column?") }
   }
 
-  private static func column(_ target: ParseTree) -> Column {
+  private static func column(_ target: ParseTree, _ depth: Int) -> Column {
     let location = target["location"]?.integer ?? 0
     if let alias = target["name"]?.text {
       return Column(name: Identifier(trusted: alias), isStar: false, location: location)
@@ -46,25 +47,26 @@ struct OutputNames {
     let node = target["val"]?.node
     let last = node?.value.list(node?.name == "ColumnRef" ? "fields" : "indirection").last
     let isStar = last?.node("A_Star") != nil
-    return Column(name: isStar ? nil : found(in: target["val"])?.name, isStar: isStar, location: location)
+    return Column(name: isStar ? nil : found(in: target["val"], depth)?.name, isStar: isStar, location: location)
   }
 
   /// The name in an expression; a weak one gives way to what stands around it.
-  private static func found(in tree: ParseTree?) -> (name: Identifier, isWeak: Bool)? {
-    guard let node = tree?.node else { return nil }
+  private static func found(in tree: ParseTree?, _ depth: Int) -> (name: Identifier, isWeak: Bool)? {
+    guard let node = tree?.node, depth > 0 else { return nil }
+    let depth = depth - 1
     let value = node.value
     switch node.name {
     case "ColumnRef": return value.names("fields").last.map { ($0, false) }
-    case "A_Indirection": return value.names("indirection").last.map { ($0, false) } ?? found(in: value["arg"])
+    case "A_Indirection": return value.names("indirection").last.map { ($0, false) } ?? found(in: value["arg"], depth)
     case "FuncCall": return value.names("funcname").last.map { ($0, false) }
     case "A_Expr": return value["kind"]?.text == "AEXPR_NULLIF" ? strong("nullif") : nil
     case "TypeCast":
-      if let inner = found(in: value["arg"]), !inner.isWeak { return inner }
-      return (value["typeName"]?.names("names").last).map { ($0, true) } ?? found(in: value["arg"])
-    case "CollateClause": return found(in: value["arg"])
-    case "SubLink": return subLink(value)
+      if let inner = found(in: value["arg"], depth), !inner.isWeak { return inner }
+      return (value["typeName"]?.names("names").last).map { ($0, true) } ?? found(in: value["arg"], depth)
+    case "CollateClause": return found(in: value["arg"], depth)
+    case "SubLink": return subLink(value, depth)
     case "CaseExpr":
-      if let inner = found(in: value["defresult"]), !inner.isWeak { return inner }
+      if let inner = found(in: value["defresult"], depth), !inner.isWeak { return inner }
       return (Identifier(trusted: "case"), true)
     case "MinMaxExpr": return strong(value["op"]?.text == "IS_LEAST" ? "least" : "greatest")
     case "SQLValueFunction": return (value["op"]?.text).flatMap(valueFunction)
@@ -80,12 +82,12 @@ struct OutputNames {
 
   private static func strong(_ name: String) -> (Identifier, Bool) { (Identifier(trusted: name), false) }
 
-  private static func subLink(_ node: ParseTree) -> (Identifier, Bool)? {
+  private static func subLink(_ node: ParseTree, _ depth: Int) -> (Identifier, Bool)? {
     switch node["subLinkType"]?.text {
     case "EXISTS_SUBLINK": return strong("exists")
     case "ARRAY_SUBLINK": return strong("array")
     case "EXPR_SUBLINK":
-      let first = node["subselect"]?.node("SelectStmt").map(OutputNames.init)?.columns.first
+      let first = node["subselect"]?.node("SelectStmt").map { OutputNames(of: $0, depth: depth) }?.columns.first
       return first?.name.map { ($0, false) }
     default: return nil
     }

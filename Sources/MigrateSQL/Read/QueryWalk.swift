@@ -1,6 +1,6 @@
 /// Queries: what a FROM brings into scope, and for which clauses.
 extension FactCollector {
-  /// A `SelectStmt`, standing in `context`.
+  /// A `SelectStmt`, standing in `context`. Its parts are walked later, each in its scope.
   mutating func query(_ select: ParseTree, _ context: Context) {
     facts.hasSubquery = true
     var context = context
@@ -8,8 +8,9 @@ extension FactCollector {
     if let into = select["intoClause"] { forbidden.append(.into(into["rel"].map(offset) ?? 0)) }
     if select["lockingClause"] != nil { forbidden.append(.locking) }
     if let left = select["larg"], let right = select["rarg"] {
-      query(left, context)
-      query(right, context)
+      // The arms are no wrapped nodes.
+      visit(.wrapped("SelectStmt", left), context)
+      visit(.wrapped("SelectStmt", right), context)
       sortItems(select, context.entering([]), outputsHideInputs: true)
       for clause in ["limitCount", "limitOffset"] { visit(select[clause], context) }
       return
@@ -32,10 +33,10 @@ extension FactCollector {
     }
     if with?.flag("recursive") == true { context.commonTables = named.reversed() + context.commonTables }
     for (table, name) in zip(tables, named) {
-      if let query = table["ctequery"]?.node("SelectStmt") {
-        self.query(query, context)
-      } else if let statement = table["ctequery"]?.node {
+      if let statement = table["ctequery"]?.node, statement.name != "SelectStmt" {
         forbidden.append(.writing(kind: statement.name, offset(table)))
+      } else {
+        visit(table["ctequery"], context)
       }
       if with?.flag("recursive") != true { context.commonTables.insert(name, at: 0) }
     }
@@ -43,8 +44,9 @@ extension FactCollector {
 
   /// Items that may name an output column: `SELECT a AS x … ORDER BY x`.
   private mutating func sortItems(_ select: ParseTree, _ context: Context, outputsHideInputs: Bool) {
-    let outputs = OutputNames(of: select).columns.compactMap(\.name)
-    for clause in ["distinctClause", "groupClause", "sortClause"] {
+    let clauses = ["distinctClause", "groupClause", "sortClause"].filter { select[$0] != nil }
+    let outputs = clauses.isEmpty ? [] : OutputNames(of: select).columns.compactMap(\.name)
+    for clause in clauses {
       for item in select.list(clause) {
         let expression = item.node("SortBy")?["node"] ?? item
         let name = expression.node("ColumnRef").flatMap {
@@ -75,9 +77,8 @@ extension FactCollector {
     switch item.name {
     case "RangeVar": return [relation(node, context)]
     case "RangeSubselect":
-      let query = node["subquery"]?.node("SelectStmt")
-      if let query { self.query(query, node.flag("lateral") ? lateral : context) }
-      return named(node, .subquery, columns: query.flatMap(OutputNames.allKnown))
+      visit(node["subquery"], node.flag("lateral") ? lateral : context)
+      return named(node, .subquery, columns: node["subquery"]?.node("SelectStmt").flatMap(OutputNames.allKnown))
     case "RangeFunction":
       visit(node["functions"], lateral)
       let call = node.list("functions").first?.node("List")?.list("items").first?.node("FuncCall")
@@ -102,7 +103,7 @@ extension FactCollector {
     let inner = context.entering(first + second)
     visit(node["quals"], inner)
     let using = node.names("usingClause")
-    if !using.isEmpty { joinUsing(using, inner.scope) }
+    if !using.isEmpty { joinUsing(using, behind: node["rarg"]?.node.map { offset($0.value) } ?? 0, inner.scope) }
     if node.flag("isNatural") { facts.hasNaturalJoin = true }
     if node["alias"] != nil { return named(node, .join, columns: nil) }
     let alias = node["join_using_alias"].map {

@@ -16,9 +16,8 @@ package struct SQLExpression: SQLText {
     let reader = try SQLReader(fragment, prefix: "SELECT ")
     let target = try ExpressionCheck(reader).onlyTarget()
     var collector = reader.collect()
-    collector.visit(target, FactCollector.Context())
+    collector.walk(target)
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
-    collector.facts.sort()
     return SQLExpression(
       fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
       shape: SQLShape(target, of: collector))

@@ -18,9 +18,8 @@ package struct SQLQuery: SQLText {
       throw SQLDiagnostics(.notAQuery(reader.sql, in: fragment))
     }
     var collector = reader.collect()
-    collector.query(select, FactCollector.Context())
+    collector.walk(reader.statement)
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
-    collector.facts.sort()
     let outputs = OutputNames(of: select).columns.map {
       OutputColumn(name: $0.name, isStar: $0.isStar, offset: max(0, $0.location))
     }

@@ -30,14 +30,16 @@ package indirect enum SQLShape: Sendable, Equatable {
 }
 
 extension SQLShape {
-  init(_ tree: ParseTree?, of collector: FactCollector) {
-    self = tree?.node.map { Self.shape($0, collector) } ?? .other
+  /// What nests deeper than `depth` is ``other``.
+  init(_ tree: ParseTree?, of collector: FactCollector, depth: Int = 30) {
+    self = .other
+    if let node = tree?.node, depth > 0 { self = Self.shape(node, collector, depth) }
   }
 
-  private static func shape(_ node: ParseTree.Member, _ collector: FactCollector) -> SQLShape {
+  private static func shape(_ node: ParseTree.Member, _ collector: FactCollector, _ depth: Int) -> SQLShape {
     let value = node.value
     let start = collector.offset(value)
-    func of(_ tree: ParseTree?) -> SQLShape { SQLShape(tree, of: collector) }
+    func of(_ tree: ParseTree?) -> SQLShape { SQLShape(tree, of: collector, depth: depth - 1) }
     switch node.name {
     case "ColumnRef":
       return collector.facts.columns.first { $0.range.lowerBound == start }.map(SQLShape.column) ?? .other
