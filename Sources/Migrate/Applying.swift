@@ -1,9 +1,10 @@
 package import MigrateCompiler
 package import MigrateDefinition
+internal import MigrateDiagnostics
 package import MigrateLedger
 package import MigratePostgres
-package import MigrateRunner
-internal import MigratePlan
+internal import MigrateRunner
+package import MigratePlan
 
 /// How `apply` is asked for.
 package struct ApplyRequest: Sendable {
@@ -172,6 +173,25 @@ package struct Runs: ~Copyable {
     do throws(PostgresError) { return try question(connection) } catch {
       if !error.endsConnection, connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
       throw .database(error)
+    }
+  }
+}
+
+extension Runs {
+  /// An unfinished run goes on with the plan it has stored; it is refused when the file or the parameters say something else now.
+  package borrowing func refuseOther(
+    _ run: RunSummary, than plan: Plan, _ definition: Definition
+  ) throws(RunRefusal) {
+    let cure = "`migrate resume \(run.id)` goes on as it was begun; `migrate cancel \(run.id)` ends it, then apply anew"
+    guard run.direction == .apply else {
+      throw .refused("run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
+    }
+    guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {
+      throw .refused("run \(run.id) of \(run.name) is unfinished and has other parameters", remedy: cure)
+    }
+    let hash = try asking { (connection) throws(PostgresError) in try Self.hash(of: definition, connection) }
+    guard run.definitionHash.utf8.elementsEqual(hash.utf8) else {
+      throw .refused("\(definition.source.path) has changed while run \(run.id) is unfinished", remedy: cure)
     }
   }
 }

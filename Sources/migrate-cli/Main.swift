@@ -1,4 +1,5 @@
-import MigrateCommandLine
+internal import Migrate
+internal import MigrateCommandLine
 
 @main struct Main {
   static func main() {
@@ -7,19 +8,37 @@ import MigrateCommandLine
   }
 
   private static func run() -> ExitCode {
-    do {
+    do throws(UsageError) {
       let words = try CommandLineWords.ofProcess()
       switch try Parser(Commands.program, environment: .process).parse(words) {
       case .show(let text):
         Output.standard.write(text)
         return .done
       case .run(let arguments):
-        Output.error.write("migrate: error: \(arguments.command) does nothing yet\n")
-        return .failed
+        return execute(arguments)
       }
     } catch {
       Output.error.write(error.rendered(program: Commands.program.name))
       return .usage
+    }
+  }
+
+  private static func execute(_ arguments: Arguments) -> ExitCode {
+    let console = Console(arguments)
+    do throws(CommandFailure) {
+      return try command(arguments.command)(console)
+    } catch {
+      console.explain(error)
+      return error.exitCode
+    }
+  }
+
+  private static func command(_ name: String) -> (Console) throws(CommandFailure) -> ExitCode {
+    switch name {
+    case "plan": PlanCommand.run
+    case "apply": ApplyCommand.run
+    case "revert": RevertCommand.run
+    default: { (_) throws(CommandFailure) in throw .refused("\(name) is not in this version", remedy: "`migrate --help`") }
     }
   }
 }
