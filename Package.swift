@@ -48,6 +48,7 @@ let package = Package(
     .executableTarget(name: "migrate-cli", dependencies: [], swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
+    tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
   ]
 )
