@@ -39,10 +39,12 @@ struct Refusal: CustomTestStringConvertible, Sendable {
       "where: NOT deleted", "set:\n  x: coalesce(a, 0)", "set:\n  price: null", "set:\n  price: ''",
       "set:\n  city: |\n    address #>> '{city}'", "set:\n  note: |\n    note || ' #1'", "set:\n  delta: :amount",
       "set:\n  name: {sql: \"'Mr ' || name\"}", "set:\n  name: |\n    'Mr ' || name", "set:\n  until: '2026-01-01'",
-      "set:\n  zip: '00740'", "set:\n  zip: 740", "set:\n  x: -1", "set:\n  x: batch.order", "set:\n  tags: ARRAY[1, 2]",
+      "set:\n  zip: '00740'", "set:\n  zip: 740", "set:\n  x: -1", "set:\n  x: batch.order",
+      "set:\n  tags: ARRAY[1, 2]",
       "set:\n  a: {value: 31}", "set:\n  a: {value: '-Infinity'}", "set:\n  a: {value: {a: 1}}", "set: {'1': a}",
       "checks:\n  after: {no negative price: SELECT 1 FROM shop.products WHERE price < 0}",
-      "params:\n  c: {type: numeric, default: 3}", "params:\n  d:\n    type: numeric(10,2)", "undo: {except: [last_update]}",
+      "params:\n  c: {type: numeric, default: 3}", "params:\n  d:\n    type: numeric(10,2)",
+      "undo: {except: [last_update]}",
     ])
   func pasted(_ line: String) {
     let isSet = line.hasPrefix("set:")
