@@ -64,6 +64,9 @@ struct Decoder {
 }
 
 extension Definition {
+  /// More than these say nothing new about a file.
+  private static let diagnosticLimit = 100
+
   /// Reads a definition; nothing about it has been compared with a database then.
   ///
   /// - Throws: all that is wrong with the file at once, in order of position.
@@ -74,7 +77,10 @@ extension Definition {
     if let root = document.root, !document.isBlank { definition = decoder.definition(from: root) }
     let understood = decoder.diagnostics.filter { document.isComplete || ($0.span?.start ?? 0) < document.end }
     let found = document.diagnostics + understood
-    guard let definition, found.isEmpty else { throw Diagnostics(source: source, found) }
+    guard let definition, found.isEmpty else {
+      let ordered = found.sorted { ($0.span?.start ?? -1) < ($1.span?.start ?? -1) }
+      throw Diagnostics(source: source, Array(ordered.prefix(Self.diagnosticLimit)))
+    }
     self = definition
   }
 }

@@ -129,10 +129,11 @@ struct LineReading {
 
   /// The value as it was meant: the rest of the line, in braces up to the comma or brace outside strings and parentheses.
   var value: String {
-    var end = lineEnd
+    let limit = min(lineEnd, start + Remedy.limit)
+    var end = limit
     if isFlow {
       var depth = 0
-      for offset in start..<lineEnd {
+      for offset in start..<limit {
         switch bytes[offset] {
         case UInt8(ascii: "{"): depth += 1
         case UInt8(ascii: "}") where depth > 0: depth -= 1

@@ -92,7 +92,7 @@ private struct Finding {
     let span = SourceSpan(start, start + value.utf8.count)
     switch bytes[start] {
     case UInt8(ascii: ":") where line.isFlow:
-      return .parameterInBraces(value, Remedy(line), at: span)
+      return .parameterInBraces(value, line.key == nil ? nil : Remedy(line), at: span)
     case UInt8(ascii: "*") where inContext("alias"), UInt8(ascii: "&") where inContext("anchor"):
       return .valueStart(bytes[start], Remedy(line), at: span)
     case _ where [0x5B, 0x7B].contains(byte) && line.isFlow && line.key != nil:
@@ -127,16 +127,27 @@ private struct Finding {
       return .noColon(String(decoding: text, as: UTF8.self), at: SourceSpan(context, text.endIndex))
     }
     guard says("did not find expected key") || says("did not find expected '-'") else { return nil }
+    if byte == UInt8(ascii: "}") || byte == UInt8(ascii: "]") { return .tooManyBraces(at: here) }
+    if byte == UInt8(ascii: ":") { return .keyIsNotText("", "", at: here) }
+    if isBehindText { return .behindValue(String(decoding: restOfLine, as: UTF8.self), at: here) }
     return isBehindComment ? .commentInside(at: here) : .indentation(at: here)
+  }
+
+  private var restOfLine: ArraySlice<UInt8> { bytes[error.offset...].prefix { $0 != 0x0A }.trimmingSpaces() }
+
+  /// Whether something stands before the error on its line.
+  private var isBehindText: Bool {
+    bytes[..<error.offset].reversed().prefix { $0 != 0x0A }.contains { $0 != 0x20 && $0 != UInt8(ascii: "-") }
   }
 
   /// A comment behind a value in braces, which took the rest of the line with it.
   private func commentInBraces(from start: Int) -> Diagnostic? {
-    for offset in start..<min(error.offset, bytes.count) where bytes[offset] == UInt8(ascii: "#") && offset > 0 {
+    let candidates = (start..<min(error.offset, bytes.count, start + Remedy.limit)).filter { offset in
+      bytes[offset] == UInt8(ascii: "#") && offset > start && [0x20, 0x09].contains(bytes[offset - 1])
+    }
+    for offset in candidates {
       let line = LineReading(of: bytes, at: offset - 1, isFlow: true)
-      guard bytes[offset - 1] == 0x20 || bytes[offset - 1] == 0x09, line.key != nil, line.quoteEnd == nil,
-        line.start < offset - 1
-      else { continue }
+      guard line.key != nil, line.quoteEnd == nil, line.start < offset - 1 else { continue }
       let comment = bytes[offset...].prefix { $0 != 0x0A }.trimmingSpaces()
       return .comment(
         String(decoding: comment, as: UTF8.self), cuts: SQLOutline(bytes[line.start..<offset]), Remedy(line),

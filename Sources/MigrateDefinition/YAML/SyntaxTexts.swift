@@ -2,6 +2,9 @@ import MigrateDiagnostics
 
 /// Ways to write what YAML did not let through.
 struct Remedy {
+  /// How many bytes of a line are looked at for a remedy; nobody reads more.
+  static let limit = 1_000
+
   let key: String
   let value: String
   let isFlow: Bool
@@ -109,12 +112,11 @@ extension Diagnostic {
       remedy: "begin both keys in the same column")
   }
 
-  static func parameterInBraces(_ value: String, _ meant: Remedy, at span: SourceSpan) -> Diagnostic {
-    let remedy =
-      meant.key.utf8.elementsEqual("key".utf8)
-      ? "write each on a line of its own" : "write `\(meant.line)` on a line of its own"
-    return Diagnostic(
-      "parameter-in-braces", at: span, "YAML cannot start a value with `:` inside braces", remedy: remedy)
+  static func parameterInBraces(_ value: String, _ meant: Remedy?, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "parameter-in-braces", at: span, "YAML cannot start a value with `:` inside braces or brackets",
+      remedy: meant.map { "write `\($0.line)` on a line of its own" }
+        ?? "for the text write `'\(value.doublingQuotes)'`")
   }
 
   static func bracketInBraces(_ meant: Remedy, at span: SourceSpan) -> Diagnostic {
@@ -144,6 +146,12 @@ extension Diagnostic {
     Diagnostic(
       "unclosed-brace", at: span, "this closes nothing",
       remedy: "remove it, or open the brace or bracket that it belongs to")
+  }
+
+  static func behindValue(_ rest: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "text-behind-value", at: span, "the value has ended before `\(rest)`",
+      remedy: "remove it, or put the whole under a `|`, indented, on a line of its own")
   }
 
   static func textBehindEnd(at span: SourceSpan) -> Diagnostic {

@@ -6,7 +6,8 @@ struct YAMLMembers {
   let bytes: [UInt8]
   private(set) var entries: [YAMLEntry] = []
   private(set) var diagnostics: [Diagnostic] = []
-  private var lines: [[UInt8]: Int] = [:]
+  /// Where each key stands.
+  private var places: [[UInt8]: Int] = [:]
 
   init(isFlow: Bool, bytes: [UInt8]) {
     self.isFlow = isFlow
@@ -29,11 +30,12 @@ struct YAMLMembers {
     if scalar.style == .plain, let kind = CoreSchema(scalar.text).nameOfKind {
       return diagnostics.append(.keyIsNotText(scalar.text, kind, at: scalar.span))
     }
-    if let line = lines.updateValue(source.position(of: key.span.start).line, forKey: Array(scalar.text.utf8)) {
-      lines[Array(scalar.text.utf8)] = line
+    if let first = places[Array(scalar.text.utf8)] {
+      let line = source.position(of: first).line
       let isMap = if case .mapping = value.content { true } else { false }
       return diagnostics.append(.duplicateKey(scalar.text, firstOn: line, isMap: isMap, at: scalar.span))
     }
+    places[Array(scalar.text.utf8)] = scalar.span.start
     entries.append(YAMLEntry(key: scalar, value: value))
   }
 
@@ -57,8 +59,8 @@ struct YAMLMembers {
     case .refused:
       // A further comma of the same expression, which has been reported.
       let span = last.value.span
-      let isOpen = SQLOutline(bytes[span.start..<span.end]).isCutShort
-      guard isOpen else { return false }
+      let isShort = span.end - span.start <= Remedy.limit
+      if isShort, !SQLOutline(bytes[span.start..<span.end]).isCutShort { return false }
       let longer = YAMLNode(content: .refused, span: SourceSpan(span.start, key.span.end))
       entries[entries.count - 1] = YAMLEntry(key: last.key, value: longer)
       return true
@@ -69,7 +71,7 @@ struct YAMLMembers {
 
   /// The entry as it was meant: up to a brace, or to a comma at which everything opened is closed and a key follows.
   private func meant(_ key: YAMLScalar, from start: Int) -> String {
-    let line = bytes[start...].prefix { $0 != 0x0A && $0 != 0x0D }
+    let line = bytes[start...].prefix(Remedy.limit).prefix { $0 != 0x0A && $0 != 0x0D }
     var end = line.endIndex
     for offset in line.indices where line[offset] == UInt8(ascii: "}") || line[offset] == UInt8(ascii: ",") {
       let isClosed = !SQLOutline(line[start..<offset]).isCutShort
@@ -109,7 +111,7 @@ extension Diagnostic {
       remedy: "write `key: value`; SQL that begins with a brace or bracket goes under a `|`")
   }
 
-  fileprivate static func keyIsNotText(_ key: String, _ kind: String, at span: SourceSpan) -> Diagnostic {
+  static func keyIsNotText(_ key: String, _ kind: String, at span: SourceSpan) -> Diagnostic {
     key.utf8.isEmpty
       ? Diagnostic(
         "key-not-text", at: span, "there is no key before the colon",

@@ -25,9 +25,9 @@ struct YAMLTreeBuilder {
   }
 
   private mutating func refuseSecondDocument(_ start: YAMLEvents.Event) {
-    let before = diagnostics
+    let count = diagnostics.count
     let root = node()
-    diagnostics = before
+    diagnostics.removeSubrange(count...)
     var name: String?
     if case .mapping(let mapping)? = root?.content {
       for entry in mapping.entries where entry.key.text.utf8.elementsEqual("batch".utf8) {
@@ -98,7 +98,7 @@ struct YAMLTreeBuilder {
   private func slice(_ span: SourceSpan) -> String { String(decoding: bytes[span.start..<span.end], as: UTF8.self) }
 
   private func lineRest(from offset: Int) -> String {
-    let rest = bytes[offset...].prefix {
+    let rest = bytes[offset...].prefix(Remedy.limit).prefix {
       $0 != 0x0A && $0 != 0x0D && $0 != UInt8(ascii: "#") && $0 != UInt8(ascii: "}")
     }
     return slice(SourceSpan(offset, rest.endIndex))
@@ -129,10 +129,10 @@ struct YAMLTreeBuilder {
         break
       }
       guard let key = node() else { break }
-      let before = diagnostics
+      let count = diagnostics.count
       guard let value = node() else { break }
       end = max(end, value.span.end, key.span.end)
-      if members.isMergeKey(key) { diagnostics = before }
+      if members.isMergeKey(key) { diagnostics.removeSubrange(count...) }
       members.add(key, value, in: source)
     }
     diagnostics += members.diagnostics
