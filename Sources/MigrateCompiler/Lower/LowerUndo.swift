@@ -52,13 +52,13 @@ extension ResolvedBatch {
     let test: [SQL] = comparesImages ? ["\(differs) AS differs"] : []
     let only: SQL = comparesImages ? " FILTER (WHERE s.differs)" : ""
     let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.old($0) }
-    let lock: SQL = locked ? "\nFOR    NO KEY UPDATE OF \(alias)" : ""
     let rows: SQL = """
       SELECT \(lines: keys + images + test)
       FROM   \(source)
       \(SQL.filtered(by: batchConditions))
-      ORDER  BY \(list: keyColumns)\(lock)
+      ORDER  BY \(list: keyColumns)
       """
+    let lock: SQL = "\nFOR    NO KEY UPDATE OF \(alias)"
     return Statement(
       locked ? "capture locked" : "capture", step: Self.step,
       why: locked
@@ -68,7 +68,7 @@ extension ResolvedBatch {
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
       SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
              \(lines: names.map { "array_agg(s.\($0))\(only)" })
-      FROM  (\(rows)) AS s
+      FROM  (\(locked ? rows + lock : rows)) AS s
       """)
   }
 }
