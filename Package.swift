@@ -103,5 +103,8 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
+
+    // What the documents and the demo say, held against the program.
+    tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
   ]
 )
