@@ -105,12 +105,15 @@ package enum Ledger {
   }
 
   /// Fixes the upper end of the keys; `nil` for an empty source. Told once: a second time changes nothing.
-  package static func bound(_ connection: borrowing Connection, _ run: Int64, upper: [String?]?) throws(PostgresError) {
+  package static func bound(
+    _ connection: borrowing Connection, _ run: Int64, upper: [String?]?, horizon: String
+  ) throws(PostgresError) {
     try connection.query(
       """
-      UPDATE migrate.runs SET upper_key = $2::text[], bounded_at = clock_timestamp()
+      UPDATE migrate.runs
+      SET    upper_key = $2::text[], bounded_at = clock_timestamp(), horizon = $3::xid8
       WHERE  run = $1::bigint AND bounded_at IS NULL
-      """, [String(run), upper.map(ArrayText.literal)])
+      """, [String(run), upper.map(ArrayText.literal), horizon])
   }
 
   /// The place behind the last batch of a slice: its ordinal and the key it ended with.

@@ -71,7 +71,8 @@ extension Worker {
       "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + (try run.statement("batches", "settings").text))
     var leftBehind: Int?
     let upper = try connection.query("SELECT upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]).onlyRow
-    let bindings = constants.with(key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
+    let bindings = try ownTransactions().with(
+      key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
     for statement in run.statements("finish") {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
@@ -87,6 +88,20 @@ extension Worker {
       "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
     try Ledger.advance(connection, run.id, .lastBatchCommitted)
     return .completed(leftBehind: leftBehind)
+  }
+
+  /// The run's transactions, and the oldest one that was open when its upper end was fixed, for statements that tell by a row's
+  /// version who has written it.
+  borrowing func ownTransactions() throws(PostgresError) -> Bindings {
+    let row = try connection.query(
+      """
+      SELECT CAST(r.horizon AS xid) AS horizon,
+             ARRAY(SELECT CAST(b.xid AS xid) FROM migrate.batches AS b WHERE b.run = r.run AND b.kind = 'apply') AS transactions
+      FROM   migrate.runs AS r
+      WHERE  r.run = $1::bigint
+      """, [runID]
+    ).onlyRow
+    return constants.with("horizon", try row["horizon"]).with("transactions", try row["transactions"])
   }
 
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {

@@ -11,7 +11,7 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    if policy == .stop, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
+    if policy == .stop, let ahead = try conflictsAhead(done: done, applied: applied), ahead > 0 { return try stopped(ahead) }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -43,9 +43,14 @@ extension Worker {
       slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"), seq: try row.text("seq"))
   }
 
-  private borrowing func conflictsAhead() throws(PostgresError) -> Int? {
+  private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int? {
+    let own = try ownTransactions()
     try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
-    let count = try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
+    let quick = run.statements("revert").first { $0.name == "untouched" }
+    // Before the first batch is back, that is: those that are back have a newer version.
+    let isUntouched =
+      if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else { false }
+    let count = isUntouched ? 0 : try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
     try connection.commit()
     return count
   }

@@ -15,9 +15,11 @@ extension Worker {
     try awaitLockers()
     try connection.execute(
       "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("batches", "settings").text))
+    // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
+    let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
     let upper = try connection.run(run.statement("bounds", "upper"), constants).first?.values
     try connection.commit()
-    try Ledger.bound(connection, run.id, upper: upper)
+    try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     return upper
   }
 

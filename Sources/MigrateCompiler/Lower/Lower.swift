@@ -17,7 +17,9 @@ extension ResolvedBatch {
 
   private var stepStatements: [Statement] {
     switch undo {
-    case .captured: [capture(locked: false), capture(locked: true), change] + (hasAfterTriggers ? [image] : [])
+    case .captured:
+      [capture(locked: false), capture(locked: true), change(everyRow: false)]
+        + (comparesImages ? [change(everyRow: true)] : []) + (hasAfterTriggers ? [image] : [])
     case .none: [changeWithoutUndo]
     }
   }

@@ -7,7 +7,7 @@ extension ResolvedBatch {
   var revert: [Statement] {
     switch undo {
     case .none: []
-    case .captured: [settings, ahead, mark, restore, seize, restoreForced, finishRevert, dropUndo]
+    case .captured: [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark, restore, seize, restoreForced, finishRevert, dropUndo]
     }
   }
 
@@ -40,6 +40,19 @@ extension ResolvedBatch {
   private var found: SQL {
     let members: [SQL] = written.map { "\(Literal($0.name.name)), CAST(\($0.plain(of: alias)) AS text)" }
     return "jsonb_build_object(\(list: members))"
+  }
+
+  /// The rows whose present version is one that the run's own batches have written: nobody has touched them since. When these
+  /// are all rows that it changed, there is no conflict, and nothing has to be compared. Only where no trigger can have written
+  /// other rows of the table in the same transactions.
+  private var untouched: Statement {
+    Statement(
+      "untouched", step: Self.step, why: "when these are all rows that the run changed, none needs to be compared",
+      """
+      SELECT count(*) AS rows_untouched
+      FROM   \(source)
+      WHERE  \(alias).xmin = ANY (\(Role.transactions))
+      """)
   }
 
   /// Looks before it leaps: under `stop` nothing is written when a row was changed since.

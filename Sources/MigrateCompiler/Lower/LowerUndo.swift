@@ -69,6 +69,7 @@ extension ResolvedBatch {
       SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
              \(lines: names.map { "array_agg(s.\($0))\(only)" })
       FROM  (\(locked ? rows + lock : rows)) AS s
+      RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row
       """)
   }
 }

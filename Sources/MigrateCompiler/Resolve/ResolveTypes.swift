@@ -63,7 +63,10 @@ extension Resolution {
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
       undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
-      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value), serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
+      // A function of somebody's own may read tables, whatever it says of itself.
+      readsOtherRows: parsed.readsOtherRows || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
+      serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }

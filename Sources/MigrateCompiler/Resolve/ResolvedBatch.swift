@@ -24,6 +24,8 @@ struct ResolvedBatch: Sendable {
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]
+  /// Whether a sub-select stands in `where` or `set`: what a row becomes then depends on more than the row.
+  let readsOtherRows: Bool
   let serverVersion: Int
   let hasLZ4: Bool
 
