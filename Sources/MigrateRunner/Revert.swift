@@ -87,7 +87,14 @@ extension Worker {
       try connection.execute("ROLLBACK")
       return nil
     }
-    for name in Self.statements(policy) { try connection.run(run.statement("revert", name), bindings) }
+    for statement in run.statements("revert") where Self.statements(policy).contains(statement.name) {
+      // Some are two statements in one text, which only the simple protocol takes; those bind nothing.
+      if statement.arguments.isEmpty {
+        try connection.execute(statement.text)
+      } else {
+        try connection.run(statement, bindings)
+      }
+    }
     guard let row = try connection.run(run.statement("revert", "finish"), bindings).first else {
       try connection.execute("ROLLBACK")
       return .takenOver
@@ -109,8 +116,8 @@ extension Worker {
 
   private static func statements(_ policy: ConflictPolicy) -> [String] {
     switch policy {
-    case .stop, .skip: ["restore"]
-    case .force: ["seize", "restore forced"]
+    case .stop, .skip: ["hold", "restore", "triggers off", "restore rewritten", "triggers on"]
+    case .force: ["hold", "seize", "restore forced", "triggers off", "restore rewritten", "triggers on"]
     }
   }
 

@@ -7,7 +7,7 @@ extension ResolvedBatch {
   var revert: [Statement] {
     switch undo {
     case .none: []
-    case .captured: [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark, restore, seize, restoreForced, finishRevert, dropUndo]
+    case .captured: [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark] + hold + [restore, seize, restoreForced] + restoreRewritten + [finishRevert, dropUndo]
     }
   }
 
@@ -98,7 +98,7 @@ extension ResolvedBatch {
           AND  \(sameKey)
           AND  \(isOurs("eq"))
         RETURNING \(list: returned)
-      )
+      )\(noteBack)
       INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
       SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts),
              CASE WHEN \(keyColumns[0]) IS NULL THEN 'gone' ELSE 'edited' END,
@@ -137,14 +137,19 @@ extension ResolvedBatch {
 
   private var restoreForced: Statement {
     let columns = keyNames + written.map { Name.old($0) }
+    let returned: [SQL] = zip(keyColumns, keyNames).map { "\($0) AS \($1)" }
     return Statement(
       "restore forced", step: Self.step, why: "under force the old values come back whatever is there",
       """
-      UPDATE \(source)
-      SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
-      FROM   \(unnested(columns))
-      WHERE  \(placeOf("b"))
-        AND  \(sameKey)
+      WITH back AS (
+        UPDATE \(source)
+        SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
+        FROM   \(unnested(columns))
+        WHERE  \(placeOf("b"))
+          AND  \(sameKey)
+        RETURNING \(list: returned)
+      )\(noteBack)
+      SELECT count(*) FROM back
       """)
   }
 

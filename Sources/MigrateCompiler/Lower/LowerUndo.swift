@@ -36,7 +36,7 @@ extension ResolvedBatch {
       return ["\(Name.old(column)) \(type)[]\(compression)", "\(Name.new(column)) \(type)[]\(compression)"]
     }
     let columns: [SQL] =
-      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images
+      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images + rightColumns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       "undo table", step: Self.step, why: "a row a batch, an array a column; never the table's own row type, which would forbid DDL",

@@ -20,7 +20,7 @@ extension Resolver {
         resolved.append(
           NamedAssignment(
             column: column, value: rewritten(expression), span: assignment.value.span, isVolatile: isVolatile,
-            isConstant: false, text: expression.text))
+            isConstant: false, text: expression.text, roundedTo: expression.roundedTo))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
         let names = table.columns.map(\.name.name)
@@ -92,6 +92,18 @@ extension Resolver {
       warnings.append(
         .volatileValue(call.name.last?.name ?? "", column: column, at: expression.span(of: call.range)))
     }
+  }
+}
+
+extension SQLExpression {
+  /// The digits behind the point that a `round` or `trunc` around the whole leaves.
+  fileprivate var roundedTo: Int? {
+    guard case .call(let name, let arguments) = shape, ["round", "trunc", "ceil", "floor"].contains(name.last?.name ?? "") else {
+      return nil
+    }
+    guard arguments.count == 2 else { return 0 }
+    guard case .constant(let digits) = arguments[1], case .number(let text) = digits.value else { return nil }
+    return Int(text)
   }
 }
 

@@ -44,7 +44,7 @@ extension Resolution {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type) {
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, rounded: assignment.roundedTo) {
         warnings.append(
           .lossy(
             assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
@@ -66,7 +66,7 @@ extension Resolution {
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself.
       readsOtherRows: parsed.readsOtherRows || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
-      serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+      serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }
@@ -92,7 +92,9 @@ extension Column {
   }
 
   /// What an assignment of `type` would lose without a word.
-  fileprivate func loss(from type: DescribedType) -> (from: String, what: String)? {
+  /// `rounded`: the digits behind the point that the expression itself leaves.
+  fileprivate func loss(from type: DescribedType, rounded: Int?) -> (from: String, what: String)? {
+    if let rounded, rounded <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
     if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
       return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
     }

@@ -27,6 +27,8 @@ struct ResolvedBatch: Sendable {
   /// Whether a sub-select stands in `where` or `set`: what a row becomes then depends on more than the row.
   let readsOtherRows: Bool
   let serverVersion: Int
+  /// May switch triggers off for itself.
+  let mayReplicate: Bool
   let hasLZ4: Bool
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
