@@ -73,7 +73,7 @@ extension Worker {
     let upper = try connection.query("SELECT upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]).onlyRow
     let bindings = try ownTransactions().with(
       key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
-    for statement in run.statements("finish") {
+    for statement in run.statements("finish") where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
         leftBehind = try rows.onlyRow.int(0)
@@ -86,6 +86,9 @@ extension Worker {
     try connection.commit()
     try connection.query(
       "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
+    if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
+      try connection.execute(drop.text)
+    }
     try Ledger.advance(connection, run.id, .lastBatchCommitted)
     return .completed(leftBehind: leftBehind)
   }

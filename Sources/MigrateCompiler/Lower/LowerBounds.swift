@@ -52,12 +52,12 @@ extension ResolvedBatch {
     let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
     let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
     let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
-    let done: SQL = """
-      NOT EXISTS (
-               SELECT
-               FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
-               WHERE  \(SQL.joined(same, by: " AND ")))
+    let ofBatches: SQL = """
+      SELECT
+      FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
+      WHERE  \(SQL.joined(same, by: " AND "))
       """
+    let done: SQL = "NOT EXISTS (\(ofBatches))"
     let conditions =
       [compared("<=", Role.upper)] + (readsOtherRows ? [] : writtenMeanwhile) + filterConditions
       + (comparesImages ? [differs] : []) + [done]

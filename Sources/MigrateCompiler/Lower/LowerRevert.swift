@@ -156,8 +156,8 @@ extension ResolvedBatch {
   private var finishRevert: Statement {
     Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over",
-      """
-      WITH \(heartbeat), conflicts AS (
+      heartbeat + """
+      , conflicts AS (
         SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
         FROM   migrate.conflicts
         WHERE  run = \(Role.run) AND seq = \(Role.seq)

@@ -40,11 +40,13 @@ extension Resolution {
   }
 
   /// The operation with the types that the database told, one for each assignment.
-  func typed(_ types: [Int: DescribedType], batchSize: Int, searchPath: [String]) -> (ResolvedBatch, [Diagnostic]) {
+  func typed(
+    _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
+  ) -> (ResolvedBatch, [Diagnostic]) {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, rounded: assignment.roundedTo) {
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, scale: assignment.scale) {
         warnings.append(
           .lossy(
             assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
@@ -61,7 +63,8 @@ extension Resolution {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
-      undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
+      undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
+      timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself.
@@ -92,9 +95,9 @@ extension Column {
   }
 
   /// What an assignment of `type` would lose without a word.
-  /// `rounded`: the digits behind the point that the expression itself leaves.
-  fileprivate func loss(from type: DescribedType, rounded: Int?) -> (from: String, what: String)? {
-    if let rounded, rounded <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
+  /// `scale`: the most digits behind the point that the expression can have, where its text tells.
+  fileprivate func loss(from type: DescribedType, scale: Int?) -> (from: String, what: String)? {
+    if let scale, scale <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
     if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
       return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
     }

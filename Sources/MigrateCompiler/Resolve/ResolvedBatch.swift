@@ -17,6 +17,7 @@ struct ResolvedBatch: Sendable {
   let undo: ResolvedUndo
   let batchSize: Int
   let searchPath: [String]
+  let coverage: Coverage
   let timezone: String
   let checksBefore: [ResolvedCheck]
   let checksBatch: [ResolvedCheck]

@@ -85,6 +85,6 @@ struct NamedAssignment: Sendable {
   /// A text or another constant: its type is the column's.
   let isConstant: Bool
   let text: String
-  /// `round(…, 2)`, `trunc(…, 2)`: 2.
-  var roundedTo: Int?
+  /// The most digits behind the point that the value can have, where the text tells.
+  var scale: Int?
 }
