@@ -51,6 +51,9 @@ let package = Package(
         .embedInCode("catalog.sql"),
         .embedInCode("ledger/ledger_0001.sql"),
         .embedInCode("ledger/ledger_0002.sql"),
+        .embedInCode("ledger/ledger_0003.sql"),
+        .embedInCode("ledger/ledger_0004.sql"),
+        .embedInCode("ledger/ledger_0005.sql"),
       ],
       swiftSettings: settings),
 
@@ -64,6 +67,9 @@ let package = Package(
     module(
       "MigrateCompiler",
       ["MigrateDiagnostics", "MigrateDefinition", "MigrateCatalog", "MigrateSQL", "MigratePlan", "MigrateJSON"]),
+
+    // Back end 2, a plan as scripts for psql: the ledger, the plan, and a CALL of the procedure that runs it.
+    module("MigrateScripts", ["MigratePlan", "MigrateSQL", "MigrateSQLFiles", "MigrateJSON"]),
 
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
@@ -82,7 +88,7 @@ let package = Package(
       "Migrate",
       [
         "MigrateDiagnostics", "MigrateJSON", "MigrateSQL", "MigrateDefinition", "MigrateCatalog", "MigratePlan",
-        "MigrateCompiler", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
+        "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
     // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.

@@ -109,11 +109,8 @@ package enum Ledger {
     _ connection: borrowing Connection, _ run: Int64, upper: [String?]?, horizon: String
   ) throws(PostgresError) {
     try connection.query(
-      """
-      UPDATE migrate.runs
-      SET    upper_key = $2::text[], bounded_at = clock_timestamp(), horizon = $3::xid8
-      WHERE  run = $1::bigint AND bounded_at IS NULL
-      """, [String(run), upper.map(ArrayText.literal), horizon])
+      "SELECT migrate.bound($1::bigint, $2::text[], $3::xid8)",
+      [String(run), upper.map(ArrayText.literal), horizon])
   }
 
   /// The place behind the last batch of a slice: its ordinal and the key it ended with.
@@ -122,11 +119,7 @@ package enum Ledger {
   ) throws(PostgresError) -> (ordinal: Int, through: [String?]?) {
     let rows = try connection.query(
       """
-      SELECT ordinal, through_key
-      FROM   migrate.batches
-      WHERE  run = $1::bigint AND kind = 'apply' AND slice = $2::integer
-      ORDER  BY ordinal DESC, part DESC
-      LIMIT  1
+      SELECT ordinal, through_key FROM migrate.last_batch($1::bigint, $2::integer)
       """, [String(run), String(slice)])
     guard let row = rows.first else { return (0, nil) }
     return (try row.int("ordinal"), try row.array("through_key"))
@@ -149,22 +142,42 @@ package enum Ledger {
       unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
   }
 
-  /// Why the run stands still.
+  /// Writes down why the run stands still, and moves it by `event`.
   package static func fail(
-    _ connection: borrowing Connection, _ run: Int64, sqlState: String?, message: String, after: [String?]?,
-    through: [String?]?, event: RunTransition
+    _ connection: borrowing Connection, _ run: Int64, _ reason: FailureReason, event: RunTransition
   ) throws(PostgresError) {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     try connection.query(
       """
-      UPDATE migrate.runs
-      SET    failure = jsonb_build_object('sqlstate', $2::text, 'message', $3::text, 'after', $4::text[], 'through', $5::text[],
-                                          'at', clock_timestamp())
-      WHERE  run = $1::bigint
+      SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text[])
       """,
-      [String(run), sqlState, message, after.map(ArrayText.literal), through.map(ArrayText.literal)])
-    try advance(connection, run, event)
+      [
+        String(run), event.rawValue, reason.sqlState, reason.message, reason.detail, reason.hint,
+        reason.after.map(ArrayText.literal), reason.through.map(ArrayText.literal),
+      ])
     try connection.execute("COMMIT")
+  }
+}
+
+/// Why a run cannot go on, and at which batch.
+package struct FailureReason: Sendable {
+  package let sqlState: String?
+  package let message: String
+  package let detail: String?
+  package let hint: String?
+  package let after: [String?]?
+  package let through: [String?]?
+
+  package init(
+    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, after: [String?]? = nil,
+    through: [String?]? = nil
+  ) {
+    self.sqlState = sqlState
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.after = after
+    self.through = through
   }
 }
 

@@ -108,17 +108,13 @@ extension Worker {
   }
 
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: failure.sqlState, message: failure.message, after: failure.after,
-      through: failure.through, event: .batchFailed)
+    try Ledger.fail(connection, run.id, failure.reason, event: .batchFailed)
     return .failed(failure)
   }
 
   /// The server cannot go on, and no row is to blame: pause.
   mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: failure.sqlState, message: failure.message, after: failure.after,
-      through: failure.through, event: .pauseRequested)
+    try Ledger.fail(connection, run.id, failure.reason, event: .pauseRequested)
     try Ledger.advance(connection, run.id, .batchEdgeReached)
     return .held(failure)
   }
@@ -134,6 +130,11 @@ extension PostgresError {
 }
 
 extension Failure {
+  /// What of it the ledger keeps.
+  fileprivate var reason: FailureReason {
+    FailureReason(sqlState: sqlState, message: message, detail: detail, hint: hint, after: after, through: through)
+  }
+
   init(_ error: PostgresError, after: [String?]?, through: [String?]?) {
     self.init(
       sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint,

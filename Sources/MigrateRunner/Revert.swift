@@ -29,15 +29,7 @@ extension Worker {
 
   private borrowing func nextPlace() throws(PostgresError) -> Place? {
     let rows = try connection.query(
-      """
-      SELECT a.slice, a.ordinal, a.part, a.seq
-      FROM   migrate.batches AS a
-      WHERE  a.run = $1::bigint AND a.kind = 'apply'
-        AND  NOT EXISTS (SELECT FROM migrate.batches AS r
-                         WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
-      ORDER  BY a.seq DESC
-      LIMIT  1
-      """, [runID])
+      "SELECT slice, ordinal, part, seq FROM migrate.next_to_restore($1::bigint)", [runID])
     guard let row = rows.first else { return nil }
     return Place(
       slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"), seq: try row.text("seq"))
@@ -123,9 +115,8 @@ extension Worker {
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: nil, message: "\(conflicts) rows were changed since", after: nil, through: nil,
-      event: .batchFailed)
+    let reason = FailureReason(message: "\(conflicts) rows were changed since")
+    try Ledger.fail(connection, run.id, reason, event: .batchFailed)
     return .conflicts(conflicts)
   }
 
