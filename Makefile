@@ -1,6 +1,6 @@
 # `make help` lists the targets: those with a text after two hashes.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug test lint format clean
+.PHONY: help deps build debug test golden lint format clean
 
 PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib
 SOURCES  := Package.swift Sources Tests $(wildcard sql)
@@ -26,6 +26,9 @@ debug: deps ## the debug build
 
 test: deps ## build and run all tests; they start a PostgreSQL cluster of their own
 	swift test
+
+golden: deps ## record the catalogs again and rewrite what is expected of the compiler; the diff is what one reviews
+	UPDATE_GOLDEN=1 swift test --filter CompilerTests
 
 lint: ## style, as errors
 	swift format lint --strict --recursive $(SOURCES)

@@ -102,6 +102,15 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
+    // What tests of the whole share: a definition applied and taken back, a table's bytes, golden folders, recorded catalogs.
+    .target(
+      name: "MigrateTestSupport",
+      dependencies: [
+        "Migrate", "MigrateCatalog", "MigrateCompiler", "MigrateDefinition", "MigrateDiagnostics", "MigrateJSON",
+        "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateSQL", "TestSupport",
+      ],
+      path: "Tests/MigrateTestSupport", swiftSettings: settings),
+
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -109,5 +118,12 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
+    tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
+    tests(
+      "IntegrationTests",
+      [
+        "Migrate", "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateTestSupport",
+        "TestSupport",
+      ]),
   ]
 )
