@@ -96,6 +96,15 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
+    // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
+    .target(
+      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      path: "Tests/IntegrationTests/Support", swiftSettings: settings),
+    .testTarget(
+      name: "InterleavingTests",
+      dependencies: ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport"],
+      path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
