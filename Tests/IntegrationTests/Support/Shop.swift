@@ -54,7 +54,7 @@ package struct Shop: Sendable {
 
   /// Compiles the definition, lets the oracle watch, and begins a run of the plan after `edit`.
   package func begin(
-    _ definition: String = Self.definition, knowing isKnown: Bool = false, _ edit: (Plan) throws -> Plan = { $0 }
+    _ definition: String = Self.definition, knowing isKnown: Bool = false, edit: (Plan) throws -> Plan = { $0 }
   ) async throws -> Int64 {
     if isKnown { try await watch() }
     let plan = try edit(try await trial.plan(definition))
