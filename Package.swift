@@ -102,7 +102,9 @@ let package = Package(
       path: "Tests/IntegrationTests/Support", swiftSettings: settings),
     .testTarget(
       name: "InterleavingTests",
-      dependencies: ["RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport"],
+      dependencies: [
+        "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
+      ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),

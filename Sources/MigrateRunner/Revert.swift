@@ -11,7 +11,8 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    if policy == .stop, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
+    // With nothing left to take back the undo may be gone already.
+    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -82,7 +83,10 @@ extension Worker {
       try connection.execute("ROLLBACK")
       return nil
     }
-    for name in Self.statements(policy) { try connection.run(run.statement("revert", name), bindings) }
+    var written: Rows?
+    for name in Self.statements(policy) { written = try connection.run(run.statement("revert", name), bindings) }
+    // The last one has listed the rows that it did not restore.
+    if written?.affectedRows != 0 { try connection.run(run.statement("revert", "look"), bindings) }
     guard let row = try connection.run(run.statement("revert", "finish"), bindings).first else {
       try connection.execute("ROLLBACK")
       return .takenOver
@@ -111,10 +115,10 @@ extension Worker {
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: nil, message: "\(conflicts) rows were changed since", after: nil, through: nil,
-      event: .batchFailed)
-    return .conflicts(conflicts)
+    let failure = Failure(
+      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil, constraint: nil,
+      after: nil, through: nil)
+    return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 
   private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
@@ -131,7 +135,9 @@ extension Worker {
         // Dropped before a crash, or locked by a reader: the rows are back either way.
       }
     }
-    try Ledger.advance(connection, run.id, .lastBatchRestored)
-    return .reverted(conflicts: counts.rejected)
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try Ledger.advance(connection, run.id, .lastBatchRestored)
+    }
+    return isOurs ? .reverted(conflicts: counts.rejected) : .takenOver
   }
 }

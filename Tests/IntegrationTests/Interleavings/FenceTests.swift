@@ -72,7 +72,8 @@ import Testing
   }
 
   /// P02; its statement still runs: the next one waits for its undo row or its rows, whatever then becomes of it.
-  @Test(arguments: [true, false]) func `P02: with its statement still running is waited for`(commits: Bool) async throws {
+  @Test(arguments: [true, false]) func `P02: with its statement still running is waited for`(commits: Bool) async throws
+  {
     try await withShop { shop in
       let run = try await shop.begin(edit: { try $0.patient() })
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
@@ -134,7 +135,7 @@ import Testing
         try await holder.execute("BEGIN; SELECT FROM migrate.fence WHERE run = \(run) FOR UPDATE")
         for _ in 1...20 {
           group.addTask {
-            try await server.applicationName("successor").psql("SELECT migrate.take_over(\(run), 1)").first?.first.flatMap(\.self)
+            try await server.psql("SELECT migrate.take_over(\(run), 1)").first?.first.flatMap(\.self)
           }
         }
         try await shop.trial.wait(

@@ -96,7 +96,9 @@ extension Shop {
   }
 
   func batchSizes(_ run: Int64) async throws -> [String?] {
-    try await server.psql("SELECT rows_read FROM migrate.batches WHERE run = \(run) AND kind = 'apply' ORDER BY ordinal")
-      .map { $0[0] }
+    try await server.psql(
+      "SELECT rows_read FROM migrate.batches WHERE run = \(run) AND kind = 'apply' ORDER BY ordinal"
+    )
+    .map { $0[0] }
   }
 }

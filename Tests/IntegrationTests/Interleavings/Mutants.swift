@@ -54,14 +54,16 @@ enum Mutant {
       guard statement.name == "finish" else { return [statement] }
       return [
         statement.with(
-          text: "SELECT true AS exact, 1 AS rows_read, 1 AS rows_changed, 1 AS rows_captured, pg_current_xact_id() AS xid")
+          text:
+            "SELECT true AS exact, 1 AS rows_read, 1 AS rows_changed, 1 AS rows_captured, pg_current_xact_id() AS xid")
       ]
     }
   }
 
   /// Nobody is waited for before the upper end is fixed (K22).
   static func withoutWaitingForLockers(_ plan: Plan) throws -> Plan {
-    try plan.replacing("WHERE  l.locktype = 'relation'", by: "WHERE  false AND l.locktype = 'relation'", in: "lockers", of: .bounds)
+    try plan.replacing(
+      "WHERE  l.locktype = 'relation'", by: "WHERE  false AND l.locktype = 'relation'", in: "lockers", of: .bounds)
   }
 
   /// Rows that were passed over are not counted (K20).
@@ -90,7 +92,8 @@ enum Mutant {
   static func comparingBefore(_ plan: Plan) throws -> Plan {
     try plan.replacing(
       "record_image_eq(ROW(\"p\".\"price\"), ROW(d.n_2))",
-      by: "d.k_1 IN (SELECT q.id FROM shop.products AS q WHERE record_image_eq(ROW(q.price), ROW(d.n_2)))", in: "restore",
+      by: "d.k_1 IN (SELECT q.id FROM shop.products AS q WHERE record_image_eq(ROW(q.price), ROW(d.n_2)))",
+      in: "restore",
       of: .revert)
   }
 

@@ -41,7 +41,9 @@ struct SteppedBatch {
   }
 
   /// - Parameter number: which try it is, and so how it guards itself: 1 a snapshot, 2 a snapshot with locks, 3 locks.
-  init(_ trial: Trial, run id: Int64, on session: NamedSession, number: Int, ordinal: Int = 1, after: [String?]? = nil) async throws {
+  init(_ trial: Trial, run id: Int64, on session: NamedSession, number: Int, ordinal: Int = 1, after: [String?]? = nil)
+    async throws
+  {
     self.session = session
     try await trial.bound(id)
     run = try await trial.run(id)
@@ -78,7 +80,8 @@ struct SteppedBatch {
     do {
       let rows = try await session.finish()
       switch step.name {
-      case "bound": bindings = bindings.with(key: try rows.first?.values ?? attempt.upper, as: "through", count: run.keyCount)
+      case "bound":
+        bindings = bindings.with(key: try rows.first?.values ?? attempt.upper, as: "through", count: run.keyCount)
       case "finish":
         guard let row = rows.first else { return end = .takenOver }
         if try !row.bool("exact") { end = .inexact }

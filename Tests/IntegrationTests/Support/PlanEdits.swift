@@ -30,7 +30,9 @@ extension Plan {
   }
 
   /// The same with `text` as a statement of its own before the one called `name`.
-  package func inserting(_ text: String, called new: String, before name: String, of phase: Phase.Name = .batches) -> Plan {
+  package func inserting(_ text: String, called new: String, before name: String, of phase: Phase.Name = .batches)
+    -> Plan
+  {
     editing(phase) { statement in
       guard statement.name == name else { return [statement] }
       return [Statement(new, why: "a test wants it", SQL(pieces: [.verbatim(text)])), statement]

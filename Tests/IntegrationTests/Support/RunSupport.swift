@@ -26,7 +26,8 @@ package struct Trial: Sendable {
       try Upgrade.run(connection)
       try connection.execute("BEGIN")
       let run = try Ledger.begin(
-        connection, plan: plan.json, definition: "batch: \(plan.definition)", version: "test", clientHost: nil, reason: nil)
+        connection, plan: plan.json, definition: "batch: \(plan.definition)", version: "test", clientHost: nil,
+        reason: nil)
       guard let begun = try Ledger.run(connection, run) else { throw TestSupportError("run \(run) is not there") }
       for statement in begun.statements("prepare") { try connection.run(statement, Bindings()) }
       try connection.execute("COMMIT")
@@ -36,7 +37,9 @@ package struct Trial: Sendable {
 
   /// Enters the run and applies what is left of it.
   @discardableResult
-  package func apply(_ run: Int64, control: RunControl = RunControl(), events: Events = Events()) async throws -> RunOutcome {
+  package func apply(_ run: Int64, control: RunControl = RunControl(), events: Events = Events()) async throws
+    -> RunOutcome
+  {
     let server = server
     return try await onThread {
       let runs = try Runs(on: server)

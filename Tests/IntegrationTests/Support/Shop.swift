@@ -81,7 +81,8 @@ package struct Shop: Sendable {
       SELECT (SELECT count(*) FROM (TABLE seen EXCEPT ALL TABLE kept) AS x), (SELECT count(*) FROM (TABLE kept EXCEPT ALL TABLE seen) AS x),
              (SELECT count(*) FROM seen)
       """)
-    guard let row = rows.first, let unkept = row[0].flatMap({ Int($0) }), let unseen = row[1].flatMap({ Int($0) }) else {
+    guard let row = rows.first, let unkept = row[0].flatMap({ Int($0) }), let unseen = row[1].flatMap({ Int($0) })
+    else {
       throw TestSupportError("the oracle does not answer")
     }
     return Wrong(unkept: unkept, unseen: unseen)
@@ -122,7 +123,8 @@ package struct Shop: Sendable {
       """
       SELECT coalesce(sum(rows_read), 0), coalesce(sum(rows_changed), 0), coalesce(sum(rows_unchanged), 0)
       FROM   migrate.batches WHERE run = \(run) AND kind = '\(kind)'
-      """).first ?? []
+      """
+    ).first ?? []
   }
 }
 
