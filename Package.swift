@@ -110,6 +110,16 @@ let package = Package(
         "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateSQL", "TestSupport",
       ],
       path: "Tests/MigrateTestSupport", swiftSettings: settings),
+    // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
+    .target(
+      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      path: "Tests/IntegrationTests/Support", swiftSettings: settings),
+    .testTarget(
+      name: "InterleavingTests",
+      dependencies: [
+        "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
+      ],
+      path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
@@ -119,11 +129,12 @@ let package = Package(
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
     tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
-    tests(
-      "IntegrationTests",
-      [
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: [
         "Migrate", "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateTestSupport",
         "TestSupport",
-      ]),
+      ],
+      path: "Tests/IntegrationTests", exclude: ["Interleavings", "Support"], swiftSettings: settings),
   ]
 )

@@ -142,11 +142,10 @@ package enum Ledger {
       unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
   }
 
-  /// Writes down why the run stands still, and moves it by `event`.
+  /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``holding(_:_:epoch:_:)``.
   package static func fail(
     _ connection: borrowing Connection, _ run: Int64, _ reason: FailureReason, event: RunTransition
   ) throws(PostgresError) {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     try connection.query(
       """
       SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text[])
@@ -155,8 +154,54 @@ package enum Ledger {
         String(run), event.rawValue, reason.sqlState, reason.message, reason.detail, reason.hint,
         reason.after.map(ArrayText.literal), reason.through.map(ArrayText.literal),
       ])
-    try connection.execute("COMMIT")
   }
+
+  /// What ``note(_:_:sqlState:message:after:through:)`` has written down.
+  package static func noted(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Note {
+    let row = try connection.query(
+      """
+      SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
+             CASE jsonb_typeof(failure -> 'after') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
+             CASE jsonb_typeof(failure -> 'through') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'through')) END AS through
+      FROM   migrate.runs
+      WHERE  run = $1::bigint
+      """, [String(run)]
+    ).onlyRow
+    return Note(
+      sqlState: try row["sqlstate"], message: try row.text("message"), after: try row.ifPresent("after", row.array),
+      through: try row.ifPresent("through", row.array))
+  }
+
+  package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
+    let row = try connection.query("SELECT left_behind FROM migrate.runs WHERE run = $1::bigint", [String(run)]).onlyRow
+    return try row.ifPresent("left_behind", row.int)
+  }
+
+  /// Runs `body` in a transaction in which nobody else can take the run over.
+  /// - Returns: false, without running it, when somebody has done so already: the run is not ours to move any more.
+  package static func holding(
+    _ connection: borrowing Connection, _ run: Int64, epoch: Int,
+    _ body: (borrowing Connection) throws(PostgresError) -> Void
+  ) throws(PostgresError) -> Bool {
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    let fence = try connection.query(
+      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE", [String(run), String(epoch)])
+    guard !fence.isEmpty else {
+      try connection.execute("ROLLBACK")
+      return false
+    }
+    try body(connection)
+    try connection.execute("COMMIT")
+    return true
+  }
+}
+
+/// Why a run stands still, as the ledger keeps it.
+package struct Note: Sendable, Equatable {
+  package let sqlState: String?
+  package let message: String
+  package let after: [String?]?
+  package let through: [String?]?
 }
 
 /// Why a run cannot go on, and at which batch.

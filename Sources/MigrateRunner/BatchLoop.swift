@@ -84,13 +84,15 @@ extension Worker {
       }
     }
     try connection.commit()
-    try connection.query(
-      "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-    if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
-      try connection.execute(drop.text)
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try connection.query(
+        "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
+      if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
+        try connection.execute(drop.text)
+      }
+      try Ledger.advance(connection, run.id, .lastBatchCommitted)
     }
-    try Ledger.advance(connection, run.id, .lastBatchCommitted)
-    return .completed(leftBehind: leftBehind)
+    return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 
   /// The run's transactions, and the oldest one that was open when its upper end was fixed, for statements that tell by a row's
@@ -108,15 +110,25 @@ extension Worker {
   }
 
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(connection, run.id, failure.reason, event: .batchFailed)
-    return .failed(failure)
+    try stand(failure, by: [.batchFailed]) ? .failed(failure) : .takenOver
   }
 
   /// The server cannot go on, and no row is to blame: pause.
   mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(connection, run.id, failure.reason, event: .pauseRequested)
-    try Ledger.advance(connection, run.id, .batchEdgeReached)
-    return .held(failure)
+    try stand(failure, by: [.pauseRequested, .batchEdgeReached]) ? .held(failure) : .takenOver
+  }
+
+  /// Writes down why the run stands still. `false`: it is another worker's by now, and stays as that one wants it.
+  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> Bool {
+    try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      for (index, event) in events.enumerated() {
+        if index == 0 {
+          try Ledger.fail(connection, run.id, failure.reason, event: event)
+        } else {
+          try Ledger.advance(connection, run.id, event)
+        }
+      }
+    }
   }
 }
 
@@ -139,6 +151,12 @@ extension Failure {
     self.init(
       sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint,
       column: error.column, constraint: error.constraint, after: after, through: through)
+  }
+
+  init(_ note: Note) {
+    self.init(
+      sqlState: note.sqlState, message: note.message, detail: nil, hint: nil, column: nil, constraint: nil,
+      after: note.after, through: note.through)
   }
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {

@@ -11,7 +11,10 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    if policy == .stop, let ahead = try conflictsAhead(done: done, applied: applied), ahead > 0 { return try stopped(ahead) }
+    // With nothing left to take back the undo may be gone already.
+    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(done: done, applied: applied), ahead > 0 {
+      return try stopped(ahead)
+    }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -79,12 +82,16 @@ extension Worker {
       try connection.execute("ROLLBACK")
       return nil
     }
+    var keptRows = false
     for statement in run.statements("revert") where Self.statements(policy).contains(statement.name) {
+      // It looks at the rows that the restore before it has listed.
+      if statement.name == "look", !keptRows { continue }
       // Some are two statements in one text, which only the simple protocol takes; those bind nothing.
       if statement.arguments.isEmpty {
         try connection.execute(statement.text)
       } else {
-        try connection.run(statement, bindings)
+        let rows = try connection.run(statement, bindings)
+        if statement.name.utf8.starts(with: "restore".utf8), rows.affectedRows != 0 { keptRows = true }
       }
     }
     guard let row = try connection.run(run.statement("revert", "finish"), bindings).first else {
@@ -108,16 +115,17 @@ extension Worker {
 
   private static func statements(_ policy: ConflictPolicy) -> [String] {
     switch policy {
-    case .stop, .skip: ["hold", "restore", "triggers off", "restore rewritten", "triggers on"]
-    case .force: ["hold", "seize", "restore forced", "triggers off", "restore rewritten", "triggers on"]
+    case .stop, .skip: ["hold", "restore", "look", "triggers off", "restore rewritten", "triggers on"]
+    case .force: ["hold", "seize", "restore forced", "look", "triggers off", "restore rewritten", "triggers on"]
     }
   }
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    let reason = FailureReason(message: "\(conflicts) rows were changed since")
-    try Ledger.fail(connection, run.id, reason, event: .batchFailed)
-    return .conflicts(conflicts)
+    let failure = Failure(
+      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil, constraint: nil,
+      after: nil, through: nil)
+    return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 
   private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
@@ -134,7 +142,9 @@ extension Worker {
         // Dropped before a crash, or locked by a reader: the rows are back either way.
       }
     }
-    try Ledger.advance(connection, run.id, .lastBatchRestored)
-    return .reverted(conflicts: counts.rejected)
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try Ledger.advance(connection, run.id, .lastBatchRestored)
+    }
+    return isOurs ? .reverted(conflicts: counts.rejected) : .takenOver
   }
 }
