@@ -136,5 +136,8 @@ let package = Package(
         "TestSupport",
       ],
       path: "Tests/IntegrationTests", exclude: ["Interleavings", "Support"], swiftSettings: settings),
+
+    // What the documents and the demo say, held against the program.
+    tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
   ]
 )
