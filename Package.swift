@@ -51,6 +51,9 @@ let package = Package(
         .embedInCode("catalog.sql"),
         .embedInCode("ledger/ledger_0001.sql"),
         .embedInCode("ledger/ledger_0002.sql"),
+        .embedInCode("ledger/ledger_0003.sql"),
+        .embedInCode("ledger/ledger_0004.sql"),
+        .embedInCode("ledger/ledger_0005.sql"),
       ],
       swiftSettings: settings),
 
@@ -64,6 +67,9 @@ let package = Package(
     module(
       "MigrateCompiler",
       ["MigrateDiagnostics", "MigrateDefinition", "MigrateCatalog", "MigrateSQL", "MigratePlan", "MigrateJSON"]),
+
+    // Back end 2, a plan as scripts for psql: the ledger, the plan, and a CALL of the procedure that runs it.
+    module("MigrateScripts", ["MigratePlan", "MigrateSQL", "MigrateSQLFiles", "MigrateJSON"]),
 
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
@@ -82,7 +88,7 @@ let package = Package(
       "Migrate",
       [
         "MigrateDiagnostics", "MigrateJSON", "MigrateSQL", "MigrateDefinition", "MigrateCatalog", "MigratePlan",
-        "MigrateCompiler", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
+        "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
     // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
@@ -96,6 +102,25 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
+    // What tests of the whole share: a definition applied and taken back, a table's bytes, golden folders, recorded catalogs.
+    .target(
+      name: "MigrateTestSupport",
+      dependencies: [
+        "Migrate", "MigrateCatalog", "MigrateCompiler", "MigrateDefinition", "MigrateDiagnostics", "MigrateJSON",
+        "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateSQL", "TestSupport",
+      ],
+      path: "Tests/MigrateTestSupport", swiftSettings: settings),
+    // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
+    .target(
+      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      path: "Tests/IntegrationTests/Support", swiftSettings: settings),
+    .testTarget(
+      name: "InterleavingTests",
+      dependencies: [
+        "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
+      ],
+      path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -103,6 +128,14 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
+    tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: [
+        "Migrate", "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateTestSupport",
+        "TestSupport",
+      ],
+      path: "Tests/IntegrationTests", exclude: ["Interleavings", "Support"], swiftSettings: settings),
 
     // What the documents and the demo say, held against the program.
     tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),

@@ -23,6 +23,7 @@ extension Runs {
     _ summary: RunSummary, onConflict policy: ConflictPolicy
   ) throws(RunRefusal) -> Run {
     let id = summary.id
+    try upgrade()
     try refuseWhatCannotGoBack(summary)
     _ = try takeOver(id)
     return try asking { (connection) throws(PostgresError) in
@@ -53,7 +54,7 @@ extension Runs {
       throw .refused("run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones")
     }
     let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
-    if let newest = later.last {
+    if let newest = later.first {
       throw .refused(
         "run \(newest.id) of \(newest.name) came later and wrote the same columns", remedy: "first: `migrate revert \(newest.id)`")
     }

@@ -43,6 +43,7 @@ CREATE TABLE migrate.runs (
   reason          text,
   version         text        NOT NULL,
   upper_key       text[],
+  horizon         xid8,
   left_behind     bigint,
   failure         jsonb,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -67,8 +68,9 @@ COMMENT ON COLUMN migrate.runs.client_host     IS 'The machine on which it was b
 COMMENT ON COLUMN migrate.runs.reason          IS 'Why, in the words of who began it.';
 COMMENT ON COLUMN migrate.runs.version         IS 'The version of migrate that compiled the plan.';
 COMMENT ON COLUMN migrate.runs.upper_key       IS 'The last key of the source when the run began; NULL while bounded_at is, and for an empty table.';
+COMMENT ON COLUMN migrate.runs.horizon         IS 'The oldest transaction that was open when the upper end was fixed: what a batch cannot see is not older.';
 COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
-COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still as failed: sqlstate, message, key range.';
+COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, failed or paused: sqlstate, message, key range. NULL when it was asked to.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';

@@ -29,7 +29,12 @@ extension ResolvedBatch {
   }
 
   /// The batch's rows: its range and the definition's own filter.
-  var batchConditions: [SQL] { range + filterConditions }
+  var batchConditions: [SQL] {
+    switch coverage {
+    case .walked: range + filterConditions
+    case .collected: range + [collectedCondition] + filterConditions
+    }
+  }
 
   var filterConditions: [SQL] { filter.map { ["(\($0))"] } ?? [] }
 

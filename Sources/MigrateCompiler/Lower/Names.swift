@@ -15,6 +15,11 @@ enum Role {
   static let afterKey = Parameter("after", TypeName(trusted: "text[]"))
   static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
 
+  /// The oldest transaction that was open when the upper end was fixed.
+  static let horizon = Parameter("horizon", TypeName(trusted: "xid"))
+  /// The transactions of the run's batches.
+  static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
+
   /// Column `index` of a bound of the key.
   static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }
   static func through(_ index: Int, _ column: Column) -> Parameter { Parameter("through.\(index + 1)", column.base) }

@@ -40,11 +40,13 @@ extension Resolution {
   }
 
   /// The operation with the types that the database told, one for each assignment.
-  func typed(_ types: [Int: DescribedType], batchSize: Int, searchPath: [String]) -> (ResolvedBatch, [Diagnostic]) {
+  func typed(
+    _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
+  ) -> (ResolvedBatch, [Diagnostic]) {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type) {
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, scale: assignment.scale) {
         warnings.append(
           .lossy(
             assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
@@ -61,9 +63,13 @@ extension Resolution {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
-      undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
+      undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
+      timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
-      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value), serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
+      // A function of somebody's own may read tables, whatever it says of itself.
+      readsOtherRows: parsed.readsOtherRows || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
+      serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }
@@ -89,7 +95,9 @@ extension Column {
   }
 
   /// What an assignment of `type` would lose without a word.
-  fileprivate func loss(from type: DescribedType) -> (from: String, what: String)? {
+  /// `scale`: the most digits behind the point that the expression can have, where its text tells.
+  fileprivate func loss(from type: DescribedType, scale: Int?) -> (from: String, what: String)? {
+    if let scale, scale <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
     if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
       return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
     }

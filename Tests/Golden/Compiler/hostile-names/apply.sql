@@ -1,0 +1,294 @@
+-- ===== prepare: once, in the transaction that begins the run
+
+-- undo table: a row a batch, an array a column; never the table's own row type, which would forbid DDL
+CREATE TABLE migrate.undo_{run}_1 (slice integer,
+                                   ordinal integer,
+                                   part integer,
+                                   rows_read bigint NOT NULL,
+                                   k_1 text[] COMPRESSION lz4,
+                                   k_2 integer[] COMPRESSION lz4,
+                                   o_4 text[] COMPRESSION lz4,
+                                   n_4 text[] COMPRESSION lz4,
+                                   o_5 integer[] COMPRESSION lz4,
+                                   n_5 integer[] COMPRESSION lz4,
+                                   o_6 text[] COMPRESSION lz4,
+                                   n_6 text[] COMPRESSION lz4,
+                                   exact boolean,
+                                   reverted boolean NOT NULL DEFAULT false,
+                                   PRIMARY KEY (slice, ordinal, part));
+
+-- ===== bounds: once, before the first batch
+
+-- lockers: the transactions that may hold rows below the upper end which nobody can see yet
+SELECT l.virtualtransaction
+FROM   pg_locks AS l
+WHERE  l.locktype = 'relation'
+  AND  l.relation IN (SELECT CAST(16384 AS oid) UNION SELECT relid FROM pg_partition_tree(CAST(16384 AS oid)))
+  AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND  l.granted
+  AND  l.pid IS DISTINCT FROM pg_backend_pid()
+  AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+
+-- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
+SELECT CAST("r"."k.1" AS text) AS upper_1,
+       CAST("r"."from" AS text) AS upper_2
+FROM   "we""ird.schema"."Sel ect" AS "r"
+ORDER  BY "r"."k.1" DESC, "r"."from" DESC
+LIMIT  1;
+
+-- ===== batches: one transaction each, REPEATABLE READ
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- bound: the key of the batch's last row; no row: the batch goes to the upper end
+-- $1 after.1, $2 after.2, $3 upper.1, $4 upper.2, $5 size
+SELECT CAST("r"."k.1" AS text) AS through_1,
+       CAST("r"."from" AS text) AS through_2
+FROM   "we""ird.schema"."Sel ect" AS "r"
+WHERE  ($1::text IS NULL OR ("r"."k.1", "r"."from") > ROW($1::text, $2::integer))
+  AND  ("r"."k.1", "r"."from") <= ROW($3::text, $4::integer)
+  AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+ORDER  BY "r"."k.1", "r"."from"
+OFFSET $5::bigint - 1
+LIMIT  1;
+
+-- capture: the old values; the key columns tell later whether exactly these rows were changed
+-- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
+SELECT $1::integer, $2::integer, $3::integer, count(*),
+       array_agg(s.k_1) FILTER (WHERE s.differs),
+       array_agg(s.k_2) FILTER (WHERE s.differs),
+       array_agg(s.o_4) FILTER (WHERE s.differs),
+       array_agg(s.o_5) FILTER (WHERE s.differs),
+       array_agg(s.o_6) FILTER (WHERE s.differs)
+FROM  (SELECT "r"."k.1" AS k_1,
+              "r"."from" AS k_2,
+              "r"."é" AS o_4,
+              "r"."order" AS o_5,
+              "r"."{run}" AS o_6,
+              record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+ AS text))) AS differs
+       FROM   "we""ird.schema"."Sel ect" AS "r"
+       WHERE  ($4::text IS NULL OR ("r"."k.1", "r"."from") > ROW($4::text, $5::integer))
+         AND  ("r"."k.1", "r"."from") <= ROW($6::text, $7::integer)
+         AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+       ORDER  BY "r"."k.1", "r"."from") AS s;
+
+-- capture locked: from the second attempt on the rows are locked before anything is computed
+-- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
+SELECT $1::integer, $2::integer, $3::integer, count(*),
+       array_agg(s.k_1) FILTER (WHERE s.differs),
+       array_agg(s.k_2) FILTER (WHERE s.differs),
+       array_agg(s.o_4) FILTER (WHERE s.differs),
+       array_agg(s.o_5) FILTER (WHERE s.differs),
+       array_agg(s.o_6) FILTER (WHERE s.differs)
+FROM  (SELECT "r"."k.1" AS k_1,
+              "r"."from" AS k_2,
+              "r"."é" AS o_4,
+              "r"."order" AS o_5,
+              "r"."{run}" AS o_6,
+              record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+ AS text))) AS differs
+       FROM   "we""ird.schema"."Sel ect" AS "r"
+       WHERE  ($4::text IS NULL OR ("r"."k.1", "r"."from") > ROW($4::text, $5::integer))
+         AND  ("r"."k.1", "r"."from") <= ROW($6::text, $7::integer)
+         AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+       ORDER  BY "r"."k.1", "r"."from"
+       FOR    NO KEY UPDATE OF "r") AS s;
+
+-- change: a range of the key, not a join with the batch, which costs half as much again
+-- $1 after.1, $2 after.2, $3 through.1, $4 through.2, $5 slice, $6 ordinal, $7 part
+WITH changed AS (
+  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  SET    "é" = upper("é") || '$$%\'
+,
+         "order" = "r".order + 1,
+         "{run}" = "{run}" || 'x'
+
+  WHERE  ($1::text IS NULL OR ("r"."k.1", "r"."from") > ROW($1::text, $2::integer))
+    AND  ("r"."k.1", "r"."from") <= ROW($3::text, $4::integer)
+    AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+    AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+ AS text)))
+  RETURNING "r"."k.1" AS k_1,
+            "r"."from" AS k_2,
+            "r"."é" AS n_4,
+            "r"."order" AS n_5,
+            "r"."{run}" AS n_6
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.k_2) AS k_2,
+         array_agg(s.n_4) AS n_4,
+         array_agg(s.n_5) AS n_5,
+         array_agg(s.n_6) AS n_6
+  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_4 = image.n_4,
+       n_5 = image.n_5,
+       n_6 = image.n_6,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
+
+-- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+WITH heartbeat AS (
+       UPDATE migrate.workers
+       SET    heartbeat_at = clock_timestamp()
+       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+     )
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, epoch, exact)
+SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
+       u.rows_read, coalesce(cardinality(u.n_4), 0), u.rows_read - coalesce(cardinality(u.n_4), 0), f.epoch, u.exact
+FROM   migrate.undo_{run}_1 AS u,
+       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+RETURNING exact, rows_read, rows_changed, xid,
+          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+
+-- ===== finish: once, after the last batch
+
+-- left behind: rows that became eligible behind the batches, counted and not passed over in silence
+-- $1 upper.1, $2 upper.2
+SELECT count(*)
+FROM   "we""ird.schema"."Sel ect" AS "r"
+WHERE  ("r"."k.1", "r"."from") <= ROW($1::text, $2::integer)
+  AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+  AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+ AS text)))
+  AND  NOT EXISTS (
+                SELECT
+                FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
+                WHERE  d.k_1 = "r"."k.1" AND d.k_2 = "r"."from");
+
+-- ===== revert: the way back, one transaction for each batch, the last one first
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- conflicts ahead: rows changed since, all batches at once; under stop there must be none
+SELECT count(*) AS conflicts
+FROM   migrate.undo_{run}_1 AS b
+CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6)
+LEFT   JOIN "we""ird.schema"."Sel ect" AS "r" ON "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+WHERE  NOT b.reverted
+  AND  ("r"."k.1" IS NULL OR record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)));
+
+-- mark: a second revert of the same batch waits here and then finds nothing to do
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.undo_{run}_1 AS u
+SET    reverted = true
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
+  AND  NOT u.reverted;
+
+-- restore: one statement compares and writes, so no edit is lost between the two
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  SET    "é" = d.o_4,
+         "order" = d.o_5,
+         "{run}" = d.o_6
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+    AND  record_image_eq(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6))
+  RETURNING "r"."k.1" AS k_1, "r"."from" AS k_2
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)],
+       CASE WHEN "r"."k.1" IS NULL THEN 'gone' ELSE 'edited' END,
+       CASE WHEN "r"."k.1" IS NOT NULL THEN jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) END
+FROM   migrate.undo_{run}_1 AS b
+CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+LEFT   JOIN "we""ird.schema"."Sel ect" AS "r" ON "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
+
+-- seize: under force what is overwritten is kept first, and the rows locked meanwhile
+-- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
+FROM  (SELECT d.k_1, d.k_2, false AS is_gone, record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) AS found
+       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r"
+       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
+         AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+       FOR    NO KEY UPDATE OF "r") AS d
+WHERE  d.differs
+UNION  ALL
+SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone', NULL
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
+  AND  NOT EXISTS (SELECT FROM "we""ird.schema"."Sel ect" AS "r" WHERE "r"."k.1" = d.k_1 AND "r"."from" = d.k_2);
+
+-- restore forced: under force the old values come back whatever is there
+-- $1 slice, $2 ordinal, $3 part
+UPDATE "we""ird.schema"."Sel ect" AS "r"
+SET    "é" = d.o_4,
+       "order" = d.o_5,
+       "{run}" = d.o_6
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.o_5, b.o_6) AS d(k_1, k_2, o_4, o_5, o_6)
+WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2;
+
+-- finish: the ledger's entry; no row: another worker has taken over
+-- $1 run, $2 worker, $3 epoch, $4 seq
+WITH heartbeat AS (
+       UPDATE migrate.workers
+       SET    heartbeat_at = clock_timestamp()
+       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+     ), conflicts AS (
+  SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
+  FROM   migrate.conflicts
+  WHERE  run = $1::bigint AND seq = $4::bigint
+)
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
+SELECT a.run, 'revert', a.slice, a.ordinal, a.part, a.after_key, a.through_key,
+       a.rows_changed, a.rows_changed - c.rows_kept, 0, c.rows_kept, f.epoch, true
+FROM   migrate.batches AS a, conflicts AS c,
+       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  a.run = $1::bigint
+  AND  a.kind = 'apply'
+  AND  a.seq = $4::bigint
+RETURNING rows_read, rows_changed, rows_rejected;
+
+-- drop undo: everything is as it was, so the undo has done its work
+DROP TABLE migrate.undo_{run}_1;

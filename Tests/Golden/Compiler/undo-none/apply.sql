@@ -1,0 +1,114 @@
+-- ===== prepare: once, in the transaction that begins the run
+
+-- undo table: a row a batch, an array a column; never the table's own row type, which would forbid DDL
+CREATE TABLE migrate.undo_{run}_1 (slice integer,
+                                   ordinal integer,
+                                   part integer,
+                                   rows_read bigint NOT NULL,
+                                   k_1 integer[] COMPRESSION lz4,
+                                   exact boolean,
+                                   reverted boolean NOT NULL DEFAULT false,
+                                   PRIMARY KEY (slice, ordinal, part));
+
+-- ===== bounds: once, before the first batch
+
+-- lockers: the transactions that may hold rows below the upper end which nobody can see yet
+SELECT l.virtualtransaction
+FROM   pg_locks AS l
+WHERE  l.locktype = 'relation'
+  AND  l.relation IN (SELECT CAST(16384 AS oid) UNION SELECT relid FROM pg_partition_tree(CAST(16384 AS oid)))
+  AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND  l.granted
+  AND  l.pid IS DISTINCT FROM pg_backend_pid()
+  AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+
+-- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
+SELECT CAST("people"."id" AS text) AS upper_1
+FROM   "shop"."people" AS "people"
+ORDER  BY "people"."id" DESC
+LIMIT  1;
+
+-- ===== batches: one transaction each, REPEATABLE READ
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- bound: the key of the batch's last row; no row: the batch goes to the upper end
+-- $1 after.1, $2 upper.1, $3 size
+SELECT CAST("people"."id" AS text) AS through_1
+FROM   "shop"."people" AS "people"
+WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
+  AND  "people"."id" <= $2::integer
+  AND  (left_on < '2020-01-01')
+ORDER  BY "people"."id"
+OFFSET $3::bigint - 1
+LIMIT  1;
+
+-- change: undo: none, so only the keys are kept
+-- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+WITH changed AS (
+  UPDATE "shop"."people" AS "people"
+  SET    "name" = 'forgotten'
+  WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
+    AND  "people"."id" <= $2::integer
+    AND  (left_on < '2020-01-01')
+    AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
+  RETURNING "people"."id" AS k_1
+), eligible AS (
+  SELECT count(*) AS rows_read
+  FROM   "shop"."people" AS "people"
+  WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
+    AND  "people"."id" <= $2::integer
+    AND  (left_on < '2020-01-01')
+)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
+SELECT $3::integer, $4::integer, $5::integer, (SELECT rows_read FROM eligible),
+       array_agg(s.k_1),
+       true
+FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
+
+-- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+WITH heartbeat AS (
+       UPDATE migrate.workers
+       SET    heartbeat_at = clock_timestamp()
+       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+     )
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, epoch, exact)
+SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
+       u.rows_read, coalesce(cardinality(u.k_1), 0), u.rows_read - coalesce(cardinality(u.k_1), 0), f.epoch, u.exact
+FROM   migrate.undo_{run}_1 AS u,
+       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+RETURNING exact, rows_read, rows_changed, xid,
+          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+
+-- ===== finish: once, after the last batch
+
+-- left behind: rows that became eligible behind the batches, counted and not passed over in silence
+-- $1 upper.1
+SELECT count(*)
+FROM   "shop"."people" AS "people"
+WHERE  "people"."id" <= $1::integer
+  AND  (left_on < '2020-01-01')
+  AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
+  AND  NOT EXISTS (
+                SELECT
+                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                WHERE  d.k_1 = "people"."id");

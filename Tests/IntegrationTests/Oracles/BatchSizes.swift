@@ -1,0 +1,40 @@
+import Migrate
+import MigrateTestSupport
+import Testing
+import TestSupport
+
+@Suite struct `What one statement gives, batches give` {
+  static let sizes = [1, 2, 3, 7, 1000, 1_000_000]
+
+  /// K01 K05 K06 K07 K10 K11 K13 K14 K15 K16 K18 P28
+  @Test(arguments: KeyShape.all)
+  func `any batch size gives what one statement gives`(shape: KeyShape) async throws {
+    try await withDatabase { server in
+      try await server.psql(shape.schema)
+      let before = try await image(of: "t", on: server)
+      // psql's answer, rolled back.
+      let expected = try await image(
+        of: "t", on: server, after: "UPDATE t SET n = n + 20, note = 'done ' || n WHERE n % 3 <> 1")
+      let eligible = try await server.psql("SELECT count(*) FROM t WHERE n % 3 <> 1")[0][0].flatMap { Int($0) } ?? 0
+      for size in Self.sizes {
+        let definition = """
+          batch: sized_\(size)
+          source: t
+          where: n % 3 <> 1
+          set:
+            n: n + 20
+            note: |
+              'done ' || n
+          """
+        let applied = try await migrated(definition, on: server, batchSize: size)
+        #expect(applied.outcome == .completed(leftBehind: 0), "size \(size)")
+        #expect(expected.differences(to: try await image(of: "t", on: server)) == [], "size \(size)")
+        #expect(applied.counts.read == eligible, "size \(size)")
+        #expect(applied.counts.changed == eligible, "size \(size)")
+        #expect(try await reverted(applied.run, on: server) == .reverted(conflicts: 0), "size \(size)")
+        #expect(before.differences(to: try await image(of: "t", on: server)) == [], "size \(size)")
+      }
+    }
+  }
+
+}
