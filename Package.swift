@@ -102,6 +102,10 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
+    // Runs from a definition's text, by the library and by psql.
+    .target(
+      name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
+
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -109,5 +113,8 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
+    tests(
+      "BackEndTests",
+      ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
   ]
 )
