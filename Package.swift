@@ -120,6 +120,9 @@ let package = Package(
         "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
       ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+    // Runs from a definition's text, by the library and by psql.
+    .target(
+      name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
@@ -139,5 +142,8 @@ let package = Package(
 
     // What the documents and the demo say, held against the program.
     tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
+    tests(
+      "BackEndTests",
+      ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
   ]
 )

@@ -34,10 +34,10 @@ COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 … $n, found by thei
 
 CREATE FUNCTION migrate.with_key(_values jsonb, _role text, _key text[], _columns integer) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT _values || jsonb_build_object(_role, _key::text) || jsonb_object_agg(_role || '.' || n, _key[n])
+  SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
   FROM   generate_series(1, _columns) AS n
 $$;
-COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and as one array under role.';
+COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and as one array under role; role.none tells that there is none.';
 
 CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

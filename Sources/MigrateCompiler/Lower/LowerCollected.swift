@@ -66,8 +66,8 @@ extension ResolvedBatch {
       """
       SELECT \(lines: texts)
       FROM   \(Self.table) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
-      WHERE  (\(Role.after(0, key[0])) IS NULL OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
-        AND  (\(Role.after(0, key[0])) IS NULL OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
+      WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
+        AND  (\(Role.afterNone) OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
         AND  \(Self.row("d", "k", key)) <= \(bound(Role.upper))
       ORDER  BY \(list: columns.map { "d.\($0)" })
       OFFSET \(Role.size) - 1
@@ -81,7 +81,7 @@ extension ResolvedBatch {
     let stretch: SQL = """
       SELECT \(list: chosen)
       FROM   \(Self.table) AS c
-      WHERE  (\(Role.after(0, key[0])) IS NULL OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
+      WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
         AND  \(Self.row("c", "first", key)) <= \(bound(Role.through))
       """
     return key.count == 1 ? "\(keyColumns[0]) = ANY (ARRAY(\(stretch)))" : "(\(list: keyColumns)) IN (\(stretch))"
