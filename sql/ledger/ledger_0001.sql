@@ -118,6 +118,8 @@ INSERT INTO migrate.transitions (state, direction, event, next) VALUES
   ('reverting',  'revert', 'last_batch_restored',  'reverted'),
   ('pausing',    'revert', 'batch_edge_reached',   'paused'),
   ('pausing',    'revert', 'resume_requested',     'reverting'),
+  ('paused',     'revert', 'resume_requested',     'reverting'),
+  ('failed',     'revert', 'resume_requested',     'reverting'),
   ('pausing',    'revert', 'batch_failed',         'failed'),
   ('pausing',    'revert', 'last_batch_restored',  'reverted');
 
