@@ -96,6 +96,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
+    tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
