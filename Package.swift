@@ -85,7 +85,7 @@ let package = Package(
         "MigrateCompiler", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
-    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables.
     module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
@@ -104,5 +104,8 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
+
+    // The built binary, as a person or a script runs it.
+    tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]
 )

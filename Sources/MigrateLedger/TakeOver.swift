@@ -47,8 +47,16 @@ extension Ledger {
     throw .unreadable(sign == nil ? beatenMark : workingMark)
   }
 
-  private static func isWorking(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+  /// Whether a worker of the run gives signs of life.
+  package static func isWorking(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
     try connection.query("SELECT migrate.is_working($1::bigint) AS working", [String(run)]).onlyRow.bool("working")
+  }
+
+  /// Who works on the run, or was the last to do so.
+  package static func workerSign(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> WorkerSign? {
+    try pulse(connection, run)?.sign
   }
 
   private static func pulse(
