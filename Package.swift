@@ -91,7 +91,7 @@ let package = Package(
         "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
-    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables.
     module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
@@ -124,6 +124,7 @@ let package = Package(
     .target(
       name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
 
+    tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -145,5 +146,8 @@ let package = Package(
     tests(
       "BackEndTests",
       ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
+
+    // The built binary, as a person or a script runs it.
+    tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]
 )

@@ -144,7 +144,7 @@ extension Constant {
         case .null: elements.append("NULL")
         case .bool(let value): elements.append(value ? "true" : "false")
         case .number(let digits): elements.append(digits)
-        case .text(let text): elements.append(ConstantJSON.string(text))
+        case .text(let text): elements.append(ConstantJSON.arrayElement(text))
         case .list, .map: return .failure(.nested)
         }
       }

@@ -17,7 +17,7 @@ enum PlanCommand {
       } else if console.arguments[Options.sql] {
         console.output.write(Preview(compilation.plan).sql)
       } else {
-        console.say(console.renderer.render(compilation.warnings))
+        console.warn(compilation.warnings)
         console.print(Summary.text(compilation.plan))
         console.output.write(Preview(compilation.plan).sql)
       }
