@@ -42,7 +42,7 @@ package final class TestCluster: Sendable {
     folder = try TestFolder()
     keepsLog = keepingLog
     let settings = [
-      "shared_buffers": "128MB", "max_connections": "200", "timezone": "UTC", "logging_collector": "on",
+      "shared_buffers": "128MB", "max_connections": "400", "timezone": "UTC", "logging_collector": "on",
       "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0", "log_rotation_size": "0",
     ]
     sandbox = try Sandbox(
@@ -54,6 +54,10 @@ package final class TestCluster: Sendable {
   /// Runs `body` with a cluster of its own, to stop and start it at will; it takes a second or two to make.
   @discardableResult
   package static func withOwn<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
+    try await Places.clusters.taking { try await withNew(body) }
+  }
+
+  private static func withNew<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
     let cluster = try await onThread { try TestCluster(keepingLog: false) }
     let result: Result<Value, any Error>
     do { result = .success(try await body(cluster)) } catch { result = .failure(error) }
@@ -84,6 +88,12 @@ package final class TestCluster: Sendable {
   @discardableResult
   package func withDatabase<Value: Sendable>(
     loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+  ) async throws -> Value {
+    try await Places.databases.taking { try await withNew(loggingStatements: loggingStatements, body) }
+  }
+
+  private func withNew<Value: Sendable>(
+    loggingStatements: Bool, _ body: (Server) async throws -> Value
   ) async throws -> Value {
     let number = databases.add(1, ordering: .relaxed).newValue
     let name = "test_\(number)"
