@@ -44,7 +44,9 @@ extension Resolution {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type) {
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type),
+        !assignment.column.takesWhole(assignment.text)
+      {
         warnings.append(
           .lossy(
             assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
@@ -86,6 +88,21 @@ extension Column {
   fileprivate func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
     guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else { return value }
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
+  }
+
+  /// Whether the expression rounds by itself to what the column holds: `round(…, 2)` for a numeric(10,2). Its type does not tell.
+  fileprivate func takesWhole(_ text: String) -> Bool {
+    guard let scale = TypeOID.integers.contains(baseOID) ? 0 : precision?.scale,
+      let call = text.wholeMatch(of: /(?s)\s*(?:round|trunc|floor|ceil|ceiling)\s*\((.*)\)\s*/)?.output.1
+    else { return false }
+    // The parenthesis at the end is that of the call.
+    var depth = 0
+    for byte in call.utf8 {
+      depth += byte == UInt8(ascii: "(") ? 1 : byte == UInt8(ascii: ")") ? -1 : 0
+      if depth < 0 { return false }
+    }
+    guard let digits = call.firstMatch(of: /,\s*(-?\d+)\s*$/)?.output.1 else { return true }
+    return Int(digits).map { $0 <= scale } ?? false
   }
 
   /// What an assignment of `type` would lose without a word.
