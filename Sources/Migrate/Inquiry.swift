@@ -134,7 +134,7 @@ struct Inquiry {
         resolution, types: types,
         CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
       ).explainable
-      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, of: definition, catalog)]))
+      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
     }
   }
 
@@ -150,13 +150,15 @@ struct Inquiry {
     ).onlyRow.text("identity")
   }
 
+  private static let explain = "EXPLAIN (FORMAT JSON) "
+
   /// Rows that the planner expects the change to meet.
   private func estimate(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> Int {
     var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
     for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     let arguments = change.parameters.map { values[$0.role] ?? nil }
     try begin(connection, zone: zone)
-    let answer = try connection.query("EXPLAIN (FORMAT JSON) " + change.text, arguments).onlyRow.text(0)
+    let answer = try connection.query(Self.explain + change.text, arguments).onlyRow.text(0)
     try connection.execute("COMMIT")
     guard let document = try? JSON(answer) else { return 0 }
     let child = document.elements.first?["Plan"]?["Plans"]?.elements.first
