@@ -16,7 +16,7 @@ extension Console {
       case .failure(let diagnostics): wrong.append(diagnostics)
       }
     }
-    guard wrong.isEmpty else { throw .definitions(wrong) }
+    guard wrong.isEmpty else { throw .definitions(wrong + right.compactMap(Session.problems(of:))) }
     return right
   }
 

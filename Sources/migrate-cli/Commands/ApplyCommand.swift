@@ -7,7 +7,7 @@ enum ApplyCommand {
     if console.arguments[Options.dryRun] { return try PlanCommand.run(console) }
     let names = console.arguments[Positionals.names]
     let definitions = try console.definitions(names)
-    let session = try PlanCommand.session(console)
+    let session = try PlanCommand.session(console, definitions)
     let request = try console.compileRequest()
     // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
     var work: [(Definition, Compilation)] = []

@@ -5,7 +5,7 @@ internal import MigrateCommandLine
 enum PlanCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let definitions = try console.definitions(console.arguments[Positionals.names])
-    let session = try session(console)
+    let session = try session(console, definitions)
     let request = try console.compileRequest()
     for definition in definitions {
       let compilation = try compile(definition, request, session)
@@ -25,9 +25,13 @@ enum PlanCommand {
     return .done
   }
 
-  static func session(_ console: Console) throws(CommandFailure) -> Session {
+  /// Without a database there are at least the errors of the files.
+  static func session(_ console: Console, _ definitions: [Definition]) throws(CommandFailure) -> Session {
     let server = try console.server()
-    do { return try Session(to: server) } catch { throw .database(error) }
+    do { return try Session(to: server) } catch {
+      let problems = definitions.compactMap(Session.problems(of:))
+      throw problems.isEmpty ? .database(error) : .definitions(problems)
+    }
   }
 
   static func compile(
