@@ -106,6 +106,9 @@ let package = Package(
         "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
       ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+    tests(
+      "FaultTests",
+      ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport", "migrate-cli"]),
 
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
