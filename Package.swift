@@ -120,6 +120,9 @@ let package = Package(
         "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
       ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+    tests(
+      "FaultTests",
+      ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport", "migrate-cli"]),
     // Runs from a definition's text, by the library and by psql.
     .target(
       name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
