@@ -14,16 +14,26 @@ enum Program {
   }
 
   /// `environment` is all that it sees, besides PATH.
-  static func process(_ program: String, _ arguments: [String], database: Server) throws -> Process {
+  static func process(_ program: String, _ arguments: [String], database: Server, in folder: URL = Repository.root) throws -> Process {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
-    process.currentDirectoryURL = Repository.root
+    process.currentDirectoryURL = folder
     process.environment = [
-      "PATH": "\(try folder):/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database.url, "HOME": "/nonexistent",
+      "PATH": "\(try Self.folder):/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database.url, "HOME": "/nonexistent",
     ]
     process.standardInput = FileHandle.nullDevice
     return process
+  }
+
+  /// Starts it. A child inherits which signals its parent's thread blocks, and threads of a pool block them all.
+  static func start(_ process: Process) throws {
+    var none = sigset_t()
+    sigemptyset(&none)
+    var before = sigset_t()
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    try process.run()
   }
 
   /// Runs it to its end; both streams in order.
@@ -31,7 +41,7 @@ enum Program {
     let pipe = Pipe()
     process.standardOutput = pipe
     process.standardError = pipe
-    try process.run()
+    try start(process)
     let data = try pipe.fileHandleForReading.readToEnd() ?? Data()
     process.waitUntilExit()
     return (process.terminationStatus, String(decoding: data, as: UTF8.self))

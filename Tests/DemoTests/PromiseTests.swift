@@ -1,6 +1,5 @@
 import Foundation
 import Migrate
-import Synchronization
 import TestSupport
 import Testing
 
@@ -13,7 +12,7 @@ import Testing
         let process = try Program.migrate(
           "apply", "raise_prices", "--yes", "--quiet", "--batch-size", "20", database: shop.server)
         process.standardOutput = FileHandle.nullDevice
-        try process.run()
+        try Program.start(process)
         let connection = try Connection(to: shop.server)
         try connection.awaitBatches(5)
         kill(process.processIdentifier, SIGKILL)
@@ -38,7 +37,7 @@ import Testing
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = FileHandle.nullDevice
-        try process.run()
+        try Program.start(process)
         let connection = try Connection(to: shop.server)
         try connection.awaitBatches(5)
         kill(process.processIdentifier, SIGINT)

@@ -15,7 +15,8 @@ import Testing
     try await Shop.with { shop in
       let steps = fences.flatMap(Step.all)
       let said = try await run(steps, shop)
-      for (step, text) in zip(steps, said) {
+      // A document may be ahead of the program by a command; the program says so.
+      for (step, text) in zip(steps, said) where !text.contains(" is not in this version\n") {
         #expect(
           Shape.matches(step.expected, text), "\(path):\(step.line): `\(step.command)` says:\n\(text)")
       }
@@ -41,12 +42,18 @@ import Testing
     }
   }
 
-  /// All of them in one shell, as a person would type them.
+  /// All of them in one shell, as a person would type them, in a folder that has the definitions.
   private func run(_ steps: [Step], _ shop: Shop) async throws -> [String] {
     let mark = "-- next command --"
     let script = steps.map { "echo '\(mark)'\n(exit $code)\n\($0.command)\ncode=$?\n" }.joined()
-    let process = try Program.process("/bin/bash", ["-c", "code=0\n" + script], database: shop.server)
-    let text = try await onThread { try Program.output(of: process).text }
+    let text = try await withFolder { path in
+      let folder = URL(fileURLWithPath: path)
+      try FileManager.default.createSymbolicLink(
+        at: folder.appending(path: "migrations"), withDestinationURL: Repository.root.appending(path: "migrations"))
+      let process = try Program.process(
+        "/bin/bash", ["-c", "code=0\n" + script], database: shop.server, in: folder)
+      return try await onThread { try Program.output(of: process).text }
+    }
     return Array(text.components(separatedBy: mark + "\n").dropFirst())
   }
 }
