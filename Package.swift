@@ -91,7 +91,7 @@ let package = Package(
         "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
-    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables.
     module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
@@ -120,10 +120,14 @@ let package = Package(
         "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
       ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+    tests(
+      "FaultTests",
+      ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport", "migrate-cli"]),
     // Runs from a definition's text, by the library and by psql.
     .target(
       name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
 
+    tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -145,5 +149,8 @@ let package = Package(
     tests(
       "BackEndTests",
       ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
+
+    // The built binary, as a person or a script runs it.
+    tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]
 )

@@ -84,6 +84,12 @@ SELECT jsonb_build_object(
                     AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
     'inherited', EXISTS (SELECT FROM pg_inherits AS i WHERE (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
+    'reads', (SELECT coalesce(jsonb_agg(DISTINCT format('%s.%s', sn.nspname, sc.relname)), '[]')
+              FROM   pg_rewrite AS r
+              JOIN   pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+              JOIN   pg_class AS sc ON sc.oid = d.refobjid AND sc.oid <> c.oid AND sc.relkind IN ('r', 'p')
+              JOIN   pg_namespace AS sn ON sn.oid = sc.relnamespace
+              WHERE  r.ev_class = c.oid AND c.relkind IN ('v', 'm')),
     'published_without_identity', c.relreplident = 'n' AND EXISTS (SELECT FROM pg_publication_tables AS p WHERE p.schemaname = n.nspname AND p.tablename = c.relname),
     'may', jsonb_build_object('schema', has_schema_privilege(n.oid, 'USAGE'), 'select', has_table_privilege(c.oid, 'SELECT'),
                               'update', has_table_privilege(c.oid, 'UPDATE'), 'insert', has_table_privilege(c.oid, 'INSERT'),
@@ -92,7 +98,8 @@ SELECT jsonb_build_object(
         'number', a.attnum, 'name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
         'base', format_type(ty.base, -1), 'base_oid', ty.base::bigint,
-        'image', format_type(ty.base, CASE WHEN ty.base IN ('varchar'::regtype, 'bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype) THEN -1 ELSE ty.typmod END),
+        'image', format_type(ty.base, CASE WHEN ty.base IN ('varchar'::regtype, 'bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype,
+                                                              'varchar[]'::regtype, 'bpchar[]'::regtype, 'bit[]'::regtype, 'varbit[]'::regtype) THEN -1 ELSE ty.typmod END),
         'is_domain', t.typtype = 'd',
         'category', b.typcategory,
         'wrapped', b.typcategory = 'A' OR b.typtype = 'c' OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,

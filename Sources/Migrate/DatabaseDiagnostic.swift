@@ -6,10 +6,14 @@ internal import MigrateSQL
 
 extension Diagnostic {
   /// What the database says about a statement made from a definition, at the place in the file that it is about.
-  init(_ error: PostgresError, in sql: RenderedSQL, of definition: Definition, _ catalog: Catalog) {
-    let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0) }
+  ///
+  /// - Parameter prefix: what was sent before the statement, in one message with it; a position counts from there.
+  init(
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition, _ catalog: Catalog
+  ) {
+    let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0 - prefix.unicodeScalars.count) }
     let span = byte.flatMap { sql.origin(ofByte: $0)?.span } ?? definition.operation.setSpan
-    let remedy = Self.remedy(for: error)
+    let remedy = Self.remedy(for: error, catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
   }
 
@@ -23,7 +27,7 @@ extension Diagnostic {
     case "42702": "ambiguous-name"
     case "22P02", "22007", "22008", "22003", "22001": "unfit-constant"
     case "42501": "no-privilege"
-    case "42601": "syntax"
+    case "42601": "syntax-error"
     default: "database-refuses"
     }
   }
@@ -39,15 +43,19 @@ extension Diagnostic {
     "earthdistance": ["earth_distance", "ll_to_earth"],
   ]
 
-  private static func remedy(for error: PostgresError) -> String {
+  private static func remedy(for error: PostgresError, _ catalog: Catalog) -> String {
+    let path = catalog.searchPath.map(\.name).joined(separator: ", ")
     if error.sqlState?.code == "42883",
       let name = error.message.split(separator: " ").dropFirst().first?.split(separator: "(").first.map(String.init),
       let home = extensions.first(where: { $0.value.contains { $0.utf8.elementsEqual(name.utf8) } })?.key
     {
       return "it is in extension \(home), not installed here or not in the search_path: `CREATE EXTENSION \"\(home)\"`"
     }
-    if let hint = error.hint { return hint.firstLowercased }
+    if let hint = error.hint, error.sqlState?.code != "42804" { return hint.firstLowercased }
     switch error.sqlState?.code {
+    case "42P01": return "write the schema before its name, or add the schema to `search_path: [\(path)]`"
+    case "42704":
+      return "for instance `numeric`, `text`, `timestamptz`; a type of another schema than \(path) by both names"
     case "42883": return "look at the types of its arguments; a cast says what is meant: `x::numeric`"
     case "42804", "42846": return "say the type that is meant: `CAST(… AS …)`"
     case "42702": return "write the table before the name: `batch.…` is the source row"

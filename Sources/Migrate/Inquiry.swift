@@ -136,7 +136,7 @@ struct Inquiry {
         resolution, types: types,
         CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
       ).explainable
-      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, of: definition, catalog)]))
+      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
     }
   }
 
@@ -163,6 +163,8 @@ struct Inquiry {
     return plan.holdsIndexCondition ? .walked : .collected
   }
 
+  private static let explain = "EXPLAIN (FORMAT JSON) "
+
   /// Rows that the planner expects the change to meet.
   private func estimate(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> Int {
     let child = try explained(connection, change)?["Plans"]?.elements.first
@@ -175,7 +177,7 @@ struct Inquiry {
     for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     let arguments = change.parameters.map { values[$0.role] ?? nil }
     try begin(connection, zone: zone)
-    let answer = try connection.query("EXPLAIN (FORMAT JSON) " + change.text, arguments).onlyRow.text(0)
+    let answer = try connection.query(Self.explain + change.text, arguments).onlyRow.text(0)
     try connection.execute("COMMIT")
     return (try? JSON(answer))?.elements.first?["Plan"]
   }

@@ -30,7 +30,7 @@ package struct Project: Sendable {
   /// A file is meant by a name that it declares, also when the rest of it is wrong, so that its errors can be shown.
   package func definitions(_ names: [String]) throws(ProjectError) -> [Result<Definition, Diagnostics>] {
     let decoded = files.map { file -> Result<Definition, Diagnostics> in
-      do throws(Diagnostics) { return .success(try Definition(file)) } catch { return .failure(error) }
+      do throws(Diagnostics) { return .success(try Definition(partly: file)) } catch { return .failure(error) }
     }
     let known = zip(files, decoded).map { file, result -> (name: String, result: Result<Definition, Diagnostics>) in
       switch result {

@@ -57,6 +57,12 @@ package struct Session: ~Copyable {
     return try inquiry.lower(connection, resolution, request)
   }
 
+  /// What is wrong with the file itself; `nil` when only the database can tell more.
+  package static func problems(of definition: Definition) -> Diagnostics? {
+    let parsed = ParsedBatch(definition)
+    return parsed.problems.isEmpty ? nil : parsed.diagnostics(parsed.problems)
+  }
+
   private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> Catalog {
     // Everything that is not pg_catalog's is then written with its schema.
     try connection.execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off")

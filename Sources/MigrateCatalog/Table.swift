@@ -28,6 +28,8 @@ package struct Table: Sendable {
   /// Whether rows of it may live in other tables, or it is itself such another table.
   package let isInherited: Bool
   package let rules: [String]
+  /// Of a view: the tables that it reads.
+  package let reads: [String]
   package let isPublishedWithoutIdentity: Bool
   package let rights: Rights
   package let columns: [Column]
@@ -58,6 +60,7 @@ package struct Table: Sendable {
     isRowSecured = try item.flag("row_security")
     isInherited = try item.flag("inherited")
     rules = item.document["rules"]?.elements.compactMap(\.text) ?? []
+    reads = item.document["reads"]?.elements.compactMap(\.text) ?? []
     isPublishedWithoutIdentity = try item.flag("published_without_identity")
     let may = try item.object("may")
     rights = Rights(schema: try may.flag("schema"), select: try may.flag("select"), update: try may.flag("update"))
@@ -89,6 +92,8 @@ package struct Column: Sendable {
   /// `base` with the scale, which belongs to a value's image, and without a length, to which a cast would cut.
   package let image: TypeName
   package let isDomain: Bool
+  /// `character(n)`: what is stored is filled up with blanks, which an assigned value need not be.
+  package let isPadded: Bool
   /// `pg_type.typcategory`.
   package let category: String
   /// An array or a composite: `array_agg` of it would lose its shape, so it is kept in a wrapper of one column.
@@ -117,6 +122,8 @@ package struct Column: Sendable {
     baseOID = try item.integer("base_oid")
     image = TypeName(trusted: try item.text("image"))
     isDomain = try item.flag("is_domain")
+    let modifier = try item.integer("typmod")
+    isPadded = baseOID == 1042 && modifier > 0
     category = try item.text("category")
     isWrapped = try item.flag("wrapped")
     let digits = item.integers("precision")

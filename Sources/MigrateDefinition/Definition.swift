@@ -10,6 +10,8 @@ public struct Definition: Sendable {
   public let description: String?
   /// What it does.
   public let operation: BatchOperation
+  /// What is wrong with the rest of the file, when only a part of it could be read.
+  package internal(set) var problems: [Diagnostic] = []
 }
 
 /// A change of rows that are in the database already, batch by batch.

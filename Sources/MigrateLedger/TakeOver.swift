@@ -35,6 +35,27 @@ extension Ledger {
     }
     throw working.map(TakeOverError.working) ?? .beaten
   }
+
+  /// Whether a worker of the run gives signs of life.
+  package static func isWorking(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+    try connection.query("SELECT migrate.is_working($1::bigint) AS working", [String(run)]).onlyRow.bool("working")
+  }
+
+  /// Who works on the run, or was the last to do so.
+  package static func workerSign(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> WorkerSign? {
+    let rows = try connection.query(
+      """
+      SELECT pid, client_host
+      FROM   migrate.workers
+      WHERE  run = $1::bigint
+      ORDER  BY heartbeat_at DESC
+      LIMIT  1
+      """, [String(run)])
+    guard let row = rows.first else { return nil }
+    return WorkerSign(pid: try row.int("pid"), host: try row["client_host"])
+  }
 }
 
 /// Why a run cannot be taken over.

@@ -11,12 +11,13 @@ extension Worker {
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
     let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
-    let upper = try upperEnd()
+    let upper: [String?]?
+    do { upper = try upperEnd() } catch { return try end(by: error) }
     while true {
       if let outcome = try edge() { return outcome }
-      guard let upper else { return try finishRun() }
+      guard let upper else { return try finish() }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
-      if let through = last.through, through == upper { return try finishRun() }
+      if let through = last.through, through == upper { return try finish() }
       if let outcome = try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) { return outcome }
     }
   }
@@ -37,7 +38,10 @@ extension Worker {
           report(.batch(record))
           return nil
         case .takenOver: return .takenOver
-        case .inexact: reason = "rows came in between"
+        case .inexact:
+          // With one snapshot for all statements no row can come in between.
+          if attempt.guarded == .snapshot { return try fail(.keysChanged(after: after, through: nil)) }
+          reason = "rows came in between"
         case .suppressed(let captured, let changed, let through):
           return try fail(.suppressed(captured: captured, changed: changed, after: after, through: through))
         case .found(let check, let rows, let through):
@@ -64,6 +68,20 @@ extension Worker {
       if let outcome = try edge() { return outcome }
       if try Ledger.lastBatch(connection, run.id, slice: 0).ordinal >= ordinal { return nil }
     }
+  }
+
+  private mutating func finish() throws(PostgresError) -> RunOutcome {
+    do { return try finishRun() } catch { return try end(by: error) }
+  }
+
+  /// What the database refuses before the first batch or behind the last one ends the run as a batch's error does: it stands
+  /// there, with its reason, and can be resumed.
+  private mutating func end(by error: PostgresError) throws(PostgresError) -> RunOutcome {
+    guard error.origin == .server, !error.endsConnection else { throw error }
+    _ = try? connection.execute("ROLLBACK")
+    if control.isCancelRequested { return try pauseBySignal() }
+    let failure = Failure(error, after: nil, through: nil)
+    return error.class == .environment ? try hold(failure) : try fail(failure)
   }
 
   private mutating func finishRun() throws(PostgresError) -> RunOutcome {
@@ -164,6 +182,13 @@ extension Failure {
       sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed", detail: nil,
       hint: "a BEFORE trigger that returns NULL leaves the row out without an error", column: nil, constraint: nil,
       after: after, through: through)
+  }
+
+  fileprivate static func keysChanged(after: [String?]?, through: [String?]?) -> Failure {
+    Failure(
+      sqlState: nil, message: "the rows changed have other keys than the rows meant", detail: nil,
+      hint: "a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it",
+      column: nil, constraint: nil, after: after, through: through)
   }
 
   fileprivate static func check(_ name: String, rows: [String], after: [String?]?, through: [String?]?) -> Failure {

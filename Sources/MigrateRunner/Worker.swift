@@ -49,6 +49,13 @@ package struct Worker: ~Copyable {
       [runID, String(number), String(run.epoch), Self.hostName])
   }
 
+  /// Takes its sign of life back. Behind a pooler its backend stays, and whoever comes next would wait for it to grow cold.
+  private borrowing func leave() {
+    _ = try? connection.query(
+      "DELETE FROM migrate.workers WHERE run = $1::bigint AND worker = $2::integer AND epoch = $3::integer",
+      [runID, String(number), String(run.epoch)])
+  }
+
   package static var hostName: String? {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return nil }
@@ -66,7 +73,9 @@ package struct Worker: ~Copyable {
       do throws(PostgresError) {
         try enlist()
         try settle()
-        return try body(&self)
+        let outcome = try body(&self)
+        leave()
+        return outcome
       } catch {
         if error.endsConnection || error.origin == .lost {
           report(.reconnecting(reason: error.message))

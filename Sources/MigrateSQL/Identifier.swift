@@ -63,3 +63,32 @@ public struct QualifiedName: Sendable, Hashable {
   /// As people write it: `shop.products`, without quotes. For messages only, never for SQL.
   public var description: String { "\(schema.name).\(name.name)" }
 }
+
+extension Identifier {
+  /// In double quotes where SQL needs them: for text that a person reads and pastes. What we send ourselves is ``quoted``.
+  package var spelled: String {
+    let isPlain = name.utf8.allSatisfy { byte in
+      (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        || byte == UInt8(ascii: "_")
+    }
+    let beginsWithDigit = name.utf8.first.map { $0 < UInt8(ascii: "A") } ?? true
+    return isPlain && !beginsWithDigit && !Self.reserved.contains(name) ? name : quoted
+  }
+
+  /// The words that name no column and no table without quotes. Source: PostgreSQL manual, appendix C.
+  private static let reserved = Set(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column \
+    concurrently constraint create cross current_catalog current_date current_role current_schema current_time \
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze from \
+    full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit localtime \
+    localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references returning right \
+    select session_user similar some symmetric table tablesample then to trailing true union unique user using variadic \
+    verbose when where window with
+    """.split(separator: " ").map(String.init))
+}
+
+extension QualifiedName {
+  /// As a person pastes it into SQL: with double quotes where they are needed.
+  package var spelled: String { "\(schema.spelled).\(name.spelled)" }
+}

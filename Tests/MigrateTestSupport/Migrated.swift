@@ -136,7 +136,10 @@ package func refusal(
 ) async throws -> Refused? {
   do {
     _ = try await onThread {
-      try saying { try Session(to: server).compile(Definition(SourceText(path: path, bytes: yaml)), way.request) }
+      try saying {
+        let definition = try Definition(partly: SourceText(path: path, bytes: yaml))
+        return try Session(to: server).compile(definition, way.request)
+      }
     }
     return nil
   } catch let refused as Refused {

@@ -298,12 +298,12 @@ BEGIN
     RETURN;
   END IF;
 
-  given := migrate.with_key(migrate.constants(_run, 0), 'upper', this.upper_key, jsonb_array_length(this.plan -> 'key'));
+  given := migrate.final_values(_run, 0);
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   FOR statement IN
     SELECT s.*
     FROM   migrate.statements AS s
-    WHERE  s.run = _run AND (s.phase = 'finish' OR (s.phase = 'revert' AND s.name = 'conflicts ahead'))
+    WHERE  s.run = _run AND s.name <> 'drop keys' AND (s.phase = 'finish' OR (s.phase = 'revert' AND s.name = 'conflicts ahead'))
     ORDER  BY s.ordinal
   LOOP
     found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);

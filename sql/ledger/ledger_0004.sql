@@ -49,6 +49,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every statement of a run, by role.';
 
+CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
+         || jsonb_build_object('horizon', r.horizon::xid::text,
+                               'transactions', ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')::text)
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.final_values IS 'The values for statements that look at a run as a whole.';
+
 -- These two have no SET clause: the statement runs with the settings of the plan, which the caller has made. They name
 -- nothing that a search_path could lead astray.
 CREATE FUNCTION migrate.execute(_text text, a text[]) RETURNS bigint
@@ -334,15 +344,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
   statement migrate.statements;
-  given     jsonb;
+  given     jsonb := migrate.final_values(_run, _epoch);
   found     json[];
 BEGIN
-  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
-         || jsonb_build_object('horizon', r.horizon::xid::text,
-                               'transactions', ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')::text)
-  INTO   given
-  FROM   migrate.runs AS r
-  WHERE  r.run = _run;
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   FOR statement IN SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal LOOP
     found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);

@@ -22,8 +22,15 @@ extension ResolvedBatch {
   /// True where the row would change, byte for byte: `1.0` is not `1.00`, and json has an image though it has no equality
   /// (V12, V13). The new value is cast to the column's type with its scale, without its length, to which a cast would cut.
   var differs: SQL {
-    let old: [SQL] = assignments.map { $0.column.plain(of: alias) }
-    let new: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image))" }
+    // The blanks at the end of a character(n) are not the value's: without them on both sides, and yet never cut.
+    let old: [SQL] = assignments.map { assignment in
+      let plain = assignment.column.plain(of: alias)
+      return assignment.column.isPadded ? "CAST(\(plain) AS text)" : plain
+    }
+    let new: [SQL] = assignments.map { assignment in
+      let image: SQL = "CAST(\(assignment.value) AS \(assignment.column.image))"
+      return assignment.column.isPadded ? "CAST(\(image) AS text)" : image
+    }
     return "record_image_ne(ROW(\(list: old)), ROW(\(list: new)))"
   }
 

@@ -32,7 +32,7 @@ package struct ParsedBatch: Sendable {
   package init(_ definition: Definition) {
     self.definition = definition
     let operation = definition.operation
-    var problems: [Diagnostic] = []
+    var problems: [Diagnostic] = definition.problems
     filter = operation.filter.flatMap { Self.expression($0, &problems) }
     values = operation.set.map { assignment in
       switch assignment.value {
@@ -61,6 +61,14 @@ package struct ParsedBatch: Sendable {
       problems += error.all
       return nil
     }
+  }
+
+  /// All that was found, without what only follows from something else: a parameter seems to be unused where the SQL that uses
+  /// it cannot be read, and not to be declared where its declaration cannot.
+  package func diagnostics(_ found: [Diagnostic]) -> Diagnostics {
+    var consequences: Set<String> = problems.isEmpty ? [] : ["unused-parameter"]
+    if !definition.problems.isEmpty { consequences.formUnion(["undeclared-parameter", "parameter-without-colon"]) }
+    return Diagnostics(source: definition.source, found.filter { !consequences.contains($0.code) })
   }
 
   /// All SQL texts of the definition.
@@ -95,5 +103,9 @@ package struct ParsedBatch: Sendable {
   }
 
   /// Schemas for unqualified names: what the definition says, else public.
-  package var searchPath: [String] { definition.operation.searchPath?.map(\.value) ?? ["public"] }
+  package var searchPath: [String] {
+    // Empty when what was said could not be read.
+    let said = definition.operation.searchPath?.map(\.value) ?? []
+    return said.isEmpty ? ["public"] : said
+  }
 }

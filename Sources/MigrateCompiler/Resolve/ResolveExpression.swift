@@ -68,7 +68,9 @@ extension Resolver {
   private mutating func checkParameters(_ text: any SQLText, _ parameters: Parameters) {
     for use in text.parameters {
       usedParameters.insert(use.name)
-      guard parameters[use.name] == nil else { continue }
+      // One of an unknown type is declared nevertheless.
+      let isDeclared = operation.parameters.contains { Identifier(trusted: $0.name.value) == use.name }
+      guard parameters[use.name] == nil, !isDeclared else { continue }
       let names = parameters.keys.map(\.name)
       problems.append(
         .undeclaredParameter(

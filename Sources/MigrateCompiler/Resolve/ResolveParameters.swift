@@ -52,10 +52,17 @@ extension Resolver {
 }
 
 extension Diagnostic {
+  private static let usualTypes = [
+    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "varchar", "boolean", "date", "timestamp",
+    "timestamptz", "interval", "uuid", "json", "jsonb", "bytea",
+  ]
+
   fileprivate static func unknownType(_ type: String, at span: SourceSpan) -> Diagnostic {
-    Diagnostic(
+    let nearest = Suggestion.nearest(to: type, among: usualTypes)
+    return Diagnostic(
       "unknown-type", at: span, "no type \"\(type)\"",
-      remedy: "for instance `bigint`, `numeric`, `text`, `date`, `timestamptz`, `text[]`; a type of a schema by both names")
+      remedy: nearest.map { "did you mean `\($0)`?" }
+        ?? "for instance `bigint`, `numeric`, `text`, `date`, `timestamptz`, `text[]`; a type of a schema by both names")
   }
 
   fileprivate static func unusedParameter(_ name: String, at span: SourceSpan) -> Diagnostic {

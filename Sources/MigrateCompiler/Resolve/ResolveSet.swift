@@ -28,8 +28,9 @@ extension Resolver {
           fragment, visibleColumns: names, parameters: parameters.keys.map(\.name))
         {
           problems.append(problem)
+        } else if let column {
+          resolved += constant(.text(text.value), column, at: text.span)
         }
-        if let column { resolved += constant(.text(text.value), column, at: text.span) }
       case .constant(let constant):
         if let column { resolved += self.constant(constant.value, column, at: constant.span) }
       }
@@ -43,7 +44,7 @@ extension Resolver {
       return nil
     }
     if key.contains(where: { $0.number == column.number }) {
-      problems.append(.keyIsWritten(name.value, key: key, alias: alias.name, table: table.name, at: name.span))
+      problems.append(.keyIsWritten(name.value, others: keysWithout(column), table: table.name, at: name.span))
     }
     if column.isGenerated { problems.append(.generated(name.value, from: column.expression, at: name.span)) }
     if column.isIdentity { problems.append(.identity(name.value, at: name.span)) }
@@ -55,6 +56,14 @@ extension Resolver {
       }
     }
     return column
+  }
+
+  /// Other keys that batches could walk while `column` is written.
+  private func keysWithout(_ column: Column) -> [[Identifier]] {
+    table.indexes.filter { $0.isWalkable && !$0.columns.contains(column.number) }
+      .map { $0.columns.compactMap(table.column) }
+      .filter { $0.allSatisfy(\.isNotNull) }
+      .map { $0.map(\.name) }
   }
 
   private mutating func constant(_ value: Constant, _ column: Column, at span: SourceSpan) -> [NamedAssignment] {
@@ -144,7 +153,7 @@ extension Constant {
         case .null: elements.append("NULL")
         case .bool(let value): elements.append(value ? "true" : "false")
         case .number(let digits): elements.append(digits)
-        case .text(let text): elements.append(ConstantJSON.string(text))
+        case .text(let text): elements.append(ConstantJSON.arrayElement(text))
         case .list, .map: return .failure(.nested)
         }
       }
@@ -175,14 +184,16 @@ extension Constant.Unfit {
 extension Diagnostic {
   /// 32
   fileprivate static func keyIsWritten(
-    _ column: String, key: [Column], alias: String, table: QualifiedName, at span: SourceSpan
+    _ column: String, others: [[Identifier]], table: QualifiedName, at span: SourceSpan
   ) -> Diagnostic {
-    Diagnostic(
+    let other = others.first.map { key in
+      let names = key.map(\.name).joined(separator: ", ")
+      return "walk another key: `source: {table: \(table.description), key: \(key.count == 1 ? names : "[\(names)]")}`"
+    }
+    let remedy = other ?? "add another key and walk it: `CREATE UNIQUE INDEX CONCURRENTLY ON \(table.spelled) (…)`"
+    return Diagnostic(
       "key-is-written", at: span, "batches walk \"\(column)\"; a row whose key changes could be met again",
-      remedy: """
-        walk another unique key: `source: {table: \(table.description), key: …}`; \
-        a frozen source (`source: {query: …, key: …}`) is not in this version
-        """)
+      remedy: "\(remedy); a frozen source (`source: {query: …, key: …}`) is not in this version")
   }
 
   /// 33

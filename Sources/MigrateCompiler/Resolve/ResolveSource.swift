@@ -10,12 +10,12 @@ extension Resolver {
     let name = table.name.description
     switch table.kind {
     case .table, .partitioned: break
-    case .view, .materializedView, .foreign: problems.append(.notATable(name, kind: table.kind, at: span))
+    case .view, .materializedView, .foreign: problems.append(.notATable(name, kind: table.kind, reads: table.reads, at: span))
     }
     if table.isInherited { problems.append(.inherited(name, at: span)) }
     if !table.rules.isEmpty { problems.append(.rules(name, table.rules, at: span)) }
     if table.isRowSecured { problems.append(.rowSecurity(name, user: catalog.server.user, at: span)) }
-    if table.isPublishedWithoutIdentity { problems.append(.noReplicaIdentity(name, at: span)) }
+    if table.isPublishedWithoutIdentity { problems.append(.noReplicaIdentity(table.name, at: span)) }
   }
 
   /// The columns of the key in the order of its index; empty when there is none, which has been said.
@@ -45,7 +45,7 @@ extension Resolver {
       index.isWalkable && index.columns.allSatisfy { table.column($0)?.isNotNull == true }
     }
     guard let index = walkable.first else {
-      problems.append(.noKey(table.name.description, at: operation.source.table.span))
+      problems.append(.noKey(table.name, at: operation.source.table.span))
       return []
     }
     return index.columns.compactMap(table.column)
@@ -60,7 +60,7 @@ extension Resolver {
 
 extension Index {
   /// Can lead a walk that meets each row once: unique at once and for every row, in ascending order (K02, K03, K04).
-  fileprivate var isWalkable: Bool {
+  var isWalkable: Bool {
     isUnique && isValid && isImmediate && !isPartial && isBtree && isAscending && !columns.contains(0)
   }
 }
@@ -90,7 +90,9 @@ extension Diagnostic {
   }
 
   /// 34
-  fileprivate static func notATable(_ name: String, kind: Table.Kind, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func notATable(
+    _ name: String, kind: Table.Kind, reads: [String], at span: SourceSpan
+  ) -> Diagnostic {
     let word =
       switch kind {
       case .view: "a view"
@@ -100,7 +102,10 @@ extension Diagnostic {
       }
     return Diagnostic(
       "not-a-table", at: span, "\(name) is \(word), and `set` writes rows of a table",
-      remedy: "name the table that holds the rows; its definition shows it: `psql -c '\\d+ \(name)'`")
+      remedy: reads.isEmpty
+        ? "name the table that holds the rows; its definition shows it: `psql -c '\\d+ \(name)'`"
+        : "name the table that holds the rows: `source: \(reads[0])`"
+          + reads.dropFirst().map { ", or `source: \($0)`" }.joined())
   }
 
   fileprivate static func inherited(_ name: String, at span: SourceSpan) -> Diagnostic {
@@ -121,10 +126,10 @@ extension Diagnostic {
       remedy: "run as a role that owns the table or has BYPASSRLS")
   }
 
-  fileprivate static func noReplicaIdentity(_ name: String, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func noReplicaIdentity(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-replica-identity", at: span, "\(name) is published and has no replica identity, so PostgreSQL refuses updates",
-      remedy: "`ALTER TABLE \(name) REPLICA IDENTITY DEFAULT`")
+      "no-replica-identity", at: span, "\(name.description) is published and has no replica identity, so PostgreSQL refuses updates",
+      remedy: "`ALTER TABLE \(name.spelled) REPLICA IDENTITY DEFAULT`")
   }
 
   /// 25
@@ -135,26 +140,30 @@ extension Diagnostic {
   }
 
   /// 35
-  fileprivate static func noKey(_ name: String, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func noKey(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-key", at: span, "\(name) has no primary key or unique NOT NULL index, so batches cannot find their way",
-      remedy: "add one: `ALTER TABLE \(name) ADD PRIMARY KEY (…)`; a frozen source (`source: {query: …, key: …}`) is not in this version")
+      "no-key", at: span, "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
+      remedy: "add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; a frozen source (`source: {query: …, key: …}`) is not in this version")
   }
 
   /// 36
   fileprivate static func nullableKey(_ column: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "nullable-key", at: span, "\"\(column)\" may be NULL, and rows with NULL would be passed over",
-      remedy: "`ALTER TABLE \(table.description) ALTER \(column) SET NOT NULL`, or another key")
+      remedy: "`ALTER TABLE \(table.spelled) ALTER \(Identifier(trusted: column).spelled) SET NOT NULL`, or another key")
   }
 
   /// 37
   fileprivate static func keyNotUnique(_ columns: [String], _ table: Table, at span: SourceSpan) -> Diagnostic {
     let names = columns.map { "\"\($0)\"" }.joined(separator: ", ")
     let primary = table.indexes.first(where: \.isPrimary)?.columns.compactMap { table.column($0)?.name.name } ?? []
-    let whole = (columns + primary.filter { !columns.contains($0) }).joined(separator: ", ")
+    let whole = columns + primary.filter { name in !columns.contains { $0.utf8.elementsEqual(name.utf8) } }
+    let index = whole.map { Identifier(trusted: $0).spelled }.joined(separator: ", ")
     return Diagnostic(
       "key-not-unique", at: span, "\(names) is not unique: rows at a batch's edge would be lost",
-      remedy: "leave `key` out to walk the primary key; `key: [\(whole)]` needs a unique, valid, immediate index on just these columns")
+      remedy: """
+        leave `key` out to walk the primary key; `key: [\(whole.joined(separator: ", "))]` needs a unique, valid, immediate \
+        index on just these columns: `CREATE UNIQUE INDEX CONCURRENTLY ON \(table.name.spelled) (\(index))`
+        """)
   }
 }

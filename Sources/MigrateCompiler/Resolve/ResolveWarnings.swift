@@ -5,21 +5,24 @@ internal import MigrateSQL
 
 /// What goes through, and what a person should know before.
 extension Resolver {
-  mutating func warnAboutPrivileges() {
+  /// Without the rights on the table there is not even a plan; the right to make the ledger may still be given.
+  mutating func checkPrivileges() {
     let span = operation.source.table.span
-    let name = table.name.description
-    let user = catalog.server.user
+    let name = table.name.spelled
+    let user = Identifier(trusted: catalog.server.user).spelled
     let written = operation.set.compactMap { table.column($0.column.value) }
-    if !table.rights.schema { warnings.append(.missingRight("USAGE ON SCHEMA \(table.name.schema.name)", user, at: span)) }
+    if !table.rights.schema {
+      problems.append(.missingRight("USAGE ON SCHEMA \(table.name.schema.spelled)", user, at: span))
+    }
     if !table.rights.select, !table.columns.allSatisfy(\.maySelect) {
-      warnings.append(.missingRight("SELECT ON \(name)", user, at: span))
+      problems.append(.missingRight("SELECT ON \(name)", user, at: span))
     }
     if !table.rights.update, !written.allSatisfy(\.mayUpdate) {
-      let columns = written.map(\.name.quoted).joined(separator: ", ")
-      warnings.append(.missingRight("UPDATE (\(columns)) ON \(name)", user, at: span))
+      let columns = written.map(\.name.spelled).joined(separator: ", ")
+      problems.append(.missingRight("UPDATE (\(columns)) ON \(name)", user, at: span))
     }
     if !catalog.server.hasLedger, !catalog.server.mayCreate {
-      warnings.append(.missingRight("CREATE ON DATABASE", user, at: nil))
+      warnings.append(.missingRight("CREATE ON DATABASE …", user, .warning, at: nil))
     }
   }
 
@@ -35,9 +38,11 @@ extension Resolver {
 }
 
 extension Diagnostic {
-  fileprivate static func missingRight(_ right: String, _ user: String, at span: SourceSpan?) -> Diagnostic {
+  fileprivate static func missingRight(
+    _ right: String, _ user: String, _ severity: Diagnostic.Severity = .error, at span: SourceSpan?
+  ) -> Diagnostic {
     Diagnostic(
-      "missing-privilege", .warning, at: span, "\(user) lacks a privilege that apply and revert need",
+      "missing-privilege", severity, at: span, "\(user) lacks a privilege that apply and revert need",
       remedy: "`GRANT \(right) TO \(user)`")
   }
 

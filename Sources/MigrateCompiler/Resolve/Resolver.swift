@@ -28,7 +28,7 @@ struct Resolver {
     guard let found = catalog.asked.first, let table = found else {
       // Without the table nothing else can be judged, and a dozen unknown columns would only hide the one mistake.
       let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
-      throw Diagnostics(source: parsed.definition.source, parsed.problems + [problem])
+      throw parsed.diagnostics(parsed.problems + [problem])
     }
     self.table = table
     alias = Identifier(trusted: parsed.definition.operation.source.alias?.value ?? table.name.name.name)
@@ -52,9 +52,9 @@ struct Resolver {
     checkSearchPath()
     let triggers = resolveTriggers()
     let undo = resolveUndo(assignments.map(\.column), triggers)
-    warnAboutPrivileges()
+    checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
-    guard problems.isEmpty else { throw Diagnostics(source: source, problems) }
+    guard problems.isEmpty else { throw parsed.diagnostics(problems) }
     return Resolution(
       parsed: parsed, catalog: catalog, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
       checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)

@@ -14,15 +14,16 @@ struct Decoder {
 
   mutating func refuse(_ diagnostic: Diagnostic) { diagnostics.append(diagnostic) }
 
-  /// `nil` when something is wrong, which ``diagnostics`` tells.
+  /// What could be read of it, with ``diagnostics`` telling what could not; `nil` when too little is left.
   mutating func definition(from root: YAMLNode) -> Definition? {
     guard let mapping = map(root, "a definition", example: "batch: name") else { return nil }
     let fields = fields(of: mapping, at: .top)
     let name = fields["batch"].flatMap { batchName($0) }
     if fields["batch"] == nil { refuseMissing("batch", in: fields, root, unless: ["migration"]) }
     let description = fields["description"].flatMap { text($0, "one text") }
-    guard let operation = operation(of: fields, root), let name, diagnostics.isEmpty else { return nil }
-    return Definition(source: source, name: name, description: description?.value, operation: operation)
+    guard let operation = operation(of: fields, root), let name else { return nil }
+    return Definition(
+      source: source, name: name, description: description?.value, operation: operation, problems: diagnostics)
   }
 
   private mutating func operation(of fields: Fields, _ root: YAMLNode) -> BatchOperation? {
@@ -71,17 +72,24 @@ extension Definition {
   ///
   /// - Throws: all that is wrong with the file at once, in order of position.
   public init(_ source: SourceText) throws(Diagnostics) {
+    self = try Definition(partly: source)
+    guard problems.isEmpty else { throw Diagnostics(source: source, problems) }
+  }
+
+  /// Reads what can be read, so that the rest can be compared with a database and all errors come at once.
+  ///
+  /// - Throws: all that is wrong with the file, when what is left makes no definition.
+  package init(partly source: SourceText) throws(Diagnostics) {
     let document = YAMLReader.read(source)
     var decoder = Decoder(source: source, isComplete: document.isComplete)
     var definition: Definition?
     if let root = document.root, !document.isBlank { definition = decoder.definition(from: root) }
     let understood = decoder.diagnostics.filter { document.isComplete || ($0.span?.start ?? 0) < document.end }
     let found = document.diagnostics + understood
-    guard let definition, found.isEmpty else {
-      let ordered = found.sorted { ($0.span?.start ?? -1) < ($1.span?.start ?? -1) }
-      throw Diagnostics(source: source, Array(ordered.prefix(Self.diagnosticLimit)))
-    }
+    let ordered = found.sorted { ($0.span?.start ?? -1) < ($1.span?.start ?? -1) }.prefix(Self.diagnosticLimit)
+    guard let definition, document.diagnostics.isEmpty else { throw Diagnostics(source: source, Array(ordered)) }
     self = definition
+    problems = Array(ordered)
   }
 }
 

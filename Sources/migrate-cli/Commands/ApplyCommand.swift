@@ -7,7 +7,7 @@ enum ApplyCommand {
     if console.arguments[Options.dryRun] { return try PlanCommand.run(console) }
     let names = console.arguments[Positionals.names]
     let definitions = try console.definitions(names)
-    let session = try PlanCommand.session(console)
+    let session = try PlanCommand.session(console, definitions)
     let request = try console.compileRequest()
     // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
     var work: [(Definition, Compilation)] = []
@@ -41,7 +41,7 @@ enum ApplyCommand {
         console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
         number = run.id
       case .new, .complete:
-        console.say(console.renderer.render(compilation.warnings))
+        console.warn(compilation.warnings)
         console.say(Summary.text(plan))
         guard try allows("apply \(plan.definition)", console) else { return .interrupted }
         var request = ApplyRequest()
@@ -51,9 +51,7 @@ enum ApplyCommand {
         number = try runs.begin(compilation, definition, request)
       }
       let run = try runs.enter(number)
-      return try RunDisplay.following(run, console) { (control, report) throws(RunRefusal) in
-        try runs.apply(run, control: control, report: report)
-      }
+      return try RunDisplay.goOn(with: run, runs, console)
     } catch { throw CommandFailure(error) }
   }
 

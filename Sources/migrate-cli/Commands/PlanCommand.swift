@@ -5,7 +5,7 @@ internal import MigrateCommandLine
 enum PlanCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let definitions = try console.definitions(console.arguments[Positionals.names])
-    let session = try session(console)
+    let session = try session(console, definitions)
     let request = try console.compileRequest()
     for definition in definitions {
       let compilation = try compile(definition, request, session)
@@ -17,7 +17,7 @@ enum PlanCommand {
       } else if console.arguments[Options.sql] {
         console.output.write(Preview(compilation.plan).sql)
       } else {
-        console.say(console.renderer.render(compilation.warnings))
+        console.warn(compilation.warnings)
         console.print(Summary.text(compilation.plan))
         console.output.write(Preview(compilation.plan).sql)
       }
@@ -25,9 +25,13 @@ enum PlanCommand {
     return .done
   }
 
-  static func session(_ console: Console) throws(CommandFailure) -> Session {
+  /// Without a database there are at least the errors of the files.
+  static func session(_ console: Console, _ definitions: [Definition]) throws(CommandFailure) -> Session {
     let server = try console.server()
-    do { return try Session(to: server) } catch { throw .database(error) }
+    do { return try Session(to: server) } catch {
+      let problems = definitions.compactMap(Session.problems(of:))
+      throw problems.isEmpty ? .database(error) : .definitions(problems)
+    }
   }
 
   static func compile(

@@ -126,18 +126,21 @@ extension Cell {
   ///   - readingImages: the plan knows of the AFTER trigger.
   ///   - edit: what is done to the plan before it runs.
   func play(readingImages: Bool = false, _ edit: (Plan) throws -> Plan = { $0 }) async throws -> Played {
-    try await withShop { shop in
-      let run = try await shop.begin(knowing: readingImages, edit: { try edit($0.patient()) })
-      let end = try await withSessions("migrate run by hand", "writer", to: shop.server) { sessions in
-        let (hand, other) = (try #require(sessions["migrate run by hand"]), try #require(sessions["writer"]))
-        return try await meet(shop, run, hand, other)
-      }
-      let outcome = try await shop.trial.apply(run)
-      let wrong = try await shop.wrong(run)
-      let reverted = try await shop.trial.revert(run, .skip)
-      return Played(
-        end: end, outcome: outcome, wrong: wrong, reverted: reverted, strangers: try await shop.strangers.count)
+    try await withDatabase { server in try await play(on: server, readingImages: readingImages, edit) }
+  }
+
+  func play(on server: Server, readingImages: Bool, _ edit: (Plan) throws -> Plan = { $0 }) async throws -> Played {
+    let shop = try await Shop(server)
+    let run = try await shop.begin(knowing: readingImages, edit: { try edit($0.patient()) })
+    let end = try await withSessions("migrate run by hand", "writer", to: shop.server) { sessions in
+      let (hand, other) = (try #require(sessions["migrate run by hand"]), try #require(sessions["writer"]))
+      return try await meet(shop, run, hand, other)
     }
+    let outcome = try await shop.trial.apply(run)
+    let wrong = try await shop.wrong(run)
+    let reverted = try await shop.trial.revert(run, .skip)
+    return Played(
+      end: end, outcome: outcome, wrong: wrong, reverted: reverted, strangers: try await shop.strangers.count)
   }
 
   private func meet(

@@ -87,10 +87,11 @@ import Testing
           #expect(try await old.conclude() == .committed)
           #expect(try await next == .completed(leftBehind: 0))
         } else {
-          async let next = shop.trial.apply(run)
-          try await shop.trial.waitUntilWorkerBlocked(by: hand)
-          #expect(try await old.conclude() != .committed)
-          #expect(try await next == .completed(leftBehind: 0))
+          let next = try await shop.trial.applying(run) {
+            try await shop.trial.waitUntilWorkerBlocked(by: hand)
+            #expect(try await old.conclude() != .committed)
+          }
+          #expect(next == .completed(leftBehind: 0))
         }
       }
       #expect(try await shop.wrong(run) == Shop.Wrong())
@@ -183,14 +184,15 @@ import Testing
       try await withSessions("writer", to: shop.server) { sessions in
         let writer = try #require(sessions["writer"])
         try await writer.execute("BEGIN; SELECT FROM shop.products WHERE id = 50 FOR UPDATE")
-        async let outcome = shop.trial.apply(run, control: control, events: events)
-        try await shop.trial.waitUntilWorkerBlocked(by: writer)
-        #expect(try await shop.trial.value("SELECT migrate.pause(\(run))") == "pausing")
-        try await writer.execute("COMMIT")
-        try await shop.trial.wait(until: "SELECT state = 'paused' FROM migrate.runs WHERE run = \(run)")
-        #expect(try await shop.batchSizes(run) == ["10"])
-        #expect(try await shop.trial.value("SELECT migrate.resume(\(run))") == "running")
-        #expect(try await outcome == .completed(leftBehind: 0))
+        let outcome = try await shop.trial.applying(run, control: control, events: events) {
+          try await shop.trial.waitUntilWorkerBlocked(by: writer)
+          #expect(try await shop.trial.value("SELECT migrate.pause(\(run))") == "pausing")
+          try await writer.execute("COMMIT")
+          try await shop.trial.wait(until: "SELECT state = 'paused' FROM migrate.runs WHERE run = \(run)")
+          #expect(try await shop.batchSizes(run) == ["10"])
+          #expect(try await shop.trial.value("SELECT migrate.resume(\(run))") == "running")
+        }
+        #expect(outcome == .completed(leftBehind: 0))
       }
       #expect(events.retries.isEmpty && events.mostTries == 1)
       #expect(try await shop.wrong(run) == Shop.Wrong())

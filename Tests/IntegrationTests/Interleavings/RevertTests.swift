@@ -135,10 +135,10 @@ extension Shop {
       outcome = try await withSessions("writer", to: server) { sessions in
         let writer = try #require(sessions["writer"])
         try await writer.execute(script)
-        async let reverted = trial.revert(run, policy)
-        try await trial.waitUntilWorkerBlocked(by: writer)
-        try await writer.execute("COMMIT")
-        return try await reverted
+        return try await trial.reverting(run, policy) {
+          try await trial.waitUntilWorkerBlocked(by: writer)
+          try await writer.execute("COMMIT")
+        }
       }
     } else {
       try await server.psql(script + "; COMMIT")

@@ -120,16 +120,3 @@ struct SteppedBatch {
     return end
   }
 }
-
-extension Trial {
-  /// Fixes the upper end of the keys, as a worker does before its first batch.
-  func bound(_ id: Int64) async throws {
-    let run = try await run(id)
-    guard !run.isBounded else { return }
-    try await withConnection(to: server) { connection in
-      let upper = try connection.run(run.statement("bounds", "upper"), Bindings(run.parameters)).first?.values
-      let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot())").onlyRow.text(0)
-      try Ledger.bound(connection, id, upper: upper, horizon: horizon)
-    }
-  }
-}

@@ -48,6 +48,30 @@ package struct Trial: Sendable {
     }
   }
 
+  /// Applies while `body` goes on. When that throws, the run is cancelled, so that the test fails and does not hang.
+  package func applying(
+    _ run: Int64, control: RunControl = RunControl(), events: Events = Events(), _ body: () async throws -> Void
+  ) async throws -> RunOutcome {
+    async let outcome = apply(run, control: control, events: events)
+    do { try await body() } catch {
+      control.requestCancel()
+      throw error
+    }
+    return try await outcome
+  }
+
+  /// Reverts while `body` goes on; see ``applying(_:control:events:_:)``.
+  package func reverting(
+    _ run: Int64, _ policy: ConflictPolicy, control: RunControl = RunControl(), _ body: () async throws -> Void
+  ) async throws -> RunOutcome {
+    async let outcome = revert(run, policy, control: control)
+    do { try await body() } catch {
+      control.requestCancel()
+      throw error
+    }
+    return try await outcome
+  }
+
   /// Finds the run and takes it back.
   @discardableResult
   package func revert(
@@ -90,6 +114,16 @@ package struct Trial: Sendable {
         guard ContinuousClock.now < deadline else { throw TestSupportError("in vain waited for \(query)") }
         try connection.execute("SELECT pg_sleep(0.002)")
       }
+    }
+  }
+
+  /// Fixes the upper end of the keys, as a worker does before its first batch.
+  package func bound(_ id: Int64) async throws {
+    let run = try await run(id)
+    guard !run.isBounded else { return }
+    try await withConnection(to: server) { connection in
+      let upper = try connection.run(run.statement("bounds", "upper"), Bindings(run.parameters)).first?.values
+      try Ledger.bound(connection, id, upper: upper)
     }
   }
 

@@ -20,12 +20,14 @@ package struct Shop: Sendable {
     batch_size: 10
     """
 
-  /// Products 10, 20, 30, … at prices 1, 2, 3, …; 60 is idle.
+  /// Products 10, 20, 30, … at prices 1, 2, 3, …; 60 is idle. A shop that was there is replaced.
   package init(_ server: Server, rows: Int = 20) async throws {
     trial = Trial(server)
     self.rows = rows
     try await server.psql(
       """
+      SET client_min_messages = error;
+      DROP SCHEMA IF EXISTS shop, oracle CASCADE;
       CREATE SCHEMA shop;
       CREATE TABLE shop.products (id bigint PRIMARY KEY, price numeric NOT NULL, status text NOT NULL, note text);
       INSERT INTO shop.products SELECT n * 10, n, CASE WHEN n = 6 THEN 'idle' ELSE 'active' END, 'old'

@@ -69,7 +69,7 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "words"."word" AS k_1,
               "words"."first" AS o_2,
-              record_image_ne(ROW("words"."first"), ROW(CAST(substr(word, 1, 1) AS bpchar))) AS differs
+              record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))) AS differs
        FROM   "shop"."words" AS "words"
        WHERE  ($4::text IS NULL OR "words"."word" > $4::text)
          AND  "words"."word" <= $5::text
@@ -84,7 +84,7 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "words"."word" AS k_1,
               "words"."first" AS o_2,
-              record_image_ne(ROW("words"."first"), ROW(CAST(substr(word, 1, 1) AS bpchar))) AS differs
+              record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))) AS differs
        FROM   "shop"."words" AS "words"
        WHERE  ($4::text IS NULL OR "words"."word" > $4::text)
          AND  "words"."word" <= $5::text
@@ -100,7 +100,7 @@ WITH changed AS (
   WHERE  ($1::text IS NULL OR "words"."word" > $1::text)
     AND  "words"."word" <= $2::text
     AND  (length(word) > 1)
-    AND  record_image_ne(ROW("words"."first"), ROW(CAST(substr(word, 1, 1) AS bpchar)))
+    AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   RETURNING "words"."word" AS k_1,
             "words"."first" AS n_2
 ), image AS (
@@ -139,7 +139,7 @@ SELECT count(*)
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
   AND  (length(word) > 1)
-  AND  record_image_ne(ROW("words"."first"), ROW(CAST(substr(word, 1, 1) AS bpchar)))
+  AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   AND  NOT EXISTS (
                 SELECT
                 FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
