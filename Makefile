@@ -1,6 +1,6 @@
 # `make help` lists the targets: those with a text after two hashes.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug test golden lint format clean
+.PHONY: help deps build debug test golden demo bench lint format clean
 
 PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib
 SOURCES  := Package.swift Sources Tests $(wildcard sql)
@@ -29,6 +29,12 @@ test: deps ## build and run all tests; they start a PostgreSQL cluster of their 
 
 golden: deps ## record the catalogs again and rewrite what is expected of the compiler; the diff is what one reviews
 	UPDATE_GOLDEN=1 swift test --filter CompilerTests
+
+demo: ## a million rows changed, interrupted, taken up again and taken back; SIZE=small|usual|full
+	@SIZE=$(SIZE) migrations/demo/run
+
+bench: build ## measure against the raw statement: writes bench/results.md; ROUNDS=9 ROWS=1000000
+	bench/run
 
 lint: ## style, as errors
 	swift format lint --strict --recursive $(SOURCES)

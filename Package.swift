@@ -51,6 +51,9 @@ let package = Package(
         .embedInCode("catalog.sql"),
         .embedInCode("ledger/ledger_0001.sql"),
         .embedInCode("ledger/ledger_0002.sql"),
+        .embedInCode("ledger/ledger_0003.sql"),
+        .embedInCode("ledger/ledger_0004.sql"),
+        .embedInCode("ledger/ledger_0005.sql"),
       ],
       swiftSettings: settings),
 
@@ -64,6 +67,9 @@ let package = Package(
     module(
       "MigrateCompiler",
       ["MigrateDiagnostics", "MigrateDefinition", "MigrateCatalog", "MigrateSQL", "MigratePlan", "MigrateJSON"]),
+
+    // Back end 2, a plan as scripts for psql: the ledger, the plan, and a CALL of the procedure that runs it.
+    module("MigrateScripts", ["MigratePlan", "MigrateSQL", "MigrateSQLFiles", "MigrateJSON"]),
 
     // libpq: a connection, its transactions, rows and errors.
     module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
@@ -82,10 +88,10 @@ let package = Package(
       "Migrate",
       [
         "MigrateDiagnostics", "MigrateJSON", "MigrateSQL", "MigrateDefinition", "MigrateCatalog", "MigratePlan",
-        "MigrateCompiler", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
+        "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
-    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, JSON, tables.
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables.
     module("MigrateCommandLine", ["MigrateDiagnostics"]),
 
     // The command line: parse, call the library, print.
@@ -104,7 +110,24 @@ let package = Package(
         "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateSQL", "TestSupport",
       ],
       path: "Tests/MigrateTestSupport", swiftSettings: settings),
+    // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
+    .target(
+      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      path: "Tests/IntegrationTests/Support", swiftSettings: settings),
+    .testTarget(
+      name: "InterleavingTests",
+      dependencies: [
+        "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
+      ],
+      path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+    tests(
+      "FaultTests",
+      ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport", "migrate-cli"]),
+    // Runs from a definition's text, by the library and by psql.
+    .target(
+      name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
 
+    tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
     tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
@@ -113,11 +136,21 @@ let package = Package(
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
     tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
-    tests(
-      "IntegrationTests",
-      [
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: [
         "Migrate", "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateTestSupport",
         "TestSupport",
-      ]),
+      ],
+      path: "Tests/IntegrationTests", exclude: ["Interleavings", "Support"], swiftSettings: settings),
+
+    // What the documents and the demo say, held against the program.
+    tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
+    tests(
+      "BackEndTests",
+      ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
+
+    // The built binary, as a person or a script runs it.
+    tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]
 )

@@ -5,7 +5,10 @@ package enum Scripts {
 
   /// The scripts of the ledger, oldest first; script `n` makes version `n` out of version `n - 1`.
   package static var ledger: [String] {
-    [PackageResources.ledger_0001_sql, PackageResources.ledger_0002_sql].map(text)
+    [
+      PackageResources.ledger_0001_sql, PackageResources.ledger_0002_sql, PackageResources.ledger_0003_sql,
+      PackageResources.ledger_0004_sql, PackageResources.ledger_0005_sql,
+    ].map(text)
   }
 
   private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }

@@ -68,7 +68,7 @@ package struct Runs: ~Copyable {
   package borrowing func begin(
     _ compilation: Compilation, _ definition: Definition, _ request: ApplyRequest
   ) throws(RunRefusal) -> Int64 {
-    do throws(UpgradeError) { try Upgrade.run(connection) } catch { throw .ledger(error) }
+    try upgrade()
     let plan = compilation.plan
     let missing = try asking { (connection) throws(PostgresError) in try Ledger.missing(connection, needs: plan.needs) }
     guard missing.isEmpty else {
@@ -134,8 +134,14 @@ package struct Runs: ~Copyable {
     }
   }
 
+  /// A ledger made by an older program lacks functions that this one calls.
+  borrowing func upgrade() throws(RunRefusal) {
+    do throws(UpgradeError) { try Upgrade.run(connection) } catch { throw .ledger(error) }
+  }
+
   /// Takes the run over, so that nobody else works on it, and makes it run.
   package borrowing func enter(_ run: Int64) throws(RunRefusal) -> Run {
+    try upgrade()
     _ = try takeOver(run)
     return try asking { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state

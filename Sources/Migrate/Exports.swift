@@ -8,4 +8,5 @@
 @_exported public import MigratePostgres
 @_exported public import MigrateRunner
 @_exported public import MigrateSandbox
+@_exported public import MigrateScripts
 @_exported public import MigrateCompiler

@@ -112,16 +112,18 @@ struct Inquiry {
   ) throws(CompileFailure) -> Compilation {
     do throws(PostgresError) {
       let identity = try identity(connection)
-      func lower(rows: Int) -> Compilation {
+      func lower(rows: Int, _ coverage: Coverage = .walked) -> Compilation {
         Compiler.lower(
           resolution, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
-            estimatedRows: rows))
+            estimatedRows: rows, coverage: coverage))
       }
-      let change = lower(rows: 0).explainable
+      let draft = lower(rows: 0)
+      let change = draft.explainable
       do throws(PostgresError) {
-        return lower(rows: try estimate(connection, change))
+        let rows = try estimate(connection, change)
+        return lower(rows: rows, try coverage(connection, rows: rows, walk: draft.walk))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
         // What only the whole statement can tell: a value that its column does not take.
@@ -150,19 +152,42 @@ struct Inquiry {
     ).onlyRow.text("identity")
   }
 
+  /// Walking is the rule. Where less than one row in twenty is eligible and no index leads to them, every walk would read the
+  /// table between two of them; on a small table that is nothing.
+  private func coverage(
+    _ connection: borrowing Connection, rows: Int, walk: RenderedSQL?
+  ) throws(PostgresError) -> Coverage {
+    guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000, rows * 20 < all
+    else { return .walked }
+    guard let plan = try explained(connection, walk) else { return .walked }
+    return plan.holdsIndexCondition ? .walked : .collected
+  }
+
   private static let explain = "EXPLAIN (FORMAT JSON) "
 
   /// Rows that the planner expects the change to meet.
   private func estimate(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> Int {
+    let child = try explained(connection, change)?["Plans"]?.elements.first
+    return Int(child?["Plan Rows"]?.double ?? 0)
+  }
+
+  /// The top node of a statement's plan.
+  private func explained(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> JSON? {
     var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
     for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     let arguments = change.parameters.map { values[$0.role] ?? nil }
     try begin(connection, zone: zone)
     let answer = try connection.query(Self.explain + change.text, arguments).onlyRow.text(0)
     try connection.execute("COMMIT")
-    guard let document = try? JSON(answer) else { return 0 }
-    let child = document.elements.first?["Plan"]?["Plans"]?.elements.first
-    return Int(child?["Plan Rows"]?.double ?? 0)
+    return (try? JSON(answer))?.elements.first?["Plan"]
+  }
+}
+
+extension JSON {
+  /// Whether an index narrows the rows down anywhere in a plan.
+  fileprivate var holdsIndexCondition: Bool {
+    self["Index Cond"] != nil || self["Recheck Cond"] != nil
+      || (self["Plans"]?.elements ?? []).contains(where: \.holdsIndexCondition)
   }
 }
 

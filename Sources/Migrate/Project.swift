@@ -121,6 +121,8 @@ package enum Files {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard file >= 0 else { return false }
     defer { close(file) }
+    // An old file keeps the permissions that it had.
+    guard fchmod(file, 0o600) == 0 else { return false }
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }

@@ -20,9 +20,10 @@ extension Runs {
 
   /// Makes the run revert and returns it; refuses what cannot be taken back, before a row changes.
   package borrowing func enterRevert(
-    _ summary: RunSummary, onConflict policy: ConflictPolicy
+    _ summary: RunSummary, onConflict policy: ConflictPolicy, reason: String? = nil
   ) throws(RunRefusal) -> Run {
     let id = summary.id
+    try upgrade()
     try refuseWhatCannotGoBack(summary)
     _ = try takeOver(id)
     return try asking { (connection) throws(PostgresError) in
@@ -37,7 +38,10 @@ extension Runs {
       try connection.query("DELETE FROM migrate.control WHERE run = $1::bigint", [String(id)])
       try Ledger.advance(connection, id, .revertRequested)
       try connection.query(
-        "UPDATE migrate.runs SET on_conflict = $2::text WHERE run = $1::bigint", [String(id), policy.rawValue])
+        """
+        UPDATE migrate.runs SET on_conflict = $2::text, revert_reason = coalesce($3::text, revert_reason)
+        WHERE  run = $1::bigint
+        """, [String(id), policy.rawValue, reason])
       guard let run = try Ledger.run(connection, id) else { throw .unreadable("there is no run \(id)") }
       return run
     }
@@ -53,7 +57,7 @@ extension Runs {
       throw .refused("run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones")
     }
     let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
-    if let newest = later.last {
+    if let newest = later.first {
       throw .refused(
         "run \(newest.id) of \(newest.name) came later and wrote the same columns", remedy: "first: `migrate revert \(newest.id)`")
     }

@@ -179,6 +179,8 @@ package struct Trigger: Sendable {
   package let timing: Timing
   package let isForEachRow: Bool
   package let firesOnUpdate: Bool
+  /// ENABLE ALWAYS: also when session_replication_role says otherwise.
+  package let firesAlways: Bool
   /// For `UPDATE OF`: the columns; empty means any.
   package let ofColumns: [Int]
   package let function: String
@@ -190,6 +192,7 @@ package struct Trigger: Sendable {
     timing = Timing(rawValue: try item.text("timing")) ?? .after
     isForEachRow = try item.flag("row")
     firesOnUpdate = try item.flag("update")
+    firesAlways = try item.flag("always")
     ofColumns = item.integers("of_columns")
     function = try item.text("function")
     language = try item.text("language")

@@ -4,6 +4,14 @@ package import MigrateDiagnostics
 package import MigratePlan
 package import MigrateSQL
 
+/// How a run finds its batches.
+package enum Coverage: Sendable, Equatable {
+  /// From key to key, in the batch's own snapshot.
+  case walked
+  /// The keys are read once: few rows are eligible and no index leads to them, so each walk would read the table in vain.
+  case collected
+}
+
 /// What the compiler is told besides the definition and the catalog.
 package struct CompileInputs: Sendable {
   package let identity: String
@@ -12,15 +20,18 @@ package struct CompileInputs: Sendable {
   /// Overrides the definition's.
   package let batchSize: Int?
   package let estimatedRows: Int
+  package let coverage: Coverage
 
   package init(
-    identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int
+    identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int,
+    coverage: Coverage = .walked
   ) {
     self.identity = identity
     self.parameters = parameters
     self.searchPath = searchPath
     self.batchSize = batchSize
     self.estimatedRows = estimatedRows
+    self.coverage = coverage
   }
 }
 
@@ -40,9 +51,9 @@ package enum Compiler {
   ) -> Compilation {
     let operation = resolution.parsed.definition.operation
     let size = inputs.batchSize ?? operation.batchSize?.value ?? defaultBatchSize
-    let (batch, warnings) = resolution.typed(types, batchSize: size, searchPath: inputs.searchPath)
+    let (batch, warnings) = resolution.typed(types, batchSize: size, inputs)
     let diagnostics = Diagnostics(source: resolution.parsed.definition.source, warnings)
-    return Compilation(plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable)
+    return Compilation(plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable, walk: batch.walk)
   }
 }
 
@@ -52,4 +63,6 @@ package struct Compilation: Sendable {
   package let warnings: Diagnostics
   /// The change without its undo, for EXPLAIN: the undo table does not exist yet.
   package let explainable: RenderedSQL
+  /// How a walk would begin, for EXPLAIN: whether an index leads to the eligible rows. `nil` when all rows are eligible.
+  package let walk: RenderedSQL?
 }

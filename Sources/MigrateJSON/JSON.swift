@@ -3,7 +3,7 @@
 package enum JSON: Sendable, Equatable {
   case null
   case bool(Bool)
-  /// The digits as they stand.
+  /// The digits as they stand; what JSON has no number for, `NaN` for instance, is written as a text.
   case number(String)
   case string(String)
   case array([JSON])
@@ -59,4 +59,19 @@ package enum JSON: Sendable, Equatable {
   package static func strings(_ values: [String]) -> JSON { .array(values.map(JSON.string)) }
 
   package static func optional(_ text: String?) -> JSON { text.map(JSON.string) ?? .null }
+
+  package static func optional(_ number: Int?) -> JSON { number.map(JSON.integer) ?? .null }
+
+  package static func integer(_ value: Int64) -> JSON { .number(String(value)) }
+}
+
+extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
+  ExpressibleByNilLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+  package init(stringLiteral value: String) { self = .string(value) }
+  package init(integerLiteral value: Int) { self = .integer(value) }
+  package init(booleanLiteral value: Bool) { self = .bool(value) }
+  package init(nilLiteral: ()) { self = .null }
+  package init(arrayLiteral elements: JSON...) { self = .array(elements) }
+  package init(dictionaryLiteral elements: (String, JSON)...) { self = .object(elements.map { Member($0.0, $0.1) }) }
 }

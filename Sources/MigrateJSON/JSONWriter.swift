@@ -17,7 +17,8 @@ extension JSON {
     switch self {
     case .null: output += "null".utf8
     case .bool(let value): output += (value ? "true" : "false").utf8
-    case .number(let digits): output += digits.utf8
+    case .number(let digits):
+      if JSONNumber.isOne(digits) { output += digits.utf8 } else { Self.write(digits, to: &output) }
     case .string(let text): Self.write(text, to: &output)
     case .array(let elements):
       Self.write(elements, between: ("[", "]"), to: &output, indent: indent) { $0.write(to: &$1, indent: $2) }
@@ -51,20 +52,35 @@ extension JSON {
     output += repeatElement(UInt8(ascii: " "), count: indent)
   }
 
-  /// Source: RFC 8259, 7: quotation mark, reverse solidus and control characters must be escaped.
+  /// Escapes what JSON asks for (RFC 8259, 7), and besides what a terminal would obey or what turns the direction of a text
+  /// around: JSON is looked at, too (S08).
   private static func write(_ text: String, to output: inout [UInt8]) {
     output.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""): output += "\\\"".utf8
-      case UInt8(ascii: "\\"): output += "\\\\".utf8
-      case UInt8(ascii: "\n"): output += "\\n".utf8
-      case UInt8(ascii: "\t"): output += "\\t".utf8
-      case UInt8(ascii: "\r"): output += "\\r".utf8
-      case 0..<0x20: output += "\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8
-      default: output.append(byte)
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": output += "\\\"".utf8
+      case "\\": output += "\\\\".utf8
+      case "\n": output += "\\n".utf8
+      case "\t": output += "\\t".utf8
+      case "\r": output += "\\r".utf8
+      case _ where isUnsafe(scalar): output += escape(scalar)
+      default: output += UTF8.encode(scalar).map { Array($0) } ?? []
       }
     }
     output.append(UInt8(ascii: "\""))
+  }
+
+  /// The same as `Printable` of the command line.
+  private static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case 0x00...0x1F, 0x7F...0x9F, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+    default: false
+    }
+  }
+
+  /// All that are escaped lie below U+10000: no surrogates.
+  private static func escape(_ scalar: Unicode.Scalar) -> [UInt8] {
+    let digits = Array(String(scalar.value, radix: 16).utf8)
+    return Array("\\u".utf8) + [UInt8](repeating: UInt8(ascii: "0"), count: 4 - digits.count) + digits
   }
 }

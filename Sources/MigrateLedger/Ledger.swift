@@ -105,12 +105,12 @@ package enum Ledger {
   }
 
   /// Fixes the upper end of the keys; `nil` for an empty source. Told once: a second time changes nothing.
-  package static func bound(_ connection: borrowing Connection, _ run: Int64, upper: [String?]?) throws(PostgresError) {
+  package static func bound(
+    _ connection: borrowing Connection, _ run: Int64, upper: [String?]?, horizon: String
+  ) throws(PostgresError) {
     try connection.query(
-      """
-      UPDATE migrate.runs SET upper_key = $2::text[], bounded_at = clock_timestamp()
-      WHERE  run = $1::bigint AND bounded_at IS NULL
-      """, [String(run), upper.map(ArrayText.literal)])
+      "SELECT migrate.bound($1::bigint, $2::text[], $3::xid8)",
+      [String(run), upper.map(ArrayText.literal), horizon])
   }
 
   /// The place behind the last batch of a slice: its ordinal and the key it ended with.
@@ -119,11 +119,7 @@ package enum Ledger {
   ) throws(PostgresError) -> (ordinal: Int, through: [String?]?) {
     let rows = try connection.query(
       """
-      SELECT ordinal, through_key
-      FROM   migrate.batches
-      WHERE  run = $1::bigint AND kind = 'apply' AND slice = $2::integer
-      ORDER  BY ordinal DESC, part DESC
-      LIMIT  1
+      SELECT ordinal, through_key FROM migrate.last_batch($1::bigint, $2::integer)
       """, [String(run), String(slice)])
     guard let row = rows.first else { return (0, nil) }
     return (try row.int("ordinal"), try row.array("through_key"))
@@ -146,22 +142,87 @@ package enum Ledger {
       unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
   }
 
-  /// Why the run stands still.
+  /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``holding(_:_:epoch:_:)``.
   package static func fail(
-    _ connection: borrowing Connection, _ run: Int64, sqlState: String?, message: String, after: [String?]?,
-    through: [String?]?, event: RunTransition
+    _ connection: borrowing Connection, _ run: Int64, _ reason: FailureReason, event: RunTransition
   ) throws(PostgresError) {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try connection.query(
       """
-      UPDATE migrate.runs
-      SET    failure = jsonb_build_object('sqlstate', $2::text, 'message', $3::text, 'after', $4::text[], 'through', $5::text[],
-                                          'at', clock_timestamp())
-      WHERE  run = $1::bigint
+      SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text[])
       """,
-      [String(run), sqlState, message, after.map(ArrayText.literal), through.map(ArrayText.literal)])
-    try advance(connection, run, event)
+      [
+        String(run), event.rawValue, reason.sqlState, reason.message, reason.detail, reason.hint,
+        reason.after.map(ArrayText.literal), reason.through.map(ArrayText.literal),
+      ])
+  }
+
+  /// What ``note(_:_:sqlState:message:after:through:)`` has written down.
+  package static func noted(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Note {
+    let row = try connection.query(
+      """
+      SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
+             CASE jsonb_typeof(failure -> 'after') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
+             CASE jsonb_typeof(failure -> 'through') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'through')) END AS through
+      FROM   migrate.runs
+      WHERE  run = $1::bigint
+      """, [String(run)]
+    ).onlyRow
+    return Note(
+      sqlState: try row["sqlstate"], message: try row.text("message"), after: try row.ifPresent("after", row.array),
+      through: try row.ifPresent("through", row.array))
+  }
+
+  package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
+    let row = try connection.query("SELECT left_behind FROM migrate.runs WHERE run = $1::bigint", [String(run)]).onlyRow
+    return try row.ifPresent("left_behind", row.int)
+  }
+
+  /// Runs `body` in a transaction in which nobody else can take the run over.
+  /// - Returns: false, without running it, when somebody has done so already: the run is not ours to move any more.
+  package static func holding(
+    _ connection: borrowing Connection, _ run: Int64, epoch: Int,
+    _ body: (borrowing Connection) throws(PostgresError) -> Void
+  ) throws(PostgresError) -> Bool {
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    let fence = try connection.query(
+      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE", [String(run), String(epoch)])
+    guard !fence.isEmpty else {
+      try connection.execute("ROLLBACK")
+      return false
+    }
+    try body(connection)
     try connection.execute("COMMIT")
+    return true
+  }
+}
+
+/// Why a run stands still, as the ledger keeps it.
+package struct Note: Sendable, Equatable {
+  package let sqlState: String?
+  package let message: String
+  package let after: [String?]?
+  package let through: [String?]?
+}
+
+/// Why a run cannot go on, and at which batch.
+package struct FailureReason: Sendable {
+  package let sqlState: String?
+  package let message: String
+  package let detail: String?
+  package let hint: String?
+  package let after: [String?]?
+  package let through: [String?]?
+
+  package init(
+    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, after: [String?]? = nil,
+    through: [String?]? = nil
+  ) {
+    self.sqlState = sqlState
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.after = after
+    self.through = through
   }
 }
 

@@ -52,9 +52,9 @@ package struct Bindings: Sendable {
     return copy
   }
 
-  /// A key under `role.1`, `role.2`, … and as one array under `role`; `nil` is the beginning of all keys.
+  /// A key under `role.1`, `role.2`, … and as one array under `role`; `nil` is the beginning of all keys, which `role.none` says.
   package func with(key: [String?]?, as role: String, count: Int) -> Bindings {
-    var copy = with(role, key.map(ArrayText.literal))
+    var copy = with(role, key.map(ArrayText.literal)).with("\(role).none", key == nil ? "true" : "false")
     for index in 0..<count { copy.values.updateValue(key?[index], forKey: "\(role).\(index + 1)") }
     return copy
   }

@@ -1,4 +1,3 @@
-internal import Glibc
 package import MigratePostgres
 
 /// What a run's worker looks like from outside.
@@ -16,71 +15,46 @@ extension Ledger {
   package static func takeOver(
     _ connection: borrowing Connection, _ run: Int64, patience: Duration = .seconds(20)
   ) throws(TakeOverError) -> Int {
+    let working: WorkerSign?
     do throws(PostgresError) {
-      let epoch = try standing(connection, run).epoch
-      let first = try pulse(connection, run)
-      let deadline = ContinuousClock.now + patience
-      while try isWorking(connection, run) {
-        if let now = try pulse(connection, run), let first, now.beat != first.beat {
-          return try refuse(now.sign)
-        }
-        if ContinuousClock.now >= deadline, let now = try pulse(connection, run) { return try refuse(now.sign) }
-        usleep(20_000)
-      }
-      let taken = try connection.query(
-        "SELECT migrate.take_over($1::bigint, $2::integer) AS epoch", [String(run), String(epoch)]
+      // In one transaction, which must see from look to look what has changed.
+      try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0")
+      let answer = try connection.query(
+        "SELECT epoch, pid, client_host FROM migrate.relieve($1::bigint, $2::interval)",
+        [String(run), "\(patience.components.seconds) seconds"]
       ).onlyRow
-      guard let raised = try taken.ifPresent("epoch", taken.int) else { return try refuse(nil) }
-      try endStoppedWorkers(connection, run)
-      return raised
+      let epoch = try answer.ifPresent("epoch", answer.int)
+      let pid = try answer.ifPresent("pid", answer.int)
+      let host = try answer["client_host"]
+      try connection.execute("COMMIT")
+      if let epoch { return epoch }
+      working = pid.map { WorkerSign(pid: $0, host: host) }
     } catch {
-      if error.message == Self.workingMark { throw .working(try? pulse(connection, run)?.sign) }
-      if error.message == Self.beatenMark { throw .beaten }
+      if !error.endsConnection { _ = try? connection.execute("ROLLBACK") }
       throw .database(error)
     }
+    throw working.map(TakeOverError.working) ?? .beaten
   }
 
-  private static var workingMark: String { "working" }
-  private static var beatenMark: String { "beaten" }
-
-  private static func refuse(_ sign: WorkerSign?) throws(PostgresError) -> Int {
-    throw .unreadable(sign == nil ? beatenMark : workingMark)
-  }
-
-  private static func isWorking(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+  /// Whether a worker of the run gives signs of life.
+  package static func isWorking(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
     try connection.query("SELECT migrate.is_working($1::bigint) AS working", [String(run)]).onlyRow.bool("working")
   }
 
-  private static func pulse(
+  /// Who works on the run, or was the last to do so.
+  package static func workerSign(
     _ connection: borrowing Connection, _ run: Int64
-  ) throws(PostgresError) -> (beat: String, sign: WorkerSign)? {
+  ) throws(PostgresError) -> WorkerSign? {
     let rows = try connection.query(
       """
-      SELECT heartbeat_at, pid, client_host
+      SELECT pid, client_host
       FROM   migrate.workers
       WHERE  run = $1::bigint
       ORDER  BY heartbeat_at DESC
       LIMIT  1
       """, [String(run)])
     guard let row = rows.first else { return nil }
-    return (try row.text("heartbeat_at"), WorkerSign(pid: try row.int("pid"), host: try row["client_host"]))
-  }
-
-  /// A client that was stopped keeps its row locks until its backend ends. Without the right to end it, the timeout of its idle
-  /// transaction does.
-  private static func endStoppedWorkers(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) {
-    do throws(PostgresError) {
-      try connection.query(
-        """
-        SELECT pg_terminate_backend(a.pid)
-        FROM   migrate.workers  AS w
-        JOIN   migrate.fence    AS f ON f.run = w.run AND w.epoch < f.epoch
-        JOIN   pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start = w.backend_start
-        WHERE  w.run = $1::bigint AND a.pid <> pg_backend_pid() AND a.state = 'idle in transaction'
-        """, [String(run)])
-    } catch {
-      guard error.sqlState?.code == "42501" else { throw error }
-    }
+    return WorkerSign(pid: try row.int("pid"), host: try row["client_host"])
   }
 }
 

@@ -33,11 +33,14 @@ struct Attempt {
     }
   }
 
-  /// Whether the attempt runs this statement: of the two ways to capture it takes one.
-  func runs(_ statement: RunStatement) -> Bool {
+  /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
+  /// the capture found.
+  func runs(_ statement: RunStatement, everyRowDiffers: Bool) -> Bool {
     switch statement.name {
     case "capture": guarded == .snapshot
     case "capture locked": guarded != .snapshot
+    case "change": !everyRowDiffers
+    case "change every row": everyRowDiffers
     default: true
     }
   }
@@ -66,13 +69,18 @@ extension Worker {
     let through = try connection.run(run.statement("batches", "bound"), bindings).first?.values ?? attempt.upper
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
-    for statement in run.statements("batches") where attempt.runs(statement) {
+    let hasShortChange = run.statements("batches").contains { $0.name == "change every row" }
+    var everyRowDiffers = false
+    for statement in run.statements("batches") where attempt.runs(statement, everyRowDiffers: everyRowDiffers) {
       switch statement.name {
       case "settings", "bound": continue
       case "finish":
         return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
       default:
         let rows = try connection.run(statement, bindings)
+        if hasShortChange, statement.name.utf8.starts(with: "capture".utf8) {
+          everyRowDiffers = try rows.onlyRow.bool("every_row")
+        }
         if statement.name.utf8.starts(with: "check: ".utf8), !rows.isEmpty {
           let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
           try connection.execute("ROLLBACK")

@@ -89,8 +89,9 @@ extension Worker {
       "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + (try run.statement("batches", "settings").text))
     var leftBehind: Int?
     let upper = try connection.query("SELECT upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]).onlyRow
-    let bindings = constants.with(key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
-    for statement in run.statements("finish") {
+    let bindings = try ownTransactions().with(
+      key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
+    for statement in run.statements("finish") where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
         leftBehind = try rows.onlyRow.int(0)
@@ -101,26 +102,51 @@ extension Worker {
       }
     }
     try connection.commit()
-    try connection.query(
-      "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-    try Ledger.advance(connection, run.id, .lastBatchCommitted)
-    return .completed(leftBehind: leftBehind)
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try connection.query(
+        "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
+      if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
+        try connection.execute(drop.text)
+      }
+      try Ledger.advance(connection, run.id, .lastBatchCommitted)
+    }
+    return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
+  }
+
+  /// The run's transactions, and the oldest one that was open when its upper end was fixed, for statements that tell by a row's
+  /// version who has written it.
+  borrowing func ownTransactions() throws(PostgresError) -> Bindings {
+    let row = try connection.query(
+      """
+      SELECT CAST(r.horizon AS xid) AS horizon,
+             ARRAY(SELECT CAST(b.xid AS xid) FROM migrate.batches AS b WHERE b.run = r.run AND b.kind = 'apply') AS transactions
+      FROM   migrate.runs AS r
+      WHERE  r.run = $1::bigint
+      """, [runID]
+    ).onlyRow
+    return constants.with("horizon", try row["horizon"]).with("transactions", try row["transactions"])
   }
 
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: failure.sqlState, message: failure.message, after: failure.after,
-      through: failure.through, event: .batchFailed)
-    return .failed(failure)
+    try stand(failure, by: [.batchFailed]) ? .failed(failure) : .takenOver
   }
 
   /// The server cannot go on, and no row is to blame: pause.
   mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: failure.sqlState, message: failure.message, after: failure.after,
-      through: failure.through, event: .pauseRequested)
-    try Ledger.advance(connection, run.id, .batchEdgeReached)
-    return .held(failure)
+    try stand(failure, by: [.pauseRequested, .batchEdgeReached]) ? .held(failure) : .takenOver
+  }
+
+  /// Writes down why the run stands still. `false`: it is another worker's by now, and stays as that one wants it.
+  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> Bool {
+    try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      for (index, event) in events.enumerated() {
+        if index == 0 {
+          try Ledger.fail(connection, run.id, failure.reason, event: event)
+        } else {
+          try Ledger.advance(connection, run.id, event)
+        }
+      }
+    }
   }
 }
 
@@ -134,10 +160,21 @@ extension PostgresError {
 }
 
 extension Failure {
+  /// What of it the ledger keeps.
+  fileprivate var reason: FailureReason {
+    FailureReason(sqlState: sqlState, message: message, detail: detail, hint: hint, after: after, through: through)
+  }
+
   init(_ error: PostgresError, after: [String?]?, through: [String?]?) {
     self.init(
       sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint,
       column: error.column, constraint: error.constraint, after: after, through: through)
+  }
+
+  init(_ note: Note) {
+    self.init(
+      sqlState: note.sqlState, message: note.message, detail: nil, hint: nil, column: nil, constraint: nil,
+      after: note.after, through: note.through)
   }
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {

@@ -23,8 +23,10 @@ extension Worker {
         pause(for: .seconds(1))
         try enlist()
       case .cancelled: return .cancelled
-      // Somebody else has ended the run, or begun to take it back, while this worker waited.
-      case .failed, .completed, .reverted: return .takenOver
+      // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
+      case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
+      case .reverted: return .reverted(conflicts: try Ledger.rowsRead(connection, run.id, kind: .revert).rejected)
+      case .failed: return .failed(Failure(try Ledger.noted(connection, run.id)))
       }
     }
   }

@@ -11,7 +11,10 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    if policy == .stop, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
+    // With nothing left to take back the undo may be gone already.
+    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(done: done, applied: applied), ahead > 0 {
+      return try stopped(ahead)
+    }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -29,23 +32,20 @@ extension Worker {
 
   private borrowing func nextPlace() throws(PostgresError) -> Place? {
     let rows = try connection.query(
-      """
-      SELECT a.slice, a.ordinal, a.part, a.seq
-      FROM   migrate.batches AS a
-      WHERE  a.run = $1::bigint AND a.kind = 'apply'
-        AND  NOT EXISTS (SELECT FROM migrate.batches AS r
-                         WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
-      ORDER  BY a.seq DESC
-      LIMIT  1
-      """, [runID])
+      "SELECT slice, ordinal, part, seq FROM migrate.next_to_restore($1::bigint)", [runID])
     guard let row = rows.first else { return nil }
     return Place(
       slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"), seq: try row.text("seq"))
   }
 
-  private borrowing func conflictsAhead() throws(PostgresError) -> Int? {
+  private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int? {
+    let own = try ownTransactions()
     try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
-    let count = try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
+    let quick = run.statements("revert").first { $0.name == "untouched" }
+    // Before the first batch is back, that is: those that are back have a newer version.
+    let isUntouched =
+      if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else { false }
+    let count = isUntouched ? 0 : try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
     try connection.commit()
     return count
   }
@@ -82,7 +82,18 @@ extension Worker {
       try connection.execute("ROLLBACK")
       return nil
     }
-    for name in Self.statements(policy) { try connection.run(run.statement("revert", name), bindings) }
+    var keptRows = false
+    for statement in run.statements("revert") where Self.statements(policy).contains(statement.name) {
+      // It looks at the rows that the restore before it has listed.
+      if statement.name == "look", !keptRows { continue }
+      // Some are two statements in one text, which only the simple protocol takes; those bind nothing.
+      if statement.arguments.isEmpty {
+        try connection.execute(statement.text)
+      } else {
+        let rows = try connection.run(statement, bindings)
+        if statement.name.utf8.starts(with: "restore".utf8), rows.affectedRows != 0 { keptRows = true }
+      }
+    }
     guard let row = try connection.run(run.statement("revert", "finish"), bindings).first else {
       try connection.execute("ROLLBACK")
       return .takenOver
@@ -104,17 +115,17 @@ extension Worker {
 
   private static func statements(_ policy: ConflictPolicy) -> [String] {
     switch policy {
-    case .stop, .skip: ["restore"]
-    case .force: ["seize", "restore forced"]
+    case .stop, .skip: ["hold", "restore", "look", "triggers off", "restore rewritten", "triggers on"]
+    case .force: ["hold", "seize", "restore forced", "look", "triggers off", "restore rewritten", "triggers on"]
     }
   }
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    try Ledger.fail(
-      connection, run.id, sqlState: nil, message: "\(conflicts) rows were changed since", after: nil, through: nil,
-      event: .batchFailed)
-    return .conflicts(conflicts)
+    let failure = Failure(
+      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil, constraint: nil,
+      after: nil, through: nil)
+    return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 
   private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
@@ -131,7 +142,9 @@ extension Worker {
         // Dropped before a crash, or locked by a reader: the rows are back either way.
       }
     }
-    try Ledger.advance(connection, run.id, .lastBatchRestored)
-    return .reverted(conflicts: counts.rejected)
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try Ledger.advance(connection, run.id, .lastBatchRestored)
+    }
+    return isOurs ? .reverted(conflicts: counts.rejected) : .takenOver
   }
 }

@@ -10,7 +10,7 @@ package enum RunEvent: Sendable {
   case batch(BatchRecord)
   /// A batch is tried again; `attempt` is the number of the next try.
   case again(ordinal: Int, attempt: Int, reason: String)
-  /// The connection is lost and is being made again.
+  /// The connection is lost and is being made again, or the worker begins anew for another passing reason.
   case reconnecting(reason: String)
   /// The run stands still by request; the worker waits for `resume`.
   case paused

@@ -14,10 +14,17 @@ extension Worker {
     if try known.bool("bounded") { return try known.ifPresent("upper_key", known.array) }
     try awaitLockers()
     try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("batches", "settings").text))
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("batches", "settings").text))
+    // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
+    let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
     let upper = try connection.run(run.statement("bounds", "upper"), constants).first?.values
+    if let upper, let collect = run.statements("bounds").first(where: { $0.name == "collect" }) {
+      let bindings = constants.with("size", String(run.batchSize)).with(key: upper, as: "upper", count: run.keyCount)
+      try connection.run(collect, bindings)
+    }
+    // In the same transaction as the keys: both are there, or neither.
+    try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     try connection.commit()
-    try Ledger.bound(connection, run.id, upper: upper)
     return upper
   }
 

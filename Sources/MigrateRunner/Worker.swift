@@ -49,25 +49,46 @@ package struct Worker: ~Copyable {
       [runID, String(number), String(run.epoch), Self.hostName])
   }
 
+  /// Takes its sign of life back. Behind a pooler its backend stays, and whoever comes next would wait for it to grow cold.
+  private borrowing func leave() {
+    _ = try? connection.query(
+      "DELETE FROM migrate.workers WHERE run = $1::bigint AND worker = $2::integer AND epoch = $3::integer",
+      [runID, String(number), String(run.epoch)])
+  }
+
   package static var hostName: String? {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return nil }
     return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
-  /// Runs `body` until it ends without losing the connection. It begins anew each time, from what the ledger says.
+  /// Runs `body` until it ends without losing the connection. It begins anew each time, from what the ledger says; also when
+  /// a statement of the ledger's own met a timeout or another transaction, which a batch survives too.
   mutating func surviving(
     _ body: (inout Worker) throws(PostgresError) -> RunOutcome
   ) throws(PostgresError) -> RunOutcome {
+    var attempt = 0
+    var last = ContinuousClock.now
     while true {
       do throws(PostgresError) {
         try enlist()
         try settle()
-        return try body(&self)
+        let outcome = try body(&self)
+        leave()
+        return outcome
       } catch {
-        guard error.endsConnection || error.origin == .lost else { throw error }
+        if error.endsConnection || error.origin == .lost {
+          report(.reconnecting(reason: error.message))
+          try reconnect(after: error)
+          continue
+        }
+        attempt = ContinuousClock.now - last > patience ? 1 : attempt + 1
+        last = .now
+        // When this breaks the connection, the next statement says so.
+        if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
+        guard error.class == .transient, attempt < 100 else { throw error }
         report(.reconnecting(reason: error.message))
-        try reconnect(after: error)
+        pause(for: backoff(attempt))
       }
     }
   }

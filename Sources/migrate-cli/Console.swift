@@ -18,10 +18,48 @@ struct Console {
   /// Talk: standard error, and nothing of it when quiet.
   func say(_ text: String) { if !isQuiet { talk.write(text + "\n") } }
 
+  /// What is no error and should be known: standard error, in the form for people.
+  func warn(_ warnings: Diagnostics) {
+    if !isQuiet, !warnings.all.isEmpty { talk.write(renderer.render(warnings) + "\n") }
+  }
+
+  /// One event of a stream, written in one piece, so that a reader sees whole lines whenever the program ends (P26).
   func event(_ name: String, _ members: [JSON.Member]) {
     output.write(JSON.object([.init("event", .string(name))] + members).compact + "\n")
   }
 
+  /// The line that ends a command and greps, or the event of that name with `--json`.
+  func conclude(_ run: Int64, _ state: String, _ text: String = "", _ members: [JSON.Member] = []) {
+    if isJSON {
+      event("state", [.init("run", .integer(run)), .init("state", .string(state))] + members)
+    } else {
+      print("run \(run) \(state)" + (text.isEmpty ? "" : " " + text))
+    }
+  }
+
+  /// What standard output can show, where a table or a bar goes.
+  var page: Terminal { Terminal(output, color: arguments[Options.color], environment: .process) }
+  var pageWidth: Int { Terminal.width(of: output.descriptor, environment: .process) }
+
+  var renderer: DiagnosticRenderer {
+    DiagnosticRenderer(color: Terminal(talk, color: arguments[Options.color], environment: .process).color)
+  }
+
+  /// Says what went wrong: to people on standard error, and with `--json` to programs on standard output besides.
+  func explain(_ failure: CommandFailure) {
+    talk.write(failure.text(renderer))
+    if isJSON { failure.events.forEach { output.write($0.compact + "\n") } }
+  }
+
+  /// Asks on a terminal before something changes.
+  func allows(_ action: String) throws(CommandFailure) -> Bool {
+    do throws(UsageError) {
+      return try Question().allows(action, yes: arguments[Options.yes], environment: .process)
+    } catch { throw .refused(error.message, remedy: error.remedy) }
+  }
+}
+
+extension Console {
   func server() throws(CommandFailure) -> Server {
     do throws(PostgresError) {
       let server = try Server.resolve(flag: arguments[Options.database], environment: [:])
@@ -33,100 +71,19 @@ struct Console {
     } catch { throw .database(error) }
   }
 
-  func compileRequest() throws(CommandFailure) -> CompileRequest {
-    var request = CompileRequest()
-    request.parameters = arguments[Options.parameters].map { ($0.name, $0.value) }
-    request.searchPath = arguments[Options.searchPath]?.split(separator: ",").map { part in
-      String(part.drop { $0 == " " })
-    }
-    request.batchSize = arguments.command == "apply" ? arguments[Options.batchSize] : nil
-    return request
+  func runs() throws(CommandFailure) -> Runs {
+    let server = try server()
+    do throws(RunRefusal) { return try Runs(on: server) } catch { throw CommandFailure(error) }
   }
 
-  var renderer: DiagnosticRenderer {
-    DiagnosticRenderer(color: Terminal(talk, color: arguments[Options.color], environment: .process).color)
+  /// What the library refuses is why the command fails.
+  func ask<Value>(_ body: () throws(RunRefusal) -> Value) throws(CommandFailure) -> Value {
+    do throws(RunRefusal) { return try body() } catch { throw CommandFailure(error) }
   }
 
-  func explain(_ failure: CommandFailure) {
-    switch failure {
-    case .definitions(let list):
-      talk.write(list.map(renderer.render).joined(separator: "\n"))
-    case .refused(let message, let remedy):
-      talk.write("migrate: error: \(Printable.block(message))\n  help: \(Printable.block(remedy))\n")
-    case .database(let error):
-      let detail = error.detail.map { "\n  detail: \($0)" } ?? ""
-      let hint = error.hint ?? CommandFailure.remedy(for: error)
-      talk.write("migrate: error: \(Printable.block(error.message + detail))\n  help: \(Printable.block(hint))\n")
-    case .usage(let error):
-      talk.write(error.rendered(program: "migrate"))
-    }
-  }
-}
-
-/// Why a command has not done what it was asked.
-enum CommandFailure: Error {
-  case definitions([Diagnostics])
-  case refused(String, remedy: String)
-  case database(PostgresError)
-  case usage(UsageError)
-
-  var exitCode: ExitCode {
-    switch self {
-    case .definitions, .usage: .usage
-    case .refused, .database: .failed
-    }
-  }
-
-  init(_ failure: CompileFailure) {
-    switch failure {
-    case .refused(let diagnostics): self = .definitions([diagnostics])
-    case .database(let error): self = .database(error)
-    }
-  }
-
-  init(_ refusal: RunRefusal) {
-    switch refusal {
-    case .compile(let failure): self.init(failure)
-    case .database(let error): self = .database(error)
-    case .refused(let message, let remedy): self = .refused(message, remedy: remedy)
-    case .ledger(let error):
-      switch error {
-      case .database(let error): self = .database(error)
-      case .newer(let ledger, let program):
-        self = .refused(
-          "the ledger has version \(ledger), this program knows \(program)", remedy: "use the newer program that made it")
-      }
-    }
-  }
-
-  init(_ error: ProjectError) { self = .refused(error.message, remedy: error.remedy) }
-
-  static func remedy(for error: PostgresError) -> String {
-    switch error.origin {
-    case .connecting: "is the server up, and is the address right? `--database URL` or DATABASE_URL names it"
-    case .lost: "nothing is lost: `migrate apply` goes on where the ledger says it stopped"
-    case .server: "PostgreSQL refuses with SQLSTATE \(error.sqlState?.code ?? "unknown")"
-    case .client, .parameters: "look at what was given to the command"
-    }
-  }
-}
-
-extension Console {
-  /// The definitions that the command names, decoded; all errors of all of them at once.
-  func definitions(_ names: [String]) throws(CommandFailure) -> [Definition] {
-    let found: [Result<Definition, Diagnostics>]
-    do throws(ProjectError) {
-      found = try Project(folder: arguments[Options.directory]).definitions(names)
-    } catch { throw CommandFailure(error) }
-    var wrong: [Diagnostics] = []
-    var right: [Definition] = []
-    for result in found {
-      switch result {
-      case .success(let definition): right.append(definition)
-      case .failure(let diagnostics): wrong.append(diagnostics)
-      }
-    }
-    guard wrong.isEmpty else { throw .definitions(wrong + right.compactMap(Session.problems(of:))) }
-    return right
+  /// The number of a run that the command names.
+  func run() throws(CommandFailure) -> Int64 {
+    guard let number = arguments[Positionals.run] else { throw .refused("RUN is missing", remedy: "`migrate status` lists runs") }
+    return Int64(number)
   }
 }

@@ -18,7 +18,9 @@ internal import MigrateCommandLine
         return execute(arguments)
       }
     } catch {
+      let failure = CommandFailure.usage(error)
       Output.error.write(error.rendered(program: Commands.program.name))
+      if CommandLine.arguments.contains("--json") { failure.events.forEach { Output.standard.write($0.compact + "\n") } }
       return .usage
     }
   }
@@ -38,6 +40,13 @@ internal import MigrateCommandLine
     case "plan": PlanCommand.run
     case "apply": ApplyCommand.run
     case "revert": RevertCommand.run
+    case "status": StatusCommand.run
+    case "history": HistoryCommand.run
+    case "verify": VerifyCommand.run
+    case "pause": PauseCommand.run
+    case "resume": ResumeCommand.run
+    case "cancel": CancelCommand.run
+    case "sandbox start", "sandbox stop", "sandbox destroy", "sandbox status", "sandbox url": SandboxCommand.run
     default: { (_) throws(CommandFailure) in throw .refused("\(name) is not in this version", remedy: "`migrate --help`") }
     }
   }

@@ -38,7 +38,7 @@ import Testing
           --dir DIR             The folder of the definitions, at any depth. Default:
                                 migrations. [MIGRATE_DIR]
           -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]
-          -v, --verbose         Say more: each batch, each statement. [MIGRATE_VERBOSE]
+          -v, --verbose         Say more: each batch. [MIGRATE_VERBOSE]
           --color WHEN          Colour the output: auto, always or never. NO_COLOR,
                                 CLICOLOR_FORCE and TERM=dumb are heard. Default: auto.
                                 [MIGRATE_COLOR]
@@ -89,7 +89,7 @@ import Testing
           --dir DIR             The folder of the definitions, at any depth. Default:
                                 migrations. [MIGRATE_DIR]
           -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]
-          -v, --verbose         Say more: each batch, each statement. [MIGRATE_VERBOSE]
+          -v, --verbose         Say more: each batch. [MIGRATE_VERBOSE]
           --color WHEN          Colour the output: auto, always or never. NO_COLOR,
                                 CLICOLOR_FORCE and TERM=dumb are heard. Default: auto.
                                 [MIGRATE_COLOR]

@@ -158,6 +158,21 @@ import Testing
       ])
   }
 
+  @Test func `shows its last state, however soon it comes`() {
+    let bar = Screen()
+    let display = bar.display(isTerminal: true)
+    display.show(state(0))
+    display.finish(showing: state(100))
+    display.finish()
+    #expect(bar.written == ["\rp  [-----]    0 %  0\u{1B}[K", "\rp  [###]  100 %  100\u{1B}[K", "\n"])
+    let log = Screen()
+    let lines = log.display(isTerminal: false)
+    lines.show(state(0))
+    lines.show(state(50))
+    lines.finish(showing: state(100))
+    #expect(log.written == ["p  0 %  0 of ~100 rows  1.0 s\n", "p  100 %  100 of ~100 rows  1.0 s\n"])
+  }
+
   @Test func `is a plain line each five seconds where there is no terminal`() {
     let screen = Screen()
     let display = screen.display(isTerminal: false)

@@ -38,7 +38,10 @@ package final class TestCluster: Sendable {
   /// What the server logged, as JSON lines.
   package let log: ServerLog
 
-  private init(keepingLog: Bool) throws {
+  /// The folder that the server's socket is in.
+  package var socketFolder: String { folder.path + "/s" }
+
+  private init(keepingLog: Bool, settings extra: [String: String] = [:]) throws {
     folder = try TestFolder()
     keepsLog = keepingLog
     let settings = [
@@ -46,19 +49,23 @@ package final class TestCluster: Sendable {
       "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0", "log_rotation_size": "0",
     ]
     sandbox = try Sandbox(
-      folder: folder.path + "/s", settings: settings, environment: ProcessInfo.processInfo.environment)
+      folder: folder.path + "/s", settings: settings.merging(extra) { $1 }, environment: ProcessInfo.processInfo.environment)
     log = ServerLog(path: sandbox.dataPath + "/log/server.json")
     try sandbox.start()
   }
 
   /// Runs `body` with a cluster of its own, to stop and start it at will; it takes a second or two to make.
   @discardableResult
-  package static func withOwn<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
-    try await Places.clusters.taking { try await withNew(body) }
+  package static func withOwn<Value: Sendable>(
+    settings: [String: String] = [:], _ body: (TestCluster) async throws -> Value
+  ) async throws -> Value {
+    try await Places.clusters.taking { try await withNew(settings, body) }
   }
 
-  private static func withNew<Value: Sendable>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
-    let cluster = try await onThread { try TestCluster(keepingLog: false) }
+  private static func withNew<Value: Sendable>(
+    _ settings: [String: String], _ body: (TestCluster) async throws -> Value
+  ) async throws -> Value {
+    let cluster = try await onThread { try TestCluster(keepingLog: false, settings: settings) }
     let result: Result<Value, any Error>
     do { result = .success(try await body(cluster)) } catch { result = .failure(error) }
     try await onThread { cluster.remove() }

@@ -41,8 +41,10 @@ CREATE TABLE migrate.runs (
   session_user_   text        NOT NULL DEFAULT session_user,
   client_host     text,
   reason          text,
+  revert_reason   text,
   version         text        NOT NULL,
   upper_key       text[],
+  horizon         xid8,
   left_behind     bigint,
   failure         jsonb,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -65,10 +67,12 @@ COMMENT ON COLUMN migrate.runs.back_end        IS 'Who began it: the client, or 
 COMMENT ON COLUMN migrate.runs.session_user_   IS 'The role that began it.';
 COMMENT ON COLUMN migrate.runs.client_host     IS 'The machine on which it was begun.';
 COMMENT ON COLUMN migrate.runs.reason          IS 'Why, in the words of who began it.';
+COMMENT ON COLUMN migrate.runs.revert_reason   IS 'Why it was taken back, in the words of who asked for it.';
 COMMENT ON COLUMN migrate.runs.version         IS 'The version of migrate that compiled the plan.';
 COMMENT ON COLUMN migrate.runs.upper_key       IS 'The last key of the source when the run began; NULL while bounded_at is, and for an empty table.';
+COMMENT ON COLUMN migrate.runs.horizon         IS 'The oldest transaction that was open when the upper end was fixed: what a batch cannot see is not older.';
 COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
-COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still as failed: sqlstate, message, key range.';
+COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, failed or paused: sqlstate, message, key range. NULL when it was asked to.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
@@ -118,6 +122,8 @@ INSERT INTO migrate.transitions (state, direction, event, next) VALUES
   ('reverting',  'revert', 'last_batch_restored',  'reverted'),
   ('pausing',    'revert', 'batch_edge_reached',   'paused'),
   ('pausing',    'revert', 'resume_requested',     'reverting'),
+  ('paused',     'revert', 'resume_requested',     'reverting'),
+  ('failed',     'revert', 'resume_requested',     'reverting'),
   ('pausing',    'revert', 'batch_failed',         'failed'),
   ('pausing',    'revert', 'last_batch_restored',  'reverted');
 
@@ -133,13 +139,15 @@ CREATE TABLE migrate.control (
   run          bigint      PRIMARY KEY REFERENCES migrate.runs,
   request      text        NOT NULL CHECK (request IN ('pause', 'cancel')),
   requested_by text        NOT NULL DEFAULT session_user,
-  requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  reason       text
 );
 COMMENT ON TABLE  migrate.control              IS 'What was asked of a run; read by its workers between two batches.';
 COMMENT ON COLUMN migrate.control.run          IS 'The run.';
 COMMENT ON COLUMN migrate.control.request      IS 'pause or cancel.';
 COMMENT ON COLUMN migrate.control.requested_by IS 'The role that asked.';
 COMMENT ON COLUMN migrate.control.requested_at IS 'When.';
+COMMENT ON COLUMN migrate.control.reason       IS 'Why, in the words of who asked.';
 
 CREATE TABLE migrate.statements (
   run       bigint  NOT NULL REFERENCES migrate.runs,

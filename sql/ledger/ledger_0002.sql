@@ -24,7 +24,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
            direction   = t.direction,
            ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
            reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
-           failure     = CASE WHEN t.next = 'failed' THEN r.failure END
+           failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
     FROM   migrate.transitions AS t
     WHERE  r.run       = _run
       AND  t.state     = r.state
@@ -75,13 +75,14 @@ CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
   -- client that was stopped keeps its backend. To a role that may not see other roles' sessions the details are NULL.
+  -- Behind a pooler who asks can have got the very backend that the worker had: that it is busy then says nothing.
   SELECT EXISTS (
     SELECT
     FROM   migrate.workers  AS w
     JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
     JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
     WHERE  w.run = _run
-      AND  (a.state = 'active' OR w.heartbeat_at > clock_timestamp() - interval '15 seconds'))
+      AND  (a.state = 'active' AND a.pid <> pg_backend_pid() OR w.heartbeat_at > clock_timestamp() - interval '15 seconds'))
 $$;
 COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch gives signs of life.';
 

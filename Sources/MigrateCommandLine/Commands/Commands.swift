@@ -8,7 +8,7 @@ package enum Commands {
     positionals: [Positionals.names],
     options: [
       Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
-      Options.parameterFile, Options.searchPath,
+      Options.parameterFile, Options.searchPath, Options.batchSize, Options.yes,
     ],
     conflicts: [[Options.sql, Options.json, Options.markdown]],
     examples: [
@@ -67,29 +67,34 @@ package enum Commands {
 
   package static let pause = Command(
     "pause", abstract: "pause a run at the edge of its batch, from any machine",
-    positionals: [Positionals.run], options: [Options.reason],
+    discussion:
+      "Waits until the run stands still, or tells that a worker is busy with a batch: it pauses at the edge of that. A run "
+      + "whose worker is gone is paused at once.",
+    positionals: [Positionals.run], options: [Options.reason, Options.json],
     examples: [Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch.")])
 
   package static let resume = Command(
-    "resume", abstract: "go on with a run that is paused or failed",
-    positionals: [Positionals.run], options: [Options.reason, Options.json],
+    "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
+    discussion:
+      "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does.",
+    positionals: [Positionals.run], options: [Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
-    exitCodes: [.done, .failed, .usage, .rejects, .interrupted])
+    exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
   package static let cancel = Command(
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
     discussion: "What is committed stays, and `migrate revert` takes it back.",
-    positionals: [Positionals.run], options: [Options.reason, Options.yes],
+    positionals: [Positionals.run], options: [Options.reason, Options.yes, Options.json],
     examples: [Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17.")])
 
   package static let sandbox = Command(
     "sandbox", abstract: "a private PostgreSQL to try things in",
     subcommands: [
-      Command("start", abstract: "start it, made anew when there is none"),
-      Command("stop", abstract: "stop it; its data stays"),
-      Command("destroy", abstract: "stop it and remove its data", options: [Options.yes]),
-      Command("status", abstract: "tell whether it runs, and where", options: [Options.json]),
-      Command("url", abstract: "print its URL, for --database"),
+      Command("start", abstract: "start it, made anew when there is none", options: [Options.sandboxFolder]),
+      Command("stop", abstract: "stop it; its data stays", options: [Options.sandboxFolder]),
+      Command("destroy", abstract: "stop it and remove its data", options: [Options.sandboxFolder, Options.yes]),
+      Command("status", abstract: "tell whether it runs, and where", options: [Options.sandboxFolder, Options.json]),
+      Command("url", abstract: "print its URL, for --database", options: [Options.sandboxFolder]),
     ],
     examples: [
       Command.Example("migrate sandbox start", "A cluster of its own, reached by a socket alone."),

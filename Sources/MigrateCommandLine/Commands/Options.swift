@@ -9,7 +9,7 @@ package enum Options {
   package static let directory = Option.value(
     "dir", .name, named: "DIR", default: "migrations", help: "The folder of the definitions, at any depth.")
   package static let quiet = Option.flag("quiet", short: "q", help: "Say nothing but results and errors.")
-  package static let verbose = Option.flag("verbose", short: "v", help: "Say more: each batch, each statement.")
+  package static let verbose = Option.flag("verbose", short: "v", help: "Say more: each batch.")
   package static let color = Option.value(
     "color", .choice(ColorChoice.self), named: "WHEN", default: .auto,
     help: "Colour the output: auto, always or never. NO_COLOR, CLICOLOR_FORCE and TERM=dumb are heard.")
@@ -51,6 +51,9 @@ package enum Options {
   package static let onConflict = Option.value(
     "on-conflict", .choice(ConflictPolicy.self), named: "WHAT", default: .stop,
     help: "What to do about rows that were changed since: stop, skip them, or force the old values over them.")
+  package static let sandboxFolder = Option.optional(
+    "folder", .name, named: "DIR",
+    help: "Where the sandbox lives, an absolute path; without it one place for each account.")
   package static let watch = Option.flag("watch", help: "Go on showing it until the run ends.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }

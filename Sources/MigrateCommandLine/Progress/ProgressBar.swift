@@ -28,7 +28,7 @@ package struct ProgressBar: Sendable {
       state.left.map { (.time, "\(Wording.roughly($0)) left") },
       (.count, counts.long),
       state.rate.flatMap(Self.rate).map { (.rate, $0) },
-      (.elapsed, Wording.duration(state.elapsed)),
+      state.elapsed.map { (.elapsed, Wording.duration($0)) },
     ]
     var chosen: [Part: String] = [:]
     for (part, text) in wanted.compactMap({ $0 }) {
@@ -47,7 +47,7 @@ package struct ProgressBar: Sendable {
   package func plain(_ state: ProgressState) -> String {
     let parts: [String?] = [
       Printable.line(state.label), state.percent.map { "\($0) %" }, Self.counts(state).long,
-      state.rate.flatMap(Self.rate), Wording.duration(state.elapsed), state.left.map { "\(Wording.roughly($0)) left" },
+      state.rate.flatMap(Self.rate), state.elapsed.map(Wording.duration), state.left.map { "\(Wording.roughly($0)) left" },
       state.note.map(Printable.line),
     ]
     return parts.compactMap { $0 }.filter { !$0.utf8.isEmpty }.joined(separator: ColumnWidth.blanks(Self.gap))

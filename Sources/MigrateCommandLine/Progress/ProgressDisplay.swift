@@ -11,6 +11,8 @@ package final class ProgressDisplay: Sendable {
     var latest: ProgressState?
     /// What stands on the terminal's last line.
     var drawn = ""
+    /// The last line of the log.
+    var logged = ""
     var lastDrawn: ContinuousClock.Instant?
     var isFinished = false
   }
@@ -66,10 +68,19 @@ package final class ProgressDisplay: Sendable {
     }
   }
 
-  /// Takes the bar away; nothing is drawn any more.
-  package func finish() {
+  /// Ends the display; nothing is drawn any more.
+  /// - Parameter last: what stays to be read, however soon after the one before. Without it the bar is taken away.
+  package func finish(showing last: ProgressState? = nil) {
     state.withLock { state in
-      if !state.drawn.isEmpty { write(Self.toLineStart + Self.clearToEnd) }
+      if state.isFinished { return }
+      if let last {
+        state.latest = last
+        state.lastDrawn = nil
+        draw(&state)
+        if terminal.isTerminal { write("\n") }
+      } else if !state.drawn.isEmpty {
+        write(Self.toLineStart + Self.clearToEnd)
+      }
       state.drawn = ""
       state.latest = nil
       state.isFinished = true
@@ -85,7 +96,10 @@ package final class ProgressDisplay: Sendable {
     state.latest = nil
     let bar = ProgressBar(unicode: terminal.unicode)
     guard terminal.isTerminal else {
-      write(bar.plain(progress) + "\n")
+      let line = bar.plain(progress)
+      guard !line.utf8.elementsEqual(state.logged.utf8) else { return }
+      state.logged = line
+      write(line + "\n")
       return
     }
     // The last column stays free: behind a full line, clearing to the end would take its last letter away.

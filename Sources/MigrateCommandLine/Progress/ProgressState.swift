@@ -7,15 +7,14 @@ package struct ProgressState: Sendable, Equatable {
   package let rowsTotal: Int?
   /// Rows a second.
   package let rate: Double?
-  package let elapsed: Duration
+  package let elapsed: Duration?
   package let left: Duration?
   /// What holds it, or anything else to be seen at once.
   package let note: String?
 
   package init(
-    _ label: String, rowsDone: Int, rowsTotal: Int? = nil, rate: Double? = nil, elapsed: Duration,
-    left: Duration? = nil,
-    note: String? = nil
+    _ label: String, rowsDone: Int, rowsTotal: Int? = nil, rate: Double? = nil, elapsed: Duration? = nil,
+    left: Duration? = nil, note: String? = nil
   ) {
     self.label = label
     self.rowsDone = rowsDone

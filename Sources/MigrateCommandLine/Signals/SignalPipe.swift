@@ -25,6 +25,7 @@ struct SignalPipe: Sendable {
       return .failure(.system(code: code))
     }
     writeEnd.store(ends[1], ordering: .sequentiallyConsistent)
+    unblock()
     return .success(SignalPipe(descriptor: ends[1], previous: Signal.allCases.compactMap(handle)))
   }
 
@@ -54,6 +55,15 @@ struct SignalPipe: Sendable {
     action.sa_flags = SA_RESTART
     sigaction(signal.number, &action, nil)
     return (signal, previous)
+  }
+
+  /// A program inherits the mask of the thread that started it, and threads of a pool, Dispatch's for one, block everything:
+  /// without this nobody could stop a run that such a thread has begun.
+  private static func unblock() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in Signal.allCases { sigaddset(&signals, signal.number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   private static func isIgnored(_ action: sigaction) -> Bool {

@@ -1,4 +1,4 @@
-/// Figures as people read them. Machines get plain numbers, see ``JSONValue``.
+/// Figures as people read them. Machines get plain numbers.
 package enum Wording {
   /// `1,000,000`
   package static func count(_ number: Int) -> String {

@@ -7,17 +7,21 @@ extension ResolvedBatch {
   var phases: [Phase] {
     [
       Phase(.before, checksBefore.map { $0.statement("check") }),
-      Phase(.prepare, prepareUndo),
-      Phase(.bounds, [lockers, upper]),
-      Phase(.batches, [settings, bound] + stepStatements + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
-      Phase(.finish, [leftBehind] + checksAfter.map { $0.statement("check") }),
+      Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
+      Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : [])),
+      Phase(.batches, [settings, coverage == .collected ? collectedBound : bound] + stepStatements + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
+      Phase(
+        .finish,
+        [leftBehind] + checksAfter.map { $0.statement("check") } + (coverage == .collected ? [dropKeys] : [])),
       Phase(.revert, revert),
     ]
   }
 
   private var stepStatements: [Statement] {
     switch undo {
-    case .captured: [capture(locked: false), capture(locked: true), change] + (hasAfterTriggers ? [image] : [])
+    case .captured:
+      [capture(locked: false), capture(locked: true), change(everyRow: false)]
+        + (comparesImages ? [change(everyRow: true)] : []) + (hasAfterTriggers ? [image] : [])
     case .none: [changeWithoutUndo]
     }
   }
@@ -32,9 +36,11 @@ extension ResolvedBatch {
     }
     let same: SQL = .joined(zip(keyColumns, names).map { "\($0) = d.\($1)" }, by: " AND ")
     let here: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
-    let unchanged: SQL = """
-      NOT EXISTS (SELECT FROM \(Name.undo(Self.step)) AS b, unnest(\(list: names.map { "b.\($0)" })) AS d(\(list: names))
-                         WHERE  \(here) AND \(same))
+    let changed: SQL = """
+      SELECT
+      FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: names.map { "b.\($0)" })) AS d(\(list: names))
+      WHERE  \(here)
+        AND  \(same)
       """
     return """
       WITH batch AS (
@@ -45,7 +51,7 @@ extension ResolvedBatch {
         UNION  ALL
         SELECT \(list: table.columns.map { "\(alias).\($0.name)" })
         FROM   \(source)
-        \(SQL.filtered(by: batchConditions + [unchanged]))
+        \(SQL.filtered(by: batchConditions + ["NOT EXISTS (\(changed))"]))
       )
 
       """

@@ -32,8 +32,8 @@ extension ResolvedBatch {
       }
     return Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
-      """
-      WITH \(heartbeat)
+      heartbeat + """
+
       INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                                    rows_read, rows_changed, rows_unchanged, epoch, exact)
       SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
@@ -42,13 +42,13 @@ extension ResolvedBatch {
              (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
       WHERE  \(Self.place)
       RETURNING exact, rows_read, rows_changed, xid,
-                coalesce((SELECT cardinality(u.k_1) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)), 0) AS rows_captured
+                (SELECT coalesce(cardinality(u.k_1), 0) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)) AS rows_captured
       """)
   }
 
   var heartbeat: SQL {
     """
-    heartbeat AS (
+    WITH heartbeat AS (
       UPDATE migrate.workers
       SET    heartbeat_at = clock_timestamp()
       WHERE  run = \(Role.run) AND worker = \(Role.worker) AND epoch = \(Role.epoch)

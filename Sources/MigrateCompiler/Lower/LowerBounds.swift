@@ -52,13 +52,15 @@ extension ResolvedBatch {
     let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
     let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
     let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
-    let done: SQL = """
-      NOT EXISTS (
-               SELECT
-               FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
-               WHERE  \(SQL.joined(same, by: " AND ")))
+    let ofBatches: SQL = """
+      SELECT
+      FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
+      WHERE  \(SQL.joined(same, by: " AND "))
       """
-    let conditions = [compared("<=", Role.upper)] + filterConditions + (comparesImages ? [differs] : []) + [done]
+    let done: SQL = "NOT EXISTS (\(ofBatches))"
+    let conditions =
+      [compared("<=", Role.upper)] + (readsOtherRows ? [] : writtenMeanwhile) + filterConditions
+      + (comparesImages ? [differs] : []) + [done]
     return Statement(
       "left behind", why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """
@@ -66,5 +68,15 @@ extension ResolvedBatch {
       FROM   \(source)
       \(SQL.filtered(by: conditions))
       """)
+  }
+
+  /// Only a row that somebody else has written since the run began can have become eligible, unless the definition reads other
+  /// rows than the one it writes. Its version then has a transaction at or after the oldest one that was open when the upper end
+  /// was fixed, and none of the run's own. An age beyond half the number circle compares with nothing: then all rows are looked at.
+  private var writtenMeanwhile: [SQL] {
+    [
+      "(age(\(alias).xmin) <= age(\(Role.horizon)) OR age(\(Role.horizon)) < 0)",
+      "\(alias).xmin <> ALL (\(Role.transactions))",
+    ]
   }
 }

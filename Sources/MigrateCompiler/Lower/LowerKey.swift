@@ -15,11 +15,8 @@ extension ResolvedBatch {
     [behindAfter, compared("<=", Role.through)]
   }
 
-  /// A NULL `after` is the beginning. Planned with its value each time, so the OR is gone before the index is chosen.
-  var behindAfter: SQL {
-    let first = Role.after(0, key[0])
-    return "(\(first) IS NULL OR \(compared(">", Role.after)))"
-  }
+  /// Planned with its values each time, so the OR is gone before the index is chosen.
+  var behindAfter: SQL { "(\(Role.afterNone) OR \(compared(">", Role.after)))" }
 
   func compared(_ relation: String, _ role: (Int, Column) -> Parameter) -> SQL {
     let bounds: [SQL] = key.enumerated().map { "\(role($0, $1))" }
@@ -29,7 +26,12 @@ extension ResolvedBatch {
   }
 
   /// The batch's rows: its range and the definition's own filter.
-  var batchConditions: [SQL] { range + filterConditions }
+  var batchConditions: [SQL] {
+    switch coverage {
+    case .walked: range + filterConditions
+    case .collected: range + [collectedCondition] + filterConditions
+    }
+  }
 
   var filterConditions: [SQL] { filter.map { ["(\($0))"] } ?? [] }
 

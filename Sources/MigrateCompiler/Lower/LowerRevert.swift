@@ -7,7 +7,9 @@ extension ResolvedBatch {
   var revert: [Statement] {
     switch undo {
     case .none: []
-    case .captured: [settings, ahead, mark, restore, seize, restoreForced, finishRevert, dropUndo]
+    case .captured:
+      [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark] + hold
+        + [restore, seize, restoreForced, look] + restoreRewritten + [finishRevert, dropUndo]
     }
   }
 
@@ -42,6 +44,19 @@ extension ResolvedBatch {
     return "jsonb_build_object(\(list: members))"
   }
 
+  /// The rows whose present version is one that the run's own batches have written: nobody has touched them since. When these
+  /// are all rows that it changed, there is no conflict, and nothing has to be compared. Only where no trigger can have written
+  /// other rows of the table in the same transactions.
+  private var untouched: Statement {
+    Statement(
+      "untouched", step: Self.step, why: "when these are all rows that the run changed, none needs to be compared",
+      """
+      SELECT count(*) AS rows_untouched
+      FROM   \(source)
+      WHERE  \(alias).xmin = ANY (\(Role.transactions))
+      """)
+  }
+
   /// Looks before it leaps: under `stop` nothing is written when a row was changed since.
   private var ahead: Statement {
     Statement(
@@ -70,76 +85,92 @@ extension ResolvedBatch {
   /// Compares and writes in one statement: a row that changes while it waits is compared again in its newest version. Checked
   /// in one statement and written in the next, the edit would be lost.
   private var restore: Statement {
+    Statement(
+      "restore", step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
+      restoring(where: isOurs("eq")))
+  }
+
+  /// Writes the old values where `condition` holds and lists the rows that it has not written. What became of those is not
+  /// known here: the statement may have waited for them, and what it reads is older.
+  private func restoring(where condition: SQL) -> SQL {
     let columns = keyNames + written.flatMap { [Name.old($0), Name.new($0)] }
-    let lost: [SQL] = zip(keyColumns, keyNames).map { "\($0) = d.\($1)" }
     let returned: [SQL] = zip(keyColumns, keyNames).map { "\($0) AS \($1)" }
     let restored: [SQL] = keyNames.map { "back.\($0) = d.\($0)" }
-    return Statement(
-      "restore", step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
-      """
+    return """
       WITH back AS (
         UPDATE \(source)
         SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
         FROM   \(unnested(columns))
         WHERE  \(placeOf("b"))
           AND  \(sameKey)
-          AND  \(isOurs("eq"))
+          AND  \(condition)
         RETURNING \(list: returned)
-      )
-      INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts),
-             CASE WHEN \(keyColumns[0]) IS NULL THEN 'gone' ELSE 'edited' END,
-             CASE WHEN \(keyColumns[0]) IS NOT NULL THEN \(found) END
-      FROM   \(Name.undo(Self.step)) AS b
-      CROSS  JOIN LATERAL unnest(\(list: keyNames.map { "b.\($0)" })) AS d(\(list: keyNames))
-      LEFT   JOIN \(source) ON \(SQL.joined(lost, by: " AND "))
+      )\(noteBack)
+      INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone'
+      FROM   \(unnested(keyNames))
       WHERE  \(placeOf("b"))
         AND  NOT EXISTS (SELECT FROM back WHERE \(SQL.joined(restored, by: " AND ")))
-      """)
+      """
   }
 
   private var keyTexts: SQL { "ARRAY[\(list: keyNames.map { "CAST(d.\($0) AS text)" })]" }
 
-  /// Under `force`: keeps what will be overwritten, with the rows locked so that it stays what it is.
+  /// Under `force`: keeps what will be overwritten, with the rows locked so that it stays what it is. The comparison stands
+  /// outside of what locks, and must: pushed down into it, a row that is still ours would be passed over and not waited for.
   private var seize: Statement {
     let columns = keyNames + written.map { Name.new($0) }
     return Statement(
       "seize", step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
       """
+      WITH d AS MATERIALIZED (
+        SELECT \(list: keyNames.map { "d.\($0)" }), \(isOurs("ne")) AS differs, \(found) AS found
+        FROM   \(unnested(columns)), \(source)
+        WHERE  \(placeOf("b"))
+          AND  \(sameKey)
+        FOR    NO KEY UPDATE OF \(alias)
+      )
       INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-      FROM  (SELECT \(list: keyNames.map { "d.\($0)" }), false AS is_gone, \(isOurs("ne")) AS differs, \(found) AS found
-             FROM   \(unnested(columns)), \(source)
-             WHERE  \(placeOf("b"))
-               AND  \(sameKey)
-             FOR    NO KEY UPDATE OF \(alias)) AS d
+      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'overwritten', d.found
+      FROM   d
       WHERE  d.differs
-      UNION  ALL
-      SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone', NULL
-      FROM   \(unnested(keyNames))
-      WHERE  \(placeOf("b"))
-        AND  NOT EXISTS (SELECT FROM \(source) WHERE \(sameKey))
       """)
   }
 
+  /// A row that came in after the others were seized is neither ours nor kept, so it is not touched.
   private var restoreForced: Statement {
-    let columns = keyNames + written.map { Name.old($0) }
-    return Statement(
-      "restore forced", step: Self.step, why: "under force the old values come back whatever is there",
+    let kept: SQL = """
+      EXISTS (SELECT FROM migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = (\(Role.run), \(Self.step), \(Role.seq)) AND c.key = \(keyTexts))
       """
-      UPDATE \(source)
-      SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
-      FROM   \(unnested(columns))
-      WHERE  \(placeOf("b"))
-        AND  \(sameKey)
+    return Statement(
+      "restore forced", step: Self.step, why: "under force the old values come back over whatever has been kept",
+      restoring(where: "(\(isOurs("eq")) OR \(kept))"))
+  }
+
+  /// A statement of its own, since only a new one sees what the restoring one has waited for.
+  private var look: Statement {
+    let keys: [SQL] = zip(keyColumns, key).enumerated().map { index, pair in
+      "\(pair.0) = CAST(c.key[\(index + 1)] AS \(pair.1.base))"
+    }
+    return Statement(
+      "look", step: Self.step, why: "what is there instead of the values that the run had left",
+      """
+      UPDATE migrate.conflicts AS c
+      SET    reason = 'edited',
+             found = \(found)
+      FROM   \(source)
+      WHERE  (c.run, c.step, c.seq) = (\(Role.run), \(Self.step), \(Role.seq))
+        AND  c.reason = 'gone'
+        AND  \(SQL.joined(keys, by: " AND "))
       """)
   }
 
   private var finishRevert: Statement {
     Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over",
-      """
-      WITH \(heartbeat), conflicts AS (
+      heartbeat + """
+      , conflicts AS (
         SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
         FROM   migrate.conflicts
         WHERE  run = \(Role.run) AND seq = \(Role.seq)

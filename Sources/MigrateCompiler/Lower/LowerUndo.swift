@@ -36,7 +36,7 @@ extension ResolvedBatch {
       return ["\(Name.old(column)) \(type)[]\(compression)", "\(Name.new(column)) \(type)[]\(compression)"]
     }
     let columns: [SQL] =
-      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images
+      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images + rightColumns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       "undo table", step: Self.step, why: "a row a batch, an array a column; never the table's own row type, which would forbid DDL",
@@ -69,6 +69,7 @@ extension ResolvedBatch {
       SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
              \(lines: names.map { "array_agg(s.\($0))\(only)" })
       FROM  (\(locked ? rows + lock : rows)) AS s
+      RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row
       """)
   }
 }

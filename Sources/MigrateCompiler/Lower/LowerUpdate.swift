@@ -12,26 +12,32 @@ extension ResolvedBatch {
     }
   }
 
-  private func update(returning: [SQL]) -> SQL {
+  private func update(where conditions: [SQL], returning: [SQL]) -> SQL {
     """
     UPDATE \(source)
     SET    \(lines: assignmentLines)
-    \(SQL.filtered(by: changingConditions))
+    \(SQL.filtered(by: conditions))
     RETURNING \(lines: returning)
     """
   }
 
   /// Changes the rows and keeps what they became, as RETURNING shows it: after BEFORE triggers (X06).
-  var change: Statement {
+  ///
+  /// Where the capture has found that every row of the batch differs, the comparison is not made a second time; `exact` shows
+  /// afterwards that it was so.
+  func change(everyRow: Bool) -> Statement {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.new($0))" }
     let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.new($0) }
     let order = key.indices.map { Name.key($0) }
     let exact: [SQL] = key.indices.map { "u.\(Name.key($0)) IS NOT DISTINCT FROM image.\(Name.key($0))" }
     return Statement(
-      "change", step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
+      everyRow ? "change every row" : "change", step: Self.step,
+      why: everyRow
+        ? "in place of change when the capture found that all rows of the batch differ"
+        : "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(update(returning: returnedKeys + images))
+        \(update(where: everyRow ? batchConditions : changingConditions, returning: returnedKeys + images))
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT * FROM changed ORDER BY \(list: order)) AS s
@@ -50,7 +56,7 @@ extension ResolvedBatch {
       "change", step: Self.step, why: "undo: none, so only the keys are kept",
       """
       WITH changed AS (
-        \(update(returning: returnedKeys))
+        \(update(where: changingConditions, returning: returnedKeys))
       ), eligible AS (
         SELECT count(*) AS rows_read
         FROM   \(source)

@@ -13,7 +13,16 @@ enum Role {
   static let seq = Parameter("seq", .bigint)
   /// The key behind which the batch begins, as an array of texts; NULL is the beginning.
   static let afterKey = Parameter("after", TypeName(trusted: "text[]"))
+  /// True when the batch begins at the beginning, where `after` is NULL. A value of its own: a boolean read from text is folded
+  /// when the statement is planned, whereas a NULL that a stable input function has read (of a date, say) is not, and the
+  /// range would be no index condition.
+  static let afterNone = Parameter("after.none", TypeName(trusted: "boolean"))
   static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
+
+  /// The oldest transaction that was open when the upper end was fixed.
+  static let horizon = Parameter("horizon", TypeName(trusted: "xid"))
+  /// The transactions of the run's batches.
+  static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
 
   /// Column `index` of a bound of the key.
   static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }

@@ -80,6 +80,15 @@ package struct ParsedBatch: Sendable {
     return (filter.map { [$0 as any SQLText] } ?? []) + expressions + checks.map(\.query)
   }
 
+  /// Whether `where` or `set` look beyond the row, by a sub-select or by a function that may do so.
+  var readsOtherRows: Bool {
+    let expressions = values.compactMap { value -> SQLExpression? in
+      guard case .sql(let expression) = value else { return nil }
+      return expression
+    }
+    return ((filter.map { [$0] } ?? []) + expressions).contains(where: \.facts.hasSubquery)
+  }
+
   /// What the compiler has to know about the database. `searchPath` overrides the definition's.
   package func catalogQuery(searchPath: [String]?) -> CatalogQuery {
     let operation = definition.operation

@@ -20,7 +20,7 @@ extension Resolver {
         resolved.append(
           NamedAssignment(
             column: column, value: rewritten(expression), span: assignment.value.span, isVolatile: isVolatile,
-            isConstant: false, text: expression.text))
+            isConstant: false, text: expression.text, scale: expression.shape.scale(in: table)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
         let names = table.columns.map(\.name.name)
@@ -104,6 +104,34 @@ extension Resolver {
   }
 }
 
+extension SQLShape {
+  /// The most digits behind the point that the value can have; `nil` where that cannot be told from the text.
+  fileprivate func scale(in table: Table) -> Int? {
+    switch self {
+    case .column(let use):
+      guard let column = use.column.flatMap({ table.column($0.name.name) }) else { return nil }
+      return ["integer", "bigint", "smallint"].contains(column.base.spelling) ? 0 : column.precision?.scale
+    case .constant(let constant):
+      guard case .number(let digits) = constant.value, !digits.utf8.contains(UInt8(ascii: "e")) else { return nil }
+      return digits.split(separator: ".", omittingEmptySubsequences: false).dropFirst().first?.utf8.count ?? 0
+    case .prefix(_, let operand): return operand.scale(in: table)
+    case .infix(let sign, let left, let right):
+      guard let left = left.scale(in: table), let right = right.scale(in: table) else { return nil }
+      switch sign {
+      case "+", "-": return max(left, right)
+      case "*": return left + right
+      default: return nil
+      }
+    case .call(let name, let arguments):
+      guard ["round", "trunc", "ceil", "floor"].contains(name.last?.name ?? "") else { return nil }
+      guard arguments.count == 2 else { return 0 }
+      guard case .constant(let digits) = arguments[1], case .number(let text) = digits.value else { return nil }
+      return Int(text)
+    case .cast, .parameter, .and, .or, .not, .other: return nil
+    }
+  }
+}
+
 extension Constant {
   enum Unfit: Error { case listForScalar, mapForScalar, nested }
 
@@ -125,7 +153,7 @@ extension Constant {
         case .null: elements.append("NULL")
         case .bool(let value): elements.append(value ? "true" : "false")
         case .number(let digits): elements.append(digits)
-        case .text(let text): elements.append(ConstantJSON.string(text))
+        case .text(let text): elements.append(ConstantJSON.arrayElement(text))
         case .list, .map: return .failure(.nested)
         }
       }

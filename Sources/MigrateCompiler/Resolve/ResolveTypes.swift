@@ -40,13 +40,13 @@ extension Resolution {
   }
 
   /// The operation with the types that the database told, one for each assignment.
-  func typed(_ types: [Int: DescribedType], batchSize: Int, searchPath: [String]) -> (ResolvedBatch, [Diagnostic]) {
+  func typed(
+    _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
+  ) -> (ResolvedBatch, [Diagnostic]) {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type),
-        !assignment.column.takesWhole(assignment.text)
-      {
+      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, scale: assignment.scale) {
         warnings.append(
           .lossy(
             assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
@@ -63,9 +63,13 @@ extension Resolution {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
-      undo: undo, batchSize: batchSize, searchPath: searchPath, timezone: operation.timezone?.value ?? "UTC",
+      undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
+      timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
-      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value), serverVersion: catalog.server.version, hasLZ4: catalog.server.hasLZ4)
+      hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
+      // A function of somebody's own may read tables, whatever it says of itself.
+      readsOtherRows: parsed.readsOtherRows || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
+      serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }
@@ -90,23 +94,10 @@ extension Column {
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
   }
 
-  /// Whether the expression rounds by itself to what the column holds: `round(…, 2)` for a numeric(10,2). Its type does not tell.
-  fileprivate func takesWhole(_ text: String) -> Bool {
-    guard let scale = TypeOID.integers.contains(baseOID) ? 0 : precision?.scale,
-      let call = text.wholeMatch(of: /(?s)\s*(?:round|trunc|floor|ceil|ceiling)\s*\((.*)\)\s*/)?.output.1
-    else { return false }
-    // The parenthesis at the end is that of the call.
-    var depth = 0
-    for byte in call.utf8 {
-      depth += byte == UInt8(ascii: "(") ? 1 : byte == UInt8(ascii: ")") ? -1 : 0
-      if depth < 0 { return false }
-    }
-    guard let digits = call.firstMatch(of: /,\s*(-?\d+)\s*$/)?.output.1 else { return true }
-    return Int(digits).map { $0 <= scale } ?? false
-  }
-
   /// What an assignment of `type` would lose without a word.
-  fileprivate func loss(from type: DescribedType) -> (from: String, what: String)? {
+  /// `scale`: the most digits behind the point that the expression can have, where its text tells.
+  fileprivate func loss(from type: DescribedType, scale: Int?) -> (from: String, what: String)? {
+    if let scale, scale <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
     if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
       return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
     }

@@ -17,6 +17,7 @@ struct ResolvedBatch: Sendable {
   let undo: ResolvedUndo
   let batchSize: Int
   let searchPath: [String]
+  let coverage: Coverage
   let timezone: String
   let checksBefore: [ResolvedCheck]
   let checksBatch: [ResolvedCheck]
@@ -24,7 +25,11 @@ struct ResolvedBatch: Sendable {
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]
+  /// Whether a sub-select stands in `where` or `set`: what a row becomes then depends on more than the row.
+  let readsOtherRows: Bool
   let serverVersion: Int
+  /// May switch triggers off for itself.
+  let mayReplicate: Bool
   let hasLZ4: Bool
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.

@@ -90,4 +90,6 @@ struct NamedAssignment: Sendable {
   /// A text or another constant: its type is the column's.
   let isConstant: Bool
   let text: String
+  /// The most digits behind the point that the value can have, where the text tells.
+  var scale: Int?
 }

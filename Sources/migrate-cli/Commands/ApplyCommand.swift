@@ -41,7 +41,7 @@ enum ApplyCommand {
         console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
         number = run.id
       case .new, .complete:
-        console.say(console.renderer.render(compilation.warnings))
+        console.warn(compilation.warnings)
         console.say(Summary.text(plan))
         guard try allows("apply \(plan.definition)", console) else { return .interrupted }
         var request = ApplyRequest()
@@ -51,9 +51,7 @@ enum ApplyCommand {
         number = try runs.begin(compilation, definition, request)
       }
       let run = try runs.enter(number)
-      return try RunDisplay.following(run, console) { (control, report) throws(RunRefusal) in
-        try runs.apply(run, control: control, report: report)
-      }
+      return try RunDisplay.goOn(with: run, runs, console)
     } catch { throw CommandFailure(error) }
   }
 

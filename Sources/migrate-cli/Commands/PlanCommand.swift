@@ -9,12 +9,15 @@ enum PlanCommand {
     let request = try console.compileRequest()
     for definition in definitions {
       let compilation = try compile(definition, request, session)
-      if console.isJSON {
+      if let folder = console.arguments[Options.output] {
+        console.say(console.renderer.render(compilation.warnings))
+        try write(compilation, of: definition, into: folder, alone: definitions.count == 1, console)
+      } else if console.isJSON {
         console.print(compilation.plan.json)
       } else if console.arguments[Options.sql] {
         console.output.write(Preview(compilation.plan).sql)
       } else {
-        console.say(console.renderer.render(compilation.warnings))
+        console.warn(compilation.warnings)
         console.print(Summary.text(compilation.plan))
         console.output.write(Preview(compilation.plan).sql)
       }

@@ -4,17 +4,19 @@ internal import MigrateCommandLine
 /// `migrate revert`: takes a run back.
 enum RevertCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
-    let server = try console.server()
-    do throws(RunRefusal) {
-      let runs = try Runs(on: server)
-      let summary = try runs.find(console.arguments[Positionals.runOrName]?.text ?? "")
-      let policy = MigrateLedger.ConflictPolicy(rawValue: console.arguments[Options.onConflict].rawValue) ?? MigrateLedger.ConflictPolicy.stop
-      guard try ApplyCommand.allows("revert run \(summary.id) of \(summary.name)", console) else { return .interrupted }
-      let run = try runs.enterRevert(summary, onConflict: policy)
-      return try RunDisplay.following(run, console) { (control, report) throws(RunRefusal) in
-        try runs.revert(run, onConflict: policy, control: control, report: report)
-      }
-    } catch { throw CommandFailure(error) }
+    let runs = try console.runs()
+    let reference = console.arguments[Positionals.runOrName]?.text ?? ""
+    let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }
+    let standing = try console.ask { () throws(RunRefusal) in try runs.standing(summary.id) }
+    console.say(
+      "run \(summary.id) of \(summary.name), \(standing.word), begun \(standing.startedAt) by \(standing.startedBy): "
+        + "\(Wording.count(standing.done.changed, "row")) \(standing.direction == .apply ? "changed" : "back so far")")
+    guard try console.allows("revert run \(summary.id) of \(summary.name)") else { return .interrupted }
+    let policy = MigrateLedger.ConflictPolicy(rawValue: console.arguments[Options.onConflict].rawValue) ?? .stop
+    return try console.ask { () throws(RunRefusal) in
+      let run = try runs.enterRevert(summary, onConflict: policy, reason: console.arguments[Options.reason])
+      return try RunDisplay.goOn(with: run, runs, console)
+    }
   }
 }
 

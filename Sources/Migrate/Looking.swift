@@ -1,0 +1,110 @@
+internal import Glibc
+package import MigrateLedger
+internal import MigratePostgres
+
+/// Questions to the ledger that change nothing. Before there is a ledger the answer is: no runs.
+extension Runs {
+  /// Where the run stands.
+  package borrowing func standing(_ run: Int64) throws(RunRefusal) -> RunStanding {
+    let found = try asking { (connection) throws(PostgresError) in
+      try Upgrade.version(connection) > 0 ? try Ledger.standings(connection, .run(run)) : []
+    }
+    guard let standing = found.first else {
+      throw .refused("there is no run \(run)", remedy: "the runs: `migrate history`")
+    }
+    return standing
+  }
+
+  /// All runs that are not finished, and the last `few` that are; each newest first.
+  package borrowing func standings(few: Int) throws(RunRefusal) -> (unfinished: [RunStanding], ended: [RunStanding]) {
+    try asking { (connection) throws(PostgresError) in
+      guard try Upgrade.version(connection) > 0 else { return ([], []) }
+      return (
+        try Ledger.standings(connection, .unfinished), try Ledger.standings(connection, .ended(limit: few))
+      )
+    }
+  }
+
+  /// The run meant by a number or a name, when its promises can be looked at again.
+  package borrowing func verifiable(_ reference: String) throws(RunRefusal) -> RunSummary {
+    let summary = try find(reference)
+    guard summary.state == .completed else {
+      throw .refused(
+        "run \(summary.id) of \(summary.name) is \(summary.state.rawValue), and only a completed run can be verified",
+        remedy: summary.state.hasEnded ? "`migrate history` lists the runs" : "first: `migrate resume \(summary.id)`")
+    }
+    return summary
+  }
+
+  /// Every run, the newest first.
+  package borrowing func history() throws(RunRefusal) -> [HistoryEntry] {
+    try asking { (connection) throws(PostgresError) in
+      try Upgrade.version(connection) > 0 ? try Ledger.history(connection) : []
+    }
+  }
+
+  /// Looks at the run each second until it has ended, or stands and nobody is there to go on with it.
+  package borrowing func follow(
+    _ run: Int64, _ report: (RunStanding) -> Void
+  ) throws(RunRefusal) -> RunStanding {
+    var abandoned = 0
+    while true {
+      let standing = try standing(run)
+      // A worker that connects again, after a restart of the server for instance, is gone for a moment.
+      abandoned = standing.isInterrupted ? abandoned + 1 : 0
+      let stands = standing.state == .failed || (standing.state == .paused && standing.worker == nil) || abandoned > 5
+      if standing.state.hasEnded || stands { return standing }
+      report(standing)
+      usleep(1_000_000)
+    }
+  }
+
+  /// What the ledger says the run has done in its present direction: the truth, whatever this program has seen of it (P19).
+  /// Over a connection of its own: the one of this value may be older than a restart of the server.
+  package borrowing func counts(_ run: Int64, _ direction: RunDirection) throws(RunRefusal) -> BatchCounts {
+    do throws(PostgresError) {
+      return try Ledger.rowsRead(Connection(to: server), run, kind: direction)
+    } catch { throw .database(error) }
+  }
+}
+
+extension RunStanding {
+  /// The part of the work that is left, by the rate of the last batches; `nil` when nobody can tell.
+  package var left: Duration? {
+    guard let expected, let rate, rate > 0, expected > done.read, state == .running || state == .reverting else { return nil }
+    return .seconds(Double(expected - done.read) / rate)
+  }
+
+  /// Why nothing seems to happen; `nil` when nothing holds it.
+  package var hold: String? {
+    if let worker, let waitsFor = worker.waitsFor {
+      let blockers = worker.blockers.isEmpty ? waitsFor : worker.blockers.joined(separator: "; ")
+      return "a lock held by \(blockers)"
+    }
+    switch state {
+    case .paused where worker != nil:
+      return "`migrate resume \(id)`; its client" + (worker?.host.map { " on \($0)" } ?? "") + " stays and goes on then"
+    case .paused: return "`migrate resume \(id)`"
+    case .running where isInterrupted, .reverting where isInterrupted, .pausing where isInterrupted,
+      .cancelling where isInterrupted:
+      return "`migrate resume \(id)`: its worker is gone; nothing is lost"
+    case .running where !isBounded: return "transactions that write to the table, before the last key is fixed"
+    case .pausing, .cancelling: return "the edge of the batch"
+    case .running, .failed, .cancelled, .completed, .reverting, .reverted: return nil
+    }
+  }
+
+  /// What to do about the failure.
+  package var remedy: String? {
+    guard let failure else { return nil }
+    let goesOn = direction == .apply ? "`migrate resume \(id)` goes on at this batch" : "`migrate revert \(id)` goes on"
+    switch failure.sqlState.map({ String($0.prefix(2)) }) {
+    case "22", "23": return "mend the rows behind that key, or cancel and mend the definition; then \(goesOn)"
+    case "42": return "look whether the table or a function has changed; then \(goesOn)"
+    case "53", "57", "58": return "no row is to blame: look at the server's disk, memory and log; then \(goesOn)"
+    case nil where direction == .revert:
+      return "`migrate revert \(id) --on-conflict skip` restores the others, `force` all"
+    case nil, .some: return "mend what it says; then \(goesOn)"
+    }
+  }
+}

@@ -1,0 +1,142 @@
+internal import Glibc
+package import MigrateLedger
+internal import MigratePostgres
+
+/// How far a request to a run has come.
+package enum Steered: Sendable, Equatable {
+  /// The run is in the state that was asked for.
+  case reached(RunState)
+  /// A worker is busy with a batch; the run follows at its edge.
+  case busy(RunState, WorkerSign?)
+  /// The run came to its end first.
+  case ended(RunState)
+}
+
+/// What can be asked of a run from any session and any machine.
+extension Runs {
+  /// Asks the run to pause at the edge of its batch, and waits for that up to `patience`. Without a worker it is paused here.
+  package borrowing func pause(
+    _ run: Int64, reason: String?, patience: Duration = .seconds(10)
+  ) throws(RunRefusal) -> Steered {
+    let summary = try find(String(run))
+    switch summary.state {
+    case .paused: return .reached(.paused)
+    case .running, .reverting, .pausing: break
+    case .failed:
+      throw .refused("run \(run) stands still already: it has failed", remedy: "why: `migrate status \(run)`")
+    case .cancelling, .cancelled, .completed, .reverted:
+      throw .refused("run \(run) is \(summary.state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
+    }
+    try request("SELECT migrate.pause($1::bigint)", run, reason)
+    return try reach(.paused, run, patience: patience)
+  }
+
+  /// Asks the run to end at the edge of its batch; what is committed stays.
+  package borrowing func cancel(
+    _ run: Int64, reason: String?, patience: Duration = .seconds(10)
+  ) throws(RunRefusal) -> Steered {
+    try request("SELECT migrate.cancel($1::bigint)", run, reason)
+    return try reach(.cancelled, run, patience: patience)
+  }
+
+  /// Refuses, before anybody is asked, what cannot be cancelled.
+  package borrowing func cancellable(_ run: Int64) throws(RunRefusal) -> RunSummary {
+    let summary = try find(String(run))
+    if summary.state.hasEnded {
+      let way = summary.state == .completed ? "take it back: `migrate revert \(run)`" : "`migrate status \(run)`"
+      throw .refused("run \(run) is \(summary.state.rawValue), so there is nothing to cancel", remedy: way)
+    }
+    if summary.direction == .revert {
+      throw .refused(
+        "run \(run) is being taken back, which has no half-way end",
+        remedy: "`migrate pause \(run)` stops it for now, `migrate resume \(run)` finishes it")
+    }
+    return summary
+  }
+
+  private borrowing func request(
+    _ statement: StaticString, _ run: Int64, _ reason: String?
+  ) throws(RunRefusal) {
+    try asking { (connection) throws(PostgresError) in
+      try connection.query("\(statement)", [String(run)])
+      if let reason {
+        try connection.query(
+          "UPDATE migrate.control SET reason = $2::text WHERE run = $1::bigint", [String(run), reason])
+      }
+    }
+  }
+
+  private borrowing func reach(
+    _ wanted: RunState, _ run: Int64, patience: Duration
+  ) throws(RunRefusal) -> Steered {
+    let deadline = ContinuousClock.now + patience
+    while true {
+      let (state, isWorking) = try asking { (connection) throws(PostgresError) in
+        (try Ledger.standing(connection, run).state, try Ledger.isWorking(connection, run))
+      }
+      if state == wanted { return .reached(state) }
+      switch state {
+      case .pausing where wanted == .paused, .cancelling where wanted == .cancelled: break
+      case .running, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
+        return .ended(state)
+      }
+      if !isWorking, try moveWithoutWorker(run) { continue }
+      guard ContinuousClock.now < deadline else {
+        let sign = try asking { (connection) throws(PostgresError) in try Ledger.workerSign(connection, run) }
+        return .busy(state, sign)
+      }
+      usleep(50_000)
+    }
+  }
+
+  /// Nobody is there who could reach the batch's edge: the run stands at one. The takeover keeps out a worker that was only
+  /// stopped and wakes up again.
+  private borrowing func moveWithoutWorker(_ run: Int64) throws(RunRefusal) -> Bool {
+    do throws(TakeOverError) { _ = try Ledger.takeOver(connection, run, patience: .zero) } catch {
+      switch error {
+      case .working, .beaten: return false
+      case .database(let error): throw .database(error)
+      }
+    }
+    return try asking { (connection) throws(PostgresError) in
+      try Ledger.advance(connection, run, .batchEdgeReached) != nil
+    }
+  }
+}
+
+/// What `resume` found.
+package enum Resumed: Sendable {
+  /// A client that stayed goes on with it.
+  case elsewhere(WorkerSign?)
+  /// Nobody works on it: it is this program's now.
+  case here(Run)
+}
+
+extension Runs {
+  /// Lets a run go on that is paused, failed or interrupted, whichever way it goes.
+  package borrowing func resume(_ number: Int64) throws(RunRefusal) -> Resumed {
+    let summary = try find(String(number))
+    switch summary.state {
+    case .running, .pausing, .paused, .failed, .reverting: break
+    case .cancelling, .cancelled, .completed, .reverted:
+      throw .refused(
+        "run \(number) is \(summary.state.rawValue), so there is nothing to resume",
+        remedy: "anew: `migrate apply \(summary.name)`" + (summary.state == .completed ? " --again" : ""))
+    }
+    let (isWorking, sign) = try asking { (connection) throws(PostgresError) in
+      (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))
+    }
+    if isWorking {
+      let waits = summary.state == .paused || summary.state == .pausing
+      guard waits else {
+        throw .refused(
+          "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
+      }
+      try asking { (connection) throws(PostgresError) in
+        _ = try connection.query("SELECT migrate.resume($1::bigint)", [String(number)])
+      }
+      return .elsewhere(sign)
+    }
+    return .here(try enter(number))
+  }
+}

@@ -1,0 +1,103 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// Keys that are read once, where few rows are eligible and no index leads to them.
+///
+/// Measured: with 1 % of the rows eligible, collecting takes a fifth of walking; the two are even near 9 %. A row that becomes
+/// eligible after the keys are collected is not done by the run; it is counted as left behind.
+extension ResolvedBatch {
+  private static let table: SQL = SQL(pieces: [.text("migrate.keys_"), .run])
+  private static func first(_ index: Int) -> SQL { SQL(pieces: [.text("first_\(index + 1)")]) }
+  private static func last(_ index: Int) -> SQL { SQL(pieces: [.text("last_\(index + 1)")]) }
+
+  /// The whole of a walk as its planner sees it, without a beginning: an index condition in it comes from the filter.
+  var walk: RenderedSQL? {
+    guard filter != nil else { return nil }
+    return RenderedSQL(
+      """
+      SELECT \(list: keyColumns)
+      FROM   \(source)
+      \(SQL.filtered(by: filterConditions))
+      ORDER  BY \(list: keyColumns)
+      LIMIT  \(batchSize)
+      """)
+  }
+
+  var keysTable: Statement {
+    let columns: [SQL] = key.enumerated().flatMap { index, column -> [SQL] in
+      ["\(Self.first(index)) \(column.base) NOT NULL", "\(Self.last(index)) \(column.base) NOT NULL", "\(Name.key(index)) \(column.base)[] NOT NULL"]
+    }
+    return Statement(
+      "keys table", why: "the eligible keys, a stretch of them a row",
+      "CREATE TABLE \(Self.table) (\(lines: ["ordinal bigint PRIMARY KEY"] + columns))")
+  }
+
+  var collect: Statement {
+    let keys: [SQL] = zip(keyColumns, key.indices).map { "\($0) AS \(Name.key($1))" }
+    let order: [SQL] = key.indices.map { "s.\(Name.key($0))" }
+    let gathered: [SQL] = key.indices.flatMap { index -> [SQL] in
+      let all: SQL = "array_agg(s.\(Name.key(index)) ORDER BY \(list: order))"
+      return ["(\(all))[1]", "(\(all))[count(*)]", all]
+    }
+    let names: [SQL] = key.indices.flatMap { [Self.first($0), Self.last($0), Name.key($0)] }
+    return Statement(
+      "collect", why: "few rows are eligible and no index leads to them, so their keys are read once",
+      """
+      INSERT INTO \(Self.table) (ordinal, \(list: names))
+      SELECT s.ordinal,
+             \(lines: gathered)
+      FROM  (SELECT \(lines: keys + ["(row_number() OVER (ORDER BY \(list: keyColumns)) - 1) / \(Role.size) AS ordinal"])
+             FROM   \(source)
+             \(SQL.filtered(by: [compared("<=", Role.upper)] + filterConditions))) AS s
+      GROUP  BY s.ordinal
+      """)
+  }
+
+  /// The bound among the collected keys.
+  var collectedBound: Statement {
+    let arrays: [SQL] = key.indices.map { "c.\(Name.key($0))" }
+    let columns: [SQL] = key.indices.map { Name.key($0) }
+    let texts: [SQL] = key.indices.map { index in
+      "CAST(d.\(Name.key(index)) AS text)" + SQL(pieces: [.text(" AS through_\(index + 1)")])
+    }
+    return Statement(
+      "bound", why: "the key of the batch's last row among those collected; no row: the batch goes to the upper end",
+      """
+      SELECT \(lines: texts)
+      FROM   \(Self.table) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
+      WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
+        AND  (\(Role.afterNone) OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
+        AND  \(Self.row("d", "k", key)) <= \(bound(Role.upper))
+      ORDER  BY \(list: columns.map { "d.\($0)" })
+      OFFSET \(Role.size) - 1
+      LIMIT  1
+      """)
+  }
+
+  /// The batch's keys, besides its range and its filter.
+  var collectedCondition: SQL {
+    let chosen: [SQL] = key.indices.map { "unnest(c.\(Name.key($0)))" }
+    let stretch: SQL = """
+      SELECT \(list: chosen)
+      FROM   \(Self.table) AS c
+      WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
+        AND  \(Self.row("c", "first", key)) <= \(bound(Role.through))
+      """
+    return key.count == 1 ? "\(keyColumns[0]) = ANY (ARRAY(\(stretch)))" : "(\(list: keyColumns)) IN (\(stretch))"
+  }
+
+  private func bound(_ role: (Int, Column) -> Parameter) -> SQL {
+    let values: [SQL] = key.enumerated().map { "\(role($0, $1))" }
+    return key.count == 1 ? values[0] : "ROW(\(list: values))"
+  }
+
+  private static func row(_ alias: String, _ prefix: String, _ key: [Column]) -> SQL {
+    let columns: [SQL] = key.indices.map { SQL(pieces: [.text("\(alias).\(prefix)_\($0 + 1)")]) }
+    return key.count == 1 ? columns[0] : "(\(list: columns))"
+  }
+
+  var dropKeys: Statement {
+    Statement("drop keys", why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
+  }
+}

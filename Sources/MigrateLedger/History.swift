@@ -1,0 +1,61 @@
+package import MigratePostgres
+
+/// A run in the list of all runs: who, what, when, why.
+package struct HistoryEntry: Sendable, Equatable {
+  package let id: Int64
+  package let name: String
+  package let state: RunState
+  package let direction: RunDirection
+  /// A JSON object: name to type and value.
+  package let parameters: String
+  package let startedAt: String
+  package let endedAt: String?
+  package let revertedAt: String?
+  package let startedBy: String
+  package let clientHost: String?
+  package let reason: String?
+  package let revertReason: String?
+  package let version: String
+  package let definitionHash: String
+  /// Rows that the apply has changed, also when the run was taken back since.
+  package let rowsChanged: Int
+  package let rowsRejected: Int
+  package let leftBehind: Int?
+  /// From its beginning to its end, pauses included.
+  package let seconds: Double?
+}
+
+extension Ledger {
+  /// Every run, the newest first.
+  package static func history(_ connection: borrowing Connection) throws(PostgresError) -> [HistoryEntry] {
+    let rows = try connection.query(
+      """
+      SELECT r.run, r.name, r.state, r.direction, r.parameters,
+             to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
+             to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason,
+             r.revert_reason, r.version, r.definition_hash, b.rows_changed, b.rows_rejected, r.left_behind,
+             extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds
+      FROM   migrate.runs AS r
+      CROSS  JOIN LATERAL (
+        SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected
+        FROM   migrate.batches AS b
+        WHERE  b.run = r.run AND b.kind = 'apply') AS b
+      ORDER  BY r.run DESC
+      """)
+    var entries: [HistoryEntry] = []
+    for row in rows {
+      entries.append(
+        HistoryEntry(
+          id: try row.int64("run"), name: try row.text("name"), state: try state(row.text("state")),
+          direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+          parameters: try row.text("parameters"),
+          startedAt: try row.text("started_at"), endedAt: try row["ended_at"], revertedAt: try row["reverted_at"],
+          startedBy: try row.text("started_by"), clientHost: try row["client_host"], reason: try row["reason"],
+          revertReason: try row["revert_reason"], version: try row.text("version"),
+          definitionHash: try row.text("definition_hash"), rowsChanged: try row.int("rows_changed"),
+          rowsRejected: try row.int("rows_rejected"), leftBehind: try row.ifPresent("left_behind", row.int),
+          seconds: try row.ifPresent("seconds", row.double)))
+    }
+    return entries
+  }
+}

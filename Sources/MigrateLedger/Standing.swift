@@ -1,0 +1,179 @@
+package import MigratePostgres
+
+/// Where a run stands, as `status` shows it: read from the ledger in one statement, so its figures fit together (P19).
+package struct RunStanding: Sendable, Equatable {
+  package let id: Int64
+  package let name: String
+  package let state: RunState
+  /// Its workers are gone in the middle of the work; `resume` goes on.
+  package let isInterrupted: Bool
+  package let direction: RunDirection
+  /// What the present direction has done.
+  package let done: BatchCounts
+  /// Rows that the present direction will meet; `nil` when the statistics say nothing (P27).
+  package let expected: Int?
+  /// Rows a second, over the last batches.
+  package let rate: Double?
+  package let undoBytes: Int
+  package let failure: StoredFailure?
+  package let leftBehind: Int?
+  /// Whether the last key is fixed: before that no batch begins.
+  package let isBounded: Bool
+  package let startedAt: String
+  package let endedAt: String?
+  package let revertedAt: String?
+  package let lastBatchAt: String?
+  package let startedBy: String
+  package let clientHost: String?
+  package let reason: String?
+  package let version: String
+  /// Who works on it now, or waits for `resume`; `nil` when nobody does.
+  package let worker: WorkerSight?
+  /// What was asked of it and is not over.
+  package let request: ControlRequest?
+
+  /// The state in a word, `interrupted` included.
+  package var word: String { isInterrupted ? "interrupted" : state.rawValue }
+}
+
+/// Why a run stands still.
+package struct StoredFailure: Sendable, Equatable {
+  package let sqlState: String?
+  package let message: String
+  /// The batch: behind this key, through that one; `nil` is not known, for the first also the beginning.
+  package let after: [String?]?
+  package let through: [String?]?
+  package let at: String?
+}
+
+/// A worker's backend, as the server sees it.
+package struct WorkerSight: Sendable, Equatable {
+  package let pid: Int
+  package let host: String?
+  /// `Lock: transactionid`, where it waits.
+  package let waitsFor: String?
+  /// Backends that hold what it waits for, each with its application and role.
+  package let blockers: [String]
+}
+
+package struct ControlRequest: Sendable, Equatable {
+  package let request: String
+  package let by: String
+  package let at: String
+  package let reason: String?
+}
+
+extension Ledger {
+  /// Which runs.
+  package enum Selection: Sendable {
+    case run(Int64)
+    case unfinished
+    /// The newest that have ended.
+    case ended(limit: Int)
+  }
+
+  /// The runs selected, the newest first.
+  package static func standings(
+    _ connection: borrowing Connection, _ selection: Selection
+  ) throws(PostgresError) -> [RunStanding] {
+    let rows: Rows =
+      switch selection {
+      case .run(let run): try connection.query(standing("r.run = $1::bigint"), [String(run)])
+      case .unfinished: try connection.query(standing("r.state NOT IN ('completed', 'cancelled', 'reverted')"))
+      case .ended(let limit):
+        try connection.query(
+          standing("r.state IN ('completed', 'cancelled', 'reverted')", limit: "LIMIT $1::bigint"), [String(limit)])
+      }
+    var found: [RunStanding] = []
+    for row in rows { found.append(try RunStanding(row)) }
+    return found
+  }
+
+  private static func standing(_ condition: StaticString, limit: StaticString = "") -> String {
+    """
+    SELECT r.run, r.name, r.state, p.state = 'interrupted' AS interrupted, r.direction,
+           CASE r.direction WHEN 'revert' THEN a.rows_changed
+                            WHEN 'apply'  THEN nullif(p.rows_expected, 0) END AS rows_expected,
+           p.batches, p.rows_read, p.rows_changed, p.rows_unchanged, p.rows_rejected, p.rows_per_second,
+           to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
+           r.failure ->> 'message' AS failure, r.failure ->> 'sqlstate' AS failure_state, r.failure ->> 'at' AS failed_at,
+           ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'after', 'null'))) AS failed_after,
+           ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'through', 'null'))) AS failed_through,
+           r.left_behind, r.bounded_at IS NOT NULL AS bounded,
+           to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
+           to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version,
+           w.pid AS worker_pid, w.client_host AS worker_host, w.waits_for, w.blockers,
+           c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason
+    FROM   migrate.runs     AS r
+    JOIN   migrate.progress AS p USING (run)
+    LEFT   JOIN migrate.control AS c USING (run)
+    CROSS  JOIN LATERAL (
+      SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed
+      FROM   migrate.batches AS b
+      WHERE  b.run = r.run AND b.kind = 'apply') AS a
+    CROSS  JOIN LATERAL (
+      SELECT coalesce(sum(pg_total_relation_size(t.oid)), 0) AS bytes
+      FROM   pg_class AS t
+      WHERE  t.relnamespace = to_regnamespace('migrate') AND t.relkind = 'r'
+        AND  t.relname ~ ('^undo_' || r.run || '_[0-9]+$')) AS u
+    LEFT   JOIN LATERAL (
+      SELECT s.pid, v.client_host,
+             CASE WHEN s.state = 'active' AND s.wait_event_type = 'Lock' THEN s.wait_event END AS waits_for,
+             ARRAY(SELECT format('%s (%s%s)', h.pid, h.usename, ', ' || nullif(h.application_name, ''))
+                   FROM   pg_stat_activity AS h
+                   WHERE  h.pid = ANY (pg_blocking_pids(s.pid))) AS blockers
+      FROM   migrate.workers  AS v
+      JOIN   migrate.fence    AS f ON f.run = v.run AND f.epoch = v.epoch
+      JOIN   pg_stat_activity AS s ON s.pid = v.pid AND (s.backend_start = v.backend_start) IS NOT FALSE
+      WHERE  v.run = r.run
+      ORDER  BY v.worker
+      LIMIT  1) AS w ON migrate.is_working(r.run)
+    WHERE  \(condition)
+    ORDER  BY r.run DESC
+    \(limit)
+    """
+  }
+}
+
+extension RunStanding {
+  fileprivate init(_ row: Row) throws(PostgresError) {
+    id = try row.int64("run")
+    name = try row.text("name")
+    state = try Ledger.state(row.text("state"))
+    isInterrupted = try row.bool("interrupted")
+    direction = RunDirection(rawValue: try row.text("direction")) ?? .apply
+    done = BatchCounts(
+      batches: try row.int("batches"), read: try row.int("rows_read"), changed: try row.int("rows_changed"),
+      unchanged: try row.int("rows_unchanged"), rejected: try row.int("rows_rejected"))
+    expected = try row.ifPresent("rows_expected", row.int)
+    rate = try row.ifPresent("rows_per_second", row.double)
+    undoBytes = try row.int("undo_bytes")
+    failure = try row["failure"].map { (message) throws(PostgresError) in
+      let after = try row.array("failed_after")
+      let through = try row.array("failed_through")
+      return StoredFailure(
+        sqlState: try row["failure_state"], message: message, after: after.isEmpty ? nil : after,
+        through: through.isEmpty ? nil : through, at: try row["failed_at"])
+    }
+    leftBehind = try row.ifPresent("left_behind", row.int)
+    isBounded = try row.bool("bounded")
+    startedAt = try row.text("started_at")
+    endedAt = try row["ended_at"]
+    revertedAt = try row["reverted_at"]
+    lastBatchAt = try row["last_batch_at"]
+    startedBy = try row.text("started_by")
+    clientHost = try row["client_host"]
+    reason = try row["reason"]
+    version = try row.text("version")
+    worker = try row.ifPresent("worker_pid", row.int).map { (pid) throws(PostgresError) in
+      WorkerSight(
+        pid: pid, host: try row["worker_host"], waitsFor: try row["waits_for"],
+        blockers: try row.array("blockers").map { $0 ?? "" })
+    }
+    request = try row["request"].map { (request) throws(PostgresError) in
+      ControlRequest(
+        request: request, by: try row.text("requested_by"), at: try row.text("requested_at"),
+        reason: try row["request_reason"])
+    }
+  }
+}

@@ -1,0 +1,27 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// `migrate plan --out DIR`: the plan as scripts that psql runs without this program.
+extension PlanCommand {
+  static func write(
+    _ compilation: Compilation, of definition: Definition, into folder: String, alone: Bool, _ console: Console
+  ) throws(CommandFailure) {
+    guard Files.makeFolder(folder) else {
+      throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
+    }
+    // Of several definitions each gets a folder of its own.
+    let folder = alone ? folder : "\(folder)/\(definition.name.value)"
+    let text = String(decoding: definition.source.bytes, as: UTF8.self)
+    let writer = ScriptWriter(compilation.plan, definition: text, version: Commands.program.version)
+    guard Files.makeFolder(folder) else {
+      throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
+    }
+    for (name, script) in [("apply", writer.apply), ("verify", writer.verify), ("revert", writer.revert)] {
+      let path = "\(folder)/\(name).sql"
+      guard Files.write(script, to: path) else {
+        throw .refused("\(path) cannot be written", remedy: "look at the folder's permissions and at the disk")
+      }
+      console.say("wrote \(path)")
+    }
+  }
+}

@@ -1,0 +1,97 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// `migrate status`: state, progress, rate, time left and what holds a run.
+enum StatusCommand {
+  /// Runs that have ended and are shown besides those that have not.
+  private static let few = 5
+
+  static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
+    let runs = try console.runs()
+    do throws(RunRefusal) {
+      guard let number = try number(runs, console) else { return try all(runs, console) }
+      let standing =
+        console.arguments[Options.watch]
+        ? try StatusWatch(console).follow(number, runs) : try runs.standing(number)
+      show(standing, console)
+      return console.arguments[Options.exitCode] ? code(standing) : .done
+    } catch { throw CommandFailure(error) }
+  }
+
+  /// The run to show; with `--watch` alone the only one that is not finished.
+  private static func number(_ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> Int64? {
+    if let number = console.arguments[Positionals.oneRun] { return Int64(number) }
+    guard console.arguments[Options.watch] else { return nil }
+    let unfinished = try runs.standings(few: 0).unfinished
+    guard unfinished.count < 2 else {
+      throw .refused(
+        "\(unfinished.count) runs are not finished", remedy: "say which: `migrate status \(unfinished[0].id) --watch`")
+    }
+    return unfinished.first?.id
+  }
+
+  private static func all(_ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> ExitCode {
+    let (unfinished, ended) = try runs.standings(few: few)
+    if console.isJSON {
+      console.print(JSON.array((unfinished + ended).map(StatusText.document)).compact)
+    } else if unfinished.isEmpty && ended.isEmpty {
+      console.say("no runs yet; `migrate apply NAME` begins one")
+    } else {
+      let blocks = unfinished.map { StatusText.block($0, console) }
+      if !blocks.isEmpty { console.output.write(blocks.joined(separator: "\n")) }
+      if !ended.isEmpty {
+        console.output.write((blocks.isEmpty ? "" : "\n") + StatusText.table(ended, console))
+      }
+    }
+    guard console.arguments[Options.exitCode] else { return .done }
+    return unfinished.first.map(code) ?? .done
+  }
+
+  private static func show(_ standing: RunStanding, _ console: Console) {
+    if console.isJSON {
+      console.print(StatusText.document(standing).compact)
+    } else {
+      console.output.write(StatusText.block(standing, console))
+    }
+  }
+
+  /// 0 only when the run is complete.
+  static func code(_ standing: RunStanding) -> ExitCode {
+    switch standing.state {
+    case .completed: standing.done.rejected > 0 ? .rejects : .done
+    case .failed: .failed
+    case .reverted where standing.done.rejected > 0: .conflicts
+    case .running, .pausing, .paused, .cancelling, .cancelled, .reverting, .reverted: .interrupted
+    }
+  }
+}
+
+/// `status --watch`: a bar, or an event for each look, until the run ends.
+struct StatusWatch {
+  private let console: Console
+  private let display: ProgressDisplay?
+
+  init(_ console: Console) {
+    self.console = console
+    let terminal = Terminal(console.talk, color: console.arguments[Options.color], environment: .process)
+    display =
+      console.isJSON || console.isQuiet ? nil : ProgressDisplay(on: console.talk, terminal: terminal, environment: .process)
+  }
+
+  func follow(_ run: Int64, _ runs: borrowing Runs) throws(RunRefusal) -> RunStanding {
+    defer { display?.finish() }
+    let last = try runs.follow(run) { standing in
+      if console.isJSON {
+        output(standing)
+      } else {
+        display?.show(StatusText.progress(standing))
+      }
+    }
+    display?.finish(showing: StatusText.progress(last))
+    return last
+  }
+
+  private func output(_ standing: RunStanding) {
+    console.event("status", StatusText.document(standing).members)
+  }
+}

@@ -1,0 +1,115 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// What happens in a run, as an event a line.
+struct RunEventText {
+  private let run: JSON.Member
+
+  init(_ run: Int64) { self.run = .init("run", .integer(run)) }
+
+  func write(_ event: RunEvent, done: BatchCounts, _ console: Console) {
+    switch event {
+    case .started(_, let name, let direction, let done, let expected):
+      console.event(
+        "started",
+        [
+          run, .init("name", .string(name)), .init("direction", .string(direction.rawValue)),
+          .init("rows_done", .integer(done.read)), .init("rows_expected", .integer(expected)),
+        ])
+    case .waiting(let left): console.event("waiting", [run, .init("transactions", .integer(left))])
+    case .batch(let record):
+      console.event(
+        "batch",
+        [
+          run, .init("ordinal", .integer(record.ordinal)), .init("rows_read", .integer(record.counts.read)),
+          .init("rows_changed", .integer(record.counts.changed)),
+          .init("rows_rejected", .integer(record.counts.rejected)),
+          .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
+        ])
+    case .again(let ordinal, let attempt, let reason):
+      console.event(
+        "again",
+        [
+          run, .init("ordinal", .integer(ordinal)), .init("attempt", .integer(attempt)),
+          .init("reason", .string(reason)),
+        ])
+    case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
+    case .paused: console.event("paused", [run])
+    case .resumed: console.event("resumed", [run])
+    }
+  }
+
+  /// For `--verbose`.
+  static func line(_ record: BatchRecord) -> String {
+    "batch \(record.ordinal): \(Wording.count(record.counts.read)) read, \(Wording.count(record.counts.changed)) changed, "
+      + Wording.duration(record.duration)
+  }
+}
+
+/// How a run has ended for this program: in a word, by its exit code, and with what there is to say.
+struct RunEnd {
+  let word: String
+  let code: ExitCode
+  private(set) var failure: Failure?
+  private(set) var advice: String?
+  private(set) var conflicts: Int?
+  private(set) var leftBehind: Int?
+  /// Whether everything is done that was to be done.
+  private(set) var isWhole = false
+
+  init(_ outcome: RunOutcome, rejected: Int) {
+    switch outcome {
+    case .completed(let left):
+      (word, code) = ("completed", rejected > 0 ? .rejects : .done)
+      isWhole = true
+      leftBehind = left
+      if let left, left > 0 {
+        advice =
+          "\(Wording.count(left, "row")) became eligible behind the batches and were left; `migrate apply --again` does them"
+      }
+    case .reverted(let count):
+      (word, code) = ("reverted", count > 0 ? .conflicts : .done)
+      isWhole = true
+      conflicts = count
+    case .paused: (word, code) = ("paused", .interrupted)
+    case .cancelled: (word, code) = ("cancelled", .interrupted)
+    case .failed(let failure):
+      (word, code) = ("failed", .failed)
+      self.failure = failure
+    case .held(let failure):
+      (word, code) = ("paused", .interrupted)
+      self.failure = failure
+    case .conflicts(let count):
+      (word, code) = ("stopped", .conflicts)
+      conflicts = count
+      advice =
+        "\(Wording.count(count, "row")) changed since; nothing of them is touched. `--on-conflict skip` restores the "
+        + "others, `force` all"
+    case .takenOver:
+      (word, code) = ("taken over", .interrupted)
+      advice = "another worker has taken the run over"
+    }
+  }
+
+  func line(_ run: Int64, _ done: BatchCounts, _ elapsed: Duration) -> String {
+    let tenths = Int(elapsed / .milliseconds(100))
+    let kept = conflicts.map { "\($0) conflicts" } ?? "\(done.rejected) rejects"
+    return "run \(run) \(word) \(done.changed) rows \(kept) \(tenths / 10).\(tenths % 10) s"
+  }
+
+  func members(_ run: Int64, _ done: BatchCounts, seconds: Double) -> [JSON.Member] {
+    [
+      .init("run", .integer(run)), .init("state", .string(word)), .init("rows", .integer(done.changed)),
+      .init("rows_read", .integer(done.read)), .init("rows_unchanged", .integer(done.unchanged)),
+      .init("rejects", .integer(done.rejected)), .init("conflicts", .optional(conflicts)),
+      .init("left_behind", .optional(leftBehind)), .init("seconds", .number(String(seconds))),
+      .init("exit_code", .integer(Int(code.rawValue))),
+    ]
+  }
+
+  func text(of failure: Failure) -> String {
+    let state = failure.sqlState.map { " [\($0)]" } ?? ""
+    let detail = failure.detail.map { "\n  detail: \($0)" } ?? ""
+    return failure.message + state + detail + "\n  batch: " + KeyRangeText.words(after: failure.after, through: failure.through)
+  }
+}

@@ -1,0 +1,137 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// A run's standing in words, in a row, and as JSON.
+enum StatusText {
+  static func progress(_ standing: RunStanding) -> ProgressState {
+    state(
+      standing, "run \(standing.id) \(standing.direction == .revert ? "revert " : "")\(standing.name)", standing.left,
+      note: standing.hold.map { "waits for \($0)" })
+  }
+
+  /// What is over has met as many rows as there were, whatever the statistics had promised.
+  private static func state(
+    _ standing: RunStanding, _ label: String, _ left: Duration? = nil, note: String? = nil
+  ) -> ProgressState {
+    let done = standing.done.read
+    let isOver = standing.state == .completed || standing.state == .reverted
+    return ProgressState(
+      label, rowsDone: done, rowsTotal: isOver ? done : standing.expected.map { max($0, done) },
+      rate: isOver ? nil : standing.rate, left: left, note: note)
+  }
+
+  /// A line for each thing to know, under a heading.
+  static func block(_ standing: RunStanding, _ console: Console) -> String {
+    let bar = ProgressBar(unicode: console.page.unicode)
+    var lines = ["run \(standing.id) \(standing.name): \(word(standing))"]
+    func add(_ title: String, _ text: String?) {
+      if let text { lines.append("  " + ColumnWidth.padded(title, to: 10) + " " + text) }
+    }
+    add("done", bar.line(state(standing, ""), width: max(40, console.pageWidth - 13)))
+    add("rows", counts(standing))
+    if standing.isMoving { add("time left", standing.left.map { Wording.roughly($0) }) }
+    add("waits for", standing.hold)
+    add("worker", standing.worker.map { "backend \($0.pid)" + ($0.host.map { " of a client on \($0)" } ?? "") })
+    add("asked", standing.request.map { "\($0.request) by \($0.by) at \($0.at)" + ($0.reason.map { ": \($0)" } ?? "") })
+    if let failure = standing.failure {
+      add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
+      add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
+      add("help", standing.remedy)
+    }
+    if let left = standing.leftBehind, left > 0 { add("left", "\(Wording.count(left, "row")) became eligible behind the batches") }
+    if standing.undoBytes > 0 { add("undo", Wording.bytes(standing.undoBytes)) }
+    add("begun", "\(standing.startedAt) by \(standing.startedBy)" + (standing.clientHost.map { " on \($0)" } ?? ""))
+    add("reason", standing.reason)
+    add("ended", standing.endedAt)
+    add("reverted", standing.revertedAt)
+    return lines.map(Printable.line).joined(separator: "\n") + "\n"
+  }
+
+  private static func word(_ standing: RunStanding) -> String {
+    standing.direction == .revert && !standing.state.hasEnded && standing.state != .reverting
+      ? "\(standing.word) while being taken back" : standing.word
+  }
+
+  private static func counts(_ standing: RunStanding) -> String {
+    let done = standing.done
+    let verb = standing.direction == .revert ? ("restored", "in conflict") : ("changed", "rejected")
+    var parts = ["\(Wording.count(done.read)) read", "\(Wording.count(done.changed)) \(verb.0)"]
+    if done.unchanged > 0 { parts.append("\(Wording.count(done.unchanged)) unchanged") }
+    if done.rejected > 0 { parts.append("\(Wording.count(done.rejected)) \(verb.1)") }
+    return parts.joined(separator: ", ") + " in \(Wording.count(done.batches, "batch", "batches"))"
+  }
+
+  static func table(_ standings: [RunStanding], _ console: Console) -> String {
+    var table = Table([.init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED"), .init("BY")])
+    for standing in standings {
+      table.add([
+        String(standing.id), standing.name, standing.word, Wording.count(standing.done.changed), standing.startedAt,
+        standing.startedBy,
+      ])
+    }
+    return table.rendered(width: console.page.isTerminal ? console.pageWidth : nil, unicode: console.page.unicode)
+  }
+
+  static func document(_ standing: RunStanding) -> JSON {
+    let done = standing.done
+    return .object([
+      .init("run", .integer(standing.id)), .init("name", .string(standing.name)),
+      .init("state", .string(standing.word)), .init("direction", .string(standing.direction.rawValue)),
+      .init("batches", .integer(done.batches)), .init("rows_read", .integer(done.read)),
+      .init("rows_changed", .integer(done.changed)), .init("rows_unchanged", .integer(done.unchanged)),
+      .init("rows_rejected", .integer(done.rejected)), .init("rows_expected", .optional(standing.expected)),
+      .init("percent", .optional(progress(standing).percent)),
+      .init("rows_per_second", standing.rate.map { .number(String($0)) } ?? .null),
+      .init("seconds_left", standing.left.map { .number(String($0 / .seconds(1))) } ?? .null),
+      .init("waits_for", .optional(standing.hold)), .init("undo_bytes", .integer(standing.undoBytes)),
+      .init("left_behind", .optional(standing.leftBehind)),
+      .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
+      .init("worker", standing.worker.map(worker) ?? .null), .init("request", standing.request.map(request) ?? .null),
+      .init("started_at", .string(standing.startedAt)), .init("ended_at", .optional(standing.endedAt)),
+      .init("reverted_at", .optional(standing.revertedAt)), .init("last_batch_at", .optional(standing.lastBatchAt)),
+      .init("started_by", .string(standing.startedBy)), .init("client_host", .optional(standing.clientHost)),
+      .init("reason", .optional(standing.reason)), .init("version", .string(standing.version)),
+      .init("exit_code", .integer(Int(StatusCommand.code(standing).rawValue))),
+    ])
+  }
+
+  private static func failure(_ failure: StoredFailure, _ standing: RunStanding) -> JSON {
+    .object([
+      .init("message", .string(failure.message)), .init("sqlstate", .optional(failure.sqlState)),
+      .init("after", KeyRangeText.document(failure.after)), .init("through", KeyRangeText.document(failure.through)),
+      .init("at", .optional(failure.at)), .init("remedy", .optional(standing.remedy)),
+    ])
+  }
+
+  private static func worker(_ worker: WorkerSight) -> JSON {
+    .object([
+      .init("pid", .integer(worker.pid)), .init("host", .optional(worker.host)),
+      .init("blocked_by", .strings(worker.blockers)),
+    ])
+  }
+
+  private static func request(_ request: ControlRequest) -> JSON {
+    .object([
+      .init("request", .string(request.request)), .init("by", .string(request.by)), .init("at", .string(request.at)),
+      .init("reason", .optional(request.reason)),
+    ])
+  }
+}
+
+/// The rows of a batch by their keys.
+enum KeyRangeText {
+  static func words(after: [String?]?, through: [String?]?) -> String {
+    let from = after.map { "behind key \(key($0))" } ?? "from the first key on"
+    return from + (through.map { ", through key \(key($0))" } ?? "")
+  }
+
+  static func document(_ key: [String?]?) -> JSON { key.map { .array($0.map(JSON.optional)) } ?? .null }
+
+  private static func key(_ values: [String?]) -> String {
+    "(\(values.map { $0 ?? "NULL" }.joined(separator: ", ")))"
+  }
+}
+
+extension RunStanding {
+  fileprivate var isMoving: Bool { !isInterrupted && (state == .running || state == .reverting) }
+}

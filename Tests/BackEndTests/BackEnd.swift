@@ -1,0 +1,71 @@
+import MigrateLedger
+import MigratePostgres
+import TestRuns
+import TestSupport
+import Testing
+
+/// Who runs a plan.
+enum BackEnd: String, CaseIterable, CustomTestStringConvertible {
+  case client, procedure
+
+  var other: BackEnd { self == .client ? .procedure : .client }
+  var testDescription: String { rawValue }
+
+  func apply(_ compiled: Compiled, on server: Server, again: Bool = false) async throws -> Told {
+    switch self {
+    case .client: try await Client.apply(compiled, on: server, again: again)
+    case .procedure: try await Psql.apply(compiled, on: server, again: again)
+    }
+  }
+
+  func revert(_ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop) async throws -> Told {
+    switch self {
+    case .client: try await Client.revert(compiled, on: server, onConflict: policy)
+    case .procedure: try await Psql.revert(compiled, on: server, onConflict: policy)
+    }
+  }
+}
+
+extension Server {
+  /// One value.
+  func value(_ query: String) async throws -> String? { try await psql(query).first?.first ?? nil }
+
+  /// Each row as text, in order.
+  func rows(_ query: String) async throws -> [String] {
+    try await psql(query).map { $0.map { $0 ?? "NULL" }.joined(separator: "|") }
+  }
+
+  /// Whether the products are these. Both are not shown when not: they are long.
+  func has(_ products: [String]) async throws -> Bool { try await rows(Products.all) == products }
+
+  func state(_ run: Int = 1) async throws -> String? { try await value("SELECT state FROM migrate.runs WHERE run = \(run)") }
+}
+
+/// Products with gaps in their keys, of which some are not eligible and some would not change.
+enum Products {
+  static func table(rows: Int) -> String {
+    """
+    CREATE TABLE products (id bigint PRIMARY KEY, price numeric NOT NULL, status text NOT NULL, note text);
+    INSERT INTO products
+    SELECT n * 3, CASE WHEN n % 5 = 0 THEN 0.00 ELSE n END, CASE WHEN n % 7 = 0 THEN 'gone' ELSE 'active' END, 'note ' || n
+    FROM   generate_series(1, \(rows)) AS n;
+    """
+  }
+
+  static let definition = """
+    batch: prices
+    source: products
+    where: status = 'active'
+    params: {multiplier: {type: numeric, default: 1.05}}
+    set:
+      price: round(price * :multiplier, 2)
+    """
+
+  /// What one statement would make of them.
+  static let expected = """
+    SELECT id, CASE WHEN status = 'active' AND price <> 0 THEN round(price * 1.05, 2) ELSE price END, status, note FROM products
+    ORDER BY id
+    """
+
+  static let all = "SELECT id, price, status, note FROM products ORDER BY id"
+}

@@ -1,0 +1,121 @@
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `Status, history and verify` {
+  @Test func `say that there is nothing yet, and need no ledger for it`() async throws {
+    try await withProject { project in
+      for command in ["status", "history"] {
+        let outcome = try await project.migrate(command)
+        #expect(outcome.status == 0 && outcome.out.isEmpty && outcome.err.hasPrefix("no runs yet"), "\(outcome)")
+        #expect(try await project.migrate(command, "--json").out == "[]\n")
+      }
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+    }
+  }
+
+  @Test func `tell what a run has done`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes", "--reason", "a new\nyear")
+      let block = try await project.migrate("status", "1")
+      #expect(block.lines.first == "run 1 close: completed")
+      #expect(block.lines.contains("  rows       1,000 read, 1,000 changed in 10 batches"))
+      #expect(block.lines.contains(#"  reason     a new\nyear"#))
+      #expect(block.lines.contains { $0.hasPrefix("  undo       ") })
+
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["state"]?.text == "completed" && standing["percent"]?.integer == 100)
+      #expect(standing["rows_changed"]?.integer == 1_000 && standing["exit_code"]?.integer == 0)
+      #expect(standing["reason"]?.text == "a new\nyear")
+
+      let all = try await project.migrate("info")
+      #expect(all.lines.count == 2 && all.lines[1].contains("completed"))
+      let table = try await project.migrate("log")
+      #expect(table.lines[0].split(separator: " ") == ["RUN", "NAME", "STATE", "ROWS", "STARTED", "TOOK", "BY", "REASON"])
+      let csv = try await project.migrate("ls", "--csv")
+      #expect(csv.out.hasPrefix("run,name,state,direction,rows_changed,") && csv.out.contains("\r\n1,close,completed,"))
+      let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
+      #expect(entry["rows_changed"]?.integer == 1_000 && entry["parameters"] == .object([]))
+    }
+  }
+
+  @Test func `status --exit-code is 0 only for a complete run`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      #expect(try await project.migrate("status", "1", "--exit-code", "-q").status == 0)
+      #expect(try await project.migrate("status", "--exit-code").status == 0)
+      for (state, code) in [("paused", 4), ("failed", 1), ("running", 4), ("cancelled", 4), ("reverted", 4)] {
+        try await project.server.psql("UPDATE migrate.runs SET state = '\(state)'")
+        #expect(try await project.migrate("status", "1", "--exit-code").status == code, "\(state)")
+      }
+      #expect(try await project.migrate("status", "1").status == 0)
+    }
+  }
+
+  @Test func `status --watch goes on until the run ends`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      let watch = try project.start(["status", "1", "--watch", "--json", "--exit-code"])
+      let looked = "application_name = 'migrate' AND query LIKE '%undo_bytes%' AND state = 'idle'"
+      try await project.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(looked))")
+      try await gate.close()
+      #expect(try await run.finish().status == 0)
+      let watched = try await watch.finish()
+      let events = try watched.events()
+      #expect(watched.status == 0 && events.count >= 2)
+      #expect(events.first?["event"]?.text == "status" && events.first?["rows_read"]?.integer == 200)
+      #expect(events.last?["state"]?.text == "completed" && events.last?["rows_read"]?.integer == 1_000)
+    }
+  }
+
+  @Test func `verify looks at coverage, counts, what is left, checks and later edits`() async throws {
+    try await withProject { project in
+      try project.write(
+        """
+        batch: close
+        source: public.items
+        where: state = 'open'
+        set:
+          state: 'closed'
+        batch_size: 300
+        checks:
+          after:
+            none open: SELECT id FROM public.items WHERE state = 'open'
+
+        """, to: "migrations/close.yaml")
+      let applied = try await project.migrate("apply", "close", "--yes")
+      #expect(applied.status == 0, "\(applied)")
+      let verified = try await project.migrate("verify", "close")
+      #expect(
+        verified.lines == [
+          "run 1 close", "  ok      slices contiguous: 4 batches, 0 gaps or overlaps",
+          "  ok      read = changed + unchanged + rejected: 1000 = 1000 + 0 + 0", "  ok      left behind: 0 rows",
+          "  ok      check: none open: finds no row", "  info    rows edited since: 0 rows", "run 1 verified",
+        ])
+      #expect(verified.status == 0)
+
+      // Somebody's later edit is information, no fault.
+      try await project.server.psql("UPDATE items SET state = 'sold' WHERE id <= 3")
+      let edited = try await project.migrate("verify", "1")
+      #expect(edited.status == 0 && edited.lines.contains("  info    rows edited since: 3 rows"))
+
+      let faults = [
+        ("UPDATE items SET state = 'open' WHERE id = 9", "  not ok  check: none open: "),
+        ("INSERT INTO items VALUES (0, 'open', 1)", "  not ok  left behind: 1 rows"),
+        ("UPDATE migrate.batches SET rows_unchanged = 1 WHERE ordinal = 2", "  not ok  read = changed + unchanged + "),
+        ("DELETE FROM migrate.batches WHERE ordinal = 4", "  not ok  slices contiguous: 3 batches, 0 gaps"),
+        ("DELETE FROM migrate.batches WHERE ordinal = 2", "  not ok  slices contiguous: 2 batches, 1 gaps"),
+      ]
+      for (fault, line) in faults {
+        try await project.server.psql(fault)
+        let outcome = try await project.migrate("verify", "1")
+        #expect(outcome.status == 1 && outcome.out.contains(line), "\(fault): \(outcome.out)")
+        #expect(outcome.lines.last == "run 1 not verified")
+      }
+      let json = try #require(try await project.migrate("verify", "1", "--json").events().first)
+      #expect(json["verified"] == .bool(false) && json["exit_code"]?.integer == 1)
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import Glibc
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `Pause, resume and cancel` {
+  @Test func `P15 reach a run from another process, within a batch`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+
+      let pause = try await project.migrate("pause", "1", "--reason", "sale at noon")
+      #expect(pause.status == 0 && pause.lines == ["run 1 paused 200 rows"], "\(pause)")
+      let status = try await project.migrate("status", "1", "--json")
+      let standing = try #require(try status.events().first)
+      #expect(standing["state"]?.text == "paused" && standing["rows_read"]?.integer == 200)
+      #expect(standing["request"]?["reason"]?.text == "sale at noon")
+      #expect(standing["waits_for"]?.text?.contains("migrate resume 1") == true)
+      #expect(child.isRunning)
+
+      try await gate.close()
+      let resume = try await project.migrate("resume", "1")
+      #expect(resume.status == 0 && resume.out.hasPrefix("run 1 running"), "\(resume)")
+      #expect(resume.err.contains("that stayed goes on with it"))
+      let applied = try await child.finish()
+      #expect(applied.status == 0 && applied.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
+    }
+  }
+
+  @Test func `resume goes on itself with a run whose worker is gone`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(SIGKILL)
+      #expect(try await child.finish().status == 137)
+      try await gate.close()
+      try await project.wait(until: "NOT migrate.is_working(1)")
+
+      let status = try await project.migrate("status", "1")
+      #expect(status.out.hasPrefix("run 1 close: interrupted\n"))
+      let resume = try await project.migrate("resume", "1")
+      #expect(resume.status == 0 && resume.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "1000")
+      #expect(try await project.value("SELECT sum(rows_changed) FROM migrate.batches") == "1000")
+
+      let again = try await project.migrate("resume", "1")
+      #expect(again.status == 1 && again.err.contains("run 1 is completed, so there is nothing to resume"))
+    }
+  }
+
+  @Test func `pause and cancel move a run themselves when no worker lives`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(SIGKILL)
+      _ = try await child.finish()
+      try await gate.close()
+      try await project.wait(until: "NOT migrate.is_working(1)")
+
+      #expect(try await project.migrate("pause", "1").lines == ["run 1 paused 300 rows"])
+      #expect(try await project.migrate("pause", "1").status == 0)
+      let unasked = try await project.migrate("cancel", "1")
+      #expect(unasked.status == 1 && unasked.err.contains("`--yes` goes ahead without asking"))
+      let cancel = try await project.migrate("stop", "1", "--yes", "--json")
+      #expect(try cancel.events().map { $0["state"]?.text } == ["cancelled"])
+      let twice = try await project.migrate("cancel", "1", "--yes")
+      #expect(twice.status == 1 && twice.err.contains("run 1 is cancelled, so there is nothing to cancel"))
+      // What was done stays, and goes back.
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
+      #expect(try await project.migrate("revert", "1", "--yes").lines.last?.hasPrefix("run 1 reverted 300 rows") == true)
+    }
+  }
+
+  @Test func `resume finishes a revert that was paused`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      let gate = try await project.gate(behind: 12)
+      let child = try project.start(["revert", "close", "--yes", "--reason", "wrong shop"])
+      try await project.waitForGate(gate)
+      child.signal(SIGTERM)
+      let paused = try await child.finish()
+      #expect(paused.status == 4 && paused.lines.last?.hasPrefix("run 1 paused 200 rows") == true, "\(paused)")
+      let refused = try await project.migrate("cancel", "1", "--yes")
+      #expect(refused.status == 1 && refused.err.contains("is being taken back"))
+      try await gate.close()
+      let resume = try await project.migrate("resume", "1")
+      #expect(resume.status == 0 && resume.lines.last?.hasPrefix("run 1 reverted 1000 rows") == true, "\(resume)")
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'open'") == "1000")
+      #expect(try await project.value("SELECT revert_reason FROM migrate.runs") == "wrong shop")
+    }
+  }
+
+  @Test func `refuse what is not there`() async throws {
+    try await withProject { project in
+      for command in ["pause", "resume", "cancel", "status", "verify"] {
+        let outcome = try await project.migrate(command, "7")
+        #expect(outcome.status == 1 && outcome.err.contains("there is no run 7"), "\(command): \(outcome)")
+        #expect(outcome.out.isEmpty)
+      }
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import Foundation
+import Migrate
+import TestSupport
+import Testing
+
+@Suite struct `The demo's definitions` {
+  static let names = [
+    "clean_emails", "expire_grants", "forget_users", "order_days", "raise_prices", "release_stock", "retire_products",
+    "total_spent", "vip_level",
+  ]
+
+  @Test func `are these, and each says in its first line why`() throws {
+    let project = try Project(folder: Repository.root.path + "/migrations/demo")
+    let definitions = try project.definitions([]).map { try $0.get() }
+    #expect(definitions.map(\.name.value) == Self.names)
+    for file in project.files {
+      let first = String(decoding: file.bytes, as: UTF8.self).split(separator: "\n").first ?? ""
+      #expect(first.hasPrefix("# ") && first.hasSuffix("."), "\(file.path)")
+    }
+  }
+
+  @Test("are planned, applied and taken back, to the byte", arguments: names)
+  func goThereAndBack(_ name: String) async throws {
+    try await Shop.with { shop in
+      for needed in try Shop.definition(name).operation.needs {
+        #expect(try await shop.apply(needed.value) == .completed(leftBehind: 0))
+      }
+      let before = try await shop.checksums()
+      #expect(try await shop.plan(name).plan.estimate.rows > 0)
+      #expect(try await shop.apply(name, batchSize: 300) == .completed(leftBehind: 0))
+      let after = try await shop.checksums()
+      #expect(after != before)
+      if case .none = try Shop.definition(name).operation.undo {
+        await #expect(throws: RunRefusal.self) { try await shop.revert(name) }
+        #expect(try await shop.checksums() == after)
+      } else {
+        #expect(try await shop.revert(name) == .reverted(conflicts: 0))
+        #expect(try await shop.checksums() == before)
+      }
+    }
+  }
+
+  @Test func `meet the same rows after each load`() async throws {
+    let first = try await Shop.with { try await $0.checksums() }
+    let second = try await Shop.with { try await $0.checksums() }
+    #expect(first == second)
+    #expect(first.count == 5)
+  }
+}
+
+@Suite struct `The shop` {
+  @Test func `refuses a size that it does not know`() async throws {
+    try await withDatabase { server in
+      let error = await #expect(throws: PostgresError.self) {
+        try await server.psql("SET demo.size = 'tiny';\n" + Repository.text("migrations/demo/shop.sql"))
+      }
+      #expect(error?.message == "demo.size is tiny, which is none of small, usual, full")
+    }
+  }
+}

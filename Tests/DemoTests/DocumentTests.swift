@@ -1,0 +1,95 @@
+import Foundation
+import MigrateCommandLine
+import TestSupport
+import Testing
+
+/// A fenced block of a document.
+struct Fence: Sendable {
+  let language: String
+  let text: String
+  /// Where it begins, from 1.
+  let line: Int
+
+  static func all(in path: String) throws -> [Fence] {
+    var fences: [Fence] = []
+    var open: (language: String, line: Int, lines: [Substring])?
+    for (number, line) in try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+      guard line.hasPrefix("```") else {
+        open?.lines.append(line)
+        continue
+      }
+      if let fence = open {
+        fences.append(Fence(language: fence.language, text: fence.lines.joined(separator: "\n") + "\n", line: fence.line))
+        open = nil
+      } else {
+        open = (String(line.dropFirst(3)), number + 1, [])
+      }
+    }
+    return fences
+  }
+}
+
+/// The documents that people read.
+let documents = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guarantees.md", "docs/reference.md"]
+
+@Suite struct `The documents` {
+  @Test("link only to what is there", arguments: documents + decisions)
+  func link(_ path: String) throws {
+    let text = try Repository.text(path)
+    let folder = Repository.root.appending(path: path).deletingLastPathComponent()
+    var count = 0
+    for match in text.matches(of: /\]\(([^)#]+)[^)]*\)/) where !match.1.hasPrefix("http") {
+      count += 1
+      #expect(FileManager.default.fileExists(atPath: folder.appending(path: String(match.1)).path), "\(match.1)")
+    }
+    #expect(path != "README.md" || count > 5)
+  }
+
+  /// In the documents a test stands in italics: *a killed client's run goes on …*
+  @Test("name only tests that there are", arguments: ["README.md", "docs/guarantees.md"])
+  func tests(_ path: String) throws {
+    let sources = try Self.tests()
+    var count = 0
+    for match in try Repository.text(path).matches(of: /test \*([^*]+)\*/) {
+      count += 1
+      let name = match.1.split { $0 == " " || $0 == "\n" }.joined(separator: " ")
+      #expect(sources.contains(name), "there is no test called \(name)")
+    }
+    #expect(count > 3)
+  }
+
+  private static func tests() throws -> String {
+    let folder = Repository.root.appending(path: "Tests")
+    let files = FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String } ?? []
+    return try files.filter { $0.hasSuffix(".swift") }.map { try Repository.text("Tests/\($0)") }.joined()
+  }
+
+  static let decisions = (try? FileManager.default.contentsOfDirectory(atPath: Repository.root.path + "/docs/decisions"))?
+    .sorted().map { "docs/decisions/\($0)" } ?? []
+
+  @Test("name only commands, options and make targets that there are", arguments: documents + ["CHANGELOG.md"])
+  func commands(_ path: String) throws {
+    let text = try Repository.text(path)
+    let names = Set(Commands.program.commands.flatMap { [$0.name] + $0.aliases })
+    let options = Commands.program.commands.flatMap { $0.options + $0.subcommands.flatMap(\.options) }
+      + Commands.program.globalOptions
+    let optionNames = Set(options.flatMap { [$0.name] + $0.aliases })
+    for match in text.matches(of: /(?:`|\$ |^)migrate ([a-z]+)/.anchorsMatchLineEndings()) {
+      #expect(names.contains(String(match.1)), "migrate \(match.1)")
+    }
+    for match in text.matches(of: /(?:`|\$ |^)migrate [^`\n]*/.anchorsMatchLineEndings()) {
+      for option in match.0.matches(of: /\ --([a-z-]+)/) {
+        #expect(optionNames.contains(String(option.1)), "--\(option.1)")
+      }
+    }
+    let makefile = try Repository.text("Makefile")
+    for match in text.matches(of: /(?:`|\$ |^|&& )(?:SIZE=[a-z]+ )?make ([a-z]+)/.anchorsMatchLineEndings()) {
+      #expect(makefile.contains("\n\(match.1):"), "make \(match.1)")
+    }
+  }
+
+  @Test func `show the example that the demo runs`() throws {
+    let first = try #require(Fence.all(in: "README.md").first { $0.language == "yaml" })
+    #expect(first.text == (try Repository.text("migrations/demo/raise_prices.yaml")))
+  }
+}

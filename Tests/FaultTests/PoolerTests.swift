@@ -1,0 +1,119 @@
+import Foundation
+import MigratePostgres
+import MigrateRunner
+import RunTestSupport
+import TestSupport
+import Testing
+
+/// C11, C12; pgbouncer gives a connection to the server for a transaction, and then to somebody else.
+@Suite struct `Behind a pooler` {
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [1, 2])
+  func `C11 C12: with few connections a run is applied, gone on with and taken back`(size: Int) async throws {
+    try await Pooler.with(size: size) { pooled, server in
+      let shop = try await Shop.fresh(server, rows: 40)
+      // Somebody else leaves settings behind in the session that everybody shares.
+      try await pooled.psql("SET search_path = nowhere; SET datestyle = 'SQL, DMY'; SET default_transaction_isolation = 'serializable'")
+      let client = Client(server: pooled, definition: Shop.definition)
+      #expect(try await client.apply() == .completed(leftBehind: 0))
+      let run = try await shop.newestRun
+      #expect(try await shop.complaints(afterApplying: run) == [])
+      // On the server the same, whoever asks.
+      #expect(try await client.apply() == .completed(leftBehind: 0))
+      #expect(try await client.revert(run) == .reverted(conflicts: 0))
+      #expect(try await shop.complaints(afterReverting: run) == [])
+    }
+  }
+
+  /// The server's session lives on when its client is gone, and the one that asks for the run may get it.
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"))
+  func `C11: a run whose client is gone is taken over through the backend that it had`() async throws {
+    try await Pooler.with(size: 1) { pooled, server in
+      let shop = try await Shop.fresh(server, rows: 40)
+      let trial = Trial(pooled)
+      let run = try await trial.begin(try await trial.plan(Shop.definition))
+      // As one leaves it that is killed: its backend is there, its last sign of life a moment ago.
+      try await pooled.psql("SELECT migrate.enlist(\(run), 1, 1, NULL)")
+      try await server.psql("UPDATE migrate.workers SET heartbeat_at = now() - interval '14 seconds'")
+      #expect(try await trial.value("SELECT count(*) FROM migrate.workers AS w JOIN pg_stat_activity AS a USING (pid, backend_start)") == "1")
+      #expect(try await trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await shop.complaints(afterApplying: run) == [])
+    }
+  }
+
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"))
+  func `C11: a worker that lives keeps its run`() async throws {
+    try await Pooler.with(size: 1) { pooled, server in
+      _ = try await Shop.fresh(server, rows: 20)
+      let trial = Trial(pooled)
+      let run = try await trial.begin(try await trial.plan(Shop.definition))
+      try await server.psql("SELECT migrate.pause(\(run)); SELECT migrate.advance(\(run), 'batch_edge_reached')")
+      let entered = try await trial.run(run)
+      let control = RunControl()
+      async let outcome = onThread {
+        var worker = try Worker(server: pooled, run: entered, control: control) { _ in }
+        return try worker.apply()
+      }
+      try await Trial(server).wait(until: "SELECT EXISTS (SELECT FROM migrate.workers)")
+      await #expect(throws: (any Error).self) { try await trial.apply(run) }
+      control.requestStop()
+      #expect(try await outcome == .paused)
+    }
+  }
+}
+
+/// A pgbouncer of our own, in transaction mode, in front of the shared cluster.
+enum Pooler {
+  private static let path = "/usr/sbin/pgbouncer"
+  static var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: path) }
+
+  /// Runs `body` with a database through the pooler, and the same directly.
+  static func with(size: Int, _ body: (Server, Server) async throws -> Void) async throws {
+    let upstream = try await TestCluster.shared.socketFolder
+    try await withFolder { folder in
+      let settings = """
+        [databases]
+        * = host=\(upstream) port=5432 user=postgres
+        [pgbouncer]
+        pool_mode = transaction
+        default_pool_size = \(size)
+        unix_socket_dir = \(folder)
+        listen_port = 5432
+        auth_type = any
+        ignore_startup_parameters = extra_float_digits
+        logfile = \(folder)/log
+        pidfile = \(folder)/pid
+
+        """
+      try settings.write(toFile: "\(folder)/settings", atomically: true, encoding: .utf8)
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: path)
+      // It refuses to run as root.
+      process.arguments = ["-q"] + (geteuid() == 0 ? ["-u", "postgres"] : []) + ["\(folder)/settings"]
+      chmod(folder, 0o777)
+      process.standardOutput = FileHandle.nullDevice
+      process.standardError = FileHandle.nullDevice
+      process.standardInput = FileHandle.nullDevice
+      try process.run()
+      // Waiting for a child in Foundation's way needs a run loop, which threads of the pool do not have.
+      defer {
+        kill(process.processIdentifier, SIGKILL)
+        while process.isRunning { usleep(2_000) }
+      }
+      try await withDatabase { server in
+        let pooled = server.setting("host", folder)
+        try await waitUntilListening(pooled, process, log: "\(folder)/log")
+        try await body(pooled, server)
+      }
+    }
+  }
+
+  private static func waitUntilListening(_ server: Server, _ process: Process, log: String) async throws {
+    for _ in 1...2_000 {
+      if (try? await server.psql("SELECT 1")) != nil { return }
+      guard process.isRunning else { break }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+    throw TestSupportError("pgbouncer does not listen: \(said.suffix(1_000))")
+  }
+}

@@ -1,0 +1,193 @@
+import MigrateLedger
+import MigratePostgres
+import MigrateRunner
+import RunTestSupport
+import TestSupport
+import Testing
+
+/// What a server does to those who use it.
+@Suite struct `A server that` {
+  /// P02; the worker connects again by itself.
+  @Test func `P02: ends backends at random moments is come back to`() async throws {
+    var random = Torture.random("terminations")
+    let needed = Torture.count(20, torture: 200)
+    try await withDatabase { server in
+      var ended = 0
+      while ended < needed {
+        let shop = try await Shop.fresh(server, rows: 200)
+        let client = Client(server: server, definition: Shop.definition)
+        ended += try await Self.terminating(shop, &random) { _ = try await client.apply() }
+        let run = try await shop.newestRun
+        #expect(try await shop.complaints(afterApplying: run) == [])
+        ended += try await Self.terminating(shop, &random) { _ = try await client.revert(run) }
+        #expect(try await shop.complaints(afterReverting: run) == [])
+      }
+    }
+  }
+
+  /// Ends the run's backends again and again while `body` goes on, each time after a few milliseconds.
+  private static func terminating(
+    _ shop: Shop, _ random: inout SplitMix, _ body: @escaping @Sendable () async throws -> Void
+  ) async throws -> Int {
+    let done = Reply<Void>()
+    async let finished: Void = {
+      defer { done.give(.success(())) }
+      try await body()
+    }()
+    var ended = 0
+    while !done.isKnown {
+      try await Task.sleep(for: .milliseconds(Int.random(in: 1...80, using: &random)))
+      ended += try await shop.server.psql(
+        """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE  datname = current_database() AND application_name LIKE 'migrate run%'
+        """).count
+    }
+    try await finished
+    return ended
+  }
+
+  /// P04
+  @Test func `P04: crashes is waited for, and nothing is lost`() async throws {
+    var random = Torture.random("crashes")
+    let needed = Torture.count(3, torture: 20)
+    try await TestCluster.withOwn { cluster in
+      let server = cluster.server
+      var crashes = 0
+      while crashes < needed {
+        let shop = try await Shop.fresh(server, rows: 400)
+        let client = Client(server: server, definition: Shop.definition)
+        async let outcome = client.apply()
+        try await Task.sleep(for: .milliseconds(Int.random(in: 50...600, using: &random)))
+        try await cluster.stop(immediately: true)
+        try await cluster.start()
+        crashes += 1
+        #expect(try await outcome == .completed(leftBehind: 0))
+        let run = try await shop.newestRun
+        #expect(try await shop.complaints(afterApplying: run) == [])
+        async let reverted = client.revert(run)
+        try await Task.sleep(for: .milliseconds(Int.random(in: 20...400, using: &random)))
+        try await cluster.stop(immediately: true)
+        try await cluster.start()
+        crashes += 1
+        #expect(try await reverted == .reverted(conflicts: 0))
+        #expect(try await shop.complaints(afterReverting: run) == [])
+      }
+    }
+  }
+
+  /// P06; no row is to blame: paused, with the reason, and gone on with when there is room again.
+  @Test(arguments: ["53100", "53200", "58030"]) func `P06: has no room left pauses the run and blames no row`(
+    code: String
+  ) async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      try await shop.server.psql(
+        """
+        CREATE FUNCTION shop.full() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE 'no space left on device' USING ERRCODE = '\(code)'; END $$;
+        CREATE TRIGGER full_disk BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 150) EXECUTE FUNCTION shop.full();
+        """)
+      guard case .held(let failure) = try await shop.trial.apply(run) else {
+        Issue.record("it is not held")
+        return
+      }
+      #expect(failure.sqlState == code)
+      #expect(try await shop.trial.state(run) == "paused")
+      #expect(try await shop.trial.value("SELECT failure ->> 'message' FROM migrate.runs") == "no space left on device")
+      try await shop.server.psql("DROP TRIGGER full_disk ON shop.products")
+      #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await shop.trial.value("SELECT failure FROM migrate.runs") == nil)
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
+  /// P08; the batch pins its own, and a passing one elsewhere is passed over.
+  @Test func `P08: has a statement timeout does not stop a batch that takes longer`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      let name = try await shop.trial.value("SELECT current_database()") ?? ""
+      try await shop.server.psql(
+        """
+        CREATE FUNCTION shop.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.06); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE UPDATE ON shop.products FOR EACH ROW EXECUTE FUNCTION shop.slow();
+        ALTER DATABASE \(name) SET statement_timeout = '500ms';
+        ALTER DATABASE \(name) SET lock_timeout = '1ms';
+        """)
+      let events = Events()
+      #expect(try await shop.trial.apply(run, events: events) == .completed(leftBehind: 0))
+      #expect(events.retries.isEmpty)
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
+  /// P08; the fence is held by somebody for longer than the role's lock timeout allows.
+  @Test func `P08: times out in the ledger's own statements is asked again`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      let entered = try await shop.trial.run(run)
+      let server = shop.server.applicationName("migrate run \(run)").setting("options", "-c lock_timeout=20ms")
+      let again = Reply<Void>()
+      try await withSessions("holder", to: shop.server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM migrate.runs WHERE run = \(run) FOR UPDATE")
+        async let outcome = onThread {
+          var worker = try Worker(server: server, run: entered, control: RunControl()) { event in
+            if case .reconnecting = event { again.give(.success(())) }
+          }
+          return try worker.apply()
+        }
+        _ = try await again.value
+        try await holder.execute("COMMIT")
+        #expect(try await outcome == .completed(leftBehind: 0))
+      }
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
+  /// C18; there is nothing to do but say so, and nothing is changed.
+  @Test func `C18: is read-only refuses with its own word`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      let name = try await shop.trial.value("SELECT current_database()") ?? ""
+      try await shop.server.psql("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+      await #expect(throws: (any Error).self) { try await shop.trial.apply(run) }
+      try await shop.server.database("postgres").psql("ALTER DATABASE \(name) RESET default_transaction_read_only")
+      #expect(try await shop.strangers.isEmpty)
+      #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+    }
+  }
+
+  /// P29; a worker that was cut off waits until it may come in again.
+  @Test func `P29: has no connection left is waited for`() async throws {
+    try await withShop(rows: 60) { shop in
+      let run = try await shop.begin()
+      let role = "limited_\(try await shop.trial.value("SELECT current_database()") ?? "")"
+      try await shop.server.psql(
+        """
+        CREATE ROLE \(role) LOGIN;
+        GRANT USAGE ON SCHEMA shop, migrate, oracle TO \(role);
+        GRANT ALL ON ALL TABLES IN SCHEMA shop, migrate, oracle TO \(role);
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA migrate TO \(role);
+        """)
+      let server = shop.server
+      let limited = Trial(server.setting("user", role))
+      let cut = Reply<Void>()
+      async let restored: Void = {
+        _ = try await cut.value
+        try await server.psql(
+          "ALTER ROLE \(role) CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '\(role)'")
+        await #expect(throws: PostgresError.self) { try await limited.server.psql("SELECT 1") }
+        try await server.psql("ALTER ROLE \(role) CONNECTION LIMIT -1")
+      }()
+      let events = Events { event in
+        if case .batch(let record) = event, record.ordinal == 2 { cut.give(.success(())) }
+      }
+      #expect(try await limited.apply(run, events: events) == .completed(leftBehind: 0))
+      try await restored
+      #expect(events.reconnections > 0)
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      try await server.psql("DROP OWNED BY \(role); DROP ROLE \(role)")
+    }
+  }
+}

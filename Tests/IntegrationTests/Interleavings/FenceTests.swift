@@ -1,0 +1,201 @@
+import Migrate
+import MigrateLedger
+import MigratePostgres
+import MigrateRunner
+import RunTestSupport
+import TestSupport
+import Testing
+
+@Suite struct `A worker that was taken over` {
+  /// C10: stopped after each statement, at both levels and both ways to capture. Whoever takes over does not wait for it.
+  @Test(arguments: Level.allCases, ["begin", "bound", "capture", "change"])
+  func `C10: and wakes later changes nothing`(level: Level, last: String) async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: { try $0.patient() })
+      let end = try await wake(shop, run, level, stoppedAfter: last == "capture" ? level.capture : last)
+      #expect(end != .committed, "at \(end.map { "\($0)" } ?? "no end")")
+      #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      #expect(try await shop.differsFromOneStatement.isEmpty)
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// Takes over while the batch stands behind `last`, wakes it, and lets it run to its end.
+  private func wake(_ shop: Shop, _ run: Int64, _ level: Level, stoppedAfter last: String) async throws -> BatchEnd? {
+    try await withSessions("migrate run by hand", to: shop.server) { sessions in
+      let hand = try #require(sessions["migrate run by hand"])
+      var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
+      try await zombie.run(through: last)
+      #expect(try await shop.trial.value("SELECT migrate.take_over(\(run), 1)") == "2")
+      return try await zombie.conclude()
+    }
+  }
+
+  /// C10; the batch that stands between its last statement and COMMIT counts, and whoever takes over waits for that.
+  @Test(arguments: Level.allCases)
+  func `C10: between finish and commit is waited for, and its batch counts`(level: Level) async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      try await withSessions("migrate run by hand", "successor", to: shop.server) { sessions in
+        let (hand, successor) = (try #require(sessions["migrate run by hand"]), try #require(sessions["successor"]))
+        var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
+        try await batch.run(through: "finish")
+        try successor.start("SELECT migrate.take_over(\(run), 1)")
+        try await successor.waitUntilBlocked(by: hand)
+        #expect(try await batch.conclude() == .committed)
+        #expect(try await successor.finish().onlyRow[0] == "2")
+      }
+      #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      #expect(try await shop.batchSizes(run) == ["10", "9"])
+    }
+  }
+
+  /// C10; a worker that takes over ends the backend of a client that was stopped in a transaction.
+  @Test func `C10: loses its backend when it stands in a transaction`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      try await withSessions("migrate run by hand", to: shop.server) { sessions in
+        let hand = try #require(sessions["migrate run by hand"])
+        try await hand.execute("SELECT migrate.enlist(\(run), 1, 1, NULL)")
+        var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: 1)
+        try await zombie.run(through: "change")
+        // Its last sign of life is long ago.
+        try await shop.server.psql("UPDATE migrate.workers SET heartbeat_at = now() - interval '1 minute'")
+        #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+        #expect(try await zombie.conclude() == .lost)
+      }
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
+  /// P02; its statement still runs: the next one waits for its undo row or its rows, whatever then becomes of it.
+  @Test(arguments: [true, false]) func `P02: with its statement still running is waited for`(commits: Bool) async throws
+  {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: { try $0.patient() })
+      try await withSessions("migrate run by hand", to: shop.server) { sessions in
+        let hand = try #require(sessions["migrate run by hand"])
+        var old = try await SteppedBatch(shop.trial, run: run, on: hand, number: 1)
+        try await old.run(through: commits ? "finish" : "change")
+        if commits {
+          // The same worker, which has lost its connection and not its epoch.
+          async let next = applyInSameEpoch(shop, run)
+          try await shop.trial.waitUntilWorkerBlocked(by: hand)
+          #expect(try await old.conclude() == .committed)
+          #expect(try await next == .completed(leftBehind: 0))
+        } else {
+          let next = try await shop.trial.applying(run) {
+            try await shop.trial.waitUntilWorkerBlocked(by: hand)
+            #expect(try await old.conclude() != .committed)
+          }
+          #expect(next == .completed(leftBehind: 0))
+        }
+      }
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      #expect(try await shop.batchSizes(run) == ["10", "9"])
+      #expect(try await shop.differsFromOneStatement.isEmpty)
+    }
+  }
+
+  private func applyInSameEpoch(_ shop: Shop, _ id: Int64) async throws -> RunOutcome {
+    let run = try await shop.trial.run(id)
+    let server = shop.server.applicationName("migrate run \(id)")
+    return try await onThread {
+      var worker = try Worker(server: server, run: run, control: RunControl()) { _ in }
+      return try worker.apply()
+    }
+  }
+
+  @Test func `C10: commits when the fence is not locked: that mutant dies`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: Mutant.withoutFenceLock)
+      // Under REPEATABLE READ the plain read still sees the old epoch.
+      #expect(try await wake(shop, run, .snapshot, stoppedAfter: "change") == .committed)
+    }
+  }
+
+  @Test func `C10: commits when the epoch is not compared: that mutant dies`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: Mutant.withoutEpoch)
+      #expect(try await wake(shop, run, .locked, stoppedAfter: "change") == .committed)
+    }
+  }
+}
+
+@Suite struct `Taking over` {
+  @Test func `is given to one of twenty who try at once`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      let server = shop.server
+      let taken = try await withThrowingTaskGroup(of: String?.self) { group in
+        // Nobody gets there before all have asked: the holder lets go when twenty wait.
+        let holder = try await NamedSession("holder", to: server)
+        try await holder.execute("BEGIN; SELECT FROM migrate.fence WHERE run = \(run) FOR UPDATE")
+        for _ in 1...20 {
+          group.addTask {
+            try await server.psql("SELECT migrate.take_over(\(run), 1)").first?.first.flatMap(\.self)
+          }
+        }
+        try await shop.trial.wait(
+          until: """
+            SELECT count(*) = 20 FROM pg_stat_activity
+            WHERE  datname = current_database() AND application_name = 'psql' AND wait_event_type = 'Lock'
+            """)
+        try await holder.execute("COMMIT")
+        try await holder.close()
+        return try await group.reduce(into: [String]()) { if let epoch = $1 { $0.append(epoch) } }
+      }
+      #expect(taken == ["2"])
+    }
+  }
+
+  @Test func `by twenty workers at once does every row once`() async throws {
+    try await withShop(rows: 200) { shop in
+      let run = try await shop.begin()
+      let outcomes = try await withThrowingTaskGroup(of: String.self) { group in
+        for _ in 1...20 {
+          group.addTask {
+            do { return "\(try await shop.trial.apply(run))" } catch let refusal as RunRefusal {
+              guard case .refused(let message, _) = refusal else { throw refusal }
+              return message
+            }
+          }
+        }
+        return try await group.reduce(into: [String]()) { $0.append($1) }
+      }
+      #expect(outcomes.contains { $0.contains("completed") }, "\(outcomes)")
+      #expect(try await shop.trial.state(run) == "completed")
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      #expect(try await shop.differsFromOneStatement.isEmpty)
+      #expect(try await shop.counts(run) == ["199", "199", "0"])
+    }
+  }
+}
+
+@Suite struct `A pause` {
+  @Test func `in flight costs the batch no second try`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: { try $0.patient() })
+      let events = Events()
+      let control = RunControl()
+      try await withSessions("writer", to: shop.server) { sessions in
+        let writer = try #require(sessions["writer"])
+        try await writer.execute("BEGIN; SELECT FROM shop.products WHERE id = 50 FOR UPDATE")
+        let outcome = try await shop.trial.applying(run, control: control, events: events) {
+          try await shop.trial.waitUntilWorkerBlocked(by: writer)
+          #expect(try await shop.trial.value("SELECT migrate.pause(\(run))") == "pausing")
+          try await writer.execute("COMMIT")
+          try await shop.trial.wait(until: "SELECT state = 'paused' FROM migrate.runs WHERE run = \(run)")
+          #expect(try await shop.batchSizes(run) == ["10"])
+          #expect(try await shop.trial.value("SELECT migrate.resume(\(run))") == "running")
+        }
+        #expect(outcome == .completed(leftBehind: 0))
+      }
+      #expect(events.retries.isEmpty && events.mostTries == 1)
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+}

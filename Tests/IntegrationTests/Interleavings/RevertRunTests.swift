@@ -1,0 +1,180 @@
+import Migrate
+import MigratePlan
+import MigratePostgres
+import MigrateLedger
+import MigrateRunner
+import RunTestSupport
+import TestSupport
+import Testing
+
+@Suite struct `A revert` {
+  /// U06; the backend of a worker dies behind each statement of a batch.
+  @Test(arguments: SteppedRevert.steps) func `U06: that is killed at a statement goes on`(last: String) async throws {
+    try await withAppliedShop { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      try await withSessions("migrate run by hand", to: shop.server) { sessions in
+        var revert = try await SteppedRevert(
+          shop.trial, run: run, on: try #require(sessions["migrate run by hand"]), ordinal: 2)
+        try await revert.run(through: last)
+      }
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+      #expect(try await shop.counts(run, kind: "revert") == ["19", "19", "0"])
+    }
+  }
+
+  /// C10, on the way back.
+  @Test(arguments: ["begin", "mark", "restore"]) func `C10: that was taken over changes nothing`(last: String)
+    async throws
+  {
+    try await withAppliedShop { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      try await withSessions("migrate run by hand", to: shop.server) { sessions in
+        var zombie = try await SteppedRevert(
+          shop.trial, run: run, on: try #require(sessions["migrate run by hand"]), ordinal: 2)
+        try await zombie.run(through: last)
+        #expect(try await shop.trial.value("SELECT migrate.take_over(\(run), 2)") == "3")
+        #expect(try await zombie.conclude() == .takenOver)
+      }
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// U05
+  @Test func `U05: of a batch waits for another one of it, and then finds nothing to do`() async throws {
+    #expect(try await secondRevert() == .doneAlready)
+  }
+
+  @Test(arguments: [Mutant.markingAgain, Mutant.withoutMark])
+  func `U05: does it twice when the mark says nothing: that mutant dies`(
+    mutant: @Sendable (Plan) throws -> Plan
+  ) async throws {
+    // The ledger's own key is what is left to keep it out.
+    #expect(try await secondRevert(edit: mutant) == .failed(.uniqueViolation))
+  }
+
+  private func secondRevert(edit: (Plan) throws -> Plan = { $0 }) async throws -> SteppedRevert.End? {
+    var end: SteppedRevert.End?
+    try await withAppliedShop(edit: edit) { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      try await withSessions("migrate run one", "migrate run two", to: shop.server) { sessions in
+        let (one, two) = (try #require(sessions["migrate run one"]), try #require(sessions["migrate run two"]))
+        var first = try await SteppedRevert(shop.trial, run: run, on: one, ordinal: 2)
+        var second = try await SteppedRevert(shop.trial, run: run, on: two, ordinal: 2)
+        try await first.run(through: "restore")
+        try await second.run(through: "begin")
+        try second.start()
+        try await two.waitUntilBlocked(by: one)
+        #expect(try await first.conclude() == .committed)
+        try await second.finish()
+        end = try await second.conclude()
+      }
+      #expect(try await shop.conflicts(run).isEmpty)
+    }
+    return end
+  }
+
+  /// U05
+  @Test func `U05: by two workers at once takes each batch back once`() async throws {
+    try await withShop(rows: 300) { shop in
+      let run = try await shop.begin()
+      try await shop.trial.apply(run)
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      let entered = try await shop.trial.run(run)
+      let server = shop.server.applicationName("migrate run \(run)")
+      let outcomes = try await withThrowingTaskGroup(of: RunOutcome.self) { group in
+        for number in 1...2 {
+          group.addTask {
+            try await onThread {
+              var worker = try Worker(server: server, run: entered, number: number, control: RunControl()) { _ in }
+              return try worker.revert(onConflict: .skip)
+            }
+          }
+        }
+        return try await group.reduce(into: [RunOutcome]()) { $0.append($1) }
+      }
+      #expect(outcomes == [.reverted(conflicts: 0), .reverted(conflicts: 0)])
+      #expect(try await shop.counts(run, kind: "revert") == ["299", "299", "0"])
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// U05
+  @Test func `U05: is refused while a worker lives, and apply while it is on its way`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      try await shop.server.psql("SELECT migrate.pause(\(run)); SELECT migrate.advance(\(run), 'batch_edge_reached')")
+      let control = RunControl()
+      let server = shop.server
+      let entered = try await shop.trial.run(run)
+      async let outcome = onThread {
+        var worker = try Worker(server: server, run: entered, control: control) { _ in }
+        return try worker.apply()
+      }
+      try await shop.trial.wait(until: "SELECT migrate.is_working(\(run))")
+      let refused = await #expect(throws: RunRefusal.self) { try await shop.trial.revert(run) }
+      guard case .refused(let message, _) = refused else { throw TestSupportError("\(String(describing: refused))") }
+      #expect(message.contains("is being worked on by backend"))
+      control.requestStop()
+      #expect(try await outcome == .paused)
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+
+      let again = await #expect(throws: RunRefusal.self) { try await shop.trial.revert(run) }
+      guard case .refused(let said, _) = again else { throw TestSupportError("\(String(describing: again))") }
+      #expect(said == "run \(run) is reverted already")
+    }
+  }
+
+  /// U07
+  @Test func `U07: under a later run that wrote the same column is refused, and names it`() async throws {
+    try await withAppliedShop { shop, first in
+      let plan = try await shop.trial.plan(Shop.definition.replacing("batch: prices", with: "batch: later"))
+      let second = try await shop.trial.begin(plan)
+      try await shop.trial.apply(second)
+      let refused = await #expect(throws: RunRefusal.self) { try await shop.trial.revert(first) }
+      guard case .refused(let message, let remedy) = refused else {
+        throw TestSupportError("\(String(describing: refused))")
+      }
+      #expect(message == "run \(second) of later came later and wrote the same columns")
+      #expect(remedy == "first: `migrate revert \(second)`")
+      #expect(try await shop.trial.revert(second) == .reverted(conflicts: 0))
+      #expect(try await shop.trial.revert(first) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// U04; whatever had been committed when the run stood still.
+  @Test(arguments: 0...3) func `U04: of a part of a run takes that part back`(batches: Int) async throws {
+    try await withShop(rows: 40) { shop in
+      let run = try await shop.begin()
+      let control = RunControl()
+      let events = Events { event in
+        if case .batch(let record) = event, record.ordinal == batches { control.requestStop() }
+      }
+      if batches == 0 { control.requestStop() }
+      #expect(try await shop.trial.apply(run, control: control, events: events) == .paused)
+      #expect(try await shop.batchSizes(run).count == batches)
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// A worker that has lost the connection behind its last statement finds its own work done.
+  @Test func `U06: whose last steps were done before the connection broke ends well`() async throws {
+    try await withAppliedShop { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      for ordinal in [2, 1] {
+        try await withSessions("migrate run by hand", to: shop.server) { sessions in
+          var revert = try await SteppedRevert(
+            shop.trial, run: run, on: try #require(sessions["migrate run by hand"]), ordinal: ordinal)
+          #expect(try await revert.conclude() == .committed)
+        }
+      }
+      // Killed between the end of the undo table and the last entry of the ledger.
+      try await shop.server.psql("DROP TABLE migrate.undo_\(run)_1")
+      #expect(try await shop.trial.revert(run, .stop) == .reverted(conflicts: 0))
+      #expect(try await shop.trial.state(run) == "reverted")
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import MigrateLedger
+import MigratePostgres
+@testable import MigrateRunner
+import RunTestSupport
+import TestSupport
+
+/// How a batch that a test stepped has ended.
+enum BatchEnd: Equatable {
+  case committed
+  /// The keys captured are not the keys changed.
+  case inexact
+  /// The fence was not there any more.
+  case takenOver
+  case failed(SQLState)
+  /// Its backend is gone.
+  case lost
+}
+
+/// One batch of a run, statement by statement: the very texts that the ledger holds, in the order and with the values that
+/// the runner gives them. Locks are waited for without a limit, since it is the test that lets go of them.
+struct SteppedBatch {
+  let session: NamedSession
+  let run: Run
+  private let attempt: Attempt
+  private var bindings: Bindings
+  private var rest: [Step]
+  private(set) var end: BatchEnd?
+
+  private enum Step {
+    case begin
+    case statement(RunStatement)
+    case commit
+
+    var name: String {
+      switch self {
+      case .begin: "begin"
+      case .statement(let statement): statement.name
+      case .commit: "commit"
+      }
+    }
+  }
+
+  /// - Parameter number: which try it is, and so how it guards itself: 1 a snapshot, 2 a snapshot with locks, 3 locks.
+  init(_ trial: Trial, run id: Int64, on session: NamedSession, number: Int, ordinal: Int = 1, after: [String?]? = nil)
+    async throws
+  {
+    self.session = session
+    try await trial.bound(id)
+    run = try await trial.run(id)
+    attempt = Attempt(
+      ordinal: ordinal, after: after, upper: run.upperKey ?? [], number: number, size: run.batchSize)
+    bindings = Bindings(run.parameters).with("run", String(run.id)).with("epoch", String(run.epoch)).with("worker", "1")
+      .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("size", String(run.batchSize))
+      .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
+    rest = [.begin]
+    // The comparing change is right whatever the capture finds; the one without it is chosen by the runner alone.
+    for statement in run.statements("batches")
+    where attempt.runs(statement, everyRowDiffers: false) && statement.name != "settings" {
+      rest.append(.statement(statement))
+    }
+    rest.append(.commit)
+  }
+
+  /// What comes next: `begin`, `bound`, `capture`, `capture locked`, `change`, `finish`, `commit`; `nil` at the end.
+  var next: String? { end == nil ? rest.first?.name : nil }
+
+  /// Sends the next statement and does not wait for it.
+  func start() throws {
+    switch rest.first {
+    case .begin:
+      try session.start(
+        attempt.begin + "; " + (try run.statement("batches", "settings").text) + "; SET LOCAL lock_timeout = 0")
+    case .statement(let statement): try session.start(statement.text, bindings.arguments(for: statement))
+    case .commit: try session.start("COMMIT")
+    case nil: throw TestSupportError("the batch is over")
+    }
+  }
+
+  /// Waits for what was started.
+  mutating func finish() async throws {
+    let step = rest.removeFirst()
+    do {
+      let rows = try await session.finish()
+      switch step.name {
+      case "bound":
+        bindings = bindings.with(key: try rows.first?.values ?? attempt.upper, as: "through", count: run.keyCount)
+      case "finish":
+        guard let row = rows.first else { return end = .takenOver }
+        if try !row.bool("exact") { end = .inexact }
+      case "commit": end = .committed
+      default: break
+      }
+    } catch let error as PostgresError {
+      end = error.endsConnection ? .lost : .failed(error.sqlState ?? SQLState("-----"))
+    }
+  }
+
+  mutating func step() async throws {
+    try start()
+    try await finish()
+  }
+
+  /// Steps until `name` is done, or the batch has ended.
+  mutating func run(through name: String) async throws {
+    while let next {
+      try await step()
+      if next == name { return }
+    }
+  }
+
+  /// Steps until the statement `name` comes next.
+  mutating func run(upTo name: String) async throws {
+    while let next, next != name { try await step() }
+  }
+
+  /// Steps to the end, and rolls back what did not commit, as the runner does.
+  mutating func conclude() async throws -> BatchEnd? {
+    while next != nil { try await step() }
+    if end != .committed, end != .lost { try await session.execute("ROLLBACK") }
+    return end
+  }
+}

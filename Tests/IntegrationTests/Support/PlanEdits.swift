@@ -1,0 +1,79 @@
+package import Migrate
+internal import MigrateSQL
+import TestSupport
+
+/// Plans made anew with other statements: to slow a run down where a test wants to look, and to prove that the tests can fail.
+extension Plan {
+  /// The same with the statements of one phase passed through `edit`; `nil` leaves one out.
+  package func editing(
+    _ phase: Phase.Name, _ edit: (Statement) throws -> [Statement]
+  ) rethrows -> Plan {
+    let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
+    return Plan(
+      definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
+      key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate, needs: needs)
+  }
+
+  /// The same with `old` replaced by `new` in one statement.
+  /// - Throws: when the statement does not say `old`: an edit that changes nothing would prove nothing.
+  package func replacing(
+    _ old: String, by new: String, in name: String, of phase: Phase.Name = .batches
+  ) throws -> Plan {
+    var found = false
+    let edited = editing(phase) { statement in
+      guard statement.name == name, statement.text.contains(old) else { return [statement] }
+      found = true
+      return [statement.with(text: statement.text.replacing(old, with: new))]
+    }
+    guard found else { throw TestSupportError("\(name) of phase \(phase.rawValue) does not say: \(old)") }
+    return edited
+  }
+
+  /// The same with `text` as a statement of its own before the one called `name`.
+  package func inserting(_ text: String, called new: String, before name: String, of phase: Phase.Name = .batches)
+    -> Plan
+  {
+    editing(phase) { statement in
+      guard statement.name == name else { return [statement] }
+      return [Statement(new, why: "a test wants it", SQL(pieces: [.verbatim(text)])), statement]
+    }
+  }
+
+  /// The same without the time limit for locks: a test that holds one decides itself when it lets go.
+  package func patient() throws -> Plan {
+    try replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: "settings")
+      .replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: "settings", of: .revert)
+  }
+}
+
+extension Statement {
+  /// The same with another text, in which `{run}` and `$n::` mean what they meant.
+  package func with(text: String) -> Statement {
+    var pieces: [SQL.Piece] = []
+    var rest = Substring(text)
+    var plain = ""
+    func flush() {
+      if !plain.isEmpty { pieces.append(.verbatim(plain)) }
+      plain = ""
+    }
+    while let character = rest.first {
+      if rest.hasPrefix(RenderedSQL.runToken) {
+        flush()
+        pieces.append(.run)
+        rest = rest.dropFirst(RenderedSQL.runToken.count)
+      } else if character == "$", let parameter = rest.prefixMatch(of: /\$(\d+)::/), let number = Int(parameter.1),
+        arguments.indices.contains(number - 1)
+      {
+        flush()
+        // The type follows as it stands in the text.
+        pieces.append(.parameter(Parameter(arguments[number - 1], TypeName(trusted: ""))))
+        rest = rest[parameter.range.upperBound...]
+      } else {
+        plain.append(character)
+        rest = rest.dropFirst()
+      }
+    }
+    flush()
+    return Statement(name, step: step, why: why, SQL(pieces: pieces))
+  }
+}

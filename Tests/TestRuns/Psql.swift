@@ -1,0 +1,42 @@
+import Foundation
+package import Migrate
+
+/// psql, as a user would run it; a `.psqlrc` is not read.
+package enum Psql {
+  /// Runs a script from a file.
+  package static func run(
+    _ script: String, on server: Server, variables: [String: String] = [:], options: [String] = []
+  ) async throws -> Told {
+    try await onThread {
+      let file = FileManager.default.temporaryDirectory.appendingPathComponent("migrate-\(UUID().uuidString).sql")
+      defer { try? FileManager.default.removeItem(at: file) }
+      try Data(script.utf8).write(to: file)
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
+      process.arguments =
+        ["-X", "-d", server.redacted, "-v", "ON_ERROR_STOP=1"] + variables.flatMap { ["-v", "\($0.key)=\($0.value)"] }
+        + options + ["-f", file.path]
+      process.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"]
+      let pipe = Pipe()
+      process.standardInput = FileHandle.nullDevice
+      process.standardOutput = pipe
+      process.standardError = pipe
+      try process.run()
+      let output = pipe.fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      return Told(isDone: process.terminationStatus == 0, String(decoding: output, as: UTF8.self))
+    }
+  }
+
+  /// Runs the plan's `apply.sql`.
+  package static func apply(_ compiled: Compiled, on server: Server, again: Bool = false) async throws -> Told {
+    try await run(compiled.scripts.apply, on: server, variables: again ? ["again": "true"] : [:])
+  }
+
+  /// Runs the plan's `revert.sql`.
+  package static func revert(
+    _ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop
+  ) async throws -> Told {
+    try await run(compiled.scripts.revert, on: server, variables: ["on_conflict": policy.rawValue])
+  }
+}

@@ -1,0 +1,68 @@
+package import Migrate
+
+/// What a back end said at its end.
+package struct Told: Sendable {
+  /// Whether all was done.
+  package let isDone: Bool
+  /// The words, whatever they are.
+  package let text: String
+
+  package init(isDone: Bool, _ text: String) {
+    self.isDone = isDone
+    self.text = text
+  }
+}
+
+/// The library, from a definition to its rows, on a thread of its own.
+package enum Client {
+  /// Begins a run, or goes on with the unfinished one.
+  package static func apply(
+    _ compiled: Compiled, on server: Server, again: Bool = false, control: RunControl = RunControl(),
+    report: @escaping @Sendable (RunEvent) -> Void = { _ in }
+  ) async throws -> Told {
+    try await telling {
+      let runs = try Runs(on: server)
+      let number: Int64
+      switch try runs.target(compiled.compilation, compiled.definition) {
+      case .complete(let run, _) where !again: return Told(isDone: true, "is already applied as run \(run.id)")
+      case .unfinished(let run):
+        try runs.refuseOther(run, than: compiled.plan, compiled.definition)
+        number = run.id
+      case .new, .complete: number = try runs.begin(compiled.compilation, compiled.definition, ApplyRequest())
+      }
+      return Told(try runs.apply(try runs.enter(number), control: control, report: report))
+    }
+  }
+
+  /// Takes the newest run of the definition back.
+  package static func revert(
+    _ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop
+  ) async throws -> Told {
+    try await telling {
+      let runs = try Runs(on: server)
+      let run = try runs.enterRevert(try runs.find(compiled.plan.definition), onConflict: policy)
+      return Told(try runs.revert(run, onConflict: policy, control: RunControl()) { _ in })
+    }
+  }
+
+  package static func verify(_ run: Int64, on server: Server) async throws -> Verification {
+    try await onThread { try Runs(on: server).verify(run) }
+  }
+
+  private static func telling(_ body: @escaping @Sendable () throws -> Told) async throws -> Told {
+    try await onThread {
+      do { return try body() } catch let refusal as RunRefusal {
+        return Told(isDone: false, "\(refusal)")
+      }
+    }
+  }
+}
+
+extension Told {
+  fileprivate init(_ outcome: RunOutcome) {
+    switch outcome {
+    case .completed, .reverted: self.init(isDone: true, "\(outcome)")
+    case .paused, .cancelled, .failed, .held, .conflicts, .takenOver: self.init(isDone: false, "\(outcome)")
+    }
+  }
+}

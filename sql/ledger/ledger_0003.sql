@@ -1,0 +1,325 @@
+-- What both back ends ask the ledger before and between their batches, said once.
+
+-- Who works from inside of the server is done as soon as its backend is: no client can come back to it.
+ALTER TABLE migrate.workers ADD COLUMN back_end text NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure'));
+COMMENT ON COLUMN migrate.workers.back_end IS 'How it works: from a client, or as a CALL of migrate.drive.';
+
+CREATE OR REPLACE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
+  -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
+  -- backend. To a role that may not see other roles' sessions the details are NULL.
+  SELECT EXISTS (
+    SELECT
+    FROM   migrate.workers  AS w
+    JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
+    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
+    WHERE  w.run = _run
+      AND  CASE WHEN w.back_end = 'procedure' AND a.state IS NOT NULL
+                THEN a.state = 'active' AND a.pid <> pg_backend_pid()
+                ELSE a.state = 'active' OR w.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
+$$;
+
+DROP FUNCTION migrate.enlist(bigint, integer, integer, text);
+CREATE FUNCTION migrate.enlist(
+  _run bigint, _worker integer, _epoch integer, _client_host text, _back_end text DEFAULT 'client'
+) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO migrate.workers AS w (run, worker, epoch, pid, backend_start, client_host, back_end)
+  SELECT _run, _worker, _epoch, a.pid, a.backend_start, _client_host, _back_end
+  FROM   pg_stat_activity AS a
+  WHERE  a.pid = pg_backend_pid()
+  ON CONFLICT (run, worker) DO UPDATE
+  SET    epoch         = excluded.epoch,
+         pid           = excluded.pid,
+         backend_start = excluded.backend_start,
+         client_host   = excluded.client_host,
+         back_end      = excluded.back_end,
+         heartbeat_at  = clock_timestamp()
+  WHERE  w.epoch <= excluded.epoch
+$$;
+COMMENT ON FUNCTION migrate.enlist IS 'Writes down, or renews, who works on a run.';
+
+CREATE OR REPLACE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state. A run that
+  -- had to pause because of its server keeps the reason until it goes on.
+  WITH advanced AS (
+    UPDATE migrate.runs AS r
+    SET    state       = t.next,
+           direction   = t.direction,
+           ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
+           reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
+           failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
+    FROM   migrate.transitions AS t
+    WHERE  r.run       = _run
+      AND  t.state     = r.state
+      AND  t.event     = _event
+      AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE r.direction END
+    RETURNING r.run, r.state
+  )
+  SELECT a.state FROM advanced AS a, LATERAL (SELECT pg_notify('migrate', a.run || ' ' || a.state)) AS n
+$$;
+
+CREATE FUNCTION migrate.fail(
+  _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text, _after text[], _through text[]
+) RETURNS text
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE migrate.runs
+  SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', _detail, 'hint', _hint,
+                                      'after', _after, 'through', _through, 'at', clock_timestamp())
+  WHERE  run = _run;
+  SELECT migrate.advance(_run, _event)
+$$;
+COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state.';
+
+CREATE FUNCTION migrate.bound(_run bigint, _upper text[], _horizon xid8) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE migrate.runs SET upper_key = _upper, horizon = _horizon, bounded_at = clock_timestamp()
+  WHERE  run = _run AND bounded_at IS NULL
+$$;
+COMMENT ON FUNCTION migrate.bound IS 'Fixes the upper end of a run''s keys, NULL for an empty table. A second time changes nothing.';
+
+-- The run is taken over -------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.relieve(
+  _run bigint, _patience interval, OUT epoch integer, OUT pid integer, OUT client_host text
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  before   integer;
+  beat     timestamptz;
+  first    timestamptz;
+  deadline timestamptz := clock_timestamp() + _patience;
+BEGIN
+  SELECT f.epoch INTO before FROM migrate.fence AS f WHERE f.run = _run;
+  SELECT max(w.heartbeat_at) INTO first FROM migrate.workers AS w WHERE w.run = _run;
+  -- A backend can outlive a client that was killed by as long as the server needs to see that nobody is there.
+  WHILE migrate.is_working(_run) LOOP
+    SELECT w.heartbeat_at, w.pid, w.client_host INTO beat, pid, client_host
+    FROM   migrate.workers AS w
+    WHERE  w.run = _run
+    ORDER  BY w.heartbeat_at DESC
+    LIMIT  1;
+    IF beat IS DISTINCT FROM first OR clock_timestamp() >= deadline THEN
+      RETURN;
+    END IF;
+    PERFORM pg_sleep(0.02);
+    PERFORM pg_stat_clear_snapshot();
+  END LOOP;
+  SELECT NULL, NULL INTO pid, client_host;
+  epoch := migrate.take_over(_run, before);
+  IF epoch IS NULL THEN
+    RETURN;
+  END IF;
+  -- A client that was stopped keeps its row locks until its backend ends. Without the right to end it, the timeout of its
+  -- idle transaction does.
+  BEGIN
+    PERFORM pg_terminate_backend(a.pid)
+    FROM    migrate.workers  AS w
+    JOIN    pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start = w.backend_start
+    WHERE   w.run = _run AND w.epoch < relieve.epoch AND a.pid <> pg_backend_pid() AND a.state = 'idle in transaction';
+  EXCEPTION WHEN insufficient_privilege THEN
+    NULL;
+  END;
+END $$;
+COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch. Without one, pid and client_host are of who works on it; without those, somebody else was faster.';
+
+-- What forbids a run, or its way back -----------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.missing(_needs text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT n.name
+  FROM   unnest(_needs) WITH ORDINALITY AS n(name, place)
+  WHERE  NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.name = n.name AND r.state = 'completed')
+  ORDER  BY n.place
+$$;
+COMMENT ON FUNCTION migrate.missing IS 'Of these definitions those that have no completed run.';
+
+CREATE FUNCTION migrate.dependents(_run bigint) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT DISTINCT d.name
+  FROM   migrate.runs AS r
+  JOIN   migrate.runs AS d ON d.plan -> 'needs' ? r.name AND d.state = 'completed'
+  WHERE  r.run = _run
+    AND  NOT EXISTS (SELECT FROM migrate.runs AS o WHERE o.name = r.name AND o.run <> r.run AND o.state = 'completed')
+  ORDER  BY d.name
+$$;
+COMMENT ON FUNCTION migrate.dependents IS 'Definitions with a completed run that need the run''s definition, when no other run of it satisfies them.';
+
+CREATE FUNCTION migrate.overlapping(_run bigint) RETURNS SETOF migrate.runs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH written AS (
+    SELECT r.run, s.step -> 'table' AS table_name, c.col -> 'name' AS column_name
+    FROM   migrate.runs AS r,
+           jsonb_array_elements(r.plan -> 'steps')   AS s(step),
+           jsonb_array_elements(s.step -> 'columns') AS c(col)
+  )
+  SELECT o.*
+  FROM   migrate.runs AS o
+  WHERE  o.run <> _run
+    AND  o.run IN (SELECT theirs.run FROM written AS theirs JOIN written AS mine USING (table_name, column_name) WHERE mine.run = _run)
+  ORDER  BY o.run
+$$;
+COMMENT ON FUNCTION migrate.overlapping IS 'Other runs that write a column that the run writes.';
+
+CREATE FUNCTION migrate.concurrent_runs(_run bigint) RETURNS SETOF migrate.runs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT o.* FROM migrate.overlapping(_run) AS o WHERE o.state NOT IN ('completed', 'cancelled', 'reverted')
+$$;
+COMMENT ON FUNCTION migrate.concurrent_runs IS 'Unfinished runs that write a column that the run writes.';
+
+CREATE FUNCTION migrate.later_runs(_run bigint) RETURNS SETOF migrate.runs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT o.*
+  FROM   migrate.overlapping(_run) AS o
+  WHERE  o.run > _run
+    AND  o.state <> 'reverted'
+    AND  EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
+  ORDER  BY o.run DESC
+$$;
+COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: what the run would put back is under theirs.';
+
+CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN to_regclass(t.item ->> 'name') IS NULL THEN format('table %s is gone', t.item ->> 'name')
+              WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
+              ELSE format('column %s is %s, was %s', c.item ->> 'name', format_type(a.atttypid, a.atttypmod), c.item ->> 'type') END
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+  CROSS  JOIN LATERAL jsonb_array_elements(t.item -> 'columns') AS c(item)
+  LEFT   JOIN pg_attribute AS a
+         ON  a.attrelid = to_regclass(t.item ->> 'name')
+         AND a.attname = (c.item ->> 'name') COLLATE "C"
+         AND NOT a.attisdropped
+  WHERE  r.run = _run
+    AND  (a.attnum IS NULL OR a.atttypid::bigint <> (c.item ->> 'type_oid')::bigint)
+$$;
+COMMENT ON FUNCTION migrate.changed_columns IS 'What has become of the columns that a revert of the run writes, where it is not what it was.';
+
+CREATE FUNCTION migrate.next_to_restore(_run bigint) RETURNS SETOF migrate.batches
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT a.*
+  FROM   migrate.batches AS a
+  WHERE  a.run = _run AND a.kind = 'apply'
+    AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                     WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+  ORDER  BY a.seq DESC
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.next_to_restore IS 'The batch that a revert takes back next: the last one that is not yet.';
+
+CREATE FUNCTION migrate.last_batch(_run bigint, _slice integer) RETURNS SETOF migrate.batches
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT b.*
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = 'apply' AND b.slice = _slice
+  ORDER  BY b.ordinal DESC, b.part DESC
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.last_batch IS 'The last batch of a slice, behind which the next one begins; none when nothing is done.';
+
+CREATE FUNCTION migrate.meant(_identity text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  newest bigint;
+BEGIN
+  SELECT r.run INTO newest
+  FROM   migrate.runs AS r
+  WHERE  r.identity = _identity
+  ORDER  BY r.state <> 'reverted' DESC, r.run DESC
+  LIMIT  1;
+  IF newest IS NULL THEN
+    RAISE EXCEPTION 'no run of this plan is known here'
+    USING ERRCODE = 'MG002', HINT = 'the runs of this database: SELECT * FROM migrate.history';
+  END IF;
+  RETURN newest;
+END $$;
+COMMENT ON FUNCTION migrate.meant IS 'The newest run of a plan that is not taken back, else the newest that is.';
+
+-- Verification ----------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.gaps(_run bigint, _kind text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Each batch begins with the key at which the one before has ended; a part of the same batch likewise.
+  SELECT count(*)
+  FROM  (SELECT b.after_key,
+                lag(b.through_key, 1, s.after_key) OVER (PARTITION BY b.slice ORDER BY b.ordinal, b.part) AS expected
+         FROM   migrate.batches AS b
+         LEFT   JOIN migrate.slices AS s ON s.run = b.run AND s.slice = b.slice
+         WHERE  b.run = _run AND b.kind = _kind) AS p
+  WHERE  p.after_key IS DISTINCT FROM p.expected
+$$;
+COMMENT ON FUNCTION migrate.gaps IS 'Batches of a run that do not begin where the one before them has ended.';
+
+CREATE FUNCTION migrate.verify(_run bigint)
+RETURNS TABLE (name text, verdict text, figure bigint, detail text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this      migrate.runs;
+  counts    record;
+  statement migrate.statements;
+  given     jsonb;
+  found     json[];
+BEGIN
+  SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
+  SELECT count(*) AS batches, coalesce(sum(b.rows_read), 0) AS rows_read, coalesce(sum(b.rows_changed), 0) AS rows_changed,
+         coalesce(sum(b.rows_unchanged), 0) AS rows_unchanged, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
+         count(*) FILTER (WHERE b.rows_read <> b.rows_changed + b.rows_unchanged + b.rows_rejected) AS wrong,
+         bool_or(b.through_key = this.upper_key) AS is_through
+  INTO   counts
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = this.direction;
+
+  name := 'slices contiguous';
+  figure := migrate.gaps(_run, this.direction);
+  verdict := CASE WHEN figure = 0 AND (this.state IN ('completed', 'reverted')) THEN 'ok' ELSE 'not ok' END;
+  detail := format('%s batches, %s gaps or overlaps', counts.batches, figure);
+  IF this.state NOT IN ('completed', 'reverted') THEN
+    detail := detail || format('; the run is %s', this.state);
+  ELSIF this.state = 'completed' AND this.upper_key IS NOT NULL AND counts.is_through IS NOT TRUE THEN
+    verdict := 'not ok';
+    detail := detail || format('; no batch ends with the last key %s', this.upper_key);
+  ELSIF this.state = 'reverted' AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
+    verdict := 'not ok';
+    detail := detail || '; not every batch is taken back';
+  END IF;
+  RETURN NEXT;
+
+  name := 'read = changed + unchanged + rejected';
+  figure := counts.rows_read;
+  verdict := CASE WHEN counts.wrong = 0 THEN 'ok' ELSE 'not ok' END;
+  detail := format('%s = %s + %s + %s', counts.rows_read, counts.rows_changed, counts.rows_unchanged, counts.rows_rejected);
+  RETURN NEXT;
+
+  IF this.state = 'reverted' THEN
+    RETURN QUERY SELECT 'conflicts', 'info', count(*), format('%s rows were changed since and not restored', count(*))
+                 FROM migrate.conflicts AS c WHERE c.run = _run AND c.reason <> 'overwritten';
+    RETURN;
+  END IF;
+
+  given := migrate.final_values(_run, 0);
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  FOR statement IN
+    SELECT s.*
+    FROM   migrate.statements AS s
+    WHERE  s.run = _run AND s.name <> 'drop keys' AND (s.phase = 'finish' OR (s.phase = 'revert' AND s.name = 'conflicts ahead'))
+    ORDER  BY s.ordinal
+  LOOP
+    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+    name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
+    IF statement.name IN ('left behind', 'conflicts ahead') THEN
+      figure := (migrate.fields(found[1]))[1]::bigint;
+      verdict := CASE WHEN statement.phase = 'revert' THEN 'info' WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
+      detail := format('%s rows', figure);
+    ELSE
+      figure := cardinality(found);
+      verdict := CASE WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
+      detail := CASE WHEN figure = 0 THEN 'finds no row' ELSE (migrate.stopped(name, found, NULL)).detail END;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.verify IS 'Whether a run holds what it promised: verdict ok, not ok, or info.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

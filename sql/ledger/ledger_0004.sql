@@ -1,0 +1,381 @@
+-- The second back end: a run inside of the server, by the very statements that a client would send.
+-- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it.
+
+CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Source: PostgreSQL manual, appendix A. Codes that begin with 0 to 4 or A to H are the standard's, 54 and 55 are
+  -- PostgreSQL's; all others were chosen by whoever wrote RAISE … USING ERRCODE, usually in a trigger that refuses a row.
+  SELECT CASE
+    WHEN _sqlstate IN ('57014', '55P03', '57P03', '57P05', '25P03', '72000') THEN 'transient'
+    WHEN _sqlstate IN ('25006', '3D000')                                     THEN 'environment'
+    WHEN _sqlstate = '54000'                                                 THEN 'row'
+    WHEN left(_sqlstate, 2) IN ('08', '40')                                  THEN 'transient'
+    WHEN left(_sqlstate, 2) IN ('21', '22', '23', '38', '39', '44', 'P0')    THEN 'row'
+    WHEN left(_sqlstate, 2) IN ('28', '53', '57', '58', 'F0', 'HV', 'XX')    THEN 'environment'
+    WHEN left(_sqlstate, 2) IN ('54', '55') OR _sqlstate ~ '^[0-4A-H]'       THEN 'definition'
+    ELSE 'row' END
+$$;
+COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause, no row is to blame), definition.';
+
+-- Statements and their values -------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.arguments(_roles text[], _values jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  unknown text;
+BEGIN
+  SELECT r.role INTO unknown FROM unnest(_roles) AS r(role) WHERE NOT _values ? r.role LIMIT 1;
+  IF unknown IS NOT NULL THEN
+    RAISE EXCEPTION 'a statement asks for %, which nobody gave', unknown USING ERRCODE = 'MG002';
+  END IF;
+  RETURN ARRAY(SELECT _values ->> r.role FROM unnest(_roles) WITH ORDINALITY AS r(role, place) ORDER BY r.place);
+END $$;
+COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 … $n, found by their roles.';
+
+CREATE FUNCTION migrate.with_key(_values jsonb, _role text, _key text[], _columns integer) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
+  FROM   generate_series(1, _columns) AS n
+$$;
+COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and as one array under role; role.none tells that there is none.';
+
+CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0,
+                            ':run_id', r.run, ':started_at', to_json(r.started_at) #>> '{}')
+         || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(r.parameters) AS p), '{}')
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every statement of a run, by role.';
+
+CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
+         || jsonb_build_object('horizon', r.horizon::xid::text,
+                               'transactions', ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')::text)
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.final_values IS 'The values for statements that look at a run as a whole.';
+
+-- These two have no SET clause: the statement runs with the settings of the plan, which the caller has made. They name
+-- nothing that a search_path could lead astray.
+CREATE FUNCTION migrate.execute(_text text, a text[]) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  affected bigint;
+BEGIN
+  EXECUTE _text
+  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32];
+  GET DIAGNOSTICS affected = ROW_COUNT;
+  RETURN affected;
+END $$;
+COMMENT ON FUNCTION migrate.execute IS 'Runs a statement of a plan, byte for byte; the number of rows that it wrote.';
+
+CREATE FUNCTION migrate.query(_text text, a text[]) RETURNS SETOF json
+LANGUAGE plpgsql AS $$
+DECLARE
+  found record;
+BEGIN
+  FOR found IN EXECUTE _text
+  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32]
+  LOOP
+    RETURN NEXT pg_catalog.to_json(found);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.query IS 'Runs a statement of a plan, byte for byte; its rows, the columns in their order.';
+
+CREATE FUNCTION migrate.fields(_row json) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT array_agg(f.value ORDER BY f.place) FROM json_each_text(_row) WITH ORDINALITY AS f(name, value, place)
+$$;
+COMMENT ON FUNCTION migrate.fields IS 'The columns of a row as texts; NULL when there is no row.';
+
+CREATE FUNCTION migrate.statement(_run bigint, _phase text, _name text) RETURNS migrate.statements
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found migrate.statements;
+BEGIN
+  SELECT s.* INTO found FROM migrate.statements AS s WHERE s.run = _run AND s.phase = _phase AND s.name = _name;
+  IF found.run IS NULL THEN
+    RAISE EXCEPTION 'run % has no statement % in phase %', _run, _name, _phase
+    USING ERRCODE = 'MG002', HINT = 'its plan was made by another version of migrate';
+  END IF;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.statement IS 'A statement of a run.';
+
+-- The work ----------------------------------------------------------------------------------------------------------------
+
+CREATE TYPE migrate.work AS (
+  verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
+  after_key text[], upper_key text[]
+);
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, or end.';
+
+CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  work  migrate.work;
+  state text;
+  now   integer;
+  is_bounded boolean;
+  last  migrate.batches;
+BEGIN
+  SELECT r.state, f.epoch, r.direction, r.on_conflict, (r.plan ->> 'batch_size')::integer, r.upper_key, r.bounded_at IS NOT NULL
+  INTO   state, now, work.direction, work.policy, work.size, work.upper_key, is_bounded
+  FROM   migrate.runs AS r JOIN migrate.fence AS f USING (run)
+  WHERE  r.run = _run;
+  IF now IS DISTINCT FROM _epoch THEN
+    PERFORM migrate.taken_over(_run, _epoch);
+  END IF;
+  IF state IN ('pausing', 'cancelling') THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+  IF state NOT IN ('running', 'reverting') THEN
+    work.verb := 'end';
+  ELSIF work.direction = 'revert' THEN
+    SELECT * INTO last FROM migrate.next_to_restore(_run);
+    work.verb := CASE WHEN last.run IS NULL THEN 'settle' ELSE 'restore' END;
+    work.slice := last.slice;
+    work.ordinal := last.ordinal;
+    work.part := last.part;
+    work.seq := last.seq;
+  ELSIF NOT is_bounded THEN
+    work.verb := 'bound';
+  ELSE
+    SELECT * INTO last FROM migrate.last_batch(_run, 0);
+    work.verb := CASE WHEN work.upper_key IS NULL OR last.through_key = work.upper_key THEN 'finish' ELSE 'batch' END;
+    work.ordinal := coalesce(last.ordinal, 0) + 1;
+    work.after_key := last.through_key;
+  END IF;
+  RETURN work;
+END $$;
+COMMENT ON FUNCTION migrate.next_work IS 'What a run needs next, read from the ledger; reaches the edge for who asked for it.';
+
+CREATE FUNCTION migrate.taken_over(_run bigint, _epoch integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'run % was taken over by somebody else: this worker belongs to epoch %', _run, _epoch
+  USING ERRCODE = 'MG001', HINT = format('SELECT * FROM migrate.progress WHERE run = %s', _run);
+END $$;
+COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a run now.';
+
+CREATE TYPE migrate.attempted AS (
+  verdict text, through_key text[], sqlstate text, message text, detail text, hint text, left_behind bigint
+);
+COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact (try again), error (sqlstate says what), stopped (by a check, a trigger or conflicts), or taken over.';
+
+CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ('stopped', _through, NULL, _check || ' found rows',
+          (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place) FROM unnest(_rows) WITH ORDINALITY AS r(found, place)),
+          'a check must return no row', NULL)::migrate.attempted
+$$;
+COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
+
+CREATE FUNCTION migrate.attempt(_run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean)
+RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  given     jsonb := migrate.constants(_run, _epoch) || jsonb_build_object('ordinal', _work.ordinal, 'size', _size);
+  columns   integer := cardinality(_work.upper_key);
+  statement migrate.statements;
+  found     json[];
+  entry     json;
+  every_row boolean := false;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  given := migrate.with_key(given, 'after', _work.after_key, columns);
+  given := migrate.with_key(given, 'upper', _work.upper_key, columns);
+  FOR statement IN SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal LOOP
+    CASE
+    -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture found.
+    WHEN statement.name IN ('settings', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
+                            CASE WHEN every_row THEN 'change' ELSE 'change every row' END) THEN
+      NULL;
+    WHEN statement.name IN ('capture', 'capture locked') THEN
+      SELECT (q ->> 'every_row')::boolean INTO every_row
+      FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      every_row := coalesce(every_row, false)
+        AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'change every row');
+    WHEN statement.name = 'bound' THEN
+      ended.through_key := coalesce(
+        migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q)),
+        _work.upper_key);
+      given := migrate.with_key(given, 'through', ended.through_key, columns);
+    WHEN statement.name LIKE 'check: %' THEN
+      found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+      IF cardinality(found) > 0 THEN
+        RETURN migrate.stopped(statement.name, found, ended.through_key);
+      END IF;
+    WHEN statement.name = 'finish' THEN
+      -- What is deferred would fail at COMMIT, where nobody can catch it.
+      SET CONSTRAINTS ALL IMMEDIATE;
+      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      ended.verdict := CASE
+        WHEN entry IS NULL THEN 'taken over'
+        WHEN (entry ->> 'exact')::boolean THEN 'done'
+        WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'stopped'
+        ELSE 'inexact' END;
+      IF ended.verdict = 'stopped' THEN
+        ended.message := format('a trigger kept %s of %s rows from being changed',
+          (entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, entry ->> 'rows_captured');
+        ended.hint := 'a BEFORE trigger that returns NULL leaves the row out without an error';
+      ELSIF ended.verdict = 'inexact' THEN
+        ended.message := 'rows came in between';
+      END IF;
+      RETURN ended;
+    ELSE
+      PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+    END CASE;
+  END LOOP;
+  RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch, in the open transaction; whatever it answers but done must be rolled back.';
+
+CREATE FUNCTION migrate.attempt_restore(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'part', _work.part, 'seq', _work.seq);
+  statement migrate.statements := migrate.statement(_run, 'revert', 'mark');
+  entry     json;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+  IF migrate.execute(statement.text, migrate.arguments(statement.arguments, given)) = 0 THEN
+    -- Another revert has done this batch while we waited at the mark.
+    ended.verdict := 'inexact';
+    ended.message := 'another revert has done this batch';
+    RETURN ended;
+  END IF;
+  FOR statement IN
+    SELECT s.*
+    FROM   migrate.statements AS s
+    WHERE  s.run = _run AND s.phase = 'revert'
+      AND  s.name = ANY (ARRAY['hold', 'look', 'triggers off', 'restore rewritten', 'triggers on']
+                         || CASE WHEN _work.policy = 'force' THEN ARRAY['seize', 'restore forced'] ELSE ARRAY['restore'] END)
+    ORDER  BY s.ordinal
+  LOOP
+    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  END LOOP;
+  SET CONSTRAINTS ALL IMMEDIATE;
+  statement := migrate.statement(_run, 'revert', 'finish');
+  SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+  ended.verdict := CASE WHEN entry IS NULL THEN 'taken over' ELSE 'done' END;
+  IF _work.policy = 'stop' AND (entry ->> 'rows_rejected')::bigint > 0 THEN
+    RETURN migrate.conflicting((entry ->> 'rows_rejected')::bigint);
+  END IF;
+  RETURN ended;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back, in the open transaction; whatever it answers but done must be rolled back.';
+
+CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ('stopped', NULL, NULL, _rows || ' rows were changed since', 'nothing of them is touched',
+          'on_conflict skip restores the others, force all', NULL)::migrate.attempted
+$$;
+COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows that were changed since.';
+
+CREATE FUNCTION migrate.look_ahead(_run bigint, _epoch integer) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  statement migrate.statements := migrate.statement(_run, 'revert', 'conflicts ahead');
+  entry     json;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+  SELECT q INTO entry
+  FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, migrate.constants(_run, _epoch))) AS q;
+  IF (entry ->> 'conflicts')::bigint > 0 THEN
+    RETURN migrate.conflicting((entry ->> 'conflicts')::bigint);
+  END IF;
+  RETURN ('done', NULL, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
+EXCEPTION WHEN OTHERS THEN
+  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL)::migrate.attempted;
+END $$;
+COMMENT ON FUNCTION migrate.look_ahead IS 'Under stop a revert writes nothing when a row was changed since.';
+
+CREATE FUNCTION migrate.lockers(_run bigint) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN ARRAY(SELECT (migrate.fields(q))[1] FROM migrate.query((migrate.statement(_run, 'bounds', 'lockers')).text, '{}') AS q);
+END $$;
+COMMENT ON FUNCTION migrate.lockers IS 'The transactions that hold a write lock on the source of a run.';
+
+CREATE FUNCTION migrate.fix_bounds(_run bigint, _epoch integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- In a snapshot of its own, before the upper end: whoever is invisible to a batch is not older than this.
+  horizon   xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  statement migrate.statements := migrate.statement(_run, 'bounds', 'upper');
+  given     jsonb := migrate.constants(_run, _epoch);
+  upper     text[];
+  r         migrate.runs;
+BEGIN
+  SELECT * INTO r FROM migrate.runs WHERE run = _run;
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  upper := migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
+  SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'collect';
+  IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
+    given := migrate.with_key(given || jsonb_build_object('size', r.plan -> 'batch_size'), 'upper', upper, cardinality(upper));
+    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  END IF;
+  PERFORM migrate.bound(_run, upper, horizon);
+END $$;
+COMMENT ON FUNCTION migrate.fix_bounds IS 'Fixes where a run ends, and collects its keys where the plan says so.';
+
+CREATE FUNCTION migrate.look_back(_run bigint, _epoch integer) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  statement migrate.statements;
+  given     jsonb := migrate.final_values(_run, _epoch);
+  found     json[];
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  FOR statement IN SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal LOOP
+    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+    IF statement.name = 'left behind' THEN
+      ended.left_behind := (migrate.fields(found[1]))[1]::bigint;
+    ELSIF cardinality(found) > 0 THEN
+      RETURN migrate.stopped(statement.name, found, NULL);
+    END IF;
+  END LOOP;
+  ended.verdict := 'done';
+  RETURN ended;
+EXCEPTION WHEN OTHERS THEN
+  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL)::migrate.attempted;
+END $$;
+COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
+
+CREATE FUNCTION migrate.settle(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Nothing is in conflict, so nobody needs the old values any more. Dropped before a crash, or locked by a reader: the rows
+  -- are back either way.
+  IF NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'revert' AND b.rows_rejected > 0) THEN
+    BEGIN
+      SET LOCAL lock_timeout = '5s';
+      EXECUTE (migrate.statement(_run, 'revert', 'drop undo')).text;
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END IF;
+  PERFORM migrate.advance(_run, 'last_batch_restored');
+END $$;
+COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch.';

@@ -1,0 +1,332 @@
+-- From inside of the server: begin a run, drive it, take it back, verify it. A client without this program needs no more than
+--   SELECT run, epoch FROM migrate.enter(…);  CALL migrate.drive(run, epoch);
+
+CREATE FUNCTION migrate.refuse(_message text, _hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION '%', _message USING ERRCODE = 'MG002', HINT = _hint;
+END $$;
+COMMENT ON FUNCTION migrate.refuse IS 'Refuses, before anything is changed.';
+
+CREATE FUNCTION migrate.check_before(_plan jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  given jsonb := jsonb_build_object(':run_id', NULL, ':started_at', to_json(now()) #>> '{}')
+    || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(_plan -> 'parameters') AS p), '{}');
+  named text;
+  body  text;
+  roles text[];
+  found json[];
+BEGIN
+  -- A transaction inside of this one, so that it alone cannot write.
+  BEGIN
+    SET TRANSACTION READ ONLY;
+    FOR named, body, roles IN
+      SELECT s.item ->> 'name', s.item ->> 'text', ARRAY(SELECT jsonb_array_elements_text(s.item -> 'arguments'))
+      FROM   jsonb_array_elements(_plan -> 'phases') AS p(phase),
+             jsonb_array_elements(p.phase -> 'statements') WITH ORDINALITY AS s(item, place)
+      WHERE  p.phase ->> 'name' = 'before' OR (p.phase ->> 'name' = 'batches' AND s.item ->> 'name' = 'settings')
+      ORDER  BY s.item ->> 'name' = 'settings' DESC, s.place
+    LOOP
+      IF named = 'settings' THEN
+        EXECUTE body;
+      ELSE
+        found := ARRAY(SELECT q FROM migrate.query(body, migrate.arguments(roles, given)) AS q);
+        IF cardinality(found) > 0 THEN
+          PERFORM migrate.refuse(
+            format(E'%s found rows, so nothing has started:\n%s', named, (migrate.stopped(named, found, NULL)).detail),
+            'mend the rows, or the check');
+        END IF;
+      END IF;
+    END LOOP;
+  EXCEPTION WHEN OTHERS THEN
+    RAISE;
+  END;
+END $$;
+COMMENT ON FUNCTION migrate.check_before IS 'The checks of a plan that must find nothing before it starts.';
+
+CREATE FUNCTION migrate.seize(_run bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  taken record;
+BEGIN
+  SELECT * INTO taken FROM migrate.relieve(_run, interval '20 seconds');
+  IF taken.epoch IS NULL THEN
+    PERFORM migrate.refuse(
+      CASE WHEN taken.pid IS NULL THEN format('run %s has just been taken over by somebody else', _run)
+           ELSE format('run %s is being worked on by backend %s%s', _run, taken.pid, ' for a client on ' || taken.client_host) END,
+      format('SELECT migrate.pause(%s) stops it at the edge of its batch', _run));
+  END IF;
+  RETURN taken.epoch;
+END $$;
+COMMENT ON FUNCTION migrate.seize IS 'Takes a run over for the one who asks, or refuses; the new epoch.';
+
+CREATE FUNCTION migrate.prepare(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  statement text;
+BEGIN
+  FOR statement IN SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal LOOP
+    PERFORM migrate.execute(statement, '{}');
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, in the transaction that begins it.';
+
+CREATE FUNCTION migrate.enter(
+  _plan jsonb, _definition text, _version text, _reason text DEFAULT NULL, _again boolean DEFAULT false,
+  _concurrent boolean DEFAULT false, OUT run bigint, OUT epoch integer
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  named text := _plan ->> 'definition';
+  hash  text := encode(sha256(convert_to(_definition, 'UTF8')), 'hex');
+  other migrate.runs;
+  needed text;
+  cure  text;
+BEGIN
+  IF (_plan ->> 'format')::integer > 1 THEN
+    PERFORM migrate.refuse('the plan was made by a newer version of migrate', 'run it with that version, which brings its own ledger');
+  END IF;
+  SELECT r.* INTO other
+  FROM   migrate.runs AS r
+  WHERE  r.name = named AND r.search_path = _plan ->> 'search_path' AND r.state NOT IN ('completed', 'cancelled', 'reverted');
+  IF other.run IS NOT NULL THEN
+    cure := format('SELECT migrate.cancel(%s) ends it; the same definition and parameters go on with it', other.run);
+    IF other.direction <> 'apply' THEN
+      PERFORM migrate.refuse(format('run %s of %s is being taken back', other.run, named), 'finish that: its revert.sql');
+    ELSIF other.identity <> _plan ->> 'identity' THEN
+      PERFORM migrate.refuse(format('run %s of %s is unfinished and has other parameters', other.run, named), cure);
+    ELSIF other.definition_hash <> hash THEN
+      PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
+    END IF;
+    epoch := migrate.seize(other.run);
+    run := other.run;
+    IF other.state = 'cancelling' THEN
+      PERFORM migrate.advance(run, 'batch_edge_reached');
+    END IF;
+    PERFORM migrate.resume(run);
+    RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
+    RETURN;
+  END IF;
+  SELECT r.* INTO other
+  FROM   migrate.runs AS r
+  WHERE  r.identity = _plan ->> 'identity' AND r.state = 'completed'
+  ORDER  BY r.run DESC
+  LIMIT  1;
+  IF other.run IS NOT NULL AND NOT _again THEN
+    RAISE NOTICE '% is already applied as run %', named, other.run
+    USING HINT = CASE WHEN other.definition_hash = hash THEN 'again = true runs it once more'
+                      ELSE 'its definition has changed since; again = true runs the new text' END;
+    RETURN;
+  END IF;
+  needed := (SELECT string_agg(m, ', ') FROM migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
+  IF needed IS NOT NULL THEN
+    PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
+  END IF;
+  IF EXISTS (SELECT FROM jsonb_path_query(_plan, '$.phases[*].statements[*].arguments.size()') AS s(size) WHERE s.size::integer > 32) THEN
+    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot', 'fewer parameters, or `migrate apply`');
+  END IF;
+  PERFORM migrate.check_before(_plan);
+  BEGIN
+    run := migrate.begin(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
+  EXCEPTION WHEN unique_violation THEN
+    PERFORM migrate.refuse(format('a run of %s has begun in this moment', named), 'SELECT * FROM migrate.progress');
+  END;
+  epoch := 1;
+  SELECT o.* INTO other FROM migrate.concurrent_runs(run) AS o LIMIT 1;
+  IF other.run IS NOT NULL AND NOT _concurrent THEN
+    PERFORM migrate.refuse(format('run %s of %s is unfinished and writes the same columns', other.run, other.name),
+      'wait for it, cancel it, or say concurrent = true: the two then meet row by row');
+  END IF;
+  PERFORM migrate.prepare(run);
+END $$;
+COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan and prepares it, or goes on with its unfinished one; NULLs when it is complete already. Refuses what must not run.';
+
+CREATE FUNCTION migrate.enter_revert(_run bigint, _on_conflict text DEFAULT 'stop', OUT run bigint, OUT epoch integer)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this  migrate.runs;
+  other migrate.runs;
+  named text;
+  state text;
+BEGIN
+  SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
+  IF this.run IS NULL THEN
+    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
+  ELSIF (_on_conflict IN ('stop', 'skip', 'force')) IS NOT TRUE THEN
+    PERFORM migrate.refuse(format('on_conflict is stop, skip or force, not %s', _on_conflict), 'stop writes nothing when a row was changed since');
+  ELSIF this.state = 'reverted' THEN
+    PERFORM migrate.refuse(format('run %s is reverted already', _run), format('to apply %s anew: its apply.sql', this.name));
+  ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s cannot be reverted: %s', _run, this.plan #>> '{steps,0,unavailable}'),
+      'a definition that computes the old values from the new ones');
+  END IF;
+  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
+  IF other.run IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
+      format('first take back run %s', other.run));
+  END IF;
+  SELECT d INTO named FROM migrate.dependents(_run) AS d LIMIT 1;
+  IF named IS NOT NULL THEN
+    PERFORM migrate.refuse(format('%s needs %s and is applied', named, this.name), format('first take back %s', named));
+  END IF;
+  named := (SELECT string_agg(c, '; ') FROM migrate.changed_columns(_run) AS c);
+  IF named IS NOT NULL THEN
+    PERFORM migrate.refuse(format('the table has changed since run %s: %s', _run, named),
+      'bring it back to what it was, then revert; nothing has been touched');
+  END IF;
+  epoch := migrate.seize(_run);
+  run := _run;
+  -- Its workers are gone: it stands at the edge of a batch.
+  SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
+  IF state = 'running' THEN
+    PERFORM migrate.advance(_run, 'pause_requested');
+  END IF;
+  IF state IN ('running', 'pausing', 'cancelling') THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+  DELETE FROM migrate.control AS c WHERE c.run = _run;
+  PERFORM migrate.advance(_run, 'revert_requested');
+  UPDATE migrate.runs AS r SET on_conflict = _on_conflict WHERE r.run = _run;
+END $$;
+COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
+
+CREATE FUNCTION migrate.summary(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('run %s %s %s rows %s %s', p.run, p.state, p.rows_changed, p.rows_rejected,
+                CASE WHEN p.direction = 'revert' THEN 'conflicts' ELSE 'rejects' END)
+  FROM   migrate.progress AS p
+  WHERE  p.run = _run
+$$;
+COMMENT ON FUNCTION migrate.summary IS 'A run in one line that greps.';
+
+CREATE PROCEDURE migrate.drive(_run bigint, _epoch integer)
+LANGUAGE plpgsql AS $$
+-- No SET clause and no SECURITY DEFINER: neither could commit. Between COMMIT and SET TRANSACTION stands nothing that reads,
+-- not even an assignment, since that would take the snapshot.
+DECLARE
+  work    migrate.work;
+  before  migrate.work;
+  ended   migrate.attempted;
+  holders text[];
+  known   text;
+  size    integer;
+  tries   integer := 0;
+  looked  boolean := false;
+  class   text;
+BEGIN
+  BEGIN
+    -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    IF SQLERRM = 'invalid transaction termination' THEN
+      RAISE EXCEPTION 'migrate.drive commits after each batch, so run it outside of a transaction'
+      USING ERRCODE = 'invalid_transaction_termination',
+            HINT = 'CALL it alone: without BEGIN, without psql -1, not in one message with other statements, not from a function';
+    END IF;
+  END;
+  COMMIT;
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+  PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+  LOOP
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    work := migrate.next_work(_run, _epoch);
+    EXIT WHEN work.verb = 'end';
+    IF (work.verb, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.ordinal, before.seq) THEN
+      tries := 0;
+      known := NULL;
+      size := work.size;
+    END IF;
+    before := work;
+    tries := tries + 1;
+    ended := NULL;
+
+    IF work.verb = 'bound' THEN
+      -- Only those of the first look: who came later is none of our concern, and there would always be somebody.
+      holders := ARRAY(SELECT h FROM unnest(migrate.lockers(_run)) AS h WHERE holders IS NULL OR h = ANY (holders));
+      IF cardinality(holders) > 0 THEN
+        IF tries = 1 THEN
+          RAISE NOTICE 'run % waits for % transactions that write to the table', _run, cardinality(holders);
+        END IF;
+        PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+        PERFORM pg_sleep(0.05);
+      ELSE
+        PERFORM migrate.fix_bounds(_run, _epoch);
+      END IF;
+      CONTINUE;
+
+    ELSIF work.verb = 'batch' THEN
+      -- A snapshot costs nothing when nobody writes; from the second try the rows are locked first; from the third each
+      -- statement sees what has been committed, which always ends; after six, fewer rows meet fewer writers.
+      IF tries > 6 THEN
+        size := greatest(1, size / 2);
+      END IF;
+      IF tries < 3 THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      END IF;
+      ended := migrate.attempt(_run, _epoch, work, size, tries > 1);
+
+    ELSIF work.verb = 'restore' THEN
+      IF work.policy = 'stop' AND NOT looked THEN
+        ended := migrate.look_ahead(_run, _epoch);
+        looked := ended.verdict = 'done';
+      END IF;
+      IF ended.verdict IS NULL OR looked AND ended.verdict = 'done' THEN
+        ended := migrate.attempt_restore(_run, _epoch, work);
+      END IF;
+
+    ELSIF work.verb = 'finish' THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+      ended := migrate.look_back(_run, _epoch);
+      IF ended.verdict = 'done' THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+        UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
+        PERFORM migrate.execute(s.text, '{}') FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys';
+        PERFORM migrate.advance(_run, 'last_batch_committed');
+      END IF;
+
+    ELSE
+      PERFORM migrate.settle(_run);
+      CONTINUE;
+    END IF;
+
+    CONTINUE WHEN ended.verdict = 'done';
+    ROLLBACK;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    IF ended.verdict = 'taken over' THEN
+      PERFORM migrate.taken_over(_run, _epoch);
+    END IF;
+    class := CASE ended.verdict WHEN 'inexact' THEN 'transient' WHEN 'stopped' THEN 'row' ELSE migrate.error_class(ended.sqlstate) END;
+    IF class = 'transient'
+       -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since.
+       OR work.verb = 'batch' AND ended.sqlstate IN ('23503', '23505') AND ended.sqlstate IS DISTINCT FROM known THEN
+      known := coalesce(ended.sqlstate, known);
+      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+      COMMIT;
+      PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
+      CONTINUE;
+    END IF;
+    IF class = 'environment' THEN
+      PERFORM migrate.fail(_run, 'pause_requested', ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
+      PERFORM migrate.advance(_run, 'batch_edge_reached');
+    ELSE
+      PERFORM migrate.fail(_run, 'batch_failed', ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
+    END IF;
+    COMMIT;
+    RAISE EXCEPTION 'run % %: %', _run, CASE class WHEN 'environment' THEN 'is paused' ELSE 'failed' END, ended.message
+    USING ERRCODE = coalesce(ended.sqlstate, 'MG003'),
+          DETAIL  = concat_ws(E'\n', nullif(ended.detail, ''),
+                      format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'), coalesce(ended.through_key::text, '(not known)'))),
+          HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
+  END LOOP;
+  COMMIT;
+END $$;
+COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, batch after batch, each in its own transaction; ends when it is complete, paused or cancelled. An error when it fails or is taken over.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
