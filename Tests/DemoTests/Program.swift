@@ -8,19 +8,23 @@ enum Program {
     get throws {
       let link = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
       let folder = URL(fileURLWithPath: link).deletingLastPathComponent().path
-      try #require(FileManager.default.isExecutableFile(atPath: folder + "/migrate"), "there is no \(folder)/migrate")
+      let isThere = FileManager.default.isExecutableFile(atPath: folder + "/migrate")
+      try #require(isThere, "there is no \(folder)/migrate")
       return folder
     }
   }
 
   /// `environment` is all that it sees, besides PATH.
-  static func process(_ program: String, _ arguments: [String], database: Server, in folder: URL = Repository.root) throws -> Process {
+  static func process(
+    _ program: String, _ arguments: [String], database: Server, in folder: URL = Repository.root
+  ) throws -> Process {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
     process.currentDirectoryURL = folder
     process.environment = [
-      "PATH": "\(try Self.folder):/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database.url, "HOME": "/nonexistent",
+      "PATH": "\(try Self.folder):/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database.url,
+      "HOME": "/nonexistent",
     ]
     process.standardInput = FileHandle.nullDevice
     return process

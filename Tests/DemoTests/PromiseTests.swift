@@ -57,8 +57,11 @@ import Testing
     try await Shop.with { shop in
       let before = try await shop.checksums()
       #expect(try await shop.apply("raise_prices") == .completed(leftBehind: 0))
-      let edit = "UPDATE shop.products SET price = 1.23 WHERE id IN (SELECT id FROM shop.products WHERE status = 'active' LIMIT 3)"
-      try await shop.server.psql(edit)
+      try await shop.server.psql(
+        """
+        UPDATE shop.products SET price = 1.23
+        WHERE  id IN (SELECT id FROM shop.products WHERE status = 'active' LIMIT 3)
+        """)
       let edited = try await shop.checksums()
       #expect(try await shop.revert("raise_prices") == .conflicts(3))
       #expect(try await shop.checksums() == edited)
@@ -119,13 +122,15 @@ import Testing
   @Test func `each names file, line and column, shows the place, and says how to mend it`() async throws {
     try await Shop.with { shop in
       try await withFolder { folder in
-        let text = try Repository.text("migrations/demo/raise_prices.yaml").replacing("* :multiplier", with: "* multipler")
-        try text.write(toFile: folder + "/raise_prices.yaml", atomically: true, encoding: .utf8)
+        let text = try Repository.text("migrations/demo/raise_prices.yaml")
+        try text.replacing("* :multiplier", with: "* multipler").write(
+          toFile: folder + "/raise_prices.yaml", atomically: true, encoding: .utf8)
         let process = try Program.migrate("plan", "raise_prices", "--dir", folder, database: shop.server)
         let (status, output) = try await onThread { try Program.output(of: process) }
         #expect(status == 2)
         #expect(output.contains("\(folder)/raise_prices.yaml:7:24: error: "))
-        #expect(output.contains("\n  7 |   price: round(price * multipler, 2)\n    |                        ^^^^^^^^^\n"))
+        #expect(output.contains("\n  7 |   price: round(price * multipler, 2)\n"))
+        #expect(output.contains("\n    |                        ^^^^^^^^^\n"))
         #expect(output.contains("\n  help: did you mean `:multiplier`, a parameter of this definition?\n"))
       }
     }
