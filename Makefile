@@ -1,8 +1,8 @@
 # `make help` lists the targets: those with a text after two hashes.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug test lint format clean
+.PHONY: help deps build debug test torture lint format clean
 
-PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib
+PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib pgbouncer
 SOURCES  := Package.swift Sources Tests $(wildcard sql)
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -26,6 +26,9 @@ debug: deps ## the debug build
 
 test: deps ## build and run all tests; they start a PostgreSQL cluster of their own
 	swift test
+
+torture: deps ## the faults in full: 200 kills, 200 terminations, 20 crashes, a cut at every message; SEED=… repeats one
+	MIGRATE_TORTURE=1 swift test --filter 'FaultTests|among'
 
 lint: ## style, as errors
 	swift format lint --strict --recursive $(SOURCES)
