@@ -11,12 +11,13 @@ extension Worker {
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
     let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
+    if let outcome = try awaitLockers() { return outcome }
     let upper = try upperEnd()
     while true {
       if let outcome = try edge() { return outcome }
-      guard let upper else { return try finishRun() }
+      guard let upper else { return try finishRun(upper: nil) }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
-      if let through = last.through, through == upper { return try finishRun() }
+      if let through = last.through, through == upper { return try finishRun(upper: upper) }
       if let outcome = try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) { return outcome }
     }
   }
@@ -50,7 +51,7 @@ extension Worker {
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
         guard error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: nil)
+          let failure = Failure(error, after: after, through: through)
           return error.class == .environment ? try hold(failure) : try fail(failure)
         }
         reason = error.message
@@ -66,12 +67,34 @@ extension Worker {
     }
   }
 
-  private mutating func finishRun() throws(PostgresError) -> RunOutcome {
+  /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
+  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome {
+    var attempt = 1
+    while true {
+      do throws(PostgresError) {
+        return try lookBack(upper: upper)
+      } catch {
+        if error.endsConnection || error.origin == .lost { throw error }
+        try connection.execute("ROLLBACK")
+        if control.isCancelRequested { return try pauseBySignal() }
+        guard error.class == .transient else {
+          let failure = Failure(error, after: nil, through: nil)
+          return error.class == .environment ? try hold(failure) : try fail(failure)
+        }
+        attempt += 1
+        report(.again(ordinal: 0, attempt: attempt, reason: error.message))
+        pause(for: backoff(attempt))
+        if let outcome = try edge() { return outcome }
+      }
+    }
+  }
+
+  /// Counts what is left behind, and runs the checks that hold for the whole.
+  private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome {
     try connection.execute(
       "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + (try run.statement("batches", "settings").text))
     var leftBehind: Int?
-    let upper = try connection.query("SELECT upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]).onlyRow
-    let bindings = constants.with(key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
+    let bindings = constants.with(key: upper, as: "upper", count: run.keyCount)
     for statement in run.statements("finish") {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
@@ -125,7 +148,8 @@ extension Failure {
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
     Failure(
-      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed", detail: nil,
+      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
+      detail: nil,
       hint: "a BEFORE trigger that returns NULL leaves the row out without an error", column: nil, constraint: nil,
       after: after, through: through)
   }

@@ -32,11 +32,13 @@ extension Worker {
       "SELECT slice, ordinal, part, seq FROM migrate.next_to_restore($1::bigint)", [runID])
     guard let row = rows.first else { return nil }
     return Place(
-      slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"), seq: try row.text("seq"))
+      slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"),
+      seq: try row.text("seq"))
   }
 
   private borrowing func conflictsAhead() throws(PostgresError) -> Int? {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
     let count = try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
     try connection.commit()
     return count
@@ -68,7 +70,8 @@ extension Worker {
     let clock = ContinuousClock.now
     let bindings = constants.with("slice", place.slice).with("ordinal", place.ordinal).with("part", place.part)
       .with("seq", place.seq)
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("revert", "settings").text))
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("revert", "settings").text))
     guard try connection.run(run.statement("revert", "mark"), bindings).affectedRows == 1 else {
       // Another revert has done this batch while we waited at the mark.
       try connection.execute("ROLLBACK")
