@@ -115,6 +115,9 @@ let package = Package(
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
     tests(
       "BackEndTests",
-      ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
+      [
+        "TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger",
+        "MigratePlan", "MigrateRunner", "Migrate",
+      ]),
   ]
 )
