@@ -15,9 +15,11 @@ extension Worker {
     let upper = try upperEnd()
     while true {
       if let outcome = try edge() { return outcome }
-      guard let upper else { return try finishRun(upper: nil) }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
-      if let through = last.through, through == upper { return try finishRun(upper: upper) }
+      guard let upper, last.through != upper else {
+        if let outcome = try finishRun(upper: upper) { return outcome }
+        continue
+      }
       if let outcome = try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) { return outcome }
     }
   }
@@ -68,25 +70,8 @@ extension Worker {
   }
 
   /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
-  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome {
-    var attempt = 1
-    while true {
-      do throws(PostgresError) {
-        return try lookBack(upper: upper)
-      } catch {
-        if error.endsConnection || error.origin == .lost { throw error }
-        try connection.execute("ROLLBACK")
-        if control.isCancelRequested { return try pauseBySignal() }
-        guard error.class == .transient else {
-          let failure = Failure(error, after: nil, through: nil)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
-        }
-        attempt += 1
-        report(.again(ordinal: 0, attempt: attempt, reason: error.message))
-        pause(for: backoff(attempt))
-        if let outcome = try edge() { return outcome }
-      }
-    }
+  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
+    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
   }
 
   /// Counts what is left behind, and runs the checks that hold for the whole.

@@ -11,7 +11,7 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    if policy == .stop, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
+    if policy == .stop, let outcome = try lookAhead() { return outcome }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -36,33 +36,20 @@ extension Worker {
       seq: try row.text("seq"))
   }
 
-  private borrowing func conflictsAhead() throws(PostgresError) -> Int? {
-    try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
-    let count = try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
-    try connection.commit()
-    return count
+  /// Under `stop` nothing is written when a row was changed since.
+  private mutating func lookAhead() throws(PostgresError) -> RunOutcome? {
+    try persisting(0) { (worker) throws(PostgresError) in
+      let settings = try worker.run.statement("revert", "settings").text
+      try worker.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + settings)
+      let ahead = try worker.run.statement("revert", "conflicts ahead")
+      let count = try worker.connection.run(ahead, worker.constants).onlyRow.int(0)
+      try worker.connection.commit()
+      return count > 0 ? try worker.stopped(count) : nil
+    }
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
-    var attempt = 1
-    while true {
-      do throws(PostgresError) {
-        return try transact(place, policy)
-      } catch {
-        if error.endsConnection || error.origin == .lost { throw error }
-        try connection.execute("ROLLBACK")
-        if control.isCancelRequested { return try pauseBySignal() }
-        guard error.class == .transient else {
-          let failure = Failure(error, after: nil, through: nil)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
-        }
-        attempt += 1
-        report(.again(ordinal: Int(place.ordinal) ?? 0, attempt: attempt, reason: error.message))
-        pause(for: backoff(attempt))
-        if let outcome = try edge() { return outcome }
-      }
-    }
+    try persisting(Int(place.ordinal) ?? 0) { (worker) throws(PostgresError) in try worker.transact(place, policy) }
   }
 
   /// One batch back, as one transaction.

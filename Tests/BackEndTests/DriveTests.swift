@@ -63,6 +63,31 @@ import Testing
     }
   }
 
+  /// U06
+  @Test(arguments: BackEnd.allCases)
+  func `U06: takes back the rest after its backend was ended on the way back`(successor: BackEnd) async throws {
+    try await withRun(rows: 1_000) { server, compiled in
+      let before = try await server.rows(Products.all)
+      try await server.psql("CALL migrate.drive(1, 1)")
+      let entered = try await server.psql("SELECT epoch FROM migrate.enter_revert(1)")
+      let call = try await Session("call", to: server)
+      try call.start("CALL migrate.drive(1, \(entered.first?.first.flatMap(\.self) ?? ""))")
+      while try await server.value("SELECT count(*) > 5 FROM migrate.batches WHERE kind = 'revert'") != "t" {}
+      let pid = try await call.pid
+      try await server.psql("SELECT pg_terminate_backend(\(pid), 10000)")
+      await #expect(throws: PostgresError.self) { try await call.finish() }
+      try await call.close()
+      #expect(try await server.rows("SELECT state, direction FROM migrate.progress") == ["interrupted|revert"])
+      // It is on its way back, so it does not go on forward.
+      let forward = try await successor.apply(compiled, on: server)
+      #expect(!forward.isDone && forward.text.contains("run 1 of prices is being taken back"), "\(forward.text)")
+      let told = try await successor.revert(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(before))
+      #expect(try await Client.verify(1, on: server).holds)
+    }
+  }
+
   /// P15
   @Test(arguments: ["pause", "cancel"])
   func `P15: ends within a batch when another session asks for it`(request: String) async throws {

@@ -146,6 +146,22 @@ import Testing
     }
   }
 
+  @Test func `take what is said by -v as it is`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 20))
+      let compiled = try await Compiled(Products.definition, on: server)
+      let reason = Self.hostile.filter { !$0.isNewline }
+      let told = try await Psql.run(compiled.scripts.apply, on: server, variables: ["reason": reason])
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT reason, version, back_end FROM migrate.runs") == ["\(reason)|test|procedure"])
+      let refused = try await Psql.run(
+        compiled.scripts.revert, on: server, variables: ["on_conflict": "'; DROP TABLE products; --"])
+      #expect(!refused.isDone && refused.text.contains("on_conflict is stop, skip or force"), "\(refused.text)")
+      #expect(try await server.value("SELECT count(*) FROM products") == "20")
+    }
+  }
+
   @Test func `install the ledger once when many come at a time`() async throws {
     try await withDatabase { server in
       try await server.psql(Products.table(rows: 60))
