@@ -1,8 +1,8 @@
 # `make help` lists the targets: those with a text after two hashes.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug test golden demo bench lint format clean
+.PHONY: help deps build debug test torture golden demo bench lint format clean
 
-PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib
+PACKAGES := libpq-dev libpg-query-dev libyaml-dev postgresql postgresql-contrib pgbouncer
 SOURCES  := Package.swift Sources Tests $(wildcard sql)
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -35,6 +35,9 @@ demo: ## a million rows changed, interrupted, taken up again and taken back; SIZ
 
 bench: build ## measure against the raw statement: writes bench/results.md; ROUNDS=9 ROWS=1000000
 	bench/run
+
+torture: deps ## the faults in full: 200 kills, 200 terminations, 20 crashes, a cut at every message; SEED=… repeats one
+	MIGRATE_TORTURE=1 swift test --filter 'FaultTests|among'
 
 lint: ## style, as errors
 	swift format lint --strict --recursive $(SOURCES)

@@ -148,8 +148,10 @@ let package = Package(
     tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
     tests(
       "BackEndTests",
-      ["TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger", "MigratePlan"]),
-
+      [
+        "TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger",
+        "MigratePlan", "MigrateRunner", "Migrate",
+      ]),
     // The built binary, as a person or a script runs it.
     tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]

@@ -49,7 +49,8 @@ package struct Runs: ~Copyable {
   }
 
   /// Whether the definition has run already, or is on its way. Works before there is a ledger.
-  package borrowing func target(_ compilation: Compilation, _ definition: Definition) throws(RunRefusal) -> ApplyTarget {
+  package borrowing func target(_ compilation: Compilation, _ definition: Definition) throws(RunRefusal) -> ApplyTarget
+  {
     try asking { connection throws(PostgresError) in
       guard try Upgrade.version(connection) > 0 else { return .new }
       let hash = try Self.hash(of: definition, connection)
@@ -156,7 +157,8 @@ package struct Runs: ~Copyable {
     do throws(TakeOverError) { return try Ledger.takeOver(connection, run) } catch {
       switch error {
       case .database(let error): throw .database(error)
-      case .beaten: throw .refused("run \(run) has just been taken over by somebody else", remedy: "`migrate status \(run)`")
+      case .beaten:
+        throw .refused("run \(run) has just been taken over by somebody else", remedy: "`migrate status \(run)`")
       case .working(let sign):
         let who = sign.map { "backend \($0.pid)" + ($0.host.map { " for a client on \($0)" } ?? "") } ?? "somebody"
         throw .refused(
@@ -190,7 +192,8 @@ extension Runs {
   ) throws(RunRefusal) {
     let cure = "`migrate resume \(run.id)` goes on as it was begun; `migrate cancel \(run.id)` ends it, then apply anew"
     guard run.direction == .apply else {
-      throw .refused("run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
+      throw .refused(
+        "run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
     }
     guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {
       throw .refused("run \(run.id) of \(run.name) is unfinished and has other parameters", remedy: cure)

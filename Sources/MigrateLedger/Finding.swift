@@ -73,17 +73,23 @@ extension Ledger {
   }
 
   /// Runs that wrote a column that `run` wrote, and came after it, the newest first: what it would put back is under theirs.
-  package static func laterRuns(_ connection: borrowing Connection, than run: Int64) throws(PostgresError) -> [RunSummary] {
+  package static func laterRuns(_ connection: borrowing Connection, than run: Int64) throws(PostgresError)
+    -> [RunSummary]
+  {
     try summaries(connection, from: "migrate.later_runs($1::bigint)", "true", [String(run)])
   }
 
   /// Unfinished runs of other definitions that write a column that `run` writes too.
-  package static func concurrentRuns(_ connection: borrowing Connection, with run: Int64) throws(PostgresError) -> [RunSummary] {
+  package static func concurrentRuns(_ connection: borrowing Connection, with run: Int64) throws(PostgresError)
+    -> [RunSummary]
+  {
     try summaries(connection, from: "migrate.concurrent_runs($1::bigint)", "true", [String(run)])
   }
 
   /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
-  package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError) -> [String] {
+  package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError)
+    -> [String]
+  {
     try texts(connection, "SELECT * FROM migrate.changed_columns($1::bigint)", String(run))
   }
 

@@ -85,8 +85,10 @@ package enum Ledger {
   package static func advance(
     _ connection: borrowing Connection, _ run: Int64, _ event: RunTransition
   ) throws(PostgresError) -> RunState? {
-    let row = try connection.query("SELECT migrate.advance($1::bigint, $2::text) AS state", [String(run), event.rawValue])
-      .onlyRow
+    let row = try connection.query(
+      "SELECT migrate.advance($1::bigint, $2::text) AS state", [String(run), event.rawValue]
+    )
+    .onlyRow
     return try row["state"].map { (text) throws(PostgresError) in try state(text) }
   }
 

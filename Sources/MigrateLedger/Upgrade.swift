@@ -7,8 +7,16 @@ package enum Upgrade {
   package static var newest: Int { Scripts.ledger.count }
 
   /// The ledger's version; 0 when there is none.
+  ///
+  /// Read from the catalog's tables: `to_regclass` answers from a cache that a transaction does not bring up to date while it
+  /// waits for a lock, so of two programs that install at once the second would find nothing.
   package static func version(_ connection: borrowing Connection) throws(PostgresError) -> Int {
-    let there = try connection.query("SELECT to_regclass('migrate.version') IS NOT NULL AS there").onlyRow
+    let there = try connection.query(
+      """
+      SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                     WHERE n.nspname = 'migrate' AND c.relname = 'version') AS there
+      """
+    ).onlyRow
     guard try there.bool("there") else { return 0 }
     return try connection.query("SELECT coalesce(max(version), 0) AS version FROM migrate.version").onlyRow.int("version")
   }

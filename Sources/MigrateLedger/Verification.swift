@@ -37,7 +37,8 @@ extension Ledger {
   /// Looks at the run in one snapshot, in which nothing can be written.
   package static func verify(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Verification {
     try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    let rows = try connection.query("SELECT name, verdict, figure, detail FROM migrate.verify($1::bigint)", [String(run)])
+    let rows = try connection.query(
+      "SELECT name, verdict, figure, detail FROM migrate.verify($1::bigint)", [String(run)])
     var findings: [Verification.Finding] = []
     for row in rows {
       let word = try row.text("verdict")

@@ -62,11 +62,13 @@ extension Worker {
   /// The batch, as one transaction. Whatever ends it early, nothing of it stays.
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
+    self.through = nil
     try connection.execute(attempt.begin + "; " + (try run.statement("batches", "settings").text))
     var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
     bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
     let through = try connection.run(run.statement("batches", "bound"), bindings).first?.values ?? attempt.upper
+    self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
     let hasShortChange = run.statements("batches").contains { $0.name == "change every row" }

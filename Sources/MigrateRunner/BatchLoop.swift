@@ -11,13 +11,16 @@ extension Worker {
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
     let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
+    if let outcome = try awaitLockers() { return outcome }
     let upper: [String?]?
     do { upper = try upperEnd() } catch { return try end(by: error) }
     while true {
       if let outcome = try edge() { return outcome }
-      guard let upper else { return try finish() }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
-      if let through = last.through, through == upper { return try finish() }
+      guard let upper, last.through != upper else {
+        if let outcome = try finishRun(upper: upper) { return outcome }
+        continue
+      }
       if let outcome = try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) { return outcome }
     }
   }
@@ -29,6 +32,7 @@ extension Worker {
     var number = 1
     var size = run.batchSize
     var repeated: SQLState?
+    var wasSuppressed = false
     while true {
       let attempt = Attempt(ordinal: ordinal, after: after, upper: upper, number: number, size: size)
       let reason: String
@@ -43,7 +47,13 @@ extension Worker {
           if attempt.guarded == .snapshot { return try fail(.keysChanged(after: after, through: nil)) }
           reason = "rows came in between"
         case .suppressed(let captured, let changed, let through):
-          return try fail(.suppressed(captured: captured, changed: changed, after: after, through: through))
+          // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
+          // needs no change any more. A trigger does it again.
+          guard attempt.guarded == .locked, !wasSuppressed else {
+            return try fail(.suppressed(captured: captured, changed: changed, after: after, through: through))
+          }
+          wasSuppressed = true
+          reason = "rows needed no change any more"
         case .found(let check, let rows, let through):
           return try fail(.check(check, rows: rows, after: after, through: through))
         }
@@ -54,7 +64,7 @@ extension Worker {
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
         guard error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: nil)
+          let failure = Failure(error, after: after, through: through)
           return error.class == .environment ? try hold(failure) : try fail(failure)
         }
         reason = error.message
@@ -70,12 +80,8 @@ extension Worker {
     }
   }
 
-  private mutating func finish() throws(PostgresError) -> RunOutcome {
-    do { return try finishRun() } catch { return try end(by: error) }
-  }
-
-  /// What the database refuses before the first batch or behind the last one ends the run as a batch's error does: it stands
-  /// there, with its reason, and can be resumed.
+  /// What the database refuses before the first batch ends the run as a batch's error does: it stands there, with its reason,
+  /// and can be resumed.
   private mutating func end(by error: PostgresError) throws(PostgresError) -> RunOutcome {
     guard error.origin == .server, !error.endsConnection else { throw error }
     _ = try? connection.execute("ROLLBACK")
@@ -84,13 +90,17 @@ extension Worker {
     return error.class == .environment ? try hold(failure) : try fail(failure)
   }
 
-  private mutating func finishRun() throws(PostgresError) -> RunOutcome {
+  /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
+  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
+    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
+  }
+
+  /// Counts what is left behind, and runs the checks that hold for the whole.
+  private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome {
+    let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try connection.execute(
       "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + (try run.statement("batches", "settings").text))
     var leftBehind: Int?
-    let upper = try connection.query("SELECT upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]).onlyRow
-    let bindings = try ownTransactions().with(
-      key: try upper.ifPresent("upper_key", upper.array), as: "upper", count: run.keyCount)
     for statement in run.statements("finish") where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
@@ -179,7 +189,8 @@ extension Failure {
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
     Failure(
-      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed", detail: nil,
+      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
+      detail: nil,
       hint: "a BEFORE trigger that returns NULL leaves the row out without an error", column: nil, constraint: nil,
       after: after, through: through)
   }

@@ -11,10 +11,7 @@ extension Worker {
     let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
-    // With nothing left to take back the undo may be gone already.
-    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(done: done, applied: applied), ahead > 0 {
-      return try stopped(ahead)
-    }
+    if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -35,40 +32,35 @@ extension Worker {
       "SELECT slice, ordinal, part, seq FROM migrate.next_to_restore($1::bigint)", [runID])
     guard let row = rows.first else { return nil }
     return Place(
-      slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"), seq: try row.text("seq"))
+      slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"),
+      seq: try row.text("seq"))
   }
 
-  private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int? {
+  /// Under `stop` nothing is written when a row was changed since. With nothing left to take back the undo may be gone already.
+  private mutating func lookAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> RunOutcome? {
+    guard try nextPlace() != nil else { return nil }
+    return try persisting(0) { (worker) throws(PostgresError) in
+      let count = try worker.conflictsAhead(done: done, applied: applied)
+      return count > 0 ? try worker.stopped(count) : nil
+    }
+  }
+
+  private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int {
     let own = try ownTransactions()
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
     let quick = run.statements("revert").first { $0.name == "untouched" }
     // Before the first batch is back, that is: those that are back have a newer version.
     let isUntouched =
       if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else { false }
-    let count = isUntouched ? 0 : try connection.run(run.statement("revert", "conflicts ahead"), constants).onlyRow.int(0)
+    let ahead = try run.statement("revert", "conflicts ahead")
+    let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
     try connection.commit()
     return count
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
-    var attempt = 1
-    while true {
-      do throws(PostgresError) {
-        return try transact(place, policy)
-      } catch {
-        if error.endsConnection || error.origin == .lost { throw error }
-        try connection.execute("ROLLBACK")
-        if control.isCancelRequested { return try pauseBySignal() }
-        guard error.class == .transient else {
-          let failure = Failure(error, after: nil, through: nil)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
-        }
-        attempt += 1
-        report(.again(ordinal: Int(place.ordinal) ?? 0, attempt: attempt, reason: error.message))
-        pause(for: backoff(attempt))
-        if let outcome = try edge() { return outcome }
-      }
-    }
+    try persisting(Int(place.ordinal) ?? 0) { (worker) throws(PostgresError) in try worker.transact(place, policy) }
   }
 
   /// One batch back, as one transaction.
@@ -76,7 +68,8 @@ extension Worker {
     let clock = ContinuousClock.now
     let bindings = constants.with("slice", place.slice).with("ordinal", place.ordinal).with("part", place.part)
       .with("seq", place.seq)
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("revert", "settings").text))
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("revert", "settings").text))
     guard try connection.run(run.statement("revert", "mark"), bindings).affectedRows == 1 else {
       // Another revert has done this batch while we waited at the mark.
       try connection.execute("ROLLBACK")

@@ -15,6 +15,8 @@ package struct Worker: ~Copyable {
   let report: @Sendable (RunEvent) -> Void
   /// How long it tries to connect again before it gives up; the run is then interrupted and can be resumed.
   let patience: Duration
+  /// Where the batch in hand ends, once it is known.
+  var through: [String?]?
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
 

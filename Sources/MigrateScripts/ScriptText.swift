@@ -17,8 +17,11 @@ enum ScriptText {
 
   /// `content` as comment lines. A comment ends at a carriage return too, so each begins a line of its own.
   static func comment(_ content: String) -> String {
-    let lines = content.utf8.split(omittingEmptySubsequences: false) { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
-    return lines.map { line in line.isEmpty ? "--" : "-- " + String(decoding: Array(line), as: UTF8.self) }.joined(separator: "\n")
+    let lines = content.utf8.split(omittingEmptySubsequences: false) {
+      $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r")
+    }
+    return lines.map { line in line.isEmpty ? "--" : "-- " + String(decoding: Array(line), as: UTF8.self) }.joined(
+      separator: "\n")
   }
 }
 

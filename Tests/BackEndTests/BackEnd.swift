@@ -1,5 +1,6 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateRunner
 import TestRuns
 import TestSupport
 import Testing
@@ -11,9 +12,11 @@ enum BackEnd: String, CaseIterable, CustomTestStringConvertible {
   var other: BackEnd { self == .client ? .procedure : .client }
   var testDescription: String { rawValue }
 
-  func apply(_ compiled: Compiled, on server: Server, again: Bool = false) async throws -> Told {
+  func apply(
+    _ compiled: Compiled, on server: Server, again: Bool = false, control: RunControl = RunControl()
+  ) async throws -> Told {
     switch self {
-    case .client: try await Client.apply(compiled, on: server, again: again)
+    case .client: try await Client.apply(compiled, on: server, again: again, control: control)
     case .procedure: try await Psql.apply(compiled, on: server, again: again)
     }
   }
@@ -38,7 +41,9 @@ extension Server {
   /// Whether the products are these. Both are not shown when not: they are long.
   func has(_ products: [String]) async throws -> Bool { try await rows(Products.all) == products }
 
-  func state(_ run: Int = 1) async throws -> String? { try await value("SELECT state FROM migrate.runs WHERE run = \(run)") }
+  func state(_ run: Int = 1) async throws -> String? {
+    try await value("SELECT state FROM migrate.runs WHERE run = \(run)")
+  }
 }
 
 /// Products with gaps in their keys, of which some are not eligible and some would not change.

@@ -63,6 +63,31 @@ import Testing
     }
   }
 
+  /// U06
+  @Test(arguments: BackEnd.allCases)
+  func `U06: takes back the rest after its backend was ended on the way back`(successor: BackEnd) async throws {
+    try await withRun(rows: 1_000) { server, compiled in
+      let before = try await server.rows(Products.all)
+      try await server.psql("CALL migrate.drive(1, 1)")
+      let entered = try await server.psql("SELECT epoch FROM migrate.enter_revert(1)")
+      let call = try await Session("call", to: server)
+      try call.start("CALL migrate.drive(1, \(entered.first?.first.flatMap(\.self) ?? ""))")
+      while try await server.value("SELECT count(*) > 5 FROM migrate.batches WHERE kind = 'revert'") != "t" {}
+      let pid = try await call.pid
+      try await server.psql("SELECT pg_terminate_backend(\(pid), 10000)")
+      await #expect(throws: PostgresError.self) { try await call.finish() }
+      try await call.close()
+      #expect(try await server.rows("SELECT state, direction FROM migrate.progress") == ["interrupted|revert"])
+      // It is on its way back, so it does not go on forward.
+      let forward = try await successor.apply(compiled, on: server)
+      #expect(!forward.isDone && forward.text.contains("run 1 of prices is being taken back"), "\(forward.text)")
+      let told = try await successor.revert(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(before))
+      #expect(try await Client.verify(1, on: server).holds)
+    }
+  }
+
   /// P15
   @Test(arguments: ["pause", "cancel"])
   func `P15: ends within a batch when another session asks for it`(request: String) async throws {
@@ -129,10 +154,14 @@ import Testing
         try await holder.execute("BEGIN; SELECT FROM products WHERE id = 72 FOR UPDATE")
         try call.start("CALL migrate.drive(1, 1)")
         try await call.waitUntilBlocked(by: holder)
-        let (byScript, byClient) = (try await Psql.apply(compiled, on: server), try await Client.apply(compiled, on: server))
+        let (byScript, byClient) = (
+          try await Psql.apply(compiled, on: server), try await Client.apply(compiled, on: server)
+        )
         let pid = try await call.pid
-        #expect(!byScript.isDone && byScript.text.contains("run 1 is being worked on by backend \(pid)"), "\(byScript.text)")
-        #expect(!byClient.isDone && byClient.text.contains("run 1 is being worked on by backend \(pid)"), "\(byClient.text)")
+        #expect(
+          !byScript.isDone && byScript.text.contains("run 1 is being worked on by backend \(pid)"), "\(byScript.text)")
+        #expect(
+          !byClient.isDone && byClient.text.contains("run 1 is being worked on by backend \(pid)"), "\(byClient.text)")
         try await holder.execute("COMMIT")
         try await call.finish()
         #expect(try await server.state() == "completed")
@@ -169,8 +198,10 @@ import Testing
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 2)
       for setting in [
-        "default_transaction_isolation = 'serializable'", "default_transaction_read_only = on", "statement_timeout = '100ms'",
-        "standard_conforming_strings = off", "datestyle = 'German, DMY'", "search_path = 'nowhere'", "bytea_output = 'escape'",
+        "default_transaction_isolation = 'serializable'", "default_transaction_read_only = on",
+        "statement_timeout = '100ms'",
+        "standard_conforming_strings = off", "datestyle = 'German, DMY'", "search_path = 'nowhere'",
+        "bytea_output = 'escape'",
       ] {
         let name = try #require(try await server.value("SELECT current_database()"))
         try await server.psql(
@@ -178,7 +209,9 @@ import Testing
       }
       let told = try await Psql.apply(compiled, on: server)
       #expect(told.isDone, "\(told.text)")
-      let found = try await server.psql("SET search_path = public; \(Products.all)").map { $0.map { $0 ?? "NULL" }.joined(separator: "|") }
+      let found = try await server.psql("SET search_path = public; \(Products.all)").map {
+        $0.map { $0 ?? "NULL" }.joined(separator: "|")
+      }
       let areEqual = found == expected
       #expect(areEqual)
       let back = try await Psql.revert(compiled, on: server)
@@ -189,9 +222,12 @@ import Testing
   @Test func `knows what each error asks for, as the program does`() async throws {
     try await withRun(rows: 1, size: 1) { server, _ in
       let states = [
-        "00000", "03000", "08006", "0A000", "21000", "22012", "22P02", "23503", "23505", "23514", "25006", "25P03", "26000",
-        "28000", "2D000", "34000", "38000", "39000", "3D000", "3F000", "40001", "40P01", "42501", "42601", "42P01", "44000",
-        "53100", "53200", "53300", "54000", "54001", "55000", "55P03", "57014", "57P01", "57P03", "57P05", "58030", "72000",
+        "00000", "03000", "08006", "0A000", "21000", "22012", "22P02", "23503", "23505", "23514", "25006", "25P03",
+        "26000",
+        "28000", "2D000", "34000", "38000", "39000", "3D000", "3F000", "40001", "40P01", "42501", "42601", "42P01",
+        "44000",
+        "53100", "53200", "53300", "54000", "54001", "55000", "55P03", "57014", "57P01", "57P03", "57P05", "58030",
+        "72000",
         "F0000", "HV000", "I0001", "MG001", "P0001", "XX000", "ZZ999", "99001", "T0001",
       ]
       let found = try await server.psql(

@@ -1,5 +1,6 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateRunner
 import TestRuns
 import TestSupport
 import Testing
@@ -13,15 +14,18 @@ import Testing
     }
   }
 
-  @Test(arguments: BackEnd.allCases) func `at a row that cannot be, and go on when it is mended`(backEnd: BackEnd) async throws {
+  @Test(arguments: BackEnd.allCases) func `at a row that cannot be, and go on when it is mended`(backEnd: BackEnd)
+    async throws
+  {
     try await withProducts(60, "ALTER TABLE products ADD CONSTRAINT cheap CHECK (price <> 27.30);") { server in
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(!told.isDone && told.text.contains("violates check constraint"), "\(told.text)")
       let failure = try await server.rows(
-        "SELECT state, failure ->> 'sqlstate', failure ->> 'message' LIKE '%cheap%', failure ->> 'after' FROM migrate.runs")
-      #expect(failure == ["failed|23514|t|[\"69\"]"])
+        "SELECT state, failure ->> 'sqlstate', failure ->> 'message' LIKE '%cheap%', failure ->> 'after', failure ->> 'through' FROM migrate.runs"
+      )
+      #expect(failure == ["failed|23514|t|[\"69\"]|[\"102\"]"])
       #expect(try await server.value("SELECT count(*) FROM migrate.batches") == "2")
       let again = try await backEnd.apply(compiled, on: server)
       #expect(!again.isDone)
@@ -32,6 +36,99 @@ import Testing
       #expect(onward.isDone, "\(onward.text)")
       #expect(try await server.has(expected))
       #expect(try await server.value("SELECT failure FROM migrate.runs") == nil)
+    }
+  }
+
+  /// P06
+  @Test(arguments: BackEnd.allCases) func `P06: and pause when the server cannot go on, with the reason`(
+    backEnd: BackEnd
+  ) async throws {
+    let trigger = """
+      CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF old.id = 78 THEN RAISE 'no space left on device' USING ERRCODE = '53100'; END IF; RETURN new; END $$;
+      CREATE TRIGGER full BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION full();
+      """.replacing("full", with: "fill")
+    try await withProducts(60, trigger) { server in
+      let expected = try await server.rows(Products.expected)
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("no space left on device"), "\(told.text)")
+      #expect(
+        try await server.rows("SELECT state, failure ->> 'message', failure ->> 'sqlstate' FROM migrate.runs")
+          == ["paused|no space left on device|53100"])
+      try await server.psql("DROP TRIGGER fill ON products")
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.has(expected))
+      #expect(try await server.value("SELECT failure FROM migrate.runs") == nil)
+    }
+  }
+
+  /// A row that has been committed since the snapshot is not there for the foreign key's check.
+  @Test(arguments: BackEnd.allCases) func `not at a missing key that only an old snapshot misses`(backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE parents (id int PRIMARY KEY);
+        CREATE TABLE children (id int PRIMARY KEY, parent_id int REFERENCES parents);
+        INSERT INTO children SELECT n FROM generate_series(1, 10) AS n;
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+        CREATE TRIGGER wait BEFORE UPDATE ON children FOR EACH STATEMENT EXECUTE FUNCTION wait();
+        """)
+      let compiled = try await Compiled("batch: adopt\nsource: children\nset: {parent_id: 7}\n", on: server)
+      try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("SELECT pg_advisory_lock(7)")
+        async let told = backEnd.apply(compiled, on: server)
+        while try await server.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "0"
+        {}
+        try await holder.execute("INSERT INTO parents VALUES (7)")
+        try await holder.execute("SELECT pg_advisory_unlock(7)")
+        let said = try await told
+        #expect(said.isDone, "\(said.text)")
+      }
+      #expect(try await server.value("SELECT count(parent_id) FROM children") == "10")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases) func `when asked to, also while they wait for writers at the start`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withProducts { server in
+      let compiled = try await Compiled(Products.definition, on: server)
+      try await withSessions("writer", to: server) { sessions in
+        let writer = try #require(sessions["writer"])
+        try await writer.execute("BEGIN; INSERT INTO products VALUES (1000, 100, 'active')")
+        let control = RunControl()
+        async let told = backEnd.apply(compiled, on: server, control: control)
+        while try await server.value("SELECT to_regclass('migrate.workers') IS NOT NULL") != "t" {}
+        while try await server.value("SELECT count(*) FROM migrate.workers") == "0" {}
+        try await server.psql("SELECT migrate.pause(1)")
+        while try await server.state() != "paused" {}
+        // A client stays and waits for `resume`; its signal lets it go.
+        control.requestStop()
+        let said = try await told
+        #expect(!said.isDone, "\(said.text)")
+        #expect(try await server.rows("SELECT state, bounded_at FROM migrate.runs") == ["paused|NULL"])
+        try await writer.execute("COMMIT")
+      }
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT price FROM products WHERE id = 1000") == "105.00")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases) func `at a check after the batches that cannot be run`(backEnd: BackEnd)
+    async throws
+  {
+    try await withProducts { server in
+      let compiled = try await Compiled(
+        Products.definition + "\nchecks:\n  after:\n    none: SELECT 1 / (id - 3) FROM products WHERE id = 3\n",
+        on: server)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("division by zero"), "\(told.text)")
+      #expect(try await server.rows("SELECT state, failure ->> 'sqlstate' FROM migrate.runs") == ["failed|22012"])
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
     }
   }
 
@@ -86,7 +183,8 @@ import Testing
       #expect(first.text.contains("{\"id\": 9}") || first.text.contains("{\\\"id\\\": 9}"), "\(first.text)")
       #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "0")
 
-      let second = try await compiled("batch", "SELECT b.id FROM batch AS b JOIN products AS p USING (id) WHERE b.price = 22 AND p.price > 22")
+      let second = try await compiled(
+        "batch", "SELECT b.id FROM batch AS b JOIN products AS p USING (id) WHERE b.price = 22 AND p.price > 22")
       let told = try await backEnd.apply(second, on: server)
       #expect(!told.isDone && told.text.contains("check: told apart found rows"), "\(told.text)")
       #expect(
@@ -108,7 +206,9 @@ import Testing
   }
 
   /// U01
-  @Test(arguments: BackEnd.allCases) func `U01: before rows that were changed since, as they are told`(backEnd: BackEnd) async throws {
+  @Test(arguments: BackEnd.allCases) func `U01: before rows that were changed since, as they are told`(backEnd: BackEnd)
+    async throws
+  {
     for policy in ConflictPolicy.allCases {
       try await withProducts { server in
         let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -121,7 +221,8 @@ import Testing
           """)
         let edited = try await server.rows(Products.all)
         let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
-        let conflicts = try await server.rows("SELECT key, reason, found ->> 'price' FROM migrate.conflicts ORDER BY seq, key")
+        let conflicts = try await server.rows(
+          "SELECT key, reason, found ->> 'price' FROM migrate.conflicts ORDER BY seq, key")
         #expect(told.isDone == (policy != .stop), "\(told.text)")
         switch policy {
         case .stop:
@@ -132,7 +233,10 @@ import Testing
           #expect(try await backEnd.revert(compiled, on: server, onConflict: .skip).isDone)
         case .skip:
           #expect(conflicts == ["{18}|gone|NULL", "{9}|edited|7"])
-          #expect(try await server.rows("SELECT price, note FROM products WHERE id IN (9, 12) ORDER BY id") == ["7|note 3", "4|mine"])
+          #expect(
+            try await server.rows("SELECT price, note FROM products WHERE id IN (9, 12) ORDER BY id") == [
+              "7|note 3", "4|mine",
+            ])
           #expect(try await server.value("SELECT to_regclass('migrate.undo_1_1')") != nil)
         case .force:
           #expect(conflicts == ["{18}|gone|NULL", "{9}|overwritten|7"])
@@ -145,7 +249,9 @@ import Testing
 
   @Test(arguments: BackEnd.allCases) func `before a revert that cannot be`(backEnd: BackEnd) async throws {
     try await withProducts { server in
-      func expectRefusal(_ compiled: Compiled, _ words: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+      func expectRefusal(_ compiled: Compiled, _ words: String, sourceLocation: SourceLocation = #_sourceLocation)
+        async throws
+      {
         let before = try await server.rows(Products.all)
         let told = try await backEnd.revert(compiled, on: server)
         #expect(!told.isDone && told.text.contains(words), "\(told.text)", sourceLocation: sourceLocation)
@@ -159,7 +265,8 @@ import Testing
       try await expectRefusal(first, "run 2 of later came later and wrote the same columns")
       #expect(try await backEnd.revert(second, on: server).isDone)
 
-      let needing = try await Compiled("batch: notes\nneeds: prices\nsource: products\nset: {note: upper(note)}\n", on: server)
+      let needing = try await Compiled(
+        "batch: notes\nneeds: prices\nsource: products\nset: {note: upper(note)}\n", on: server)
       #expect(try await backEnd.apply(needing, on: server).isDone)
       try await expectRefusal(first, "notes needs prices and is applied")
       #expect(try await backEnd.revert(needing, on: server).isDone)
@@ -181,14 +288,16 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `before a run that must not begin`(backEnd: BackEnd) async throws {
     try await withProducts(60, "ALTER TABLE products ADD CONSTRAINT cheap CHECK (price <> 27.30);") { server in
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
-      let needing = try await Compiled("batch: notes\nneeds: prices\nsource: products\nset: {note: upper(note)}\n", on: server)
+      let needing = try await Compiled(
+        "batch: notes\nneeds: prices\nsource: products\nset: {note: upper(note)}\n", on: server)
       let unmet = try await backEnd.apply(needing, on: server)
       #expect(!unmet.isDone && unmet.text.contains("notes needs prices, not complete yet"), "\(unmet.text)")
       #expect(try await backEnd.apply(compiled, on: server).isDone == false)
 
       let other = try await Compiled(Products.definition, on: server, batchSize: 10, parameters: ["multiplier": "1.1"])
       let told = try await backEnd.apply(other, on: server)
-      #expect(!told.isDone && told.text.contains("run 1 of prices is unfinished and has other parameters"), "\(told.text)")
+      #expect(
+        !told.isDone && told.text.contains("run 1 of prices is unfinished and has other parameters"), "\(told.text)")
 
       // U10
       let edited = try await Compiled(Products.definition + "\n# edited", on: server, batchSize: 10)
@@ -197,7 +306,9 @@ import Testing
 
       let overlapping = try await Compiled("batch: cheaper\nsource: products\nset: {price: price - 1}\n", on: server)
       let beside = try await backEnd.apply(overlapping, on: server)
-      #expect(!beside.isDone && beside.text.contains("run 1 of prices is unfinished and writes the same columns"), "\(beside.text)")
+      #expect(
+        !beside.isDone && beside.text.contains("run 1 of prices is unfinished and writes the same columns"),
+        "\(beside.text)")
       #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "1")
     }
   }

@@ -1,3 +1,5 @@
+import Glibc
+import Migrate
 import MigrateLedger
 import MigratePlan
 import MigratePostgres
@@ -10,7 +12,8 @@ import Testing
 /// The files that psql runs where this program is not.
 @Suite struct `The scripts` {
   /// Everything that psql, the server or this program could take for something else.
-  private static let hostile = "it's \"q\" \\ \\' $$ $plan$ $plan $definition$ :x :'x' :\"x\" {run} $1 % %s -- /* é 漢\r\n\\q\n;\t&"
+  private static let hostile =
+    "it's \"q\" \\ \\' $$ $plan$ $plan $definition$ :x :'x' :\"x\" {run} $1 % %s -- /* é 漢\r\n\\q\n;\t&"
 
   /// U13
   @Test(arguments: BackEnd.allCases) func `U13: hold hostile names and values`(backEnd: BackEnd) async throws {
@@ -48,7 +51,8 @@ import Testing
       let told = try await backEnd.apply(compiled, on: server)
       #expect(told.isDone, "\(told.text)")
       let value = "\"va\"\"l {run} $$ :y\""
-      let found = try await server.rows("SELECT \(value) FROM \"od'd \\ $$ \"\" {run}\".\"ta'ble \\ :x $plan$\" ORDER BY length(\(value)), 1")
+      let found = try await server.rows(
+        "SELECT \(value) FROM \"od'd \\ $$ \"\" {run}\".\"ta'ble \\ :x $plan$\" ORDER BY length(\(value)), 1")
       let expected = (0..<25).map { Self.hostile + " \($0)" + Self.hostile + Self.hostile + "{run} $$ $plan$ \\ :no" }
       let areEqual = found == expected
       #expect(areEqual)
@@ -63,9 +67,13 @@ import Testing
 
   @Test func `hold any text between dollar signs`() async throws {
     let plan = Plan(
-      definition: "x", identity: "$identity", searchPath: "", parameters: [], batchSize: 1, key: [], phases: [], steps: [],
+      definition: "x", identity: "$identity", searchPath: "", parameters: [], batchSize: 1, key: [], phases: [],
+      steps: [],
       warnings: [], tables: [], estimate: Estimate(rows: 0, undoBytes: 0), needs: [])
-    for text in ["", "$", "$$", "$definition", "$definition$", "x$definition", "$definition_1$$definition", "\\", "'", "\r", "\n\n"] {
+    for text in [
+      "", "$", "$$", "$definition", "$definition$", "x$definition", "$definition_1$$definition", "\\", "'", "\r",
+      "\n\n",
+    ] {
       let script = ScriptWriter(plan, definition: text, version: "test").apply
       let call = try #require(script.split(separator: "migrate.enter(").last?.split(separator: ") \\gset").first)
       let told = try await withDatabase { server in
@@ -82,6 +90,17 @@ import Testing
       }
       let hex = text.utf8.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
       #expect(told.text.contains("<\(hex)>"), "\(told.text)")
+    }
+  }
+
+  /// S05
+  @Test func `S05: can be read by their owner only, also when an old file could by others`() async throws {
+    try await withFolder { folder in
+      let path = folder + "/apply.sql"
+      try #require(close(creat(path, 0o644)) == 0)
+      #expect(Files.write("SELECT 1", to: path))
+      var status = stat()
+      #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)
     }
   }
 
@@ -110,7 +129,9 @@ import Testing
       let compiled = try await Compiled(Products.definition, on: server)
       for script in [compiled.scripts.revert, compiled.scripts.verify] {
         let told = try await Psql.run(script, on: server)
-        #expect(!told.isDone && told.text.contains("there is no ledger of version \(Scripts.ledger.count) here"), "\(told.text)")
+        #expect(
+          !told.isDone && told.text.contains("there is no ledger of version \(Scripts.ledger.count) here"),
+          "\(told.text)")
       }
       let told = try await Psql.apply(compiled, on: server)
       #expect(told.isDone && told.text == "run 1 completed 14 rows 0 rejects\n", "\(told.text)")
@@ -122,6 +143,22 @@ import Testing
         let told = try await Psql.run(script, on: server)
         #expect(!told.isDone && told.text.contains("made by a newer version"), "\(told.text)")
       }
+    }
+  }
+
+  @Test func `take what is said by -v as it is`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 20))
+      let compiled = try await Compiled(Products.definition, on: server)
+      let reason = Self.hostile.filter { !$0.isNewline }
+      let told = try await Psql.run(compiled.scripts.apply, on: server, variables: ["reason": reason])
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT reason, version, back_end FROM migrate.runs") == ["\(reason)|test|procedure"])
+      let refused = try await Psql.run(
+        compiled.scripts.revert, on: server, variables: ["on_conflict": "'; DROP TABLE products; --"])
+      #expect(!refused.isDone && refused.text.contains("on_conflict is stop, skip or force"), "\(refused.text)")
+      #expect(try await server.value("SELECT count(*) FROM products") == "20")
     }
   }
 
@@ -137,7 +174,9 @@ import Testing
       }
       #expect(told.contains { $0.isDone })
       for one in told where !one.isDone {
-        let isRefusal = ["is being worked on", "has begun in this moment", "has just been taken over", "was taken over"].contains {
+        let isRefusal = [
+          "is being worked on", "has begun in this moment", "has just been taken over", "was taken over",
+        ].contains {
           one.text.contains($0)
         }
         #expect(isRefusal, "\(one.text)")
@@ -151,7 +190,8 @@ import Testing
     try await withDatabase { server in
       try await server.psql(Products.table(rows: 60))
       let compiled = try await Compiled(
-        Products.definition + "\nchecks:\n  after:\n    none is free: SELECT id FROM products WHERE price = 1\n", on: server,
+        Products.definition + "\nchecks:\n  after:\n    none is free: SELECT id FROM products WHERE price = 1\n",
+        on: server,
         batchSize: 10)
       #expect(try await Psql.apply(compiled, on: server).isDone)
       let verify = compiled.scripts.verify

@@ -54,6 +54,15 @@ import Testing
     #expect(shown.subtracting(known).sorted() == [])
   }
 
+  @Test func `all of them at once, from YAML, SQL and catalog, in order of position`() throws {
+    let many = try #require(DiagnosticCase.all.first { $0.golden.name == "five-mistakes-at-once" })
+    #expect(
+      try many.codes() == [
+        "unknown-column", "moving-clock", "leading-zeros-lost", "second-expression", "unknown-column", "unknown-label",
+        "bad-batch-size",
+      ])
+  }
+
   @Test func `for every number of the language that this version can meet`() {
     let numbers = Set(DiagnosticCase.all.compactMap(\.number))
     let demanded = Set([1...7, 9...30, 32...37, 46...52, 61...62].joined())

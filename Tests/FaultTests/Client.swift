@@ -34,7 +34,8 @@ struct Client: Sendable {
       let runs = try Runs(on: server)
       let summary = try runs.find(String(run))
       if summary.state == .reverted { return .reverted(conflicts: 0) }
-      return try runs.revert(try runs.enterRevert(summary, onConflict: .stop), onConflict: .stop, control: RunControl()) {
+      return try runs.revert(try runs.enterRevert(summary, onConflict: .stop), onConflict: .stop, control: RunControl())
+      {
         events.add($0)
       }
     }

@@ -74,7 +74,9 @@ struct Program {
     try definition.write(toFile: "\(folder)/migrations/prices.yaml", atomically: true, encoding: .utf8)
     let products = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     path = products.appendingPathComponent("migrate").path
-    guard FileManager.default.isExecutableFile(atPath: path) else { throw TestSupportError("there is no program at \(path)") }
+    guard FileManager.default.isExecutableFile(atPath: path) else {
+      throw TestSupportError("there is no program at \(path)")
+    }
   }
 
   enum Status: Equatable { case exited(Int32), killed, signalled(Int32) }

@@ -12,7 +12,8 @@ import Testing
     try await Pooler.with(size: size) { pooled, server in
       let shop = try await Shop.fresh(server, rows: 40)
       // Somebody else leaves settings behind in the session that everybody shares.
-      try await pooled.psql("SET search_path = nowhere; SET datestyle = 'SQL, DMY'; SET default_transaction_isolation = 'serializable'")
+      try await pooled.psql(
+        "SET search_path = nowhere; SET datestyle = 'SQL, DMY'; SET default_transaction_isolation = 'serializable'")
       let client = Client(server: pooled, definition: Shop.definition)
       #expect(try await client.apply() == .completed(leftBehind: 0))
       let run = try await shop.newestRun
@@ -34,7 +35,9 @@ import Testing
       // As one leaves it that is killed: its backend is there, its last sign of life a moment ago.
       try await pooled.psql("SELECT migrate.enlist(\(run), 1, 1, NULL)")
       try await server.psql("UPDATE migrate.workers SET heartbeat_at = now() - interval '14 seconds'")
-      #expect(try await trial.value("SELECT count(*) FROM migrate.workers AS w JOIN pg_stat_activity AS a USING (pid, backend_start)") == "1")
+      #expect(
+        try await trial.value(
+          "SELECT count(*) FROM migrate.workers AS w JOIN pg_stat_activity AS a USING (pid, backend_start)") == "1")
       #expect(try await trial.apply(run) == .completed(leftBehind: 0))
       #expect(try await shop.complaints(afterApplying: run) == [])
     }

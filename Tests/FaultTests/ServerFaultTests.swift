@@ -41,7 +41,8 @@ import Testing
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE  datname = current_database() AND application_name LIKE 'migrate run%'
-        """).count
+        """
+      ).count
     }
     try await finished
     return ended
@@ -176,7 +177,8 @@ import Testing
       async let restored: Void = {
         _ = try await cut.value
         try await server.psql(
-          "ALTER ROLE \(role) CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '\(role)'")
+          "ALTER ROLE \(role) CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '\(role)'"
+        )
         await #expect(throws: PostgresError.self) { try await limited.server.psql("SELECT 1") }
         try await server.psql("ALTER ROLE \(role) CONNECTION LIMIT -1")
       }()

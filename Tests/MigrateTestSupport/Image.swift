@@ -45,7 +45,7 @@ package func image(of table: String, on server: Server, after script: String = "
     SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
     \(script);
-    SELECT encode(record_send(image), 'hex'), image::text FROM \(table) AS image ORDER BY record_send(image)
+    SELECT encode(record_send(image.*), 'hex'), (image.*)::text FROM \(table) AS image ORDER BY record_send(image.*)
     """)
   return Image(rows: rows.map { Image.Row(bytes: $0[0] ?? "", text: $0[1] ?? "") })
 }

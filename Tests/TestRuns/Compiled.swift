@@ -12,7 +12,9 @@ package struct Compiled: Sendable {
   }
 
   /// - Throws: ``Refusal`` when the definition is wrong.
-  package init(_ yaml: String, on server: Server, batchSize: Int? = nil, parameters: [String: String] = [:]) async throws {
+  package init(_ yaml: String, on server: Server, batchSize: Int? = nil, parameters: [String: String] = [:])
+    async throws
+  {
     self = try await onThread {
       do {
         let definition = try Definition(SourceText(path: "test.yaml", bytes: Array(yaml.utf8)))

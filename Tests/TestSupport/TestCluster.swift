@@ -49,7 +49,8 @@ package final class TestCluster: Sendable {
       "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0", "log_rotation_size": "0",
     ]
     sandbox = try Sandbox(
-      folder: folder.path + "/s", settings: settings.merging(extra) { $1 }, environment: ProcessInfo.processInfo.environment)
+      folder: folder.path + "/s", settings: settings.merging(extra) { $1 },
+      environment: ProcessInfo.processInfo.environment)
     log = ServerLog(path: sandbox.dataPath + "/log/server.json")
     try sandbox.start()
   }

@@ -123,7 +123,7 @@ BEGIN
     NULL;
   END;
 END $$;
-COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch. Without one, pid and client_host are of who works on it; without those, somebody else was faster.';
+COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster.';
 
 -- What forbids a run, or its way back -----------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     AND  NOT EXISTS (SELECT FROM migrate.runs AS o WHERE o.name = r.name AND o.run <> r.run AND o.state = 'completed')
   ORDER  BY d.name
 $$;
-COMMENT ON FUNCTION migrate.dependents IS 'Definitions with a completed run that need the run''s definition, when no other run of it satisfies them.';
+COMMENT ON FUNCTION migrate.dependents IS 'Definitions that are applied and need the run''s definition, when no other run of it satisfies them.';
 
 CREATE FUNCTION migrate.overlapping(_run bigint) RETURNS SETOF migrate.runs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -158,7 +158,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT o.*
   FROM   migrate.runs AS o
   WHERE  o.run <> _run
-    AND  o.run IN (SELECT theirs.run FROM written AS theirs JOIN written AS mine USING (table_name, column_name) WHERE mine.run = _run)
+    AND  o.run IN (SELECT theirs.run
+                   FROM   written AS theirs JOIN written AS mine USING (table_name, column_name)
+                   WHERE  mine.run = _run)
   ORDER  BY o.run
 $$;
 COMMENT ON FUNCTION migrate.overlapping IS 'Other runs that write a column that the run writes.';
@@ -178,13 +180,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     AND  EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
   ORDER  BY o.run DESC
 $$;
-COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: what the run would put back is under theirs.';
+COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN to_regclass(t.item ->> 'name') IS NULL THEN format('table %s is gone', t.item ->> 'name')
               WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
-              ELSE format('column %s is %s, was %s', c.item ->> 'name', format_type(a.atttypid, a.atttypmod), c.item ->> 'type') END
+              ELSE format('column %s is %s, was %s',
+                          c.item ->> 'name', format_type(a.atttypid, a.atttypmod), c.item ->> 'type') END
   FROM   migrate.runs AS r
   CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
   CROSS  JOIN LATERAL jsonb_array_elements(t.item -> 'columns') AS c(item)

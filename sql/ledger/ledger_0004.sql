@@ -15,7 +15,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN left(_sqlstate, 2) IN ('54', '55') OR _sqlstate ~ '^[0-4A-H]'       THEN 'definition'
     ELSE 'row' END
 $$;
-COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause, no row is to blame), definition.';
+COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause), definition.';
 
 -- Statements and their values -------------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
   FROM   generate_series(1, _columns) AS n
 $$;
-COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and as one array under role; role.none tells that there is none.';
+COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and whole under role; role.none tells that there is none.';
 
 CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -167,12 +167,13 @@ COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a ru
 CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text, left_behind bigint
 );
-COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact (try again), error (sqlstate says what), stopped (by a check, a trigger or conflicts), or taken over.';
+COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check, a trigger or conflicts), or taken over.';
 
 CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', _through, NULL, _check || ' found rows',
-          (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place) FROM unnest(_rows) WITH ORDINALITY AS r(found, place)),
+          (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place)
+           FROM   unnest(_rows) WITH ORDINALITY AS r(found, place)),
           'a check must return no row', NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
@@ -192,7 +193,9 @@ BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   given := migrate.with_key(given, 'after', _work.after_key, columns);
   given := migrate.with_key(given, 'upper', _work.upper_key, columns);
-  FOR statement IN SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal LOOP
+  FOR statement IN
+    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal
+  LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture found.
     WHEN statement.name IN ('settings', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
@@ -241,14 +244,15 @@ EXCEPTION WHEN OTHERS THEN
   ended.verdict := 'error';
   RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch, in the open transaction; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch; whatever it answers but done must be rolled back.';
 
 CREATE FUNCTION migrate.attempt_restore(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
   given     jsonb := migrate.constants(_run, _epoch)
-                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'part', _work.part, 'seq', _work.seq);
+                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'part', _work.part,
+                                           'seq', _work.seq);
   statement migrate.statements := migrate.statement(_run, 'revert', 'mark');
   entry     json;
 BEGIN
@@ -283,7 +287,7 @@ EXCEPTION WHEN OTHERS THEN
   ended.verdict := 'error';
   RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back, in the open transaction; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back; whatever it answers but done must be rolled back.';
 
 CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -313,7 +317,8 @@ COMMENT ON FUNCTION migrate.look_ahead IS 'Under stop a revert writes nothing wh
 CREATE FUNCTION migrate.lockers(_run bigint) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RETURN ARRAY(SELECT (migrate.fields(q))[1] FROM migrate.query((migrate.statement(_run, 'bounds', 'lockers')).text, '{}') AS q);
+  RETURN ARRAY(SELECT (migrate.fields(q))[1]
+               FROM   migrate.query((migrate.statement(_run, 'bounds', 'lockers')).text, '{}') AS q);
 END $$;
 COMMENT ON FUNCTION migrate.lockers IS 'The transactions that hold a write lock on the source of a run.';
 
@@ -348,7 +353,9 @@ DECLARE
   found     json[];
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  FOR statement IN SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal LOOP
+  FOR statement IN
+    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal
+  LOOP
     found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
     IF statement.name = 'left behind' THEN
       ended.left_behind := (migrate.fields(found[1]))[1]::bigint;

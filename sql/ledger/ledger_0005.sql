@@ -54,7 +54,8 @@ BEGIN
   IF taken.epoch IS NULL THEN
     PERFORM migrate.refuse(
       CASE WHEN taken.pid IS NULL THEN format('run %s has just been taken over by somebody else', _run)
-           ELSE format('run %s is being worked on by backend %s%s', _run, taken.pid, ' for a client on ' || taken.client_host) END,
+           ELSE format('run %s is being worked on by backend %s%s',
+                       _run, taken.pid, ' for a client on ' || taken.client_host) END,
       format('SELECT migrate.pause(%s) stops it at the edge of its batch', _run));
   END IF;
   RETURN taken.epoch;
@@ -66,7 +67,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   statement text;
 BEGIN
-  FOR statement IN SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal LOOP
+  FOR statement IN
+    SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal
+  LOOP
     PERFORM migrate.execute(statement, '{}');
   END LOOP;
 END $$;
@@ -85,11 +88,14 @@ DECLARE
   cure  text;
 BEGIN
   IF (_plan ->> 'format')::integer > 1 THEN
-    PERFORM migrate.refuse('the plan was made by a newer version of migrate', 'run it with that version, which brings its own ledger');
+    PERFORM migrate.refuse('the plan was made by a newer version of migrate',
+      'run it with that version, which brings its own ledger');
   END IF;
   SELECT r.* INTO other
   FROM   migrate.runs AS r
-  WHERE  r.name = named AND r.search_path = _plan ->> 'search_path' AND r.state NOT IN ('completed', 'cancelled', 'reverted');
+  WHERE  r.name = named
+    AND  r.search_path = _plan ->> 'search_path'
+    AND  r.state NOT IN ('completed', 'cancelled', 'reverted');
   IF other.run IS NOT NULL THEN
     cure := format('SELECT migrate.cancel(%s) ends it; the same definition and parameters go on with it', other.run);
     IF other.direction <> 'apply' THEN
@@ -119,12 +125,14 @@ BEGIN
                       ELSE 'its definition has changed since; again = true runs the new text' END;
     RETURN;
   END IF;
-  needed := (SELECT string_agg(m, ', ') FROM migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
+  needed := (SELECT string_agg(m, ', ')
+             FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
   IF needed IS NOT NULL THEN
     PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
   END IF;
-  IF EXISTS (SELECT FROM jsonb_path_query(_plan, '$.phases[*].statements[*].arguments.size()') AS s(size) WHERE s.size::integer > 32) THEN
-    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot', 'fewer parameters, or `migrate apply`');
+  IF jsonb_path_exists(_plan, '$.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
+    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
+      'fewer parameters, or `migrate apply`');
   END IF;
   PERFORM migrate.check_before(_plan);
   BEGIN
@@ -140,7 +148,7 @@ BEGIN
   END IF;
   PERFORM migrate.prepare(run);
 END $$;
-COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan and prepares it, or goes on with its unfinished one; NULLs when it is complete already. Refuses what must not run.';
+COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
 
 CREATE FUNCTION migrate.enter_revert(_run bigint, _on_conflict text DEFAULT 'stop', OUT run bigint, OUT epoch integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -154,7 +162,8 @@ BEGIN
   IF this.run IS NULL THEN
     PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
   ELSIF (_on_conflict IN ('stop', 'skip', 'force')) IS NOT TRUE THEN
-    PERFORM migrate.refuse(format('on_conflict is stop, skip or force, not %s', _on_conflict), 'stop writes nothing when a row was changed since');
+    PERFORM migrate.refuse(format('on_conflict is stop, skip or force, not %s', _on_conflict),
+      'stop writes nothing when a row was changed since');
   ELSIF this.state = 'reverted' THEN
     PERFORM migrate.refuse(format('run %s is reverted already', _run), format('to apply %s anew: its apply.sql', this.name));
   ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
@@ -302,7 +311,10 @@ BEGIN
     IF ended.verdict = 'taken over' THEN
       PERFORM migrate.taken_over(_run, _epoch);
     END IF;
-    class := CASE ended.verdict WHEN 'inexact' THEN 'transient' WHEN 'stopped' THEN 'row' ELSE migrate.error_class(ended.sqlstate) END;
+    class := CASE ended.verdict
+             WHEN 'inexact' THEN 'transient'
+             WHEN 'stopped' THEN 'row'
+             ELSE migrate.error_class(ended.sqlstate) END;
     IF class = 'transient'
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since.
        OR work.verb = 'batch' AND ended.sqlstate IN ('23503', '23505') AND ended.sqlstate IS DISTINCT FROM known THEN
@@ -312,21 +324,24 @@ BEGIN
       PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
       CONTINUE;
     END IF;
+    PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
+                         ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
     IF class = 'environment' THEN
-      PERFORM migrate.fail(_run, 'pause_requested', ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
       PERFORM migrate.advance(_run, 'batch_edge_reached');
-    ELSE
-      PERFORM migrate.fail(_run, 'batch_failed', ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
     END IF;
     COMMIT;
     RAISE EXCEPTION 'run % %: %', _run, CASE class WHEN 'environment' THEN 'is paused' ELSE 'failed' END, ended.message
     USING ERRCODE = coalesce(ended.sqlstate, 'MG003'),
           DETAIL  = concat_ws(E'\n', nullif(ended.detail, ''),
-                      format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'), coalesce(ended.through_key::text, '(not known)'))),
+                      CASE work.verb
+                      WHEN 'batch'   THEN format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'),
+                                                 coalesce(ended.through_key::text, '(not known)'))
+                      WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
+                      ELSE 'after the last batch' END),
           HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;
   COMMIT;
 END $$;
-COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, batch after batch, each in its own transaction; ends when it is complete, paused or cancelled. An error when it fails or is taken over.';
+COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, a transaction a batch; ends when it is complete, paused or cancelled, by an error when it fails or is taken over.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

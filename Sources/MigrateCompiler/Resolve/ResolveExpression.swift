@@ -139,13 +139,37 @@ extension Resolver {
       parameter(use.name).map { (use.range, .parameter($0)) }
     }
     for column in text.columns {
-      guard let qualifier = column.qualifier, column.parts.count == (column.isStar ? 1 : 2), qualifier.name == Self.batch,
-        column.scope.binding(of: Self.batch) == nil
-      else { continue }
-      edits.append((qualifier.range, .verbatim(alias.quoted)))
+      if let qualifier = column.qualifier {
+        guard column.parts.count == (column.isStar ? 1 : 2), isRow(qualifier, column) else { continue }
+        edits.append((qualifier.range, .verbatim(rowName.quoted)))
+      } else if let name = column.column, column.scope == .top, table.column(name.name.name) == nil,
+        isRow(name, column)
+      {
+        // The whole row.
+        edits.append((name.range, .verbatim(rowName.quoted)))
+      }
     }
     return SQL(text, replacing: edits)
   }
+
+  /// Whether `name` stands for the source row and our SQL calls that otherwise.
+  private func isRow(_ name: ColumnUse.Part, _ column: ColumnUse) -> Bool {
+    (name.name == Self.batch || (name.name == alias && alias != rowName)) && column.scope.binding(of: name.name) == nil
+  }
+
+  /// The user's name for the row, unless our statements need it themselves: `UPDATE shop.d AS d … FROM unnest(…) AS d` would be
+  /// refused, and only when the run is taken back (X22).
+  static func rowName(for name: String, in parsed: ParsedBatch) -> Identifier {
+    guard ownNames.contains(name) else { return Identifier(trusted: name) }
+    var free = "\(name)_row"
+    while parsed.texts.contains(where: { $0.text.contains(free) }) { free += "_" }
+    return Identifier(trusted: free)
+  }
+
+  /// What the statements of `Lower` call their own relations.
+  private static let ownNames: Set = [
+    "a", "b", "c", "d", "f", "l", "s", "u", "back", "changed", "conflicts", "eligible", "found", "heartbeat", "image",
+  ]
 
   private func parameter(_ name: Identifier) -> Parameter? { resolvedParameters[name] }
 

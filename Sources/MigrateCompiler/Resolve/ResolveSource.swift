@@ -37,18 +37,27 @@ extension Resolver {
       problems.append(.keyNotUnique(said.map(\.value), table, at: said[0].span))
       return []
     }
-    return index.columns.compactMap(table.column)
+    return keepable(index.columns.compactMap(table.column), at: said[0].span)
+  }
+
+  /// Undo keeps the keys of a batch as an array for each column, which a key that is an array or a composite itself would not
+  /// come out of as it went in.
+  private mutating func keepable(_ key: [Column], at span: SourceSpan) -> [Column] {
+    guard let column = key.first(where: \.isWrapped) else { return key }
+    problems.append(.unkeptKey(column.name.name, type: column.type.spelling, table.name, at: span))
+    return []
   }
 
   private mutating func defaultKey() -> [Column] {
     let walkable = table.indexes.filter { index in
       index.isWalkable && index.columns.allSatisfy { table.column($0)?.isNotNull == true }
     }
-    guard let index = walkable.first else {
+    let kept = walkable.first { index in index.columns.allSatisfy { table.column($0)?.isWrapped == false } }
+    guard let index = kept ?? walkable.first else {
       problems.append(.noKey(table.name, at: operation.source.table.span))
       return []
     }
-    return index.columns.compactMap(table.column)
+    return keepable(index.columns.compactMap(table.column), at: operation.source.table.span)
   }
 
   func unknownColumn(_ name: String, at span: SourceSpan) -> Diagnostic {
@@ -151,6 +160,17 @@ extension Diagnostic {
     Diagnostic(
       "nullable-key", at: span, "\"\(column)\" may be NULL, and rows with NULL would be passed over",
       remedy: "`ALTER TABLE \(table.spelled) ALTER \(Identifier(trusted: column).spelled) SET NOT NULL`, or another key")
+  }
+
+  fileprivate static func unkeptKey(
+    _ column: String, type: String, _ table: QualifiedName, at span: SourceSpan
+  ) -> Diagnostic {
+    Diagnostic(
+      "unkept-key", at: span, "\"\(column)\" is of type \(type), and a key that is an array or a composite cannot be walked",
+      remedy: """
+        walk another unique key: `source: {table: \(table.description), key: …}`, or add one: \
+        `ALTER TABLE \(table.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY UNIQUE`
+        """)
   }
 
   /// 37

@@ -9,7 +9,10 @@ struct Resolver {
   let parsed: ParsedBatch
   let catalog: Catalog
   let table: Table
+  /// What the user calls the source row.
   let alias: Identifier
+  /// What our SQL calls it.
+  let rowName: Identifier
   var problems: [Diagnostic]
   var warnings: [Diagnostic] = []
   /// Parameters that some SQL names.
@@ -31,7 +34,9 @@ struct Resolver {
       throw parsed.diagnostics(parsed.problems + [problem])
     }
     self.table = table
-    alias = Identifier(trusted: parsed.definition.operation.source.alias?.value ?? table.name.name.name)
+    let name = parsed.definition.operation.source.alias?.value ?? table.name.name.name
+    alias = Identifier(trusted: name)
+    rowName = Self.rowName(for: name, in: parsed)
   }
 
   mutating func resolve() throws(Diagnostics) -> Resolution {
@@ -56,7 +61,7 @@ struct Resolver {
     warnAboutIndexes(assignments.map(\.column))
     guard problems.isEmpty else { throw parsed.diagnostics(problems) }
     return Resolution(
-      parsed: parsed, catalog: catalog, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
+      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, assignments: assignments,
       checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
   }
 }

@@ -38,6 +38,7 @@ END $$;
 CREATE TRIGGER touch BEFORE UPDATE ON shop.touched FOR EACH ROW EXECUTE FUNCTION shop.touch();
 CREATE FUNCTION tools.tidied(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT btrim($1) $$;
 CREATE TABLE secret.salaries (id bigint PRIMARY KEY, amount numeric);
+CREATE TABLE shop.paths (path integer[] PRIMARY KEY, x text);
 CREATE TABLE shop.parented (id bigint PRIMARY KEY, x integer);
 DO $$ BEGIN CREATE ROLE golden_writer; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 GRANT USAGE ON SCHEMA shop TO golden_writer;

@@ -53,6 +53,30 @@ import Testing
     }
   }
 
+  /// C10; not only its batches: how the run stands is the successor's to say.
+  @Test(arguments: ["P0001", "53100"]) func `C10: and then fails does not fail the run`(code: String) async throws {
+    try await withShop { shop in
+      try await shop.server.psql(
+        """
+        CREATE FUNCTION shop.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE 'no' USING ERRCODE = '\(code)'; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 100) EXECUTE FUNCTION shop.refuse();
+        """)
+      let run = try await shop.begin(edit: { try $0.patient() })
+      let outcome = try await withSessions("holder", to: shop.server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM shop.products WHERE id = 50 FOR UPDATE")
+        return try await shop.trial.applying(run) {
+          try await shop.trial.waitUntilWorkerBlocked(by: holder)
+          try await shop.server.psql("SELECT migrate.take_over(\(run), epoch) FROM migrate.fence")
+          try await holder.execute("COMMIT")
+        }
+      }
+      #expect(outcome == .takenOver)
+      #expect(try await shop.server.psql("SELECT state, failure FROM migrate.runs") == [["running", nil]])
+    }
+  }
+
   /// C10; a worker that takes over ends the backend of a client that was stopped in a transaction.
   @Test func `C10: loses its backend when it stands in a transaction`() async throws {
     try await withShop { shop in

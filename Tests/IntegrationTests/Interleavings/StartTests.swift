@@ -63,7 +63,8 @@ import Testing
     try await withShop { shop in
       let run = try await shop.begin()
       try await withSessions("reader", "other", "locker", to: shop.server) { sessions in
-        try await sessions["reader"]?.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM shop.products")
+        try await sessions["reader"]?.execute(
+          "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM shop.products")
         try await sessions["other"]?.execute("BEGIN; INSERT INTO shop.twin VALUES (9999, 1, 'active', 'new')")
         try await sessions["locker"]?.execute("BEGIN; LOCK TABLE shop.products IN ACCESS SHARE MODE")
         let events = Events()
@@ -93,7 +94,8 @@ import Testing
       }
       #expect(try await shop.trial.apply(run, events: events) == .completed(leftBehind: 3))
       #expect(try await shop.trial.value("SELECT left_behind FROM migrate.runs WHERE run = \(run)") == "3")
-      #expect(try await shop.trial.value("SELECT count(*) FROM shop.products WHERE note = 'behind' AND price = 1") == "4")
+      #expect(
+        try await shop.trial.value("SELECT count(*) FROM shop.products WHERE note = 'behind' AND price = 1") == "4")
       #expect(try await shop.wrong(run) == Shop.Wrong())
     }
   }
@@ -137,7 +139,9 @@ import Testing
           group.addTask {
             try await onThread {
               let compilation = try Migrate.Session(to: server).compile(definition, CompileRequest())
-              do { return "run \(try Runs(on: server).begin(compilation, definition, ApplyRequest()))" } catch let refusal as RunRefusal {
+              do { return "run \(try Runs(on: server).begin(compilation, definition, ApplyRequest()))" } catch let
+                refusal as RunRefusal
+              {
                 guard case .refused(let message, _) = refusal else { throw refusal }
                 return message
               }

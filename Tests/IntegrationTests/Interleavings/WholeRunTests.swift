@@ -138,7 +138,9 @@ func pauseBriefly() { usleep(2_000) }
   }
 
   /// C02; the writer changes the row and what is looked up for it. EvalPlanQual would take the new row and the old price.
-  @Test(arguments: Level.allCases) func `C02: looks up what belongs to the row that it changes`(level: Level) async throws {
+  @Test(arguments: Level.allCases) func `C02: looks up what belongs to the row that it changes`(level: Level)
+    async throws
+  {
     try await withShop { shop in
       try await shop.server.psql("CREATE TABLE shop.list AS SELECT id, price * 2 AS price FROM shop.products")
       let definition = Shop.definition.replacing(
@@ -163,6 +165,59 @@ func pauseBriefly() { usleep(2_000) }
     }
   }
 
+  /// C02; between capture and change what is looked up comes to be what the row holds already. That is no trigger's doing.
+  @Test func `C02: goes on when a row needs no change any more`() async throws {
+    try await withShop { shop in
+      try await shop.server.psql(
+        """
+        CREATE TABLE shop.list AS SELECT id, price * 2 AS price FROM shop.products;
+        CREATE SEQUENCE shop.tries;
+        CREATE FUNCTION shop.third_time() RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+          IF nextval('shop.tries') <= 2 THEN RAISE 'not yet' USING ERRCODE = '40001'; END IF;
+          PERFORM pg_advisory_xact_lock_shared(7);
+        END $$
+        """)
+      let definition = Shop.definition.replacing(
+        "p.price * 2", with: "(SELECT l.price FROM shop.list AS l WHERE l.id = p.id)")
+      let run = try await shop.begin(definition) {
+        try $0.patient().inserting("SELECT shop.third_time()", called: "wait", before: "change")
+      }
+      let events = Events()
+      let outcome = try await withSessions("holder", to: shop.server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("SELECT pg_advisory_lock(7)")
+        return try await shop.trial.applying(run, events: events) {
+          try await shop.trial.waitUntilWorkerBlocked(by: holder)
+          try await shop.server.psql("UPDATE shop.list SET price = 5 WHERE id = 50")
+          try await holder.execute("SELECT pg_advisory_unlock(7)")
+        }
+      }
+      #expect(outcome == .completed(leftBehind: 0))
+      #expect(events.retries.last == "rows needed no change any more")
+      #expect(try await shop.trial.value("SELECT price FROM shop.products WHERE id = 50") == "5")
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
+  /// X03; and what is a trigger's doing is said.
+  @Test func `fails when a trigger keeps rows from being changed`() async throws {
+    try await withShop { shop in
+      try await shop.server.psql(
+        """
+        CREATE FUNCTION shop.never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER never BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 50) EXECUTE FUNCTION shop.never();
+        """)
+      let run = try await shop.begin()
+      guard case .failed(let failure) = try await shop.trial.apply(run) else {
+        Issue.record("it has not failed")
+        return
+      }
+      #expect(failure.message == "a trigger kept 1 of 10 rows from being changed")
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
   /// C05b
   @Test(arguments: Level.allCases) func `C05b: does the row that came into the predicate for one that left it`(
     level: Level
@@ -184,7 +239,10 @@ func pauseBriefly() { usleep(2_000) }
       }
       #expect(end == (level == .locked ? .inexact : .failed(.serializationFailure)))
       #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
-      #expect(try await shop.server.psql("SELECT price FROM shop.products WHERE id IN (10, 20) ORDER BY id") == [["1"], ["4"]])
+      #expect(
+        try await shop.server.psql("SELECT price FROM shop.products WHERE id IN (10, 20) ORDER BY id") == [
+          ["1"], ["4"],
+        ])
       #expect(try await shop.wrong(run) == Shop.Wrong())
     }
   }

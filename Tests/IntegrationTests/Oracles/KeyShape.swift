@@ -110,6 +110,31 @@ extension KeyShape {
     KeyShape(
       "bytea", "k bytea",
       rows: "SELECT decode(md5(n::text), 'hex') FROM generate_series(1, 40) AS n UNION ALL VALUES ('\\x'::bytea)"),
+    KeyShape("boolean", "k boolean", rows: "VALUES (true), (false)"),
+    KeyShape("name", "k name", rows: "SELECT 'n' || n FROM generate_series(1, 20) AS n"),
+    KeyShape(
+      "\"char\"", "k \"char\"", rows: "SELECT chr(n)::\"char\" FROM generate_series(33, 126) AS n WHERE n % 5 = 0"),
+    KeyShape(
+      "interval (V12)", "k interval", rows: "SELECT n * interval '1 mon -29 days' FROM generate_series(-9, 9) AS n"),
+    KeyShape(
+      "time with time zone", "k timetz",
+      rows: "SELECT timetz '12:00+05:45' + n * interval '7 hours' FROM generate_series(1, 12) AS n"),
+    KeyShape("inet", "k inet", rows: "SELECT inet '10.0.0.1/24' + n * 77 FROM generate_series(1, 20) AS n"),
+    KeyShape(
+      "jsonb", "k jsonb",
+      rows:
+        "SELECT to_jsonb(n * 1.50) FROM generate_series(1, 12) AS n UNION ALL VALUES ('null'::jsonb), ('{\"a\": [1]}')"),
+    KeyShape(
+      "range", "k int4range",
+      rows: "SELECT int4range(n, n + 3) FROM generate_series(1, 12) AS n UNION ALL VALUES ('empty'::int4range), ('(,)')"
+    ),
+    KeyShape(
+      "bit strings", "k bit(4), l varbit(4)", key: ["k", "l"],
+      rows: "SELECT n::bit(4), (n / 2)::bit(3)::varbit FROM generate_series(0, 15) AS n"),
+    KeyShape("money", "k money", rows: "SELECT (n * 1.11)::money FROM generate_series(-9, 9) AS n"),
+    KeyShape(
+      "oid and regclass", "k regclass",
+      rows: "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relname LIKE 'pg_a%'"),
     KeyShape("no row (P28)", "k integer", rows: "SELECT 1 WHERE false"),
     KeyShape("one row (P28)", "k integer", rows: "SELECT 7"),
   ]

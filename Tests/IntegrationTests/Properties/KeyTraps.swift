@@ -35,6 +35,25 @@ import Testing
     }
   }
 
+  @Test(arguments: ["integer[]", "pair", "pairs", "integers"])
+  func `a key that undo could not keep is refused, and another one found where there is one`(type: String) async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TYPE pair AS (a integer, b text);
+        CREATE DOMAIN pairs AS pair[];
+        CREATE DOMAIN integers AS integer[];
+        CREATE TABLE alone (k \(type), m integer, v integer, PRIMARY KEY (m, k));
+        CREATE TABLE other (k \(type) PRIMARY KEY, id integer NOT NULL UNIQUE, v integer)
+        """)
+      #expect(try await codes(of: "batch: b\nsource: alone\nset: {v: 1}", on: server) == ["unkept-key"])
+      #expect(
+        try await codes(of: "batch: b\nsource: {table: other, key: k}\nset: {v: 1}", on: server) == ["unkept-key"])
+      #expect(try await compiled("batch: b\nsource: other\nset: {v: 1}", on: server).plan.key == ["id"])
+    }
+  }
+
   /// K17 X13
   @Test
   func `K17 X13: a definition that writes the key is refused, and so is one that would move rows to another partition`()

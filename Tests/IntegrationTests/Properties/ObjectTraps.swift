@@ -171,6 +171,25 @@ import Testing
     }
   }
 
+  /// C09
+  @Test func `C09: of many first runs at once each finds the ledger that one of them has installed`() async throws {
+    try await withDatabase { server in
+      let tables = 1...8
+      try await server.psql(
+        tables.map { "CREATE TABLE t\($0) (id integer PRIMARY KEY, v integer); INSERT INTO t\($0) VALUES (1, 0);" }
+          .joined())
+      try await withThrowingTaskGroup(of: Bool.self) { group in
+        for table in tables {
+          group.addTask {
+            try await migrated("batch: b\(table)\nsource: t\(table)\nset: {v: 1}", on: server).isComplete
+          }
+        }
+        for try await isComplete in group { #expect(isComplete) }
+      }
+      #expect(try await server.psql("SELECT count(*) FROM migrate.runs WHERE state = 'completed'") == [["8"]])
+    }
+  }
+
   /// X18
   @Test func `X18: an old row that breaks a constraint NOT VALID ends the run with the constraint's name`() async throws
   {

@@ -115,7 +115,7 @@ import Testing
   }
 
   /// C18: it comes while the run is on its way.
-  @Test func `C18: in the middle of a run it pauses the run`() async throws {
+  @Test func `C18: in the middle of a run nothing is lost, and another role goes on`() async throws {
     try await withDatabase { server in
       try await server.psql(Self.table)
       let stopped = try await migrated(Self.yaml, on: server, batchSize: 6, stopAfter: 1)
