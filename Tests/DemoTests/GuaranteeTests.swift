@@ -202,7 +202,7 @@ import Testing
       let failure = await #expect(throws: CompileFailure.self) { try await carol.plan("raise_prices") }
       guard case .refused(let diagnostics)? = failure else { throw TestSupportError("\(String(describing: failure))") }
       #expect(diagnostics.all.map(\.code) == ["missing-privilege"])
-      #expect(diagnostics.all.map(\.remedy) == ["`GRANT UPDATE (\"price\") ON shop.products TO carol`"])
+      #expect(diagnostics.all.map(\.remedy) == ["`GRANT UPDATE (price) ON shop.products TO carol`"])
       try await shop.server.psql("DROP OWNED BY carol; DROP ROLE carol")
     }
   }

@@ -103,16 +103,17 @@ import Testing
     for size in [10, 10_000] {
       counts[size] = try await Shop.with(loggingStatements: true) { shop in
         let mark = try await log.mark(shop.server)
-        #expect(try await shop.apply("raise_prices", batchSize: size) == .completed(leftBehind: 0))
+        // Of a definition that no other test logs: the log is the cluster's, and knows runs by their name.
+        #expect(try await shop.apply("release_stock", batchSize: size) == .completed(leftBehind: 0))
         let batches = try await shop.server.psql("SELECT count(*) FROM migrate.batches")
-        let statements = try await log.statements(application: "migrate run 1 raise_prices", since: mark, shop.server)
+        let statements = try await log.statements(application: "migrate run 1 release_stock", since: mark, shop.server)
         let inBatches = statements.count { $0.text.contains("\"shop\"") }
         let number = try #require(batches.first?.first.flatMap(\.self).flatMap { Int($0) })
-        #expect(size == 10 ? number > 300 : number == 1)
+        #expect(size == 10 ? number > 15 : number == 1)
         return inBatches / number
       }
     }
-    // bound, capture, change; the run's own few (lockers, upper, left behind) weigh where there is one batch.
+    // bound, capture, change; the run's own few (upper, left behind) weigh where there is one batch.
     #expect(counts[10] == 3)
     #expect((counts[10_000] ?? 0) <= 6)
   }
