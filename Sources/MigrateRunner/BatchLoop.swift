@@ -11,6 +11,7 @@ extension Worker {
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
     let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
+    if let outcome = try awaitLockers() { return outcome }
     let upper = try upperEnd()
     while true {
       if let outcome = try edge() { return outcome }
@@ -124,7 +125,8 @@ extension Failure {
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
     Failure(
-      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed", detail: nil,
+      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
+      detail: nil,
       hint: "a BEFORE trigger that returns NULL leaves the row out without an error", column: nil, constraint: nil,
       after: after, through: through)
   }
