@@ -106,6 +106,6 @@ let package = Package(
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
 
     // The built binary, as a person or a script runs it.
-    tests("CommandTests", ["migrate-cli", "MigrateJSON", "MigratePostgres", "TestSupport"]),
+    tests("CommandTests", ["migrate-cli", "MigrateCommandLine", "MigrateJSON", "MigratePostgres", "TestSupport"]),
   ]
 )

@@ -49,20 +49,25 @@ extension Runs {
   private borrowing func refuseWhatCannotGoBack(_ summary: RunSummary) throws(RunRefusal) {
     let id = summary.id
     guard summary.state != .reverted else {
-      throw .refused("run \(id) is reverted already", remedy: "to apply \(summary.name) anew: `migrate apply \(summary.name)`")
+      throw .refused(
+        "run \(id) is reverted already", remedy: "to apply \(summary.name) anew: `migrate apply \(summary.name)`")
     }
     let run = try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id) }
     if let reason = run?.undoReason {
-      throw .refused("run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones")
+      throw .refused(
+        "run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones"
+      )
     }
     let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
     if let newest = later.last {
       throw .refused(
-        "run \(newest.id) of \(newest.name) came later and wrote the same columns", remedy: "first: `migrate revert \(newest.id)`")
+        "run \(newest.id) of \(newest.name) came later and wrote the same columns",
+        remedy: "first: `migrate revert \(newest.id)`")
     }
     let dependents = try asking { (connection) throws(PostgresError) in try Ledger.dependents(connection, of: id) }
     if let dependent = dependents.first {
-      throw .refused("\(dependent) needs \(summary.name) and is applied", remedy: "first: `migrate revert \(dependent)`")
+      throw .refused(
+        "\(dependent) needs \(summary.name) and is applied", remedy: "first: `migrate revert \(dependent)`")
     }
     let gone = try asking { (connection) throws(PostgresError) in try Ledger.changedColumns(connection, of: id) }
     if !gone.isEmpty {

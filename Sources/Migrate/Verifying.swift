@@ -44,7 +44,9 @@ extension Runs {
   }
 
   /// (a) Each batch begins where the one before it ended, the first at the beginning, the last ends at the upper end.
-  private static func slices(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> Verification.Finding {
+  private static func slices(_ run: Run, _ connection: borrowing Connection) throws(PostgresError)
+    -> Verification.Finding
+  {
     let row = try connection.query(
       """
       SELECT count(*)                                                              AS batches,
@@ -66,11 +68,14 @@ extension Runs {
     let first = try row.ifPresent("first_gap", row.int).map { ", first \($0)" } ?? ""
     return Verification.Finding(
       name: "slices contiguous", verdict: gaps == 0 && reaches ? .ok : .broken, figure: gaps,
-      detail: "\(batches) batches, \(gaps) gaps or overlaps\(first)" + (reaches ? "" : "; no batch ends with the last key"))
+      detail: "\(batches) batches, \(gaps) gaps or overlaps\(first)"
+        + (reaches ? "" : "; no batch ends with the last key"))
   }
 
   /// (b) What was read is changed, unchanged or rejected, in each batch.
-  private static func counts(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> Verification.Finding {
+  private static func counts(_ run: Run, _ connection: borrowing Connection) throws(PostgresError)
+    -> Verification.Finding
+  {
     let row = try connection.query(
       """
       SELECT count(*) FILTER (WHERE rows_read <> rows_changed + rows_unchanged + rows_rejected) AS wrong,
@@ -89,7 +94,9 @@ extension Runs {
   }
 
   /// (c) Nothing was left behind, and (d) the checks that ended the run find nothing now either.
-  private static func finish(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> [Verification.Finding] {
+  private static func finish(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> [Verification
+    .Finding]
+  {
     let bindings = Bindings(run.parameters).with("run", String(run.id))
       .with(key: run.upperKey, as: "upper", count: run.keyCount)
     var findings: [Verification.Finding] = []
@@ -101,13 +108,16 @@ extension Runs {
       findings.append(
         Verification.Finding(
           name: statement.name, verdict: figure == 0 ? .ok : .broken, figure: figure,
-          detail: isCount ? "\(figure) rows" : shown.isEmpty ? "finds no row" : "finds " + shown.joined(separator: ", ")))
+          detail: isCount ? "\(figure) rows" : shown.isEmpty ? "finds no row" : "finds " + shown.joined(separator: ", ")
+        ))
     }
     return findings
   }
 
   /// (e) Rows that hold something else than the run wrote: somebody's later work, and no fault.
-  private static func edits(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> [Verification.Finding] {
+  private static func edits(_ run: Run, _ connection: borrowing Connection) throws(PostgresError) -> [Verification
+    .Finding]
+  {
     guard let statement = run.statements("revert").first(where: { $0.name == "conflicts ahead" }) else { return [] }
     let count = try connection.run(statement, Bindings(run.parameters).with("run", String(run.id))).onlyRow.int(0)
     return [Verification.Finding(name: "rows edited since", verdict: .info, figure: count, detail: "\(count) rows")]

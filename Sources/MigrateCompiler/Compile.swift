@@ -42,7 +42,9 @@ package enum Compiler {
     let size = inputs.batchSize ?? operation.batchSize?.value ?? defaultBatchSize
     let (batch, warnings) = resolution.typed(types, batchSize: size, searchPath: inputs.searchPath)
     let diagnostics = Diagnostics(source: resolution.parsed.definition.source, warnings)
-    return Compilation(plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable)
+    return Compilation(
+      plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
+      trial: batch.trial)
   }
 }
 
@@ -52,4 +54,6 @@ package struct Compilation: Sendable {
   package let warnings: Diagnostics
   /// The change without its undo, for EXPLAIN: the undo table does not exist yet.
   package let explainable: RenderedSQL
+  /// For `plan --explain` and `--measure`.
+  package let trial: Trial
 }

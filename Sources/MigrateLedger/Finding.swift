@@ -29,6 +29,31 @@ extension Ledger {
     try summaries(connection, "identity = $1::text AND state = 'completed'", [identity]).first
   }
 
+  /// The newest unfinished run of a definition, whatever its search path.
+  package static func unfinishedRun(_ connection: borrowing Connection, name: String) throws(PostgresError)
+    -> RunSummary?
+  {
+    try summaries(connection, "name = $1::text AND state NOT IN ('completed', 'cancelled', 'reverted')", [name]).first
+  }
+
+  /// The newest completed run of a definition, whatever its parameters.
+  package static func completedRun(_ connection: borrowing Connection, name: String) throws(PostgresError)
+    -> RunSummary?
+  {
+    try summaries(connection, "name = $1::text AND state = 'completed'", [name]).first
+  }
+
+  /// Unfinished runs that write, or walk, one of `tables`, which are spelled as in a plan.
+  package static func unfinishedRuns(
+    _ connection: borrowing Connection, over tables: [String]
+  ) throws(PostgresError) -> [RunSummary] {
+    let condition: StaticString = """
+      state NOT IN ('completed', 'cancelled', 'reverted')
+      AND EXISTS (SELECT FROM jsonb_array_elements(plan -> 'tables') AS t WHERE t ->> 'name' = ANY ($1::text[]))
+      """
+    return try summaries(connection, condition, [ArrayText.literal(tables)])
+  }
+
   /// The newest run of a definition that is not taken back.
   package static func newestRun(_ connection: borrowing Connection, name: String) throws(PostgresError) -> RunSummary? {
     try summaries(connection, "name = $1::text AND state <> 'reverted'", [name]).first
@@ -86,14 +111,19 @@ extension Ledger {
   }
 
   /// Runs that wrote a column that `run` wrote, and came after it: what it would put back is under theirs.
-  package static func laterRuns(_ connection: borrowing Connection, than run: Int64) throws(PostgresError) -> [RunSummary] {
+  package static func laterRuns(_ connection: borrowing Connection, than run: Int64) throws(PostgresError)
+    -> [RunSummary]
+  {
     try overlapping(
-      connection, "o.run > r.run AND o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)",
+      connection,
+      "o.run > r.run AND o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)",
       "r.run = $1::bigint", [String(run)])
   }
 
   /// Unfinished runs of other definitions that write a column that `run` writes too.
-  package static func concurrentRuns(_ connection: borrowing Connection, with run: Int64) throws(PostgresError) -> [RunSummary] {
+  package static func concurrentRuns(_ connection: borrowing Connection, with run: Int64) throws(PostgresError)
+    -> [RunSummary]
+  {
     try overlapping(
       connection, "o.run <> r.run AND o.state NOT IN ('completed', 'cancelled', 'reverted')", "r.run = $1::bigint",
       [String(run)])
@@ -126,7 +156,9 @@ extension Ledger {
 
 extension Ledger {
   /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
-  package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError) -> [String] {
+  package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError)
+    -> [String]
+  {
     let rows = try connection.query(
       """
       SELECT CASE WHEN to_regclass(t.item ->> 'name') IS NULL THEN format('table %s is gone', t.item ->> 'name')
