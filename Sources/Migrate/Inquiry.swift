@@ -67,10 +67,11 @@ struct Inquiry {
         problems.append(.missingParameter(name, type: type.name.spelling, at: declaration.name.span))
         continue
       }
-      let text = given?.value ?? declaration.defaultValue?.value.parameterText
+      let text = given.map { $0.value } ?? declaration.defaultValue?.value.parameterText
       do throws(PostgresError) {
         try begin(connection, zone: problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone)
-        let value = try connection.query("SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
+        let value = try connection.query(
+          "SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
         try connection.execute("COMMIT")
         parameters.append(PlannedParameter(name: name, type: type.name.spelling, value: try value.onlyRow["value"]))
       } catch {
@@ -193,7 +194,7 @@ extension JSON {
 
 extension Constant {
   /// The text that a parameter's type reads; `nil` is NULL. A list becomes an array.
-  fileprivate var parameterText: String? {
+  var parameterText: String? {
     switch self {
     case .null: nil
     case .bool(let value): value ? "true" : "false"

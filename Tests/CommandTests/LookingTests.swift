@@ -31,7 +31,8 @@ import Testing
       let all = try await project.migrate("info")
       #expect(all.lines.count == 2 && all.lines[1].contains("completed"))
       let table = try await project.migrate("log")
-      #expect(table.lines[0].split(separator: " ") == ["RUN", "NAME", "STATE", "ROWS", "STARTED", "TOOK", "BY", "REASON"])
+      #expect(
+        table.lines[0].split(separator: " ") == ["RUN", "NAME", "STATE", "ROWS", "STARTED", "TOOK", "BY", "REASON"])
       let csv = try await project.migrate("ls", "--csv")
       #expect(csv.out.hasPrefix("run,name,state,direction,rows_changed,") && csv.out.contains("\r\n1,close,completed,"))
       let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
