@@ -116,7 +116,8 @@ package enum Files {
     }
   }
 
-  /// Writes a new file, or over an old one; readable by its owner only, since a plan may hold what is nobody else's business (S05).
+  /// Writes a new file, or over an old one; readable by its owner only, since a plan may hold what is nobody else's
+  /// business (S05).
   package static func write(_ text: String, to path: String) -> Bool {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard file >= 0 else { return false }
