@@ -14,7 +14,7 @@ enum Repository {
 
   /// Compares `text` with the file, or writes it there when UPDATE_GOLDEN is set.
   static func expect(_ text: String, in path: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
-    if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
+    if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"]?.isEmpty == false {
       try text.write(to: root.appending(path: path), atomically: true, encoding: .utf8)
     }
     let there = (try? self.text(path)) ?? ""
