@@ -59,11 +59,13 @@ extension Worker {
   /// The batch, as one transaction. Whatever ends it early, nothing of it stays.
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
+    tried = nil
     try connection.execute(attempt.begin + "; " + (try run.statement("batches", "settings").text))
     var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
     bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
     let through = try connection.run(run.statement("batches", "bound"), bindings).first?.values ?? attempt.upper
+    tried = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
     for statement in run.statements("batches") where attempt.runs(statement) {

@@ -51,7 +51,7 @@ extension Worker {
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
         guard error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: nil)
+          let failure = Failure(error, after: after, through: tried)
           return error.class == .environment ? try hold(failure) : try fail(failure)
         }
         reason = error.message

@@ -15,6 +15,8 @@ package struct Worker: ~Copyable {
   let report: @Sendable (RunEvent) -> Void
   /// How long it tries to connect again before it gives up; the run is then interrupted and can be resumed.
   let patience: Duration
+  /// The key with which the batch ends that is being tried; `nil` until it is known.
+  var tried: [String?]?
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
 
