@@ -137,7 +137,9 @@ struct Inquiry {
         resolution, types: types,
         CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
       ).explainable
-      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
+      throw .refused(
+        Diagnostics(
+          source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
     }
   }
 
@@ -158,7 +160,8 @@ struct Inquiry {
   private func coverage(
     _ connection: borrowing Connection, rows: Int, walk: RenderedSQL?
   ) throws(PostgresError) -> Coverage {
-    guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000, rows * 20 < all
+    guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000,
+      rows * 20 < all
     else { return .walked }
     guard let plan = try explained(connection, walk) else { return .walked }
     return plan.holdsIndexCondition ? .walked : .collected

@@ -10,7 +10,9 @@ package enum Commands {
       Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
       Options.parameterFile, Options.searchPath, Options.batchSize, Options.yes,
     ],
-    conflicts: [[Options.sql, Options.json, Options.markdown]],
+    conflicts: [
+      [Options.sql, Options.json, Options.markdown], [Options.explain, Options.sql], [Options.explain, Options.json],
+    ],
     examples: [
       Command.Example("migrate plan prices --param rate=1.05", "What it does, the SQL, and what takes it back."),
       Command.Example("migrate plan prices --out scripts", "The same as scripts that psql runs."),
