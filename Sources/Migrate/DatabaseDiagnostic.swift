@@ -9,7 +9,8 @@ extension Diagnostic {
   ///
   /// - Parameter prefix: what was sent before the statement, in one message with it; a position counts from there.
   init(
-    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition, _ catalog: Catalog
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition,
+    _ catalog: Catalog
   ) {
     let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0 - prefix.unicodeScalars.count) }
     let span = byte.flatMap { sql.origin(ofByte: $0)?.span } ?? definition.operation.setSpan

@@ -53,7 +53,8 @@ extension Resolver {
 
 extension Diagnostic {
   private static let usualTypes = [
-    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "varchar", "boolean", "date", "timestamp",
+    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "varchar", "boolean", "date",
+    "timestamp",
     "timestamptz", "interval", "uuid", "json", "jsonb", "bytea",
   ]
 

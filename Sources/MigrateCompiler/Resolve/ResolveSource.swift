@@ -10,7 +10,8 @@ extension Resolver {
     let name = table.name.description
     switch table.kind {
     case .table, .partitioned: break
-    case .view, .materializedView, .foreign: problems.append(.notATable(name, kind: table.kind, reads: table.reads, at: span))
+    case .view, .materializedView, .foreign:
+      problems.append(.notATable(name, kind: table.kind, reads: table.reads, at: span))
     }
     if table.isInherited { problems.append(.inherited(name, at: span)) }
     if !table.rules.isEmpty { problems.append(.rules(name, table.rules, at: span)) }
@@ -137,7 +138,8 @@ extension Diagnostic {
 
   fileprivate static func noReplicaIdentity(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-replica-identity", at: span, "\(name.description) is published and has no replica identity, so PostgreSQL refuses updates",
+      "no-replica-identity", at: span,
+      "\(name.description) is published and has no replica identity, so PostgreSQL refuses updates",
       remedy: "`ALTER TABLE \(name.spelled) REPLICA IDENTITY DEFAULT`")
   }
 
@@ -151,8 +153,12 @@ extension Diagnostic {
   /// 35
   fileprivate static func noKey(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-key", at: span, "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
-      remedy: "add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; a frozen source (`source: {query: …, key: …}`) is not in this version")
+      "no-key", at: span,
+      "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
+      remedy: """
+        add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; \
+        a frozen source (`source: {query: …, key: …}`) is not in this version
+        """)
   }
 
   /// 36
@@ -166,7 +172,8 @@ extension Diagnostic {
     _ column: String, type: String, _ table: QualifiedName, at span: SourceSpan
   ) -> Diagnostic {
     Diagnostic(
-      "unkept-key", at: span, "\"\(column)\" is of type \(type), and a key that is an array or a composite cannot be walked",
+      "unkept-key", at: span,
+      "\"\(column)\" is of type \(type), and a key that is an array or a composite cannot be walked",
       remedy: """
         walk another unique key: `source: {table: \(table.description), key: …}`, or add one: \
         `ALTER TABLE \(table.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY UNIQUE`
