@@ -160,9 +160,10 @@ extension Diagnostic {
     Diagnostic(
       "no-key", at: span,
       "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
-      remedy:
-        "add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; a frozen source (`source: {query: …, key: …}`) is not in this version"
-    )
+      remedy: """
+        add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; \
+        a frozen source (`source: {query: …, key: …}`) is not in this version
+        """)
   }
 
   /// 36
