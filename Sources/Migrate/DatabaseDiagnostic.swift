@@ -9,7 +9,8 @@ extension Diagnostic {
   ///
   /// - Parameter prefix: what was sent before the statement, in one message with it; a position counts from there.
   init(
-    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition, _ catalog: Catalog
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition,
+    _ catalog: Catalog
   ) {
     let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0 - prefix.unicodeScalars.count) }
     let span = byte.flatMap { sql.origin(ofByte: $0)?.span } ?? definition.operation.setSpan
@@ -61,7 +62,8 @@ extension Diagnostic {
     case "42702": return "write the table before the name: `batch.…` is the source row"
     case "22P02", "22007", "22008", "22003", "22001": return "write a value that the column's type takes"
     case "42501": return "`GRANT` it to this role, or run as another one"
-    default: return "PostgreSQL refuses it with SQLSTATE \(error.sqlState?.code ?? "unknown"); try the expression in psql"
+    default:
+      return "PostgreSQL refuses it with SQLSTATE \(error.sqlState?.code ?? "unknown"); try the expression in psql"
     }
   }
 }

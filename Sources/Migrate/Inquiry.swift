@@ -67,10 +67,11 @@ struct Inquiry {
         problems.append(.missingParameter(name, type: type.name.spelling, at: declaration.name.span))
         continue
       }
-      let text = given?.value ?? declaration.defaultValue?.value.parameterText
+      let text = given.map { $0.value } ?? declaration.defaultValue?.value.parameterText
       do throws(PostgresError) {
         try begin(connection, zone: problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone)
-        let value = try connection.query("SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
+        let value = try connection.query(
+          "SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
         try connection.execute("COMMIT")
         parameters.append(PlannedParameter(name: name, type: type.name.spelling, value: try value.onlyRow["value"]))
       } catch {
@@ -136,7 +137,9 @@ struct Inquiry {
         resolution, types: types,
         CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
       ).explainable
-      throw .refused(Diagnostics(source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
+      throw .refused(
+        Diagnostics(
+          source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
     }
   }
 
@@ -157,7 +160,8 @@ struct Inquiry {
   private func coverage(
     _ connection: borrowing Connection, rows: Int, walk: RenderedSQL?
   ) throws(PostgresError) -> Coverage {
-    guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000, rows * 20 < all
+    guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000,
+      rows * 20 < all
     else { return .walked }
     guard let plan = try explained(connection, walk) else { return .walked }
     return plan.holdsIndexCondition ? .walked : .collected
@@ -193,7 +197,7 @@ extension JSON {
 
 extension Constant {
   /// The text that a parameter's type reads; `nil` is NULL. A list becomes an array.
-  fileprivate var parameterText: String? {
+  var parameterText: String? {
     switch self {
     case .null: nil
     case .bool(let value): value ? "true" : "false"

@@ -71,7 +71,9 @@ extension Runs {
 extension RunStanding {
   /// The part of the work that is left, by the rate of the last batches; `nil` when nobody can tell.
   package var left: Duration? {
-    guard let expected, let rate, rate > 0, expected > done.read, state == .running || state == .reverting else { return nil }
+    guard let expected, let rate, rate > 0, expected > done.read, state == .running || state == .reverting else {
+      return nil
+    }
     return .seconds(Double(expected - done.read) / rate)
   }
 

@@ -112,11 +112,16 @@ package enum Files {
     var buffer = [UInt8](repeating: 0, count: 65_536)
     while true {
       let count = Glibc.read(file, &buffer, buffer.count)
-      if count > 0 { bytes += buffer[..<count] } else if count == 0 || errno != EINTR { return count == 0 ? bytes : nil }
+      if count > 0 {
+        bytes += buffer[..<count]
+      } else if count == 0 || errno != EINTR {
+        return count == 0 ? bytes : nil
+      }
     }
   }
 
-  /// Writes a new file, or over an old one; readable by its owner only, since a plan may hold what is nobody else's business (S05).
+  /// Writes a new file, or over an old one; readable by its owner only, since a plan may hold what is nobody else's
+  /// business (S05).
   package static func write(_ text: String, to path: String) -> Bool {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard file >= 0 else { return false }

@@ -9,8 +9,8 @@ internal import MigrateSQL
 
 /// What the command line adds to a definition.
 package struct CompileRequest: Sendable {
-  /// `--param`, in the order given.
-  package var parameters: [(name: String, value: String)] = []
+  /// `--param` and `--param-file`, in the order given; `nil` is NULL.
+  package var parameters: [(name: String, value: String?)] = []
   /// `--search-path`.
   package var searchPath: [String]?
   /// `--batch-size`.

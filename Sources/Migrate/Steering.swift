@@ -25,7 +25,8 @@ extension Runs {
     case .failed:
       throw .refused("run \(run) stands still already: it has failed", remedy: "why: `migrate status \(run)`")
     case .cancelling, .cancelled, .completed, .reverted:
-      throw .refused("run \(run) is \(summary.state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
+      throw .refused(
+        "run \(run) is \(summary.state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
     }
     try request("SELECT migrate.pause($1::bigint)", run, reason)
     return try reach(.paused, run, patience: patience)

@@ -68,9 +68,11 @@ package struct Catalog: Sendable {
     let reader = DocumentReader(document)
     let server = try reader.object("server")
     self.server = Server(
-      version: try server.integer("version"), isInRecovery: try server.flag("in_recovery"), user: try server.text("user"),
+      version: try server.integer("version"), isInRecovery: try server.flag("in_recovery"),
+      user: try server.text("user"),
       isSuperuser: try server.flag("superuser"), mayReplicate: try server.flag("may_replicate"),
-      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"), hasCitus: try server.flag("citus"),
+      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"),
+      hasCitus: try server.flag("citus"),
       hasLZ4: try server.flag("lz4"))
     searchPath = try reader.objects("search_path").map { (item) throws(Malformed) in
       Namespace(

@@ -53,7 +53,9 @@ package enum Compiler {
     let size = inputs.batchSize ?? operation.batchSize?.value ?? defaultBatchSize
     let (batch, warnings) = resolution.typed(types, batchSize: size, inputs)
     let diagnostics = Diagnostics(source: resolution.parsed.definition.source, warnings)
-    return Compilation(plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable, walk: batch.walk)
+    return Compilation(
+      plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
+      walk: batch.walk, trial: batch.trial)
   }
 }
 
@@ -65,4 +67,6 @@ package struct Compilation: Sendable {
   package let explainable: RenderedSQL
   /// How a walk would begin, for EXPLAIN: whether an index leads to the eligible rows. `nil` when all rows are eligible.
   package let walk: RenderedSQL?
+  /// For `plan --explain` and `--measure`.
+  package let trial: Trial
 }

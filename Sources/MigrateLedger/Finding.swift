@@ -29,6 +29,31 @@ extension Ledger {
     try summaries(connection, "identity = $1::text AND state = 'completed'", [identity]).first
   }
 
+  /// The newest unfinished run of a definition, whatever its search path.
+  package static func unfinishedRun(_ connection: borrowing Connection, name: String) throws(PostgresError)
+    -> RunSummary?
+  {
+    try summaries(connection, "name = $1::text AND state NOT IN ('completed', 'cancelled', 'reverted')", [name]).first
+  }
+
+  /// The newest completed run of a definition, whatever its parameters.
+  package static func completedRun(_ connection: borrowing Connection, name: String) throws(PostgresError)
+    -> RunSummary?
+  {
+    try summaries(connection, "name = $1::text AND state = 'completed'", [name]).first
+  }
+
+  /// Unfinished runs that write, or walk, one of `tables`, which are spelled as in a plan.
+  package static func unfinishedRuns(
+    _ connection: borrowing Connection, over tables: [String]
+  ) throws(PostgresError) -> [RunSummary] {
+    let condition: StaticString = """
+      state NOT IN ('completed', 'cancelled', 'reverted')
+      AND EXISTS (SELECT FROM jsonb_array_elements(plan -> 'tables') AS t WHERE t ->> 'name' = ANY ($1::text[]))
+      """
+    return try summaries(connection, condition, [ArrayText.literal(tables)])
+  }
+
   /// The newest run of a definition that is not taken back.
   package static func newestRun(_ connection: borrowing Connection, name: String) throws(PostgresError) -> RunSummary? {
     try summaries(connection, "name = $1::text AND state <> 'reverted'", [name]).first

@@ -187,7 +187,8 @@ package enum Ledger {
   ) throws(PostgresError) -> Bool {
     try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     let fence = try connection.query(
-      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE", [String(run), String(epoch)])
+      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
+      [String(run), String(epoch)])
     guard !fence.isEmpty else {
       try connection.execute("ROLLBACK")
       return false

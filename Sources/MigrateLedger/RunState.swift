@@ -30,7 +30,8 @@ public enum RunState: String, Sendable, CaseIterable {
     case (.pausing, _, .batchEdgeReached): .paused
     case (.pausing, .apply, .resumeRequested), (.paused, .apply, .resumeRequested), (.failed, .apply, .resumeRequested):
       .running
-    case (.pausing, .revert, .resumeRequested), (.paused, .revert, .resumeRequested), (.failed, .revert, .resumeRequested):
+    case (.pausing, .revert, .resumeRequested), (.paused, .revert, .resumeRequested),
+      (.failed, .revert, .resumeRequested):
       .reverting
     case (.running, .apply, .cancelRequested), (.pausing, .apply, .cancelRequested): .cancelling
     case (.paused, .apply, .cancelRequested), (.failed, .apply, .cancelRequested): .cancelled

@@ -18,7 +18,8 @@ package enum Upgrade {
       """
     ).onlyRow
     guard try there.bool("there") else { return 0 }
-    return try connection.query("SELECT coalesce(max(version), 0) AS version FROM migrate.version").onlyRow.int("version")
+    return try connection.query("SELECT coalesce(max(version), 0) AS version FROM migrate.version").onlyRow.int(
+      "version")
   }
 
   /// Installs what is missing, in one transaction, one program at a time.

@@ -30,6 +30,20 @@ public struct Statement: Sendable, Equatable {
   }
 }
 
+extension Statement {
+  /// The text with `run` for each token that stands for the run's number, as the ledger's `migrate.numbered` does it.
+  package func text(ofRun run: Int64) -> String {
+    let bytes = Array(text.utf8)
+    var result: [UInt8] = []
+    var start = 0
+    for place in runAt {
+      result += bytes[start..<place] + Array(String(run).utf8)
+      start = place + RenderedSQL.runToken.utf8.count
+    }
+    return String(decoding: result + bytes[start...], as: UTF8.self)
+  }
+}
+
 /// Statements that run together, in order.
 public struct Phase: Sendable, Equatable {
   /// The phases, in the order in which they run; `revert` is the way back.

@@ -52,7 +52,9 @@ extension Worker {
     let quick = run.statements("revert").first { $0.name == "untouched" }
     // Before the first batch is back, that is: those that are back have a newer version.
     let isUntouched =
-      if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else { false }
+      if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else {
+        false
+      }
     let ahead = try run.statement("revert", "conflicts ahead")
     let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
     try connection.commit()
@@ -116,7 +118,8 @@ extension Worker {
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
     let failure = Failure(
-      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil, constraint: nil,
+      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil,
+      constraint: nil,
       after: nil, through: nil)
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }

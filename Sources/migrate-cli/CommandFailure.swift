@@ -32,7 +32,8 @@ enum CommandFailure: Error {
       case .database(let error): self = .database(error)
       case .newer(let ledger, let program):
         self = .refused(
-          "the ledger has version \(ledger), this program knows \(program)", remedy: "use the newer program that made it")
+          "the ledger has version \(ledger), this program knows \(program)",
+          remedy: "use the newer program that made it")
       }
     }
   }

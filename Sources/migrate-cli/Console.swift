@@ -62,13 +62,15 @@ struct Console {
 extension Console {
   func server() throws(CommandFailure) -> Server {
     do throws(PostgresError) {
-      let server = try Server.resolve(flag: arguments[Options.database], environment: [:])
-      if arguments.origin(of: Options.database) == .commandLine, server.holdsPassword {
-        say("migrate: warning: a password in the arguments can be read by everyone on this machine (`ps`)")
-        say("  help: put the URL into DATABASE_URL, or the password into ~/.pgpass")
-      }
-      return server.applicationName("migrate")
+      return try Server.resolve(flag: arguments[Options.database], environment: [:]).applicationName("migrate")
     } catch { throw .database(error) }
+  }
+
+  /// A password that was given in the arguments works all the same (S04).
+  func warnOfPassword() {
+    guard arguments.origin(of: Options.database) == .commandLine, (try? server().holdsPassword) == true else { return }
+    say("migrate: warning: a password in the arguments can be read by everyone on this machine (`ps`)")
+    say("  help: put the URL into DATABASE_URL, or the password into ~/.pgpass")
   }
 
   func runs() throws(CommandFailure) -> Runs {
@@ -83,7 +85,9 @@ extension Console {
 
   /// The number of a run that the command names.
   func run() throws(CommandFailure) -> Int64 {
-    guard let number = arguments[Positionals.run] else { throw .refused("RUN is missing", remedy: "`migrate status` lists runs") }
+    guard let number = arguments[Positionals.run] else {
+      throw .refused("RUN is missing", remedy: "`migrate status` lists runs")
+    }
     return Int64(number)
   }
 }

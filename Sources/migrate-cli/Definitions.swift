@@ -16,17 +16,64 @@ extension Console {
       case .failure(let diagnostics): wrong.append(diagnostics)
       }
     }
-    guard wrong.isEmpty else { throw .definitions(wrong + right.compactMap(Session.problems(of:))) }
+    guard wrong.isEmpty else { throw .definitions(wrong + right.compactMap { Session.problems(of: $0) }) }
     return right
   }
 
-  func compileRequest() throws(CommandFailure) -> CompileRequest {
+  /// A session; where none can be had, what is wrong with the definitions is told all the same, and first.
+  func session(for definitions: [Definition]) throws(CommandFailure) -> Session {
+    let server = try server()
+    do throws(PostgresError) { return try Session(to: server) } catch {
+      let problems = definitions.compactMap { Session.problems(of: $0) }
+      guard problems.isEmpty else { throw .definitions(problems) }
+      throw .refused(
+        "\(arguments.command) needs a connection: \(error.message)",
+        remedy: error.hint
+          ?? "name the database: `--database URL` or DATABASE_URL; `migrate sandbox start` makes one to try")
+    }
+  }
+
+  /// Compiles all of them before anything else happens: an error in the last is no reason to stop half-way.
+  func compile(
+    _ definitions: [Definition], _ session: borrowing Session
+  ) throws(CommandFailure) -> [(definition: Definition, compilation: Compilation)] {
+    let given = try givenParameters()
     var request = CompileRequest()
-    request.parameters = arguments[Options.parameters].map { ($0.name, $0.value) }
     request.searchPath = arguments[Options.searchPath]?.split(separator: ",").map { part in
       String(part.drop { $0 == " " })
     }
     request.batchSize = arguments[Options.batchSize]
-    return request
+    var compiled: [(definition: Definition, compilation: Compilation)] = []
+    var wrong: [Diagnostics] = []
+    for definition in definitions {
+      request.parameters = given.values(for: definition, among: definitions)
+      do throws(CompileFailure) {
+        compiled.append((definition, try session.compile(definition, request)))
+      } catch {
+        guard case .refused(let diagnostics) = error else { throw CommandFailure(error) }
+        wrong.append(diagnostics)
+      }
+    }
+    guard wrong.isEmpty else { throw .definitions(wrong) }
+    return compiled
+  }
+
+  private func givenParameters() throws(CommandFailure) -> GivenParameters {
+    let said = arguments[Options.parameters]
+    for (index, parameter) in said.enumerated()
+    where said[..<index].contains(where: { $0.name.utf8.elementsEqual(parameter.name.utf8) }) {
+      throw .usage(
+        UsageError("parameter \(parameter.name) is given twice", remedy: "say `--param \(parameter.name)=…` once"))
+    }
+    var file: SourceText?
+    if let path = arguments[Options.parameterFile] {
+      guard let bytes = Files.read(path) else {
+        throw .usage(UsageError("the file \(path) cannot be read", remedy: "`--param-file FILE` names a YAML file"))
+      }
+      file = SourceText(path: path, bytes: bytes)
+    }
+    do throws(Diagnostics) {
+      return try GivenParameters(file: file, arguments: said.map { ($0.name, $0.value) })
+    } catch { throw .definitions([error]) }
   }
 }

@@ -20,13 +20,16 @@ internal import MigrateCommandLine
     } catch {
       let failure = CommandFailure.usage(error)
       Output.error.write(error.rendered(program: Commands.program.name))
-      if CommandLine.arguments.contains("--json") { failure.events.forEach { Output.standard.write($0.compact + "\n") } }
+      if CommandLine.arguments.contains("--json") {
+        failure.events.forEach { Output.standard.write($0.compact + "\n") }
+      }
       return .usage
     }
   }
 
   private static func execute(_ arguments: Arguments) -> ExitCode {
     let console = Console(arguments)
+    console.warnOfPassword()
     do throws(CommandFailure) {
       return try command(arguments.command)(console)
     } catch {
@@ -47,7 +50,8 @@ internal import MigrateCommandLine
     case "resume": ResumeCommand.run
     case "cancel": CancelCommand.run
     case "sandbox start", "sandbox stop", "sandbox destroy", "sandbox status", "sandbox url": SandboxCommand.run
-    default: { (_) throws(CommandFailure) in throw .refused("\(name) is not in this version", remedy: "`migrate --help`") }
+    default:
+      { (_) throws(CommandFailure) in throw .refused("\(name) is not in this version", remedy: "`migrate --help`") }
     }
   }
 }

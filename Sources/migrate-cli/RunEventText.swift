@@ -110,6 +110,7 @@ struct RunEnd {
   func text(of failure: Failure) -> String {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
     let detail = failure.detail.map { "\n  detail: \($0)" } ?? ""
-    return failure.message + state + detail + "\n  batch: " + KeyRangeText.words(after: failure.after, through: failure.through)
+    return failure.message + state + detail + "\n  batch: "
+      + KeyRangeText.words(after: failure.after, through: failure.through)
   }
 }

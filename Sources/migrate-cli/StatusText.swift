@@ -38,7 +38,9 @@ enum StatusText {
       add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
       add("help", standing.remedy)
     }
-    if let left = standing.leftBehind, left > 0 { add("left", "\(Wording.count(left, "row")) became eligible behind the batches") }
+    if let left = standing.leftBehind, left > 0 {
+      add("left", "\(Wording.count(left, "row")) became eligible behind the batches")
+    }
     if standing.undoBytes > 0 { add("undo", Wording.bytes(standing.undoBytes)) }
     add("begun", "\(standing.startedAt) by \(standing.startedBy)" + (standing.clientHost.map { " on \($0)" } ?? ""))
     add("reason", standing.reason)
@@ -62,7 +64,9 @@ enum StatusText {
   }
 
   static func table(_ standings: [RunStanding], _ console: Console) -> String {
-    var table = Table([.init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED"), .init("BY")])
+    var table = Table([
+      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED"), .init("BY"),
+    ])
     for standing in standings {
       table.add([
         String(standing.id), standing.name, standing.word, Wording.count(standing.done.changed), standing.startedAt,

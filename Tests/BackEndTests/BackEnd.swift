@@ -1,3 +1,4 @@
+import Glibc
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
@@ -36,6 +37,14 @@ extension Server {
   /// Each row as text, in order.
   func rows(_ query: String) async throws -> [String] {
     try await psql(query).map { $0.map { $0 ?? "NULL" }.joined(separator: "|") }
+  }
+
+  /// Returns when the query's value is true, asking over one connection and not too often: others need the processors too. An
+  /// error, of a table that is not there yet, is not true.
+  func wait(until condition: String) async throws {
+    try await withConnection(to: self) { connection in
+      while (try? connection.query("SELECT \(condition) AS holds").onlyRow.bool("holds")) != true { usleep(5_000) }
+    }
   }
 
   /// Whether the products are these. Both are not shown when not: they are long.

@@ -33,9 +33,7 @@ import Testing
   }
 
   private func waitForBatches(_ count: Int, on server: Server) async throws {
-    while (Int(try await server.value("SELECT count(*) FROM migrate.batches") ?? "0") ?? 0) < count {
-      try await Task.sleep(for: .milliseconds(5))
-    }
+    try await server.wait(until: "(SELECT count(*) >= \(count) FROM migrate.batches)")
   }
 
   /// P02 U08
@@ -72,7 +70,7 @@ import Testing
       let entered = try await server.psql("SELECT epoch FROM migrate.enter_revert(1)")
       let call = try await Session("call", to: server)
       try call.start("CALL migrate.drive(1, \(entered.first?.first.flatMap(\.self) ?? ""))")
-      while try await server.value("SELECT count(*) > 5 FROM migrate.batches WHERE kind = 'revert'") != "t" {}
+      try await server.wait(until: "(SELECT count(*) > 5 FROM migrate.batches WHERE kind = 'revert')")
       let pid = try await call.pid
       try await server.psql("SELECT pg_terminate_backend(\(pid), 10000)")
       await #expect(throws: PostgresError.self) { try await call.finish() }

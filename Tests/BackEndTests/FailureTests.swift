@@ -81,8 +81,7 @@ import Testing
         let holder = try #require(sessions["holder"])
         try await holder.execute("SELECT pg_advisory_lock(7)")
         async let told = backEnd.apply(compiled, on: server)
-        while try await server.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "0"
-        {}
+        try await server.wait(until: "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
         try await holder.execute("INSERT INTO parents VALUES (7)")
         try await holder.execute("SELECT pg_advisory_unlock(7)")
         let said = try await told
@@ -102,10 +101,9 @@ import Testing
         try await writer.execute("BEGIN; INSERT INTO products VALUES (1000, 100, 'active')")
         let control = RunControl()
         async let told = backEnd.apply(compiled, on: server, control: control)
-        while try await server.value("SELECT to_regclass('migrate.workers') IS NOT NULL") != "t" {}
-        while try await server.value("SELECT count(*) FROM migrate.workers") == "0" {}
+        try await server.wait(until: "EXISTS (SELECT FROM migrate.workers)")
         try await server.psql("SELECT migrate.pause(1)")
-        while try await server.state() != "paused" {}
+        try await server.wait(until: "(SELECT state = 'paused' FROM migrate.runs)")
         // A client stays and waits for `resume`; its signal lets it go.
         control.requestStop()
         let said = try await told

@@ -70,7 +70,8 @@ import Testing
       #expect(twice.status == 1 && twice.err.contains("run 1 is cancelled, so there is nothing to cancel"))
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
-      #expect(try await project.migrate("revert", "1", "--yes").lines.last?.hasPrefix("run 1 reverted 300 rows") == true)
+      #expect(
+        try await project.migrate("revert", "1", "--yes").lines.last?.hasPrefix("run 1 reverted 300 rows") == true)
     }
   }
 

@@ -10,11 +10,15 @@ package enum Commands {
       Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
       Options.parameterFile, Options.searchPath, Options.batchSize, Options.yes,
     ],
-    conflicts: [[Options.sql, Options.json, Options.markdown]],
+    conflicts: [
+      [Options.sql, Options.json, Options.markdown], [Options.explain, Options.sql], [Options.explain, Options.json],
+    ],
     examples: [
       Command.Example("migrate plan prices --param rate=1.05", "What it does, the SQL, and what takes it back."),
       Command.Example("migrate plan prices --out scripts", "The same as scripts that psql runs."),
-    ])
+      Command.Example("migrate plan --markdown > plan.md", "Every definition, for a pull request."),
+    ],
+    exitCodes: [.done, .failed, .usage, .interrupted])
 
   package static let apply = Command(
     "apply", abstract: "run definitions, or go on where a run stopped",
@@ -85,7 +89,8 @@ package enum Commands {
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
     discussion: "What is committed stays, and `migrate revert` takes it back.",
     positionals: [Positionals.run], options: [Options.reason, Options.yes, Options.json],
-    examples: [Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17.")])
+    examples: [Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17.")],
+    exitCodes: [.done, .failed, .usage, .interrupted])
 
   package static let sandbox = Command(
     "sandbox", abstract: "a private PostgreSQL to try things in",

@@ -47,7 +47,8 @@ package struct ProgressBar: Sendable {
   package func plain(_ state: ProgressState) -> String {
     let parts: [String?] = [
       Printable.line(state.label), state.percent.map { "\($0) %" }, Self.counts(state).long,
-      state.rate.flatMap(Self.rate), state.elapsed.map(Wording.duration), state.left.map { "\(Wording.roughly($0)) left" },
+      state.rate.flatMap(Self.rate), state.elapsed.map(Wording.duration),
+      state.left.map { "\(Wording.roughly($0)) left" },
       state.note.map(Printable.line),
     ]
     return parts.compactMap { $0 }.filter { !$0.utf8.isEmpty }.joined(separator: ColumnWidth.blanks(Self.gap))

@@ -9,7 +9,10 @@ extension ResolvedBatch {
       Phase(.before, checksBefore.map { $0.statement("check") }),
       Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
       Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : [])),
-      Phase(.batches, [settings, coverage == .collected ? collectedBound : bound] + stepStatements + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
+      Phase(
+        .batches,
+        [settings, coverage == .collected ? collectedBound : bound] + stepStatements
+          + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement("check") } + (coverage == .collected ? [dropKeys] : [])),
@@ -32,7 +35,8 @@ extension ResolvedBatch {
     let names = key.indices.map { Name.key($0) }
     let arrays = names + kept.map { Name.old($0) }
     let columns: [SQL] = table.columns.map { column in
-      kept.contains { $0.number == column.number } ? "d.\(Name.old(column)) AS \(column.name)" : "\(alias).\(column.name)"
+      kept.contains { $0.number == column.number }
+        ? "d.\(Name.old(column)) AS \(column.name)" : "\(alias).\(column.name)"
     }
     let same: SQL = .joined(zip(keyColumns, names).map { "\($0) = d.\($1)" }, by: " AND ")
     let here: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"

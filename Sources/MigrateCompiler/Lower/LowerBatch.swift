@@ -6,12 +6,14 @@ internal import MigrateSQL
 extension ResolvedBatch {
   /// Whatever the server, the role or a pooler's last user have set, the same text means the same. Gone at each COMMIT.
   var settings: Statement {
-    let schemas = (["pg_catalog"] + searchPath.filter { !$0.utf8.elementsEqual("pg_catalog".utf8) }).map(Identifier.init(trusted:))
+    let schemas = (["pg_catalog"] + searchPath.filter { !$0.utf8.elementsEqual("pg_catalog".utf8) }).map(
+      Identifier.init(trusted:))
     let path: [SQL] = schemas.map { "\($0)" } + ["pg_temp"]
     let pinned: [(String, SQL)] =
       [
         ("search_path", "\(list: path)"), ("timezone", "\(Literal(timezone))"), ("datestyle", "'ISO, YMD'"),
-        ("intervalstyle", "'postgres'"), ("extra_float_digits", "1"), ("bytea_output", "'hex'"), ("xmloption", "'content'"),
+        ("intervalstyle", "'postgres'"), ("extra_float_digits", "1"), ("bytea_output", "'hex'"),
+        ("xmloption", "'content'"),
         ("lc_numeric", "'C'"), ("lc_monetary", "'C'"), ("row_security", "off"), ("standard_conforming_strings", "on"),
         // A batch is planned anew each time, and compiling it would cost more than it saves.
         ("jit", "off"),
@@ -19,7 +21,8 @@ extension ResolvedBatch {
       ] + (serverVersion >= 140_000 ? [("client_connection_check_interval", "'1s'")] : [])
     let lines: [SQL] = pinned.map { SQL(pieces: [.text("SET LOCAL \($0.0) = "), .block($0.1)]) }
     return Statement(
-      "settings", why: "what decides about the meaning of a text is said, in each transaction", SQL.joined(lines, by: ";\n"))
+      "settings", why: "what decides about the meaning of a text is said, in each transaction",
+      SQL.joined(lines, by: ";\n"))
   }
 
   /// The last statement of a batch. FOR SHARE, since a plain read under REPEATABLE READ does not see that another worker has
@@ -34,16 +37,16 @@ extension ResolvedBatch {
       "finish", why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
       heartbeat + """
 
-      INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                                   rows_read, rows_changed, rows_unchanged, epoch, exact)
-      SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
-             u.rows_read, \(changed), u.rows_read - \(changed), f.epoch, u.exact
-      FROM   \(Name.undo(Self.step)) AS u,
-             (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
-      WHERE  \(Self.place)
-      RETURNING exact, rows_read, rows_changed, xid,
-                (SELECT coalesce(cardinality(u.k_1), 0) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)) AS rows_captured
-      """)
+        INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                                     rows_read, rows_changed, rows_unchanged, epoch, exact)
+        SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
+               u.rows_read, \(changed), u.rows_read - \(changed), f.epoch, u.exact
+        FROM   \(Name.undo(Self.step)) AS u,
+               (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
+        WHERE  \(Self.place)
+        RETURNING exact, rows_read, rows_changed, xid,
+                  (SELECT coalesce(cardinality(u.k_1), 0) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)) AS rows_captured
+        """)
   }
 
   var heartbeat: SQL {

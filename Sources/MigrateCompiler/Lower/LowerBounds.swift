@@ -59,7 +59,7 @@ extension ResolvedBatch {
       """
     let done: SQL = "NOT EXISTS (\(ofBatches))"
     let conditions =
-      [compared("<=", Role.upper)] + (readsOtherRows ? [] : writtenMeanwhile) + filterConditions
+      [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
       + (comparesImages ? [differs] : []) + [done]
     return Statement(
       "left behind", why: "rows that became eligible behind the batches, counted and not passed over in silence",
@@ -69,6 +69,9 @@ extension ResolvedBatch {
       \(SQL.filtered(by: conditions))
       """)
   }
+
+  /// What triggers do to other rows is done in the run's own transactions, and rows that become eligible by it count, too (K19).
+  private var hasTriggers: Bool { table.triggers.contains(where: \.firesOnUpdate) }
 
   /// Only a row that somebody else has written since the run began can have become eligible, unless the definition reads other
   /// rows than the one it writes. Its version then has a transaction at or after the oldest one that was open when the upper end

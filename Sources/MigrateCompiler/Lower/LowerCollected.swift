@@ -26,7 +26,10 @@ extension ResolvedBatch {
 
   var keysTable: Statement {
     let columns: [SQL] = key.enumerated().flatMap { index, column -> [SQL] in
-      ["\(Self.first(index)) \(column.base) NOT NULL", "\(Self.last(index)) \(column.base) NOT NULL", "\(Name.key(index)) \(column.base)[] NOT NULL"]
+      [
+        "\(Self.first(index)) \(column.base) NOT NULL", "\(Self.last(index)) \(column.base) NOT NULL",
+        "\(Name.key(index)) \(column.base)[] NOT NULL",
+      ]
     }
     return Statement(
       "keys table", why: "the eligible keys, a stretch of them a row",
@@ -98,6 +101,7 @@ extension ResolvedBatch {
   }
 
   var dropKeys: Statement {
-    Statement("drop keys", why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
+    Statement(
+      "drop keys", why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
   }
 }

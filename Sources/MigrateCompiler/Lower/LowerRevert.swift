@@ -170,22 +170,22 @@ extension ResolvedBatch {
     Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over",
       heartbeat + """
-      , conflicts AS (
-        SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
-        FROM   migrate.conflicts
-        WHERE  run = \(Role.run) AND seq = \(Role.seq)
-      )
-      INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                                   rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
-      SELECT a.run, 'revert', a.slice, a.ordinal, a.part, a.after_key, a.through_key,
-             a.rows_changed, a.rows_changed - c.rows_kept, 0, c.rows_kept, f.epoch, true
-      FROM   migrate.batches AS a, conflicts AS c,
-             (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
-      WHERE  a.run = \(Role.run)
-        AND  a.kind = 'apply'
-        AND  a.seq = \(Role.seq)
-      RETURNING rows_read, rows_changed, rows_rejected
-      """)
+        , conflicts AS (
+          SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
+          FROM   migrate.conflicts
+          WHERE  run = \(Role.run) AND seq = \(Role.seq)
+        )
+        INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                                     rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
+        SELECT a.run, 'revert', a.slice, a.ordinal, a.part, a.after_key, a.through_key,
+               a.rows_changed, a.rows_changed - c.rows_kept, 0, c.rows_kept, f.epoch, true
+        FROM   migrate.batches AS a, conflicts AS c,
+               (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
+        WHERE  a.run = \(Role.run)
+          AND  a.kind = 'apply'
+          AND  a.seq = \(Role.seq)
+        RETURNING rows_read, rows_changed, rows_rejected
+        """)
   }
 
   private var dropUndo: Statement {
@@ -195,4 +195,3 @@ extension ResolvedBatch {
       SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types, by: ";\n"))
   }
 }
-

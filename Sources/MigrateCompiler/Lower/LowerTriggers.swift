@@ -53,7 +53,8 @@ extension ResolvedBatch {
     let values: [SQL] = rewrittenColumns.map { column in
       let current = column.plain(of: alias)
       let old = Self.restored(column)
-      let chosen: SQL = "CASE WHEN record_image_eq(ROW(\(current)), ROW(d.\(Name.new(column)))) THEN \(old) ELSE \(current) END"
+      let chosen: SQL =
+        "CASE WHEN record_image_eq(ROW(\(current)), ROW(d.\(Name.new(column)))) THEN \(old) ELSE \(current) END"
       let kept: SQL = column.isWrapped ? "CAST(ROW(\(chosen)) AS \(Name.wrapper(Self.step, column)))" : chosen
       return "\(kept) AS \(Self.held(column))"
     }
@@ -67,7 +68,8 @@ extension ResolvedBatch {
     let arrays: [SQL] = columns.map { "b.\($0)" }
     return [
       Statement(
-        "hold", step: Self.step, why: "triggers will write these columns again; what they shall hold afterwards is kept first",
+        "hold", step: Self.step,
+        why: "triggers will write these columns again; what they shall hold afterwards is kept first",
         """
         WITH held AS (
           SELECT \(lines: keys.map { "d.\($0)" } + values)

@@ -39,7 +39,8 @@ extension ResolvedBatch {
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images + rightColumns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
-      "undo table", step: Self.step, why: "a row a batch, an array a column; never the table's own row type, which would forbid DDL",
+      "undo table", step: Self.step,
+      why: "a row a batch, an array a column; never the table's own row type, which would forbid DDL",
       "CREATE TABLE \(Name.undo(Self.step)) (\(lines: columns))")
   }
 

@@ -17,7 +17,8 @@ extension Diagnostic {
   }
 
   static func parameterWithoutColon(_ name: String, at span: SourceSpan) -> Diagnostic {
-    Diagnostic("parameter-without-colon", at: span, "no column \"\(name)\"", remedy: "the parameter is written `:\(name)`")
+    Diagnostic(
+      "parameter-without-colon", at: span, "no column \"\(name)\"", remedy: "the parameter is written `:\(name)`")
   }
 
   static func nearParameter(_ name: String, _ parameter: String, of table: String, at span: SourceSpan) -> Diagnostic {
@@ -40,7 +41,9 @@ extension Diagnostic {
 
   /// 50
   static func clock(_ name: String, at span: SourceSpan) -> Diagnostic {
-    let written = ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"].contains(name) ? name : "\(name)()"
+    let written =
+      ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"].contains(name)
+      ? name : "\(name)()"
     return Diagnostic(
       "moving-clock", at: span, "`\(written)` moves from batch to batch",
       remedy: "`:started_at`, the moment at which the run began, kept when it is resumed")
@@ -89,7 +92,8 @@ extension Diagnostic {
 
   static func batchOutOfPlace(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-batch-here", at: span, "there is no `batch` before and after the run", remedy: "put the query under `checks: batch:`")
+      "no-batch-here", at: span, "there is no `batch` before and after the run",
+      remedy: "put the query under `checks: batch:`")
   }
 
   static func batchWithoutUndo(at span: SourceSpan) -> Diagnostic {

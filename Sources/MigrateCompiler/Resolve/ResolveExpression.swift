@@ -30,7 +30,9 @@ extension Resolver {
 
   mutating func checkFilter(_ filter: SQLExpression) {
     for call in filter.functions where volatility(of: call) == .volatile {
-      problems.append(.volatileChoice(call.name.last?.name ?? "", key: table.columns.first?.name.name ?? "id", at: filter.span(of: call.range)))
+      problems.append(
+        .volatileChoice(
+          call.name.last?.name ?? "", key: table.columns.first?.name.name ?? "id", at: filter.span(of: call.range)))
     }
   }
 
@@ -108,7 +110,8 @@ extension Resolver {
       guard expression.facts.hasNaturalJoin || reads != nil else { continue }
       problems.append(
         .readsWhatIsWritten(
-          reads?.column?.name.name ?? "*", table.name.description, at: expression.span(of: reads?.range ?? relation.range)))
+          reads?.column?.name.name ?? "*", table.name.description,
+          at: expression.span(of: reads?.range ?? relation.range)))
     }
   }
 

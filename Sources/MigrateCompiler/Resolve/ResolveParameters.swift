@@ -53,7 +53,8 @@ extension Resolver {
 
 extension Diagnostic {
   private static let usualTypes = [
-    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "varchar", "boolean", "date", "timestamp",
+    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "varchar", "boolean", "date",
+    "timestamp",
     "timestamptz", "interval", "uuid", "json", "jsonb", "bytea",
   ]
 
@@ -62,7 +63,8 @@ extension Diagnostic {
     return Diagnostic(
       "unknown-type", at: span, "no type \"\(type)\"",
       remedy: nearest.map { "did you mean `\($0)`?" }
-        ?? "for instance `bigint`, `numeric`, `text`, `date`, `timestamptz`, `text[]`; a type of a schema by both names")
+        ?? "for instance `bigint`, `numeric`, `text`, `date`, `timestamptz`, `text[]`; a type of a schema by both names"
+    )
   }
 
   fileprivate static func unusedParameter(_ name: String, at span: SourceSpan) -> Diagnostic {
@@ -79,7 +81,8 @@ extension Diagnostic {
 
   fileprivate static func openSchema(_ name: String, at span: SourceSpan?) -> Diagnostic {
     Diagnostic(
-      "open-schema", .warning, at: span, "every role may create functions in schema \(name), where this definition looks them up",
+      "open-schema", .warning, at: span,
+      "every role may create functions in schema \(name), where this definition looks them up",
       remedy: "`REVOKE CREATE ON SCHEMA \(name) FROM PUBLIC`, or write the schema before each function")
   }
 }

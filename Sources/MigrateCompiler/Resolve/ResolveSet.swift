@@ -76,7 +76,9 @@ extension Resolver {
     case .success(nil):
       fragment = SourceFragment(text: "NULL", span: span, offsets: [])
       let sql = SQL(pieces: [.source("NULL", fragment: fragment, range: 0..<0)])
-      return [NamedAssignment(column: column, value: sql, span: span, isVolatile: false, isConstant: true, text: "NULL")]
+      return [
+        NamedAssignment(column: column, value: sql, span: span, isVolatile: false, isConstant: true, text: "NULL")
+      ]
     case .success(let spelled?): text = spelled
     }
     if let labels = column.labels, !labels.contains(where: { $0.utf8.elementsEqual(text.utf8) }) {
@@ -199,7 +201,8 @@ extension Diagnostic {
   /// 33
   fileprivate static func generated(_ column: String, from expression: String?, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "generated-column", at: span, "\"\(column)\" is generated from `\(expression ?? "other columns")`", remedy: "set those")
+      "generated-column", at: span, "\"\(column)\" is generated from `\(expression ?? "other columns")`",
+      remedy: "set those")
   }
 
   fileprivate static func identity(_ column: String, at span: SourceSpan) -> Diagnostic {
@@ -216,9 +219,12 @@ extension Diagnostic {
   }
 
   /// 52
-  fileprivate static func unknownLabel(_ text: String, _ labels: [String], of type: String, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func unknownLabel(_ text: String, _ labels: [String], of type: String, at span: SourceSpan)
+    -> Diagnostic
+  {
     Diagnostic(
-      "unknown-label", at: span, "\"\(text)\" is no value of \(type)", remedy: "one of: \(labels.joined(separator: ", "))")
+      "unknown-label", at: span, "\"\(text)\" is no value of \(type)",
+      remedy: "one of: \(labels.joined(separator: ", "))")
   }
 
   fileprivate static func movingConstant(_ text: String, at span: SourceSpan) -> Diagnostic {

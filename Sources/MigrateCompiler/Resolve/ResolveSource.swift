@@ -10,7 +10,8 @@ extension Resolver {
     let name = table.name.description
     switch table.kind {
     case .table, .partitioned: break
-    case .view, .materializedView, .foreign: problems.append(.notATable(name, kind: table.kind, reads: table.reads, at: span))
+    case .view, .materializedView, .foreign:
+      problems.append(.notATable(name, kind: table.kind, reads: table.reads, at: span))
     }
     if table.isInherited { problems.append(.inherited(name, at: span)) }
     if !table.rules.isEmpty { problems.append(.rules(name, table.rules, at: span)) }
@@ -84,10 +85,12 @@ extension Diagnostic {
       if let other = elsewhere.first {
         remedy = "`\(other.schema).\(other.name)`, or `search_path: [\(other.schema), \(path)]`"
       } else {
-        let nearest = Suggestion.nearest(to: reference.name, among: catalog.nearby.map { "\($0.schema).\($0.name)" } + catalog.nearby.map(\.name))
+        let nearest = Suggestion.nearest(
+          to: reference.name, among: catalog.nearby.map { "\($0.schema).\($0.name)" } + catalog.nearby.map(\.name))
         remedy = nearest.map { "did you mean `\($0)`?" } ?? "write its schema: `shop.\(reference.name)`"
       }
-      return Diagnostic("unknown-table", at: span, "no table \"\(reference.name)\" in the search_path (\(path))", remedy: remedy)
+      return Diagnostic(
+        "unknown-table", at: span, "no table \"\(reference.name)\" in the search_path (\(path))", remedy: remedy)
     }
     let written = "\(schema).\(reference.name)"
     let nearest =
@@ -95,7 +98,8 @@ extension Diagnostic {
       ?? elsewhere.first.map { "\($0.schema).\($0.name)" }
     return Diagnostic(
       "unknown-table", at: span, "no table \(written)",
-      remedy: nearest.map { "did you mean `\($0)`?" } ?? "the tables of \(schema) are listed by: `psql -c '\\dt \(schema).*'`")
+      remedy: nearest.map { "did you mean `\($0)`?" }
+        ?? "the tables of \(schema) are listed by: `psql -c '\\dt \(schema).*'`")
   }
 
   /// 34
@@ -125,7 +129,8 @@ extension Diagnostic {
 
   fileprivate static func rules(_ name: String, _ rules: [String], at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "table-with-rules", at: span, "\(name) has a rule (\(rules.joined(separator: ", "))), which rewrites what is sent",
+      "table-with-rules", at: span,
+      "\(name) has a rule (\(rules.joined(separator: ", "))), which rewrites what is sent",
       remedy: "drop the rule, or replace it by a trigger, whose work undo can see")
   }
 
@@ -137,7 +142,8 @@ extension Diagnostic {
 
   fileprivate static func noReplicaIdentity(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-replica-identity", at: span, "\(name.description) is published and has no replica identity, so PostgreSQL refuses updates",
+      "no-replica-identity", at: span,
+      "\(name.description) is published and has no replica identity, so PostgreSQL refuses updates",
       remedy: "`ALTER TABLE \(name.spelled) REPLICA IDENTITY DEFAULT`")
   }
 
@@ -145,28 +151,35 @@ extension Diagnostic {
   static func unknownColumn(_ name: String, of table: String, at span: SourceSpan, nearest: String?) -> Diagnostic {
     Diagnostic(
       "unknown-column", at: span, "table \(table) has no column \"\(name)\"",
-      remedy: nearest.map { "did you mean \"\($0)\"?" } ?? "the columns of \(table) are listed by: `psql -c '\\d \(table)'`")
+      remedy: nearest.map { "did you mean \"\($0)\"?" }
+        ?? "the columns of \(table) are listed by: `psql -c '\\d \(table)'`")
   }
 
   /// 35
   fileprivate static func noKey(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "no-key", at: span, "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
-      remedy: "add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; a frozen source (`source: {query: …, key: …}`) is not in this version")
+      "no-key", at: span,
+      "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
+      remedy: """
+        add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; \
+        a frozen source (`source: {query: …, key: …}`) is not in this version
+        """)
   }
 
   /// 36
   fileprivate static func nullableKey(_ column: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "nullable-key", at: span, "\"\(column)\" may be NULL, and rows with NULL would be passed over",
-      remedy: "`ALTER TABLE \(table.spelled) ALTER \(Identifier(trusted: column).spelled) SET NOT NULL`, or another key")
+      remedy: "`ALTER TABLE \(table.spelled) ALTER \(Identifier(trusted: column).spelled) SET NOT NULL`, or another key"
+    )
   }
 
   fileprivate static func unkeptKey(
     _ column: String, type: String, _ table: QualifiedName, at span: SourceSpan
   ) -> Diagnostic {
     Diagnostic(
-      "unkept-key", at: span, "\"\(column)\" is of type \(type), and a key that is an array or a composite cannot be walked",
+      "unkept-key", at: span,
+      "\"\(column)\" is of type \(type), and a key that is an array or a composite cannot be walked",
       remedy: """
         walk another unique key: `source: {table: \(table.description), key: …}`, or add one: \
         `ALTER TABLE \(table.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY UNIQUE`

@@ -62,13 +62,15 @@ extension Resolution {
       checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
     }
     let batch = ResolvedBatch(
-      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, assignments: assignments,
+      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
+      assignments: assignments,
       undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself.
-      readsOtherRows: parsed.readsOtherRows || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
+      readsOtherRows: parsed.readsOtherRows
+        || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
       serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
@@ -90,7 +92,9 @@ extension Column {
   /// `CASE … 'gold' … END` into an enum. Everything else is assigned as INSERT assigns, so a text that is too long is an error
   /// and never cut (B5).
   fileprivate func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
-    guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else { return value }
+    guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
+      return value
+    }
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
   }
 

@@ -21,12 +21,14 @@ extension Resolver {
     for trigger in firing {
       let columns = rewrites(trigger)
       numbers.formUnion(columns)
-      let names = columns.count == storedColumns.count ? ["any column"] : columns.compactMap { table.column($0)?.name.name }
+      let names =
+        columns.count == storedColumns.count ? ["any column"] : columns.compactMap { table.column($0)?.name.name }
       warnings.append(.trigger(trigger, writes: names, at: operation.source.table.span))
     }
     numbers.subtract(written)
     return TriggerEffects(
-      rewritten: storedColumns.filter { numbers.contains($0.number) }, hasAfter: firing.contains { $0.timing == .after })
+      rewritten: storedColumns.filter { numbers.contains($0.number) }, hasAfter: firing.contains { $0.timing == .after }
+    )
   }
 
   private var storedColumns: [Column] { table.columns.filter { !$0.isGenerated } }
@@ -100,7 +102,9 @@ enum TriggerBody {
         while index < bytes.count, bytes[index] != UInt8(ascii: "\n") { index += 1 }
       case (UInt8(ascii: "/"), UInt8(ascii: "*")):
         flush()
-        while index + 1 < bytes.count, !(bytes[index] == UInt8(ascii: "*") && bytes[index + 1] == UInt8(ascii: "/")) { index += 1 }
+        while index + 1 < bytes.count, !(bytes[index] == UInt8(ascii: "*") && bytes[index + 1] == UInt8(ascii: "/")) {
+          index += 1
+        }
         index += 2
       case (UInt8(ascii: "'"), _):
         flush()
@@ -128,7 +132,8 @@ enum TriggerBody {
   }
 
   private static func isWord(_ byte: UInt8) -> Bool {
-    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == UInt8(ascii: "_") || byte >= 128
+    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == UInt8(ascii: "_")
+      || byte >= 128
   }
 
   /// The columns in `NEW.column :=`; `nil` when the row may be written in another way, so that it can be any.
@@ -158,7 +163,8 @@ enum TriggerBody {
 
 extension Diagnostic {
   fileprivate static func trigger(_ trigger: Trigger, writes columns: [String], at span: SourceSpan) -> Diagnostic {
-    let effect = columns.isEmpty ? "and writes no column of the row" : "and may write \(columns.joined(separator: ", "))"
+    let effect =
+      columns.isEmpty ? "and writes no column of the row" : "and may write \(columns.joined(separator: ", "))"
     return Diagnostic(
       "trigger-fires", .warning, at: span,
       "trigger \(trigger.name) (\(trigger.timing.rawValue) update, \(trigger.function)) fires for every changed row, on revert too, \(effect)",

@@ -30,7 +30,9 @@ extension Resolver {
   mutating func warnAboutIndexes(_ written: [Column]) {
     for column in written {
       let indexes = table.indexes.filter { !$0.isSummarizing && $0.allColumns.contains(column.number) }
-      guard !indexes.isEmpty, let span = operation.set.first(where: { $0.column.value.utf8.elementsEqual(column.name.name.utf8) })?.column.span
+      guard !indexes.isEmpty,
+        let span = operation.set.first(where: { $0.column.value.utf8.elementsEqual(column.name.name.utf8) })?.column
+          .span
       else { continue }
       warnings.append(.notHOT(column.name.name, indexes: indexes.map(\.name), all: table.indexes.count, at: span))
     }

@@ -61,7 +61,8 @@ struct Resolver {
     warnAboutIndexes(assignments.map(\.column))
     guard problems.isEmpty else { throw parsed.diagnostics(problems) }
     return Resolution(
-      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, assignments: assignments,
+      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
+      assignments: assignments,
       checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
   }
 }

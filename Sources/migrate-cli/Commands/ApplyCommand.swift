@@ -6,58 +6,91 @@ enum ApplyCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     if console.arguments[Options.dryRun] { return try PlanCommand.run(console) }
     let names = console.arguments[Positionals.names]
-    let definitions = try console.definitions(names)
-    let session = try PlanCommand.session(console, definitions)
-    let request = try console.compileRequest()
-    // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
-    var work: [(Definition, Compilation)] = []
-    for definition in definitions {
-      work.append((definition, try PlanCommand.compile(definition, request, session)))
+    var definitions = try console.definitions(names)
+    let session = try console.session(for: definitions)
+    let runs = try console.runs()
+    if names.isEmpty {
+      definitions = try pending(definitions, runs, console)
+      if definitions.isEmpty {
+        console.say("nothing is pending")
+        return .done
+      }
     }
-    let server = try console.server()
-    let runs: Runs
-    do { runs = try Runs(on: server) } catch { throw CommandFailure(error) }
+    // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
+    let work = try console.compile(definitions, session)
+    var isAllowed = false
+    if names.isEmpty {
+      for (_, compilation) in work { announce(compilation, session, console) }
+      guard try console.allows("apply \(definitions.map(\.name.value).joined(separator: ", "))") else {
+        return .interrupted
+      }
+      isAllowed = true
+    }
     for (definition, compilation) in work {
-      let code = try apply(definition, compilation, runs, console)
+      let code = try apply(definition, compilation, runs, session, isAllowed: isAllowed, console)
       if code != .done { return code }
     }
     return .done
   }
 
-  private static func apply(
-    _ definition: Definition, _ compilation: Compilation, _ runs: borrowing Runs, _ console: Console
-  ) throws(CommandFailure) -> ExitCode {
-    let plan = compilation.plan
-    do throws(RunRefusal) {
-      let number: Int64
-      switch try runs.target(compilation, definition) {
-      case .complete(let run, let changed) where !console.arguments[Options.again]:
-        console.say(
-          "\(plan.definition) is already applied as run \(run.id)"
-            + (changed ? "; its file has changed since, and `--again` runs the new text" : "; `--again` runs it once more"))
-        return .done
-      case .unfinished(let run):
-        try runs.refuseOther(run, than: plan, definition)
-        console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
-        number = run.id
-      case .new, .complete:
-        console.warn(compilation.warnings)
-        console.say(Summary.text(plan))
-        guard try allows("apply \(plan.definition)", console) else { return .interrupted }
-        var request = ApplyRequest()
-        request.concurrent = console.arguments[Options.concurrent]
-        request.reason = console.arguments[Options.reason]
-        request.version = Commands.program.version
-        number = try runs.begin(compilation, definition, request)
-      }
-      let run = try runs.enter(number)
-      return try RunDisplay.goOn(with: run, runs, console)
-    } catch { throw CommandFailure(error) }
+  /// What is to be done when nobody says what: listed, all of it, and returned as far as apply would run it.
+  private static func pending(
+    _ definitions: [Definition], _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) -> [Definition] {
+    let found = try console.ask { () throws(RunRefusal) in try runs.pending(definitions) }
+    let runsAgain = console.arguments[Options.again]
+    var chosen: [Definition] = []
+    for (definition, pending) in found {
+      let (word, isChosen): (String?, Bool) =
+        switch pending {
+        case .new: ("pending", true)
+        case .unfinished(let run): ("\(run.state.rawValue), goes on with run \(run.id)", true)
+        case .changed(let run):
+          ("changed since run \(run.id)" + (runsAgain ? "" : "; `--again` runs the new text"), runsAgain)
+        case .complete: (nil, false)
+        }
+      if let word { console.say("  \(ColumnWidth.padded(Printable.line(definition.name.value), to: 24)) \(word)") }
+      if isChosen { chosen.append(definition) }
+    }
+    return chosen
   }
 
-  static func allows(_ action: String, _ console: Console) throws(RunRefusal) -> Bool {
-    do throws(UsageError) {
-      return try Question().allows(action, yes: console.arguments[Options.yes], environment: .process)
-    } catch { throw .refused(error.message, remedy: error.remedy) }
+  private static func announce(_ compilation: Compilation, _ session: borrowing Session, _ console: Console) {
+    console.warn(compilation.warnings)
+    console.say(Summary(compilation.plan, try? session.surroundings(of: compilation.plan)).text)
+  }
+
+  private static func apply(
+    _ definition: Definition, _ compilation: Compilation, _ runs: borrowing Runs, _ session: borrowing Session,
+    isAllowed: Bool, _ console: Console
+  ) throws(CommandFailure) -> ExitCode {
+    let plan = compilation.plan
+    let number: Int64
+    switch try console.ask({ () throws(RunRefusal) in try runs.target(compilation, definition) }) {
+    case .complete(let run, let changed) where !console.arguments[Options.again]:
+      console.say(
+        "\(plan.definition) is already applied as run \(run.id)"
+          + (changed
+            ? "; its file has changed since, and `--again` runs the new text" : "; `--again` runs it once more"))
+      return .done
+    case .unfinished(let run):
+      try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
+      console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
+      number = run.id
+    case .new, .complete:
+      if !isAllowed {
+        announce(compilation, session, console)
+        guard try console.allows("apply \(plan.definition)") else { return .interrupted }
+      }
+      var request = ApplyRequest()
+      request.concurrent = console.arguments[Options.concurrent]
+      request.reason = console.arguments[Options.reason]
+      request.version = Commands.program.version
+      number = try console.ask { () throws(RunRefusal) in try runs.begin(compilation, definition, request) }
+    }
+    return try console.ask { () throws(RunRefusal) in
+      let run = try runs.enter(number)
+      return try RunDisplay.goOn(with: run, runs, console)
+    }
   }
 }

@@ -53,7 +53,8 @@ enum HistoryCommand {
 
   private static func document(_ entry: HistoryEntry) -> JSON {
     .object([
-      .init("run", .integer(entry.id)), .init("name", .string(entry.name)), .init("state", .string(entry.state.rawValue)),
+      .init("run", .integer(entry.id)), .init("name", .string(entry.name)),
+      .init("state", .string(entry.state.rawValue)),
       .init("direction", .string(entry.direction.rawValue)), .init("rows_changed", .integer(entry.rowsChanged)),
       .init("rows_rejected", .integer(entry.rowsRejected)), .init("left_behind", .optional(entry.leftBehind)),
       .init("started_at", .string(entry.startedAt)), .init("ended_at", .optional(entry.endedAt)),

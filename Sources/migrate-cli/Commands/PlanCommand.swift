@@ -5,63 +5,90 @@ internal import MigrateCommandLine
 enum PlanCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let definitions = try console.definitions(console.arguments[Positionals.names])
-    let session = try session(console, definitions)
-    let request = try console.compileRequest()
-    for definition in definitions {
-      let compilation = try compile(definition, request, session)
+    let session = try console.session(for: definitions)
+    let compiled = try console.compile(definitions, session)
+    for (index, (definition, compilation)) in compiled.enumerated() {
+      console.warn(compilation.warnings)
       if let folder = console.arguments[Options.output] {
-        console.say(console.renderer.render(compilation.warnings))
-        try write(compilation, of: definition, into: folder, alone: definitions.count == 1, console)
+        try write(compilation, of: definition, into: folder, alone: compiled.count == 1, console)
       } else if console.isJSON {
         console.print(compilation.plan.json)
       } else if console.arguments[Options.sql] {
-        console.output.write(Preview(compilation.plan).sql)
+        console.output.write((index > 0 ? "\n" : "") + Preview(compilation.plan).sql)
       } else {
-        console.warn(compilation.warnings)
-        console.print(Summary.text(compilation.plan))
-        console.output.write(Preview(compilation.plan).sql)
+        if index > 0 { console.print("") }
+        try show(compilation, session, console)
+      }
+    }
+    guard console.arguments[Options.measure] else { return .done }
+    return try measure(compiled.map(\.compilation), session, console)
+  }
+
+  private static func show(
+    _ compilation: Compilation, _ session: borrowing Session, _ console: Console
+  ) throws(CommandFailure) {
+    var explanations: [Explanation] = []
+    let surroundings: Surroundings?
+    do throws(CompileFailure) {
+      surroundings = try session.surroundings(of: compilation.plan)
+      if console.arguments[Options.explain] { explanations = try session.explain(compilation) }
+    } catch { throw CommandFailure(error) }
+    let summary = Summary(compilation.plan, surroundings)
+    if console.arguments[Options.markdown] {
+      console.output.write(MarkdownPlan(compilation.plan, summary, explanations).text)
+      return
+    }
+    console.print(summary.text)
+    for explanation in explanations {
+      console.print(
+        "-- ===== explain: \(explanation.name), for the second batch\n\n\(Printable.block(explanation.text))\n")
+    }
+    console.output.write(Preview(compilation.plan).sql)
+  }
+
+  /// Tries a sample of each in a transaction that is rolled back.
+  private static func measure(
+    _ compilations: [Compilation], _ session: borrowing Session, _ console: Console
+  ) throws(CommandFailure) -> ExitCode {
+    console.say(
+      "--measure changes five batches and rolls them back: triggers fire, sequences move and stay moved, and the")
+    console.say(
+      "dead row versions stay until VACUUM. Rows are locked meanwhile, and nobody is waited for longer than 500 ms.")
+    let names = compilations.map(\.plan.definition).joined(separator: ", ")
+    guard try console.allows("measure \(names)") else { return .interrupted }
+    for compilation in compilations {
+      let measured: Measurement
+      do throws(CompileFailure) { measured = try session.measure(compilation) } catch { throw CommandFailure(error) }
+      if console.isJSON {
+        console.event("measured", MeasurementText.members(measured, compilation.plan))
+      } else {
+        console.print(MeasurementText.line(measured, compilation.plan))
       }
     }
     return .done
   }
-
-  /// Without a database there are at least the errors of the files.
-  static func session(_ console: Console, _ definitions: [Definition]) throws(CommandFailure) -> Session {
-    let server = try console.server()
-    do { return try Session(to: server) } catch {
-      let problems = definitions.compactMap(Session.problems(of:))
-      throw problems.isEmpty ? .database(error) : .definitions(problems)
-    }
-  }
-
-  static func compile(
-    _ definition: Definition, _ request: CompileRequest, _ session: borrowing Session
-  ) throws(CommandFailure) -> Compilation {
-    do throws(CompileFailure) { return try session.compile(definition, request) } catch { throw CommandFailure(error) }
-  }
 }
 
-/// A plan in a few lines for a person.
-enum Summary {
-  static func text(_ plan: Plan) -> String {
-    let batches = (plan.estimate.rows + plan.batchSize - 1) / plan.batchSize
-    var lines = [
-      "\(plan.definition)",
-      "  rows       about \(Wording.count(plan.estimate.rows)), in about \(Wording.count(max(1, batches))) batches of \(Wording.count(plan.batchSize))",
+/// What five batches took, in a line.
+enum MeasurementText {
+  static func line(_ measured: Measurement, _ plan: Plan) -> String {
+    guard let perRow = measured.perRow, let expected = measured.expected else {
+      return "measured \(plan.definition): no row of the sample is eligible"
+    }
+    let tenths = Int(perRow / .nanoseconds(100))
+    return "measured \(plan.definition): \(tenths / 10).\(tenths % 10) µs a row without commit, in "
+      + "\(Wording.count(measured.batches.count, "batch", "batches")) of \(Wording.count(measured.read, "row")) in all, "
+      + "\(Wording.count(measured.changed)) changed; about \(Wording.roughly(expected)) for "
+      + Wording.count(measured.expectedRows, "row")
+  }
+
+  static func members(_ measured: Measurement, _ plan: Plan) -> [JSON.Member] {
+    [
+      .init("definition", .string(plan.definition)), .init("batches", .integer(measured.batches.count)),
+      .init("rows_read", .integer(measured.read)), .init("rows_changed", .integer(measured.changed)),
+      .init("microseconds_a_row", measured.perRow.map { .number(String($0 / .microseconds(1))) } ?? .null),
+      .init("rows_expected", .integer(measured.expectedRows)),
+      .init("seconds_expected", measured.expected.map { .number(String($0 / .seconds(1))) } ?? .null),
     ]
-    for step in plan.steps {
-      lines.append("  \(step.verb)     \(step.table)")
-      lines += step.columns.map { "             \($0.name) = \($0.value)" }
-      switch step.undo {
-      case .captured(let columns):
-        lines.append("  undo       old and new \(columns.joined(separator: ", ")), about \(Wording.bytes(plan.estimate.undoBytes))")
-      case .unavailable(let reason): lines.append("  undo       none: \(reason)")
-      }
-    }
-    for table in plan.tables { lines.append("  walks      \(table.index) (\(plan.key.joined(separator: ", ")))") }
-    for parameter in plan.parameters {
-      lines.append("  parameter  \(parameter.name) = \(parameter.value ?? "NULL") (\(parameter.type))")
-    }
-    return lines.map(Printable.line).joined(separator: "\n") + "\n"
   }
 }

@@ -75,7 +75,8 @@ struct StatusWatch {
     self.console = console
     let terminal = Terminal(console.talk, color: console.arguments[Options.color], environment: .process)
     display =
-      console.isJSON || console.isQuiet ? nil : ProgressDisplay(on: console.talk, terminal: terminal, environment: .process)
+      console.isJSON || console.isQuiet
+      ? nil : ProgressDisplay(on: console.talk, terminal: terminal, environment: .process)
   }
 
   func follow(_ run: Int64, _ runs: borrowing Runs) throws(RunRefusal) -> RunStanding {

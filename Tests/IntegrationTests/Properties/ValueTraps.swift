@@ -65,14 +65,15 @@ import Testing
     try await withDatabase { server in
       try await server.psql(Self.table)
       for (column, value) in [
-        ("n2", "n * 1.005"), ("n2", "round(n, 3)"), ("n2", "round(n) + trunc(n, 2)"), ("i", "n"), ("i", "f"),
+        ("n2", "n * 1.005"), ("n2", "round(n, 3)"), ("n2", "trunc(n, 3) + 1"), ("i", "n"), ("i", "f"),
         ("ts", "at"), ("d", "at"),
       ] {
         let plan = try await compiled("batch: b\nsource: t\nset:\n  \(column): \(value)", on: server)
         #expect(plan.warnings.all.map(\.code) == ["lossy-assignment"], "\(column) = \(value)")
       }
       for (column, value) in [
-        ("n2", "round(n * 1.005, 2)"), ("i", "round(n)"), ("i", "i + 1"), ("n", "n2"), ("f", "i"),
+        ("n2", "round(n * 1.005, 2)"), ("n2", "round(n) + trunc(n, 2)"), ("i", "round(n)"), ("i", "i + 1"), ("n", "n2"),
+        ("f", "i"),
       ] {
         let plan = try await compiled("batch: b\nsource: t\nset:\n  \(column): \(value)", on: server)
         #expect(plan.warnings.all.map(\.code) == [], "\(column) = \(value)")

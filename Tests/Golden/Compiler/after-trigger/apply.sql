@@ -51,17 +51,17 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("people"."id" AS text) AS through_1
 FROM   "shop"."people" AS "people"
-WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
-  AND  "people"."id" <= $2::integer
+WHERE  ($1::boolean OR "people"."id" > $2::integer)
+  AND  "people"."id" <= $3::integer
 ORDER  BY "people"."id"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -70,12 +70,13 @@ FROM  (SELECT "people"."id" AS k_1,
               "people"."name" AS o_2,
               record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text))) AS differs
        FROM   "shop"."people" AS "people"
-       WHERE  ($4::integer IS NULL OR "people"."id" > $4::integer)
-         AND  "people"."id" <= $5::integer
-       ORDER  BY "people"."id") AS s;
+       WHERE  ($4::boolean OR "people"."id" > $5::integer)
+         AND  "people"."id" <= $6::integer
+       ORDER  BY "people"."id") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -84,18 +85,19 @@ FROM  (SELECT "people"."id" AS k_1,
               "people"."name" AS o_2,
               record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text))) AS differs
        FROM   "shop"."people" AS "people"
-       WHERE  ($4::integer IS NULL OR "people"."id" > $4::integer)
-         AND  "people"."id" <= $5::integer
+       WHERE  ($4::boolean OR "people"."id" > $5::integer)
+         AND  "people"."id" <= $6::integer
        ORDER  BY "people"."id"
-       FOR    NO KEY UPDATE OF "people") AS s;
+       FOR    NO KEY UPDATE OF "people") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."people" AS "people"
   SET    "name" = upper(name)
-  WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
-    AND  "people"."id" <= $2::integer
+  WHERE  ($1::boolean OR "people"."id" > $2::integer)
+    AND  "people"."id" <= $3::integer
     AND  record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text)))
   RETURNING "people"."id" AS k_1,
             "people"."name" AS n_2
@@ -108,7 +110,27 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_2 = image.n_2,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($3::integer, $4::integer, $5::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH changed AS (
+  UPDATE "shop"."people" AS "people"
+  SET    "name" = upper(name)
+  WHERE  ($1::boolean OR "people"."id" > $2::integer)
+    AND  "people"."id" <= $3::integer
+  RETURNING "people"."id" AS k_1,
+            "people"."name" AS n_2
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_2) AS n_2
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_2 = image.n_2,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- image: AFTER triggers may have written the rows again, and RETURNING does not see that
 -- $1 slice, $2 ordinal, $3 part
@@ -131,10 +153,10 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -143,7 +165,7 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -153,10 +175,9 @@ SELECT count(*)
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
   AND  record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "people"."id");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "people"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -204,47 +225,61 @@ WITH back AS (
     AND  record_image_eq(ROW("people"."name"), ROW(d.n_2))
   RETURNING "people"."id" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "people"."id" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "people"."id" IS NOT NULL THEN jsonb_build_object('name', CAST("people"."name" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."people" AS "people" ON "people"."id" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("people"."name"), ROW(d.n_2)) AS differs, jsonb_build_object('name', CAST("people"."name" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "shop"."people" AS "people"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "people"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "people"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("people"."name"), ROW(d.n_2)) AS differs, jsonb_build_object('name', CAST("people"."name" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "shop"."people" AS "people"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "people"."id" = d.k_1
-       FOR    NO KEY UPDATE OF "people") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."people" AS "people" WHERE "people"."id" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."people" AS "people"
-SET    "name" = d.o_2
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2) AS d(k_1, o_2)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."people" AS "people"
+  SET    "name" = d.o_2
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "people"."id" = d.k_1
+    AND  (record_image_eq(ROW("people"."name"), ROW(d.n_2)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "people"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "people"."id" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('name', CAST("people"."name" AS text))
+FROM   "shop"."people" AS "people"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "people"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

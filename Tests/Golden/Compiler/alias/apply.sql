@@ -51,18 +51,18 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("e"."id" AS text) AS through_1
 FROM   "shop"."employees" AS "e"
-WHERE  ($1::integer IS NULL OR "e"."id" > $1::integer)
-  AND  "e"."id" <= $2::integer
+WHERE  ($1::boolean OR "e"."id" > $2::integer)
+  AND  "e"."id" <= $3::integer
   AND  (NOT e.is_boss AND e.boss = "e".boss)
 ORDER  BY "e"."id"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -71,13 +71,14 @@ FROM  (SELECT "e"."id" AS k_1,
               "e"."is_boss" AS o_3,
               record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean))) AS differs
        FROM   "shop"."employees" AS "e"
-       WHERE  ($4::integer IS NULL OR "e"."id" > $4::integer)
-         AND  "e"."id" <= $5::integer
+       WHERE  ($4::boolean OR "e"."id" > $5::integer)
+         AND  "e"."id" <= $6::integer
          AND  (NOT e.is_boss AND e.boss = "e".boss)
-       ORDER  BY "e"."id") AS s;
+       ORDER  BY "e"."id") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -86,19 +87,20 @@ FROM  (SELECT "e"."id" AS k_1,
               "e"."is_boss" AS o_3,
               record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean))) AS differs
        FROM   "shop"."employees" AS "e"
-       WHERE  ($4::integer IS NULL OR "e"."id" > $4::integer)
-         AND  "e"."id" <= $5::integer
+       WHERE  ($4::boolean OR "e"."id" > $5::integer)
+         AND  "e"."id" <= $6::integer
          AND  (NOT e.is_boss AND e.boss = "e".boss)
        ORDER  BY "e"."id"
-       FOR    NO KEY UPDATE OF "e") AS s;
+       FOR    NO KEY UPDATE OF "e") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."employees" AS "e"
   SET    "is_boss" = true
-  WHERE  ($1::integer IS NULL OR "e"."id" > $1::integer)
-    AND  "e"."id" <= $2::integer
+  WHERE  ($1::boolean OR "e"."id" > $2::integer)
+    AND  "e"."id" <= $3::integer
     AND  (NOT e.is_boss AND e.boss = "e".boss)
     AND  record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean)))
   RETURNING "e"."id" AS k_1,
@@ -112,15 +114,36 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_3 = image.n_3,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($3::integer, $4::integer, $5::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH changed AS (
+  UPDATE "shop"."employees" AS "e"
+  SET    "is_boss" = true
+  WHERE  ($1::boolean OR "e"."id" > $2::integer)
+    AND  "e"."id" <= $3::integer
+    AND  (NOT e.is_boss AND e.boss = "e".boss)
+  RETURNING "e"."id" AS k_1,
+            "e"."is_boss" AS n_3
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_3) AS n_3
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_3 = image.n_3,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -129,21 +152,22 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1
+-- $1 upper.1, $2 horizon, $3 transactions
 SELECT count(*)
 FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
+  AND  (age("e".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "e".xmin <> ALL ($3::xid[])
   AND  (NOT e.is_boss AND e.boss = "e".boss)
   AND  record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "e"."id");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "e"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -164,6 +188,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."employees" AS "e"
+WHERE  "e".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -191,47 +221,61 @@ WITH back AS (
     AND  record_image_eq(ROW("e"."is_boss"), ROW(d.n_3))
   RETURNING "e"."id" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "e"."id" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "e"."id" IS NOT NULL THEN jsonb_build_object('is_boss', CAST("e"."is_boss" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."employees" AS "e" ON "e"."id" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)) AS differs, jsonb_build_object('is_boss', CAST("e"."is_boss" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3) AS d(k_1, n_3), "shop"."employees" AS "e"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "e"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "e"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)) AS differs, jsonb_build_object('is_boss', CAST("e"."is_boss" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3) AS d(k_1, n_3), "shop"."employees" AS "e"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "e"."id" = d.k_1
-       FOR    NO KEY UPDATE OF "e") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."employees" AS "e" WHERE "e"."id" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."employees" AS "e"
-SET    "is_boss" = d.o_3
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3) AS d(k_1, o_3)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."employees" AS "e"
+  SET    "is_boss" = d.o_3
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "e"."id" = d.k_1
+    AND  (record_image_eq(ROW("e"."is_boss"), ROW(d.n_3)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                            WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "e"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "e"."id" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('is_boss', CAST("e"."is_boss" AS text))
+FROM   "shop"."employees" AS "e"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "e"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -55,20 +55,20 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 after.2, $3 after.3, $4 upper.1, $5 upper.2, $6 upper.3, $7 size
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 upper.1, $6 upper.2, $7 upper.3, $8 size
 SELECT CAST("lines"."sku" AS text) AS through_1,
        CAST("lines"."tenant" AS text) AS through_2,
        CAST("lines"."line" AS text) AS through_3
 FROM   "shop"."lines" AS "lines"
-WHERE  ($1::character varying IS NULL OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($1::character varying, $2::integer, $3::smallint))
-  AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($4::character varying, $5::integer, $6::smallint)
+WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+  AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
   AND  (quantity > 1)
 ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line"
-OFFSET $7::bigint - 1
+OFFSET $8::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 after.3, $7 through.1, $8 through.2, $9 through.3
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 after.3, $8 through.1, $9 through.2, $10 through.3
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -81,13 +81,14 @@ FROM  (SELECT "lines"."sku" AS k_1,
               "lines"."quantity" AS o_4,
               record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
        FROM   "shop"."lines" AS "lines"
-       WHERE  ($4::character varying IS NULL OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($4::character varying, $5::integer, $6::smallint))
-         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($7::character varying, $8::integer, $9::smallint)
+       WHERE  ($4::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($5::character varying, $6::integer, $7::smallint))
+         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($8::character varying, $9::integer, $10::smallint)
          AND  (quantity > 1)
-       ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line") AS s;
+       ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 after.3, $7 through.1, $8 through.2, $9 through.3
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 after.3, $8 through.1, $9 through.2, $10 through.3
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -100,19 +101,20 @@ FROM  (SELECT "lines"."sku" AS k_1,
               "lines"."quantity" AS o_4,
               record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
        FROM   "shop"."lines" AS "lines"
-       WHERE  ($4::character varying IS NULL OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($4::character varying, $5::integer, $6::smallint))
-         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($7::character varying, $8::integer, $9::smallint)
+       WHERE  ($4::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($5::character varying, $6::integer, $7::smallint))
+         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($8::character varying, $9::integer, $10::smallint)
          AND  (quantity > 1)
        ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line"
-       FOR    NO KEY UPDATE OF "lines") AS s;
+       FOR    NO KEY UPDATE OF "lines") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 after.2, $3 after.3, $4 through.1, $5 through.2, $6 through.3, $7 slice, $8 ordinal, $9 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3, $8 slice, $9 ordinal, $10 part
 WITH changed AS (
   UPDATE "shop"."lines" AS "lines"
   SET    "quantity" = quantity - 1
-  WHERE  ($1::character varying IS NULL OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($1::character varying, $2::integer, $3::smallint))
-    AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($4::character varying, $5::integer, $6::smallint)
+  WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+    AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
     AND  (quantity > 1)
     AND  record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer)))
   RETURNING "lines"."sku" AS k_1,
@@ -130,15 +132,40 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_4 = image.n_4,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2 AND u.k_3 IS NOT DISTINCT FROM image.k_3)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($8::integer, $9::integer, $10::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3, $8 slice, $9 ordinal, $10 part
+WITH changed AS (
+  UPDATE "shop"."lines" AS "lines"
+  SET    "quantity" = quantity - 1
+  WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+    AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
+    AND  (quantity > 1)
+  RETURNING "lines"."sku" AS k_1,
+            "lines"."tenant" AS k_2,
+            "lines"."line" AS k_3,
+            "lines"."quantity" AS n_4
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.k_2) AS k_2,
+         array_agg(s.k_3) AS k_3,
+         array_agg(s.n_4) AS n_4
+  FROM  (SELECT * FROM changed ORDER BY k_1, k_2, k_3) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_4 = image.n_4,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2 AND u.k_3 IS NOT DISTINCT FROM image.k_3)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($8::integer, $9::integer, $10::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -147,21 +174,22 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2, $3 upper.3
+-- $1 upper.1, $2 upper.2, $3 upper.3, $4 horizon, $5 transactions
 SELECT count(*)
 FROM   "shop"."lines" AS "lines"
 WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character varying, $2::integer, $3::smallint)
+  AND  (age("lines".xmin) <= age($4::xid) OR age($4::xid) < 0)
+  AND  "lines".xmin <> ALL ($5::xid[])
   AND  (quantity > 1)
   AND  record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1), unnest(u.k_2), unnest(u.k_3) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2, k_3)
-                WHERE  d.k_1 = "lines"."sku" AND d.k_2 = "lines"."tenant" AND d.k_3 = "lines"."line");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1), unnest(u.k_2), unnest(u.k_3) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2, k_3)
+                   WHERE  d.k_1 = "lines"."sku" AND d.k_2 = "lines"."tenant" AND d.k_3 = "lines"."line");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -182,6 +210,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."lines" AS "lines"
+WHERE  "lines".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -209,47 +243,61 @@ WITH back AS (
     AND  record_image_eq(ROW("lines"."quantity"), ROW(d.n_4))
   RETURNING "lines"."sku" AS k_1, "lines"."tenant" AS k_2, "lines"."line" AS k_3
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)],
-       CASE WHEN "lines"."sku" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "lines"."sku" IS NOT NULL THEN jsonb_build_object('quantity', CAST("lines"."quantity" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
-LEFT   JOIN "shop"."lines" AS "lines" ON "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2 AND back.k_3 = d.k_3);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, d.k_2, d.k_3, record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)) AS differs, jsonb_build_object('quantity', CAST("lines"."quantity" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.n_4) AS d(k_1, k_2, k_3, n_4), "shop"."lines" AS "lines"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
+  FOR    NO KEY UPDATE OF "lines"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, d.k_2, d.k_3, false AS is_gone, record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)) AS differs, jsonb_build_object('quantity', CAST("lines"."quantity" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.n_4) AS d(k_1, k_2, k_3, n_4), "shop"."lines" AS "lines"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
-       FOR    NO KEY UPDATE OF "lines") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."lines" AS "lines" WHERE "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."lines" AS "lines"
-SET    "quantity" = d.o_4
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.o_4) AS d(k_1, k_2, k_3, o_4)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."lines" AS "lines"
+  SET    "quantity" = d.o_4
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.o_4, b.n_4) AS d(k_1, k_2, k_3, o_4, n_4)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
+    AND  (record_image_eq(ROW("lines"."quantity"), ROW(d.n_4)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)]))
+  RETURNING "lines"."sku" AS k_1, "lines"."tenant" AS k_2, "lines"."line" AS k_3
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2 AND back.k_3 = d.k_3);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('quantity', CAST("lines"."quantity" AS text))
+FROM   "shop"."lines" AS "lines"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "lines"."sku" = CAST(c.key[1] AS character varying) AND "lines"."tenant" = CAST(c.key[2] AS integer) AND "lines"."line" = CAST(c.key[3] AS smallint);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

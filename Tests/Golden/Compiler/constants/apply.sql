@@ -93,17 +93,17 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("kinds"."id" AS text) AS through_1
 FROM   "shop"."kinds" AS "kinds"
-WHERE  ($1::integer IS NULL OR "kinds"."id" > $1::integer)
-  AND  "kinds"."id" <= $2::integer
+WHERE  ($1::boolean OR "kinds"."id" > $2::integer)
+  AND  "kinds"."id" <= $3::integer
 ORDER  BY "kinds"."id"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8, o_9, o_10, o_11, o_12, o_13, o_14, o_15, o_16, o_17, o_18, o_19, o_20)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -148,12 +148,13 @@ FROM  (SELECT "kinds"."id" AS k_1,
               "kinds"."s_short" AS o_20,
               record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
        FROM   "shop"."kinds" AS "kinds"
-       WHERE  ($4::integer IS NULL OR "kinds"."id" > $4::integer)
-         AND  "kinds"."id" <= $5::integer
-       ORDER  BY "kinds"."id") AS s;
+       WHERE  ($4::boolean OR "kinds"."id" > $5::integer)
+         AND  "kinds"."id" <= $6::integer
+       ORDER  BY "kinds"."id") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8, o_9, o_10, o_11, o_12, o_13, o_14, o_15, o_16, o_17, o_18, o_19, o_20)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -198,13 +199,14 @@ FROM  (SELECT "kinds"."id" AS k_1,
               "kinds"."s_short" AS o_20,
               record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
        FROM   "shop"."kinds" AS "kinds"
-       WHERE  ($4::integer IS NULL OR "kinds"."id" > $4::integer)
-         AND  "kinds"."id" <= $5::integer
+       WHERE  ($4::boolean OR "kinds"."id" > $5::integer)
+         AND  "kinds"."id" <= $6::integer
        ORDER  BY "kinds"."id"
-       FOR    NO KEY UPDATE OF "kinds") AS s;
+       FOR    NO KEY UPDATE OF "kinds") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."kinds" AS "kinds"
   SET    "a_text" = 'it''s',
@@ -226,8 +228,8 @@ WITH changed AS (
          "q_interval" = '1 mon -30 days',
          "r_sql" = 40 + 2,
          "s_short" = 'ab'
-  WHERE  ($1::integer IS NULL OR "kinds"."id" > $1::integer)
-    AND  "kinds"."id" <= $2::integer
+  WHERE  ($1::boolean OR "kinds"."id" > $2::integer)
+    AND  "kinds"."id" <= $3::integer
     AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
   RETURNING "kinds"."id" AS k_1,
             "kinds"."a_text" AS n_2,
@@ -294,15 +296,107 @@ SET    n_2 = image.n_2,
        n_20 = image.n_20,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($3::integer, $4::integer, $5::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH changed AS (
+  UPDATE "shop"."kinds" AS "kinds"
+  SET    "a_text" = 'it''s',
+         "b_text" = 'a ''b'' and \ c',
+         "c_null" = NULL,
+         "d_bool" = 'true',
+         "e_int" = '42',
+         "f_numeric" = '1.50',
+         "g_float" = '1e-3',
+         "h_date" = '2026-01-31',
+         "i_moment" = '2026-01-31 12:00:00+02',
+         "j_enum" = 'sold out',
+         "k_ints" = '{1,NULL,3}',
+         "l_texts" = '{"a","b \"c\"",""}',
+         "m_json" = '{"a":1.0,"b":["x",null,true]}',
+         "n_jsonb" = '[1,"two"]',
+         "o_jsontext" = '"plain"',
+         "p_bytea" = '\x00ff',
+         "q_interval" = '1 mon -30 days',
+         "r_sql" = 40 + 2,
+         "s_short" = 'ab'
+  WHERE  ($1::boolean OR "kinds"."id" > $2::integer)
+    AND  "kinds"."id" <= $3::integer
+  RETURNING "kinds"."id" AS k_1,
+            "kinds"."a_text" AS n_2,
+            "kinds"."b_text" AS n_3,
+            "kinds"."c_null" AS n_4,
+            "kinds"."d_bool" AS n_5,
+            "kinds"."e_int" AS n_6,
+            "kinds"."f_numeric" AS n_7,
+            "kinds"."g_float" AS n_8,
+            "kinds"."h_date" AS n_9,
+            "kinds"."i_moment" AS n_10,
+            "kinds"."j_enum" AS n_11,
+            CAST(ROW(CAST("kinds"."k_ints" AS integer[])) AS migrate.w_{run}_1_12) AS n_12,
+            CAST(ROW(CAST("kinds"."l_texts" AS text[])) AS migrate.w_{run}_1_13) AS n_13,
+            "kinds"."m_json" AS n_14,
+            "kinds"."n_jsonb" AS n_15,
+            "kinds"."o_jsontext" AS n_16,
+            "kinds"."p_bytea" AS n_17,
+            "kinds"."q_interval" AS n_18,
+            "kinds"."r_sql" AS n_19,
+            "kinds"."s_short" AS n_20
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_2) AS n_2,
+         array_agg(s.n_3) AS n_3,
+         array_agg(s.n_4) AS n_4,
+         array_agg(s.n_5) AS n_5,
+         array_agg(s.n_6) AS n_6,
+         array_agg(s.n_7) AS n_7,
+         array_agg(s.n_8) AS n_8,
+         array_agg(s.n_9) AS n_9,
+         array_agg(s.n_10) AS n_10,
+         array_agg(s.n_11) AS n_11,
+         array_agg(s.n_12) AS n_12,
+         array_agg(s.n_13) AS n_13,
+         array_agg(s.n_14) AS n_14,
+         array_agg(s.n_15) AS n_15,
+         array_agg(s.n_16) AS n_16,
+         array_agg(s.n_17) AS n_17,
+         array_agg(s.n_18) AS n_18,
+         array_agg(s.n_19) AS n_19,
+         array_agg(s.n_20) AS n_20
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_2 = image.n_2,
+       n_3 = image.n_3,
+       n_4 = image.n_4,
+       n_5 = image.n_5,
+       n_6 = image.n_6,
+       n_7 = image.n_7,
+       n_8 = image.n_8,
+       n_9 = image.n_9,
+       n_10 = image.n_10,
+       n_11 = image.n_11,
+       n_12 = image.n_12,
+       n_13 = image.n_13,
+       n_14 = image.n_14,
+       n_15 = image.n_15,
+       n_16 = image.n_16,
+       n_17 = image.n_17,
+       n_18 = image.n_18,
+       n_19 = image.n_19,
+       n_20 = image.n_20,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -311,20 +405,21 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1
+-- $1 upper.1, $2 horizon, $3 transactions
 SELECT count(*)
 FROM   "shop"."kinds" AS "kinds"
 WHERE  "kinds"."id" <= $1::integer
+  AND  (age("kinds".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "kinds".xmin <> ALL ($3::xid[])
   AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "kinds"."id");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "kinds"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -345,6 +440,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."kinds" AS "kinds"
+WHERE  "kinds".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -390,65 +491,79 @@ WITH back AS (
     AND  record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20))
   RETURNING "kinds"."id" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "kinds"."id" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "kinds"."id" IS NOT NULL THEN jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."kinds" AS "kinds" ON "kinds"."id" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) AS differs, jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6, b.n_7, b.n_8, b.n_9, b.n_10, b.n_11, b.n_12, b.n_13, b.n_14, b.n_15, b.n_16, b.n_17, b.n_18, b.n_19, b.n_20) AS d(k_1, n_2, n_3, n_4, n_5, n_6, n_7, n_8, n_9, n_10, n_11, n_12, n_13, n_14, n_15, n_16, n_17, n_18, n_19, n_20), "shop"."kinds" AS "kinds"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "kinds"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "kinds"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) AS differs, jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6, b.n_7, b.n_8, b.n_9, b.n_10, b.n_11, b.n_12, b.n_13, b.n_14, b.n_15, b.n_16, b.n_17, b.n_18, b.n_19, b.n_20) AS d(k_1, n_2, n_3, n_4, n_5, n_6, n_7, n_8, n_9, n_10, n_11, n_12, n_13, n_14, n_15, n_16, n_17, n_18, n_19, n_20), "shop"."kinds" AS "kinds"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "kinds"."id" = d.k_1
-       FOR    NO KEY UPDATE OF "kinds") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."kinds" AS "kinds" WHERE "kinds"."id" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."kinds" AS "kinds"
-SET    "a_text" = d.o_2,
-       "b_text" = d.o_3,
-       "c_null" = d.o_4,
-       "d_bool" = d.o_5,
-       "e_int" = d.o_6,
-       "f_numeric" = d.o_7,
-       "g_float" = d.o_8,
-       "h_date" = d.o_9,
-       "i_moment" = d.o_10,
-       "j_enum" = d.o_11,
-       "k_ints" = d.o_12,
-       "l_texts" = d.o_13,
-       "m_json" = d.o_14,
-       "n_jsonb" = d.o_15,
-       "o_jsontext" = d.o_16,
-       "p_bytea" = d.o_17,
-       "q_interval" = d.o_18,
-       "r_sql" = d.o_19,
-       "s_short" = d.o_20
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.o_3, b.o_4, b.o_5, b.o_6, b.o_7, b.o_8, b.o_9, b.o_10, b.o_11, b.o_12, b.o_13, b.o_14, b.o_15, b.o_16, b.o_17, b.o_18, b.o_19, b.o_20) AS d(k_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8, o_9, o_10, o_11, o_12, o_13, o_14, o_15, o_16, o_17, o_18, o_19, o_20)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."kinds" AS "kinds"
+  SET    "a_text" = d.o_2,
+         "b_text" = d.o_3,
+         "c_null" = d.o_4,
+         "d_bool" = d.o_5,
+         "e_int" = d.o_6,
+         "f_numeric" = d.o_7,
+         "g_float" = d.o_8,
+         "h_date" = d.o_9,
+         "i_moment" = d.o_10,
+         "j_enum" = d.o_11,
+         "k_ints" = d.o_12,
+         "l_texts" = d.o_13,
+         "m_json" = d.o_14,
+         "n_jsonb" = d.o_15,
+         "o_jsontext" = d.o_16,
+         "p_bytea" = d.o_17,
+         "q_interval" = d.o_18,
+         "r_sql" = d.o_19,
+         "s_short" = d.o_20
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7, b.o_8, b.n_8, b.o_9, b.n_9, b.o_10, b.n_10, b.o_11, b.n_11, b.o_12, b.n_12, b.o_13, b.n_13, b.o_14, b.n_14, b.o_15, b.n_15, b.o_16, b.n_16, b.o_17, b.n_17, b.o_18, b.n_18, b.o_19, b.n_19, b.o_20, b.n_20) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6, o_7, n_7, o_8, n_8, o_9, n_9, o_10, n_10, o_11, n_11, o_12, n_12, o_13, n_13, o_14, n_14, o_15, n_15, o_16, n_16, o_17, n_17, o_18, n_18, o_19, n_19, o_20, n_20)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "kinds"."id" = d.k_1
+    AND  (record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "kinds"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "kinds"."id" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text))
+FROM   "shop"."kinds" AS "kinds"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "kinds"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -57,19 +57,19 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 after.2, $3 upper.1, $4 upper.2, $5 size
+-- $1 after.none, $2 after.1, $3 after.2, $4 upper.1, $5 upper.2, $6 size
 SELECT CAST("r"."k.1" AS text) AS through_1,
        CAST("r"."from" AS text) AS through_2
 FROM   "we""ird.schema"."Sel ect" AS "r"
-WHERE  ($1::text IS NULL OR ("r"."k.1", "r"."from") > ROW($1::text, $2::integer))
-  AND  ("r"."k.1", "r"."from") <= ROW($3::text, $4::integer)
+WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
+  AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
   AND  ("r"."from" > 1 AND "k.1" <> '{run}')
 ORDER  BY "r"."k.1", "r"."from"
-OFFSET $5::bigint - 1
+OFFSET $6::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -86,13 +86,14 @@ FROM  (SELECT "r"."k.1" AS k_1,
  AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
  AS text))) AS differs
        FROM   "we""ird.schema"."Sel ect" AS "r"
-       WHERE  ($4::text IS NULL OR ("r"."k.1", "r"."from") > ROW($4::text, $5::integer))
-         AND  ("r"."k.1", "r"."from") <= ROW($6::text, $7::integer)
+       WHERE  ($4::boolean OR ("r"."k.1", "r"."from") > ROW($5::text, $6::integer))
+         AND  ("r"."k.1", "r"."from") <= ROW($7::text, $8::integer)
          AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-       ORDER  BY "r"."k.1", "r"."from") AS s;
+       ORDER  BY "r"."k.1", "r"."from") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -109,14 +110,15 @@ FROM  (SELECT "r"."k.1" AS k_1,
  AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
  AS text))) AS differs
        FROM   "we""ird.schema"."Sel ect" AS "r"
-       WHERE  ($4::text IS NULL OR ("r"."k.1", "r"."from") > ROW($4::text, $5::integer))
-         AND  ("r"."k.1", "r"."from") <= ROW($6::text, $7::integer)
+       WHERE  ($4::boolean OR ("r"."k.1", "r"."from") > ROW($5::text, $6::integer))
+         AND  ("r"."k.1", "r"."from") <= ROW($7::text, $8::integer)
          AND  ("r"."from" > 1 AND "k.1" <> '{run}')
        ORDER  BY "r"."k.1", "r"."from"
-       FOR    NO KEY UPDATE OF "r") AS s;
+       FOR    NO KEY UPDATE OF "r") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 after.2, $3 through.1, $4 through.2, $5 slice, $6 ordinal, $7 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH changed AS (
   UPDATE "we""ird.schema"."Sel ect" AS "r"
   SET    "é" = upper("é") || '$$%\'
@@ -124,8 +126,8 @@ WITH changed AS (
          "order" = "r".order + 1,
          "{run}" = "{run}" || 'x'
 
-  WHERE  ($1::text IS NULL OR ("r"."k.1", "r"."from") > ROW($1::text, $2::integer))
-    AND  ("r"."k.1", "r"."from") <= ROW($3::text, $4::integer)
+  WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
+    AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
     AND  ("r"."from" > 1 AND "k.1" <> '{run}')
     AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
@@ -149,15 +151,48 @@ SET    n_4 = image.n_4,
        n_6 = image.n_6,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
+WITH changed AS (
+  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  SET    "é" = upper("é") || '$$%\'
+,
+         "order" = "r".order + 1,
+         "{run}" = "{run}" || 'x'
+
+  WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
+    AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
+    AND  ("r"."from" > 1 AND "k.1" <> '{run}')
+  RETURNING "r"."k.1" AS k_1,
+            "r"."from" AS k_2,
+            "r"."é" AS n_4,
+            "r"."order" AS n_5,
+            "r"."{run}" AS n_6
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.k_2) AS k_2,
+         array_agg(s.n_4) AS n_4,
+         array_agg(s.n_5) AS n_5,
+         array_agg(s.n_6) AS n_6
+  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_4 = image.n_4,
+       n_5 = image.n_5,
+       n_6 = image.n_6,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -166,23 +201,24 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2
+-- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "we""ird.schema"."Sel ect" AS "r"
 WHERE  ("r"."k.1", "r"."from") <= ROW($1::text, $2::integer)
+  AND  (age("r".xmin) <= age($3::xid) OR age($3::xid) < 0)
+  AND  "r".xmin <> ALL ($4::xid[])
   AND  ("r"."from" > 1 AND "k.1" <> '{run}')
   AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
  AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
-                WHERE  d.k_1 = "r"."k.1" AND d.k_2 = "r"."from");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
+                   WHERE  d.k_1 = "r"."k.1" AND d.k_2 = "r"."from");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -203,6 +239,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "we""ird.schema"."Sel ect" AS "r"
+WHERE  "r".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -232,49 +274,63 @@ WITH back AS (
     AND  record_image_eq(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6))
   RETURNING "r"."k.1" AS k_1, "r"."from" AS k_2
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)],
-       CASE WHEN "r"."k.1" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "r"."k.1" IS NOT NULL THEN jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
-LEFT   JOIN "we""ird.schema"."Sel ect" AS "r" ON "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, d.k_2, record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+  FOR    NO KEY UPDATE OF "r"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, d.k_2, false AS is_gone, record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
-       FOR    NO KEY UPDATE OF "r") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "we""ird.schema"."Sel ect" AS "r" WHERE "r"."k.1" = d.k_1 AND "r"."from" = d.k_2);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "we""ird.schema"."Sel ect" AS "r"
-SET    "é" = d.o_4,
-       "order" = d.o_5,
-       "{run}" = d.o_6
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.o_5, b.o_6) AS d(k_1, k_2, o_4, o_5, o_6)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  SET    "é" = d.o_4,
+         "order" = d.o_5,
+         "{run}" = d.o_6
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+    AND  (record_image_eq(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+  RETURNING "r"."k.1" AS k_1, "r"."from" AS k_2
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text))
+FROM   "we""ird.schema"."Sel ect" AS "r"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "r"."k.1" = CAST(c.key[1] AS text) AND "r"."from" = CAST(c.key[2] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

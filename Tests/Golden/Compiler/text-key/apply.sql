@@ -51,18 +51,18 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("words"."word" AS text) AS through_1
 FROM   "shop"."words" AS "words"
-WHERE  ($1::text IS NULL OR "words"."word" > $1::text)
-  AND  "words"."word" <= $2::text
+WHERE  ($1::boolean OR "words"."word" > $2::text)
+  AND  "words"."word" <= $3::text
   AND  (length(word) > 1)
 ORDER  BY "words"."word"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -71,13 +71,14 @@ FROM  (SELECT "words"."word" AS k_1,
               "words"."first" AS o_2,
               record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))) AS differs
        FROM   "shop"."words" AS "words"
-       WHERE  ($4::text IS NULL OR "words"."word" > $4::text)
-         AND  "words"."word" <= $5::text
+       WHERE  ($4::boolean OR "words"."word" > $5::text)
+         AND  "words"."word" <= $6::text
          AND  (length(word) > 1)
-       ORDER  BY "words"."word") AS s;
+       ORDER  BY "words"."word") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -86,19 +87,20 @@ FROM  (SELECT "words"."word" AS k_1,
               "words"."first" AS o_2,
               record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))) AS differs
        FROM   "shop"."words" AS "words"
-       WHERE  ($4::text IS NULL OR "words"."word" > $4::text)
-         AND  "words"."word" <= $5::text
+       WHERE  ($4::boolean OR "words"."word" > $5::text)
+         AND  "words"."word" <= $6::text
          AND  (length(word) > 1)
        ORDER  BY "words"."word"
-       FOR    NO KEY UPDATE OF "words") AS s;
+       FOR    NO KEY UPDATE OF "words") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."words" AS "words"
   SET    "first" = substr(word, 1, 1)
-  WHERE  ($1::text IS NULL OR "words"."word" > $1::text)
-    AND  "words"."word" <= $2::text
+  WHERE  ($1::boolean OR "words"."word" > $2::text)
+    AND  "words"."word" <= $3::text
     AND  (length(word) > 1)
     AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   RETURNING "words"."word" AS k_1,
@@ -112,15 +114,36 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_2 = image.n_2,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($3::integer, $4::integer, $5::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH changed AS (
+  UPDATE "shop"."words" AS "words"
+  SET    "first" = substr(word, 1, 1)
+  WHERE  ($1::boolean OR "words"."word" > $2::text)
+    AND  "words"."word" <= $3::text
+    AND  (length(word) > 1)
+  RETURNING "words"."word" AS k_1,
+            "words"."first" AS n_2
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_2) AS n_2
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_2 = image.n_2,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -129,21 +152,22 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1
+-- $1 upper.1, $2 horizon, $3 transactions
 SELECT count(*)
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
+  AND  (age("words".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "words".xmin <> ALL ($3::xid[])
   AND  (length(word) > 1)
   AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "words"."word");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "words"."word");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -164,6 +188,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."words" AS "words"
+WHERE  "words".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -191,47 +221,61 @@ WITH back AS (
     AND  record_image_eq(ROW("words"."first"), ROW(d.n_2))
   RETURNING "words"."word" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "words"."word" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "words"."word" IS NOT NULL THEN jsonb_build_object('first', CAST("words"."first" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."words" AS "words" ON "words"."word" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("words"."first"), ROW(d.n_2)) AS differs, jsonb_build_object('first', CAST("words"."first" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "shop"."words" AS "words"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "words"."word" = d.k_1
+  FOR    NO KEY UPDATE OF "words"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("words"."first"), ROW(d.n_2)) AS differs, jsonb_build_object('first', CAST("words"."first" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "shop"."words" AS "words"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "words"."word" = d.k_1
-       FOR    NO KEY UPDATE OF "words") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."words" AS "words" WHERE "words"."word" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."words" AS "words"
-SET    "first" = d.o_2
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2) AS d(k_1, o_2)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."words" AS "words"
+  SET    "first" = d.o_2
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "words"."word" = d.k_1
+    AND  (record_image_eq(ROW("words"."first"), ROW(d.n_2)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "words"."word" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "words"."word" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('first', CAST("words"."first" AS text))
+FROM   "shop"."words" AS "words"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "words"."word" = CAST(c.key[1] AS text);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -53,17 +53,17 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("visits"."id" AS text) AS through_1
 FROM   "shop"."visits" AS "visits"
-WHERE  ($1::integer IS NULL OR "visits"."id" > $1::integer)
-  AND  "visits"."id" <= $2::integer
+WHERE  ($1::boolean OR "visits"."id" > $2::integer)
+  AND  "visits"."id" <= $3::integer
 ORDER  BY "visits"."id"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, o_4)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -75,12 +75,13 @@ FROM  (SELECT "visits"."id" AS k_1,
               record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text))) AS differs
        FROM   "shop"."visits" AS "visits"
-       WHERE  ($4::integer IS NULL OR "visits"."id" > $4::integer)
-         AND  "visits"."id" <= $5::integer
-       ORDER  BY "visits"."id") AS s;
+       WHERE  ($4::boolean OR "visits"."id" > $5::integer)
+         AND  "visits"."id" <= $6::integer
+       ORDER  BY "visits"."id") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, o_4)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -92,20 +93,21 @@ FROM  (SELECT "visits"."id" AS k_1,
               record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text))) AS differs
        FROM   "shop"."visits" AS "visits"
-       WHERE  ($4::integer IS NULL OR "visits"."id" > $4::integer)
-         AND  "visits"."id" <= $5::integer
+       WHERE  ($4::boolean OR "visits"."id" > $5::integer)
+         AND  "visits"."id" <= $6::integer
        ORDER  BY "visits"."id"
-       FOR    NO KEY UPDATE OF "visits") AS s;
+       FOR    NO KEY UPDATE OF "visits") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."visits" AS "visits"
   SET    "day" = at::date,
          "text" = to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
 
-  WHERE  ($1::integer IS NULL OR "visits"."id" > $1::integer)
-    AND  "visits"."id" <= $2::integer
+  WHERE  ($1::boolean OR "visits"."id" > $2::integer)
+    AND  "visits"."id" <= $3::integer
     AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
   RETURNING "visits"."id" AS k_1,
@@ -122,15 +124,40 @@ SET    n_3 = image.n_3,
        n_4 = image.n_4,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($3::integer, $4::integer, $5::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH changed AS (
+  UPDATE "shop"."visits" AS "visits"
+  SET    "day" = at::date,
+         "text" = to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
+
+  WHERE  ($1::boolean OR "visits"."id" > $2::integer)
+    AND  "visits"."id" <= $3::integer
+  RETURNING "visits"."id" AS k_1,
+            "visits"."day" AS n_3,
+            "visits"."text" AS n_4
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_3) AS n_3,
+         array_agg(s.n_4) AS n_4
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_3 = image.n_3,
+       n_4 = image.n_4,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -139,21 +166,22 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1
+-- $1 upper.1, $2 horizon, $3 transactions
 SELECT count(*)
 FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
+  AND  (age("visits".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "visits".xmin <> ALL ($3::xid[])
   AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "visits"."id");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "visits"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -174,6 +202,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."visits" AS "visits"
+WHERE  "visits".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -202,48 +236,62 @@ WITH back AS (
     AND  record_image_eq(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4))
   RETURNING "visits"."id" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "visits"."id" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "visits"."id" IS NOT NULL THEN jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."visits" AS "visits" ON "visits"."id" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)) AS differs, jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3, b.n_4) AS d(k_1, n_3, n_4), "shop"."visits" AS "visits"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "visits"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "visits"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)) AS differs, jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3, b.n_4) AS d(k_1, n_3, n_4), "shop"."visits" AS "visits"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "visits"."id" = d.k_1
-       FOR    NO KEY UPDATE OF "visits") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."visits" AS "visits" WHERE "visits"."id" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."visits" AS "visits"
-SET    "day" = d.o_3,
-       "text" = d.o_4
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.o_4) AS d(k_1, o_3, o_4)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."visits" AS "visits"
+  SET    "day" = d.o_3,
+         "text" = d.o_4
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3, b.o_4, b.n_4) AS d(k_1, o_3, n_3, o_4, n_4)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "visits"."id" = d.k_1
+    AND  (record_image_eq(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "visits"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "visits"."id" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text))
+FROM   "shop"."visits" AS "visits"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "visits"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -49,35 +49,35 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("people"."id" AS text) AS through_1
 FROM   "shop"."people" AS "people"
-WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
-  AND  "people"."id" <= $2::integer
+WHERE  ($1::boolean OR "people"."id" > $2::integer)
+  AND  "people"."id" <= $3::integer
   AND  (left_on < '2020-01-01')
 ORDER  BY "people"."id"
-OFFSET $3::bigint - 1
+OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- change: undo: none, so only the keys are kept
--- $1 after.1, $2 through.1, $3 slice, $4 ordinal, $5 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
   UPDATE "shop"."people" AS "people"
   SET    "name" = 'forgotten'
-  WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
-    AND  "people"."id" <= $2::integer
+  WHERE  ($1::boolean OR "people"."id" > $2::integer)
+    AND  "people"."id" <= $3::integer
     AND  (left_on < '2020-01-01')
     AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
   RETURNING "people"."id" AS k_1
 ), eligible AS (
   SELECT count(*) AS rows_read
   FROM   "shop"."people" AS "people"
-  WHERE  ($1::integer IS NULL OR "people"."id" > $1::integer)
-    AND  "people"."id" <= $2::integer
+  WHERE  ($1::boolean OR "people"."id" > $2::integer)
+    AND  "people"."id" <= $3::integer
     AND  (left_on < '2020-01-01')
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
-SELECT $3::integer, $4::integer, $5::integer, (SELECT rows_read FROM eligible),
+SELECT $4::integer, $5::integer, $6::integer, (SELECT rows_read FROM eligible),
        array_agg(s.k_1),
        true
 FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
@@ -85,10 +85,10 @@ FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -97,18 +97,19 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1
+-- $1 upper.1, $2 horizon, $3 transactions
 SELECT count(*)
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
+  AND  (age("people".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "people".xmin <> ALL ($3::xid[])
   AND  (left_on < '2020-01-01')
   AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "people"."id");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "people"."id");

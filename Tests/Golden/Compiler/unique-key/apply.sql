@@ -53,18 +53,18 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 after.2, $3 upper.1, $4 upper.2, $5 size
+-- $1 after.none, $2 after.1, $3 after.2, $4 upper.1, $5 upper.2, $6 size
 SELECT CAST("articles"."code" AS text) AS through_1,
        CAST("articles"."shelf" AS text) AS through_2
 FROM   "shop"."articles" AS "articles"
-WHERE  ($1::text IS NULL OR ("articles"."code", "articles"."shelf") > ROW($1::text, $2::integer))
-  AND  ("articles"."code", "articles"."shelf") <= ROW($3::text, $4::integer)
+WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
+  AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
 ORDER  BY "articles"."code", "articles"."shelf"
-OFFSET $5::bigint - 1
+OFFSET $6::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -75,12 +75,13 @@ FROM  (SELECT "articles"."code" AS k_1,
               "articles"."id" AS o_1,
               record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer))) AS differs
        FROM   "shop"."articles" AS "articles"
-       WHERE  ($4::text IS NULL OR ("articles"."code", "articles"."shelf") > ROW($4::text, $5::integer))
-         AND  ("articles"."code", "articles"."shelf") <= ROW($6::text, $7::integer)
-       ORDER  BY "articles"."code", "articles"."shelf") AS s;
+       WHERE  ($4::boolean OR ("articles"."code", "articles"."shelf") > ROW($5::text, $6::integer))
+         AND  ("articles"."code", "articles"."shelf") <= ROW($7::text, $8::integer)
+       ORDER  BY "articles"."code", "articles"."shelf") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 after.1, $5 after.2, $6 through.1, $7 through.2
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -91,18 +92,19 @@ FROM  (SELECT "articles"."code" AS k_1,
               "articles"."id" AS o_1,
               record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer))) AS differs
        FROM   "shop"."articles" AS "articles"
-       WHERE  ($4::text IS NULL OR ("articles"."code", "articles"."shelf") > ROW($4::text, $5::integer))
-         AND  ("articles"."code", "articles"."shelf") <= ROW($6::text, $7::integer)
+       WHERE  ($4::boolean OR ("articles"."code", "articles"."shelf") > ROW($5::text, $6::integer))
+         AND  ("articles"."code", "articles"."shelf") <= ROW($7::text, $8::integer)
        ORDER  BY "articles"."code", "articles"."shelf"
-       FOR    NO KEY UPDATE OF "articles") AS s;
+       FOR    NO KEY UPDATE OF "articles") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 after.1, $2 after.2, $3 through.1, $4 through.2, $5 slice, $6 ordinal, $7 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH changed AS (
   UPDATE "shop"."articles" AS "articles"
   SET    "id" = id + 1000
-  WHERE  ($1::text IS NULL OR ("articles"."code", "articles"."shelf") > ROW($1::text, $2::integer))
-    AND  ("articles"."code", "articles"."shelf") <= ROW($3::text, $4::integer)
+  WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
+    AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
     AND  record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer)))
   RETURNING "articles"."code" AS k_1,
             "articles"."shelf" AS k_2,
@@ -117,15 +119,37 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_1 = image.n_1,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
+WITH changed AS (
+  UPDATE "shop"."articles" AS "articles"
+  SET    "id" = id + 1000
+  WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
+    AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
+  RETURNING "articles"."code" AS k_1,
+            "articles"."shelf" AS k_2,
+            "articles"."id" AS n_1
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.k_2) AS k_2,
+         array_agg(s.n_1) AS n_1
+  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_1 = image.n_1,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -134,20 +158,21 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2
+-- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
+  AND  (age("articles".xmin) <= age($3::xid) OR age($3::xid) < 0)
+  AND  "articles".xmin <> ALL ($4::xid[])
   AND  record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
-                WHERE  d.k_1 = "articles"."code" AND d.k_2 = "articles"."shelf");
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
+                   WHERE  d.k_1 = "articles"."code" AND d.k_2 = "articles"."shelf");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -168,6 +193,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."articles" AS "articles"
+WHERE  "articles".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -195,47 +226,61 @@ WITH back AS (
     AND  record_image_eq(ROW("articles"."id"), ROW(d.n_1))
   RETURNING "articles"."code" AS k_1, "articles"."shelf" AS k_2
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)],
-       CASE WHEN "articles"."code" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "articles"."code" IS NOT NULL THEN jsonb_build_object('id', CAST("articles"."id" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
-LEFT   JOIN "shop"."articles" AS "articles" ON "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, d.k_2, record_image_ne(ROW("articles"."id"), ROW(d.n_1)) AS differs, jsonb_build_object('id', CAST("articles"."id" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_1) AS d(k_1, k_2, n_1), "shop"."articles" AS "articles"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
+  FOR    NO KEY UPDATE OF "articles"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, d.k_2, false AS is_gone, record_image_ne(ROW("articles"."id"), ROW(d.n_1)) AS differs, jsonb_build_object('id', CAST("articles"."id" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_1) AS d(k_1, k_2, n_1), "shop"."articles" AS "articles"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
-       FOR    NO KEY UPDATE OF "articles") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."articles" AS "articles" WHERE "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."articles" AS "articles"
-SET    "id" = d.o_1
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_1) AS d(k_1, k_2, o_1)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."articles" AS "articles"
+  SET    "id" = d.o_1
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_1, b.n_1) AS d(k_1, k_2, o_1, n_1)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
+    AND  (record_image_eq(ROW("articles"."id"), ROW(d.n_1)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+  RETURNING "articles"."code" AS k_1, "articles"."shelf" AS k_2
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('id', CAST("articles"."id" AS text))
+FROM   "shop"."articles" AS "articles"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "articles"."code" = CAST(c.key[1] AS text) AND "articles"."shelf" = CAST(c.key[2] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -55,18 +55,18 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
--- $1 after.1, $2 upper.1, $3 :states, $4 :since, $5 size
+-- $1 after.none, $2 after.1, $3 upper.1, $4 :states, $5 :since, $6 size
 SELECT CAST("products"."id" AS text) AS through_1
 FROM   "shop"."products" AS "products"
-WHERE  ($1::integer IS NULL OR "products"."id" > $1::integer)
-  AND  "products"."id" <= $2::integer
-  AND  (state = ANY ($3::text[]) AND added_on >= $4::date AND note IS DISTINCT FROM 'frozen')
+WHERE  ($1::boolean OR "products"."id" > $2::integer)
+  AND  "products"."id" <= $3::integer
+  AND  (state = ANY ($4::text[]) AND added_on >= $5::date AND note IS DISTINCT FROM 'frozen')
 ORDER  BY "products"."id"
-OFFSET $5::bigint - 1
+OFFSET $6::bigint - 1
 LIMIT  1;
 
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.1, $8 through.1, $9 :states, $10 :since
+-- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.none, $8 after.1, $9 through.1, $10 :states, $11 :since
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -79,13 +79,14 @@ FROM  (SELECT "products"."id" AS k_1,
               "products"."changed_in" AS o_7,
               record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $4::numeric, 2) AS numeric(10,2)), CAST($5::timestamp with time zone AS timestamp with time zone), CAST($6::bigint AS bigint))) AS differs
        FROM   "shop"."products" AS "products"
-       WHERE  ($7::integer IS NULL OR "products"."id" > $7::integer)
-         AND  "products"."id" <= $8::integer
-         AND  (state = ANY ($9::text[]) AND added_on >= $10::date AND note IS DISTINCT FROM 'frozen')
-       ORDER  BY "products"."id") AS s;
+       WHERE  ($7::boolean OR "products"."id" > $8::integer)
+         AND  "products"."id" <= $9::integer
+         AND  (state = ANY ($10::text[]) AND added_on >= $11::date AND note IS DISTINCT FROM 'frozen')
+       ORDER  BY "products"."id") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
--- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.1, $8 through.1, $9 :states, $10 :since
+-- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.none, $8 after.1, $9 through.1, $10 :states, $11 :since
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7)
 SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
@@ -98,22 +99,23 @@ FROM  (SELECT "products"."id" AS k_1,
               "products"."changed_in" AS o_7,
               record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $4::numeric, 2) AS numeric(10,2)), CAST($5::timestamp with time zone AS timestamp with time zone), CAST($6::bigint AS bigint))) AS differs
        FROM   "shop"."products" AS "products"
-       WHERE  ($7::integer IS NULL OR "products"."id" > $7::integer)
-         AND  "products"."id" <= $8::integer
-         AND  (state = ANY ($9::text[]) AND added_on >= $10::date AND note IS DISTINCT FROM 'frozen')
+       WHERE  ($7::boolean OR "products"."id" > $8::integer)
+         AND  "products"."id" <= $9::integer
+         AND  (state = ANY ($10::text[]) AND added_on >= $11::date AND note IS DISTINCT FROM 'frozen')
        ORDER  BY "products"."id"
-       FOR    NO KEY UPDATE OF "products") AS s;
+       FOR    NO KEY UPDATE OF "products") AS s
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
--- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.1, $5 through.1, $6 :states, $7 :since, $8 slice, $9 ordinal, $10 part
+-- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.none, $5 after.1, $6 through.1, $7 :states, $8 :since, $9 slice, $10 ordinal, $11 part
 WITH changed AS (
   UPDATE "shop"."products" AS "products"
   SET    "price" = round(price * $1::numeric, 2),
          "changed_at" = $2::timestamp with time zone,
          "changed_in" = $3::bigint
-  WHERE  ($4::integer IS NULL OR "products"."id" > $4::integer)
-    AND  "products"."id" <= $5::integer
-    AND  (state = ANY ($6::text[]) AND added_on >= $7::date AND note IS DISTINCT FROM 'frozen')
+  WHERE  ($4::boolean OR "products"."id" > $5::integer)
+    AND  "products"."id" <= $6::integer
+    AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
     AND  record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $1::numeric, 2) AS numeric(10,2)), CAST($2::timestamp with time zone AS timestamp with time zone), CAST($3::bigint AS bigint)))
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_5,
@@ -132,15 +134,44 @@ SET    n_5 = image.n_5,
        n_7 = image.n_7,
        exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($8::integer, $9::integer, $10::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($9::integer, $10::integer, $11::integer);
+
+-- change every row: in place of change when the capture found that all rows of the batch differ
+-- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.none, $5 after.1, $6 through.1, $7 :states, $8 :since, $9 slice, $10 ordinal, $11 part
+WITH changed AS (
+  UPDATE "shop"."products" AS "products"
+  SET    "price" = round(price * $1::numeric, 2),
+         "changed_at" = $2::timestamp with time zone,
+         "changed_in" = $3::bigint
+  WHERE  ($4::boolean OR "products"."id" > $5::integer)
+    AND  "products"."id" <= $6::integer
+    AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
+  RETURNING "products"."id" AS k_1,
+            "products"."price" AS n_5,
+            "products"."changed_at" AS n_6,
+            "products"."changed_in" AS n_7
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_5) AS n_5,
+         array_agg(s.n_6) AS n_6,
+         array_agg(s.n_7) AS n_7
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_5 = image.n_5,
+       n_6 = image.n_6,
+       n_7 = image.n_7,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($9::integer, $10::integer, $11::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     )
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
@@ -149,21 +180,22 @@ FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 :states, $3 :since, $4 :multiplier, $5 :started_at, $6 :run_id
+-- $1 upper.1, $2 horizon, $3 transactions, $4 :states, $5 :since, $6 :multiplier, $7 :started_at, $8 :run_id
 SELECT count(*)
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::integer
-  AND  (state = ANY ($2::text[]) AND added_on >= $3::date AND note IS DISTINCT FROM 'frozen')
-  AND  record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $4::numeric, 2) AS numeric(10,2)), CAST($5::timestamp with time zone AS timestamp with time zone), CAST($6::bigint AS bigint)))
-  AND  NOT EXISTS (
-                SELECT
-                FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                WHERE  d.k_1 = "products"."id");
+  AND  (age("products".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  "products".xmin <> ALL ($3::xid[])
+  AND  (state = ANY ($4::text[]) AND added_on >= $5::date AND note IS DISTINCT FROM 'frozen')
+  AND  record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $6::numeric, 2) AS numeric(10,2)), CAST($7::timestamp with time zone AS timestamp with time zone), CAST($8::bigint AS bigint)))
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "products"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -184,6 +216,12 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."products" AS "products"
+WHERE  "products".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
@@ -213,49 +251,63 @@ WITH back AS (
     AND  record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7))
   RETURNING "products"."id" AS k_1
 )
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)],
-       CASE WHEN "products"."id" IS NULL THEN 'gone' ELSE 'edited' END,
-       CASE WHEN "products"."id" IS NOT NULL THEN jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text)) END
-FROM   migrate.undo_{run}_1 AS b
-CROSS  JOIN LATERAL unnest(b.k_1) AS d(k_1)
-LEFT   JOIN "shop"."products" AS "products" ON "products"."id" = d.k_1
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
--- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1, record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)) AS differs, jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_5, b.n_6, b.n_7) AS d(k_1, n_5, n_6, n_7), "shop"."products" AS "products"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "products"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "products"
+)
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], CASE WHEN d.is_gone THEN 'gone' ELSE 'overwritten' END, d.found
-FROM  (SELECT d.k_1, false AS is_gone, record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)) AS differs, jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text)) AS found
-       FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_5, b.n_6, b.n_7) AS d(k_1, n_5, n_6, n_7), "shop"."products" AS "products"
-       WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-         AND  "products"."id" = d.k_1
-       FOR    NO KEY UPDATE OF "products") AS d
-WHERE  d.differs
-UNION  ALL
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone', NULL
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  NOT EXISTS (SELECT FROM "shop"."products" AS "products" WHERE "products"."id" = d.k_1);
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
 
--- restore forced: under force the old values come back whatever is there
--- $1 slice, $2 ordinal, $3 part
-UPDATE "shop"."products" AS "products"
-SET    "price" = d.o_5,
-       "changed_at" = d.o_6,
-       "changed_in" = d.o_7
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_5, b.o_6, b.o_7) AS d(k_1, o_5, o_6, o_7)
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."products" AS "products"
+  SET    "price" = d.o_5,
+         "changed_at" = d.o_6,
+         "changed_in" = d.o_7
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7) AS d(k_1, o_5, n_5, o_6, n_6, o_7, n_7)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "products"."id" = d.k_1
+    AND  (record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "products"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "products"."id" = d.k_1;
+  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text))
+FROM   "shop"."products" AS "products"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "products"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
 WITH heartbeat AS (
-       UPDATE migrate.workers
-       SET    heartbeat_at = clock_timestamp()
-       WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
-     ), conflicts AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
   SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
   FROM   migrate.conflicts
   WHERE  run = $1::bigint AND seq = $4::bigint

@@ -1,0 +1,95 @@
+internal import MigrateCompiler
+internal import MigrateLedger
+internal import MigratePlan
+internal import MigratePostgres
+internal import MigrateSQL
+
+/// A run that never begins: its statements with values, under a number that no run has.
+struct TrialRun {
+  let plan: Plan
+  /// Far above what the ledger will ever count to, and another one for each backend.
+  private let number: Int64
+  let constants: Bindings
+
+  init(_ plan: Plan, _ connection: borrowing Connection) {
+    self.plan = plan
+    number = 9_000_000_000_000 + Int64(connection.backendPID)
+    var values: [String: String?] = [":run_id": String(number), ":started_at": "2000-01-01 00:00:00+00"]
+    for parameter in plan.parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
+    let given: [String: String?] = [
+      "run": String(number), "epoch": "1", "worker": "1", "slice": "0", "part": "0", "size": String(plan.batchSize),
+    ]
+    constants = Bindings(values.merging(given) { $1 })
+  }
+
+  func bindings(after: [String?]?, through: [String?]?, upper: [String?]?) -> Bindings {
+    let count = plan.key.count
+    return constants.with(key: after, as: "after", count: count).with(key: through, as: "through", count: count)
+      .with(key: upper, as: "upper", count: count)
+  }
+
+  @discardableResult
+  private func run(
+    _ statement: Statement, _ bindings: Bindings, _ connection: borrowing Connection
+  ) throws(PostgresError) -> Rows {
+    try connection.query(statement.text(ofRun: number), statement.arguments.map { bindings.values[$0] ?? nil })
+  }
+
+  /// The first row of a statement; `nil` when there is none.
+  func row(
+    _ name: String, of phase: Phase.Name, _ bindings: Bindings, _ connection: borrowing Connection
+  ) throws(PostgresError) -> [String?]? {
+    guard let statement = plan.statements(phase).first(where: { $0.name == name }) else { return nil }
+    return try run(statement, bindings, connection).first?.values
+  }
+
+  /// The end of the batch behind `after`; `nil` only in an empty table.
+  func bound(
+    after: [String?]?, upper: [String?]?, _ connection: borrowing Connection
+  ) throws(PostgresError) -> [String?]? {
+    let bindings = bindings(after: after, through: nil, upper: upper)
+    return try row("bound", of: .batches, bindings, connection) ?? upper
+  }
+
+  func explain(
+    _ text: String, _ roles: [String], _ bindings: Bindings, _ connection: borrowing Connection
+  ) throws(PostgresError) -> String {
+    let rows = try connection.query("EXPLAIN " + text, roles.map { bindings.values[$0] ?? nil })
+    return try rows.map { (row) throws(PostgresError) in try row.text(0) }.joined(separator: "\n")
+  }
+
+  /// The run's own objects, in a schema that may not exist yet.
+  func prepare(_ connection: borrowing Connection) throws(PostgresError) {
+    let hasSchema = try connection.query("SELECT to_regnamespace('migrate') IS NOT NULL AS there").onlyRow
+    if try !hasSchema.bool("there") { try connection.execute("CREATE SCHEMA migrate") }
+    for statement in plan.statements(.prepare) { try run(statement, constants, connection) }
+  }
+
+  func starts(_ trial: Trial, _ connection: borrowing Connection) throws(PostgresError) -> [[String?]] {
+    let rows = try connection.query(trial.starts.text, trial.starts.parameters.map { _ in String(trial.share) })
+    return try rows.map { (row) throws(PostgresError) in try row.values }
+  }
+
+  /// One batch, from behind `after` up to `upper` at most; `nil` when no row is eligible there.
+  func batch(
+    _ ordinal: Int, after: [String?]?, upper: [String?], _ connection: borrowing Connection
+  ) throws(PostgresError) -> Measurement.Batch? {
+    let clock = ContinuousClock.now
+    let through = try bound(after: after, upper: upper, connection)
+    let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
+    for statement in plan.statements(.batches)
+    where !["settings", "bound", "capture locked", "finish"].contains(statement.name) {
+      try run(statement, bindings, connection)
+    }
+    let duration = ContinuousClock.now - clock
+    let rows = try connection.query(
+      """
+      SELECT rows_read, coalesce(cardinality(k_1), 0) AS rows_changed
+      FROM   migrate.undo_\(number)_1
+      WHERE  ordinal = $1::integer
+      """, [String(ordinal)])
+    guard let row = rows.first, try row.int("rows_read") > 0 else { return nil }
+    return Measurement.Batch(
+      read: try row.int("rows_read"), changed: try row.int("rows_changed"), duration: duration)
+  }
+}

@@ -1,0 +1,48 @@
+internal import MigrateCatalog
+internal import MigratePlan
+package import MigrateSQL
+
+/// Statements by which a plan is tried out before it runs.
+package struct Trial: Sendable {
+  /// The change of one batch without its undo, for EXPLAIN: the undo table does not exist yet.
+  package let change: RenderedSQL
+  /// The keys at which five equal parts of a sample begin, in order: as texts, a column each.
+  package let starts: RenderedSQL
+  /// How much of the table the sample reads, in per cent.
+  package let share: Double
+}
+
+extension ResolvedBatch {
+  static let trialParts = 5
+
+  var trial: Trial {
+    let lines: [SQL] = assignments.map { "\($0.column.name) = \($0.value)" }
+    return Trial(
+      change: RenderedSQL(
+        """
+        UPDATE \(source)
+        SET    \(lines: lines)
+        \(SQL.filtered(by: changingConditions))
+        """),
+      starts: RenderedSQL(starts), share: share)
+  }
+
+  private var starts: SQL {
+    let share = Parameter("share", TypeName(trusted: "double precision"))
+    let texts: [SQL] = key.indices.map { "CAST(s.\(Name.key($0)) AS text)" }
+    let keys: [SQL] = zip(keyColumns, key.indices).map { "\($0) AS \(Name.key($1))" }
+    return """
+      SELECT DISTINCT ON (s.part) \(list: texts)
+      FROM  (SELECT \(list: keys), ntile(\(Self.trialParts)) OVER (ORDER BY \(list: keyColumns)) AS part
+             FROM   \(source) TABLESAMPLE SYSTEM (\(share)) REPEATABLE (1)) AS s
+      ORDER  BY s.part, \(list: key.indices.map { "s.\(Name.key($0))" })
+      """
+  }
+
+  /// Some hundred pages, or as many rows as they may hold where the catalog knows no pages: a partitioned table has none.
+  private var share: Double {
+    if table.pages > 0 { return min(100, 30_000 / Double(table.pages)) }
+    if let rows = table.estimatedRows, rows > 0 { return min(100, 3_000_000 / Double(rows)) }
+    return table.bytes > 0 ? min(100, 30_000 * 8_192 / Double(table.bytes)) : 100
+  }
+}

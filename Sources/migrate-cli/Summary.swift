@@ -1,0 +1,91 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// A plan in a few lines for a person: what changes, how much, in which steps, and what it takes meanwhile.
+struct Summary {
+  struct Line {
+    let title: String
+    let text: String
+  }
+
+  let name: String
+  private(set) var lines: [Line] = []
+
+  init(_ plan: Plan, _ surroundings: Surroundings?) {
+    name = plan.definition
+    let batches = max(1, (plan.estimate.rows + plan.batchSize - 1) / plan.batchSize)
+    for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
+    for column in plan.steps.flatMap(\.columns) { add("sets", Self.assignment(column, plan)) }
+    add(
+      "rows",
+      "about \(Wording.count(plan.estimate.rows)), in about \(Wording.count(batches, "batch", "batches")) of \(Wording.count(plan.batchSize))"
+    )
+    for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
+    for step in plan.steps { add("undo", Self.undo(step, plan)) }
+    for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
+    for step in plan.steps {
+      add(
+        "locks",
+        "ROW EXCLUSIVE on \(step.table), and the rows of one batch at a time; waits 500 ms for a lock, then tries again"
+      )
+    }
+    for parameter in plan.parameters {
+      add("parameter", "\(parameter.name) = \(parameter.value ?? "NULL") (\(parameter.type))")
+    }
+    for need in plan.needs { add("needs", need) }
+    add(surroundings)
+  }
+
+  private mutating func add(_ title: String, _ text: String) { lines.append(Line(title: title, text: text)) }
+
+  private mutating func add(_ surroundings: Surroundings?) {
+    guard let surroundings else { return add("ledger", "this role may not read it") }
+    if !surroundings.hasLedger { add("ledger", "does not exist yet: apply will create schema migrate") }
+    for run in surroundings.unfinished {
+      let own = run.name.utf8.elementsEqual(name.utf8)
+      add(
+        "beside",
+        "run \(run.id) of \(own ? "this definition" : run.name) is \(run.state.rawValue)"
+          + (own ? "; apply goes on with it" : ", over the same table"))
+    }
+  }
+
+  /// A constant stands as it will be written, with the type of its column: `state = 'expired' (text)`.
+  private static func assignment(_ column: WrittenColumn, _ plan: Plan) -> String {
+    let type = plan.tables.flatMap(\.columns).first { $0.name.utf8.elementsEqual(column.name.utf8) }?.type
+    let text = "\(column.name) = \(column.value)"
+    guard isConstant(column.value), let type else { return text }
+    return "\(text) (\(type))"
+  }
+
+  /// One literal and nothing else; quotes inside of it are doubled.
+  private static func isConstant(_ value: String) -> Bool {
+    if value.utf8.elementsEqual("NULL".utf8) { return true }
+    let quote = UInt8(ascii: "'")
+    let bytes = Array(value.utf8)
+    guard bytes.count >= 2, bytes.first == quote, bytes.last == quote else { return false }
+    var index = 1
+    while index < bytes.count - 1 {
+      if bytes[index] == quote {
+        guard index + 1 < bytes.count - 1, bytes[index + 1] == quote else { return false }
+        index += 1
+      }
+      index += 1
+    }
+    return true
+  }
+
+  private static func undo(_ step: Step, _ plan: Plan) -> String {
+    switch step.undo {
+    case .captured(let columns):
+      "old and new \(columns.joined(separator: ", ")), about \(Wording.bytes(plan.estimate.undoBytes)) before compression"
+    case .unavailable(let reason): "none: \(reason)"
+    }
+  }
+
+  /// With an empty line at the end.
+  var text: String {
+    ([name] + lines.map { "  \(ColumnWidth.padded($0.title, to: 10)) \($0.text)" }).map(Printable.line)
+      .joined(separator: "\n") + "\n"
+  }
+}

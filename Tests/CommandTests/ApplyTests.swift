@@ -1,0 +1,139 @@
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `Apply` {
+  @Test func `without a name lists what is pending, in the order of needs, and runs it`() async throws {
+    try await withProject { project in
+      try project.write(
+        "batch: a_dearer\nsource: public.items\nset: {price: price + 1}\nneeds: [close]\n",
+        to: "migrations/a_dearer.yaml")
+      let unasked = try await project.migrate("apply")
+      #expect(unasked.status == 1 && unasked.err.contains("apply close, a_dearer asks before it changes anything"))
+      let applied = try await project.migrate("apply", "--yes")
+      #expect(applied.status == 0)
+      #expect(applied.lines.map { $0.prefix(15) } == ["run 1 completed", "run 2 completed"], "\(applied)")
+      #expect(applied.err.contains("  close                    pending\n  a_dearer                 pending\n"))
+
+      let again = try await project.migrate("apply", "--yes")
+      #expect(again.status == 0 && again.out.isEmpty && again.err == "nothing is pending\n")
+      try project.write(
+        "batch: a_dearer\nsource: public.items\nset: {price: price + 2}\n", to: "migrations/a_dearer.yaml")
+      let changed = try await project.migrate("apply", "--yes")
+      #expect(changed.out.isEmpty && changed.err.contains("changed since run 2; `--again` runs the new text"))
+      let run = try await project.migrate("apply", "--yes", "--again")
+      #expect(run.lines.map { $0.prefix(15) } == ["run 3 completed"])
+    }
+  }
+
+  static let priced = """
+    batch: priced
+    source: public.items
+    params:
+      amount: {type: numeric}
+      label: {type: text, default: 'none'}
+    set:
+      price: price + :amount
+      state: coalesce(:label, 'NULL')
+
+    """
+
+  @Test func `takes parameters from a file, and arguments win`() async throws {
+    try await withProject(rows: 3) { project in
+      try project.write(Self.priced, to: "migrations/priced.yaml")
+      try project.write("amount: 1.50\nlabel: ~\n", to: "values.yaml")
+      #expect(try await project.migrate("apply", "priced", "--yes", "--param-file", "values.yaml").status == 0)
+      #expect(try await project.server.psql("SELECT price, state FROM items WHERE id = 1") == [["2.50", "NULL"]])
+      let wins = ["apply", "priced", "--yes", "--param-file", "values.yaml", "--param", "label=sale"]
+      #expect(try await project.start(wins).finish().status == 0)
+      #expect(try await project.server.psql("SELECT price, state FROM items WHERE id = 1") == [["4.00", "sale"]])
+    }
+  }
+
+  @Test(arguments: [
+    ("amount: 1\namount: 2\n", "values.yaml:2:1: error: \"amount\" is given twice"),
+    ("- 1\n", "values.yaml:1:1: error: a file of parameters holds names and values"),
+    ("", "values.yaml: error: a file of parameters holds names and values"),
+    ("amount: [1\n", "values.yaml:"), ("amont: 1\n", "this definition has no parameter \"amont\""),
+    ("amount: 010\n", "values.yaml:1:9: error: "),
+  ])
+  func `refuses a file of parameters that is wrong`(text: String, error: String) async throws {
+    try await withProject(rows: 3) { project in
+      try project.write(Self.priced, to: "migrations/priced.yaml")
+      try project.write(text, to: "values.yaml")
+      let plan = try await project.migrate("plan", "priced", "--param-file", "values.yaml")
+      #expect(plan.status == 2 && plan.err.contains(error), "\(plan.err)")
+    }
+  }
+
+  @Test func `gives each definition the parameters that it declares`() async throws {
+    try await withProject(rows: 3) { project in
+      try project.write(Self.priced, to: "migrations/priced.yaml")
+      #expect(try await project.migrate("plan", "close", "priced", "--param", "amount=1").status == 0)
+      let unknown = try await project.migrate("plan", "close", "--param", "amont=1")
+      #expect(unknown.status == 2 && unknown.err.contains("[unknown-parameter]"))
+      let twice = try await project.migrate("plan", "priced", "--param", "amount=1", "--set", "amount=2")
+      #expect(twice.status == 2 && twice.err.contains("parameter amount is given twice"))
+      let missing = try await project.migrate("plan", "priced", "--param-file", "none.yaml")
+      #expect(missing.status == 2 && missing.err.contains("the file none.yaml cannot be read"))
+    }
+  }
+
+  @Test func `keeps the reason from a file`() async throws {
+    try await withProject { project in
+      try project.write("as agreed\non Monday\n", to: "reason.txt")
+      #expect(try await project.migrate("apply", "close", "--yes", "--reason", "@reason.txt").status == 0)
+      #expect(try await project.value("SELECT reason FROM migrate.runs") == "as agreed\non Monday")
+    }
+  }
+
+  @Test func `P26 tells a program what happens, a line of JSON for each event`() async throws {
+    try await withProject { project in
+      let applied = try await project.migrate("apply", "close", "--yes", "--json")
+      let events = try applied.events()
+      let names = events.compactMap { $0["event"]?.text }
+      #expect(names == ["started"] + Array(repeating: "batch", count: 10) + ["ended"])
+      let end = try #require(events.last)
+      #expect(end["state"]?.text == "completed" && end["rows"]?.integer == 1_000 && end["exit_code"]?.integer == 0)
+      let reverted = try await project.migrate("revert", "1", "--yes", "--json").events()
+      #expect(reverted.last?["event"]?.text == "ended" && reverted.last?["state"]?.text == "reverted")
+      let refused = try await project.migrate("revert", "1", "--yes", "--json")
+      let error = try #require(try refused.events().first)
+      #expect(error["event"]?.text == "error" && error["code"]?.text == "refused" && error["exit_code"]?.integer == 1)
+      #expect(error["message"]?.text?.contains("reverted already") == true && error["remedy"]?.text?.isEmpty == false)
+      let usage = try await project.migrate("apply", "--yess", "--json")
+      #expect(usage.status == 2)
+      #expect(try usage.events().first?["code"]?.text == "usage")
+    }
+  }
+
+  @Test func `shows to a log the first state and the last`() async throws {
+    try await withProject { project in
+      let applied = try await project.migrate("apply", "close", "--yes", "-v")
+      let lines = applied.err.split(separator: "\n").map(String.init).filter { $0.hasPrefix("run 1 close  ") }
+      #expect(lines.count == 2, "\(applied.err)")
+      #expect(lines.first?.contains("0 %") == true && lines.last?.contains("100 %  1,000 of ~1,000 rows") == true)
+      #expect(applied.err.contains("\nbatch 10: 100 read, 100 changed, "))
+      #expect(try await project.migrate("apply", "close", "--yes").err.contains("is already applied as run 1"))
+    }
+  }
+
+  @Test func `tells why a batch failed, where, and how to go on`() async throws {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CHECK (id <> 250 OR state = 'open')")
+      let failed = try await project.migrate("apply", "close", "--yes")
+      #expect(failed.status == 1 && failed.lines.last?.hasPrefix("run 1 failed 200 rows") == true)
+      #expect(
+        failed.err.contains("[23514]") && failed.err.contains("batch: behind key (200), through key (300)"),
+        "\(failed.err)")
+      let status = try await project.migrate("status", "1", "--exit-code")
+      #expect(
+        status.status == 1 && status.out.contains("  batch      behind key (200), through key (300)\n"), "\(status.out)"
+      )
+      #expect(status.out.contains("  help       mend the rows behind that key"))
+      try await project.server.psql("ALTER TABLE items DROP CONSTRAINT items_check")
+      let resumed = try await project.migrate("apply", "close", "--yes")
+      #expect(resumed.status == 0 && resumed.lines.last?.hasPrefix("run 1 completed 1000 rows") == true)
+    }
+  }
+}

@@ -1,0 +1,145 @@
+import Foundation
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `Plan` {
+  @Test func `tells what would happen, then the SQL, and changes nothing`() async throws {
+    try await withProject { project in
+      let plan = try await project.migrate("plan", "close")
+      #expect(plan.status == 0 && plan.err.isEmpty, "\(plan)")
+      #expect(
+        plan.out.hasPrefix(
+          """
+          close
+            table      public.items (update)
+            sets       state = 'closed' (text)
+            rows       about 1,000, in about 10 batches of 100
+            walks      items_pkey (id)
+            undo       old and new state, about 18.0 kB before compression
+            locks      ROW EXCLUSIVE on public.items, and the rows of one batch at a time; waits 500 ms for a lock, then tries again
+            ledger     does not exist yet: apply will create schema migrate
+
+          -- ===== prepare: once, in the transaction that begins the run
+
+          """), "\(plan.out)")
+      #expect(try await project.migrate("plan", "close", "--sql").out == plan.out.droppingSummary)
+      #expect(try await project.migrate("apply", "close", "--dry-run").out == plan.out)
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+    }
+  }
+
+  @Test func `prints as JSON what the ledger keeps`() async throws {
+    try await withProject { project in
+      let json = try await project.migrate("plan", "close", "--json")
+      #expect(try JSON(json.out.trimmingLast)["format"]?.integer == 1)
+      try await project.migrate("apply", "close", "--yes")
+      let quoted = json.out.replacing("'", with: "''")
+      #expect(try await project.value("SELECT plan = '\(quoted)'::jsonb FROM migrate.runs") == "t")
+    }
+  }
+
+  @Test func `names a run that is unfinished over the same table, and triggers that fire`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 1)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(15)
+      #expect(try await child.finish().status == 4)
+      try await gate.close()
+      try project.write("batch: dearer\nsource: public.items\nset: {price: price + 1}\n", to: "migrations/dearer.yaml")
+      let own = try await project.migrate("plan", "close")
+      #expect(own.out.contains("  beside     run 1 of this definition is paused; apply goes on with it\n"))
+      let other = try await project.migrate("plan", "dearer")
+      #expect(other.out.contains("  beside     run 1 of close is paused, over the same table\n"))
+      #expect(other.out.contains("  sets       price = price + 1\n"))
+      #expect(other.out.contains("  fires      trigger gate "))
+      #expect(other.err.contains("[trigger-fires]") && !other.err.hasPrefix("\n"))
+      #expect(try await project.migrate("plan", "dearer", "-q").err.isEmpty)
+    }
+  }
+
+  @Test func `as Markdown has a heading, a table and the SQL in fences`() async throws {
+    try await withProject { project in
+      let plan = try await project.migrate("plan", "close", "--markdown")
+      #expect(plan.out.hasPrefix("## migrate plan: close\n\n| | |\n| --- | --- |\n| table | public.items (update) |\n"))
+      #expect(plan.out.contains("<details><summary>SQL: batches</summary>\n"))
+      let fences = plan.lines.filter { $0.hasPrefix("```") }
+      #expect(fences.count.isMultiple(of: 2) && fences.contains("```sql"))
+      #expect(plan.out.contains("  UPDATE \"public\".\"items\" AS \"items\"\n  SET    \"state\" = 'closed'\n"))
+    }
+  }
+
+  @Test func `explains the statements of a batch without running them`() async throws {
+    try await withProject { project in
+      let plan = try await project.migrate("plan", "close", "--explain")
+      #expect(plan.status == 0, "\(plan)")
+      #expect(plan.out.contains("-- ===== explain: bound, for the second batch\n"))
+      #expect(plan.out.contains("Update on items") && plan.out.contains("Index Scan using items_pkey"))
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'open'") == "1000")
+    }
+  }
+
+  @Test func `measures five batches and leaves nothing of them`() async throws {
+    try await withProject(rows: 2_000) { project in
+      let unasked = try await project.migrate("plan", "close", "--measure")
+      #expect(unasked.status == 1 && unasked.err.contains("measure close asks before it changes anything"))
+      let measured = try await project.migrate("plan", "close", "--measure", "--yes")
+      #expect(measured.status == 0 && measured.err.contains("sequences move and stay moved"), "\(measured)")
+      let line = try #require(measured.lines.last)
+      #expect(
+        line.hasPrefix("measured close: ") && line.contains(" in 5 batches of 500 rows in all, 500 changed;"), "\(line)"
+      )
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'open'") == "2000")
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+
+      // A ledger, and an unfinished run, are no hindrance; fewer rows than five batches are each met once.
+      try await project.migrate("apply", "close", "--yes")
+      try project.write("batch: few\nsource: public.items\nset: {price: price + 1}\n", to: "migrations/few.yaml")
+      let few = try await project.migrate("plan", "few", "--measure", "--yes", "--json")
+      let event = try JSON(try #require(few.lines.last))
+      #expect(event["rows_read"]?.integer == 2_000 && event["batches"]?.integer == 5, "\(few)")
+      #expect(try await project.value("SELECT count(*) FROM pg_class WHERE relname ~ '^undo_[0-9_]+$'") == "1")
+    }
+  }
+
+  @Test func `shows the errors of all definitions at once, to people and to programs`() async throws {
+    try await withProject { project in
+      try project.write("batch: one\nsource: public.items\nset: {stat: 'x'}\n", to: "migrations/one.yaml")
+      try project.write("batch: two\nsource: public.item\nset: {state: lower(stat)}\n", to: "migrations/two.yaml")
+      let plan = try await project.migrate("plan", "--json")
+      #expect(plan.status == 2)
+      #expect(
+        plan.err.contains("migrations/one.yaml:3:7: error: ") && plan.err.contains("migrations/two.yaml:2:9: error: "))
+      let events = try plan.events()
+      #expect(events.allSatisfy { $0["event"]?.text == "error" && $0["exit_code"]?.integer == 2 })
+      #expect(events.map { $0["code"]?.text } == ["unknown-column", "unknown-table"], "\(plan.out)")
+      #expect(events.first?["path"]?.text == "migrations/one.yaml" && events.first?["line"]?.integer == 3)
+      #expect(try await project.migrate("apply", "--yes").status == 2)
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+    }
+  }
+
+  @Test func `without a database tells the errors of the file, then that it needs one`() async throws {
+    try await withProject { project in
+      let nowhere = ["DATABASE_URL": "host=\(project.folder) dbname=none"]
+      let plan = try await project.migrate("plan", "close", environment: nowhere)
+      #expect(plan.status == 1 && plan.err.hasPrefix("migrate: error: plan needs a connection: "), "\(plan.err)")
+      #expect(plan.err.contains("  help: "))
+      try project.write("batch: close\nsource: public.items\nset:\n  state: lower(\n", to: "migrations/close.yaml")
+      let wrong = try await project.migrate("plan", "close", environment: nowhere)
+      #expect(wrong.status == 2 && wrong.err.contains("migrations/close.yaml:4:"), "\(wrong.err)")
+      try project.write("batch: close\nsource: public.items\nsett: {}\n", to: "migrations/close.yaml")
+      #expect(try await project.migrate("plan", "close", environment: nowhere).status == 2)
+    }
+  }
+}
+
+extension String {
+  /// From the first heading of the SQL on.
+  fileprivate var droppingSummary: String {
+    range(of: "-- =====").map { String(self[$0.lowerBound...]) } ?? self
+  }
+
+  fileprivate var trimmingLast: String { hasSuffix("\n") ? String(dropLast()) : self }
+}

@@ -1,0 +1,120 @@
+import Foundation
+import MigrateCommandLine
+import MigrateJSON
+import MigratePostgres
+import TestSupport
+import Testing
+
+@Suite struct `The program` {
+  @Test func `has a version, and help with the examples of each command`() async throws {
+    try await withProject(rows: 1) { project in
+      #expect(try await project.migrate("--version").out == "migrate \(Commands.program.version)\n")
+      #expect(try await project.migrate("version").out == "migrate \(Commands.program.version)\n")
+      let help = try await project.migrate("help")
+      #expect(try await project.migrate("--help").out == help.out)
+      for command in Commands.program.commands {
+        let help = try await project.migrate(command.name, "--help")
+        #expect(help.status == 0 && help.err.isEmpty)
+        #expect(command.examples.allSatisfy { help.out.contains("  \($0.line)\n") }, "\(command.name)")
+        #expect(help.out.contains("Exit codes:\n"))
+      }
+    }
+  }
+
+  /// P25
+  @Test func `P25 ends with the number that its help promises`() async throws {
+    try await withProject { project in
+      func code(_ words: String..., environment: [String: String] = [:]) async throws -> Int32 {
+        try await project.start(words, environment: environment).finish().status
+      }
+      #expect(try await code() == 2)
+      #expect(try await code("aply") == 2)
+      #expect(try await code("apply", "--batch-size", "some") == 2)
+      #expect(try await code("apply", "unknown", "--yes") == 1)
+      #expect(try await code("apply", "close") == 1)
+      #expect(try await code("apply", "close", "--yes", environment: ["CI": "true"]) == 0)
+      #expect(try await code("apply", "close", environment: ["MIGRATE_YES": "1"]) == 0)
+      #expect(try await code("status", environment: ["DATABASE_URL": "host=\(project.folder)"]) == 1)
+      #expect(try await code("status", environment: ["DATABASE_URL": "nonsense"]) == 1)
+      try await project.server.psql("UPDATE items SET state = 'sold' WHERE id = 7")
+      #expect(try await code("revert", "close", "--yes") == 5)
+      #expect(try await code("revert", "close", "--yes", "--on-conflict", "skip") == 5)
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'open'") == "999")
+      #expect(try await code("history", "--no-such") == 2)
+      #expect(try await code("history") == 0)
+    }
+  }
+
+  @Test(arguments: Commands.program.later.map(\.name))
+  func `refuses what comes later, and says what to do instead`(name: String) async throws {
+    try await withFolder { folder in
+      let project = TestProject(folder: folder, server: Server())
+      let refused = try await project.migrate(name, "x")
+      #expect(refused.status == 2 && refused.err.hasPrefix("migrate: error: \(name) is not in this version"))
+      #expect(refused.err.contains("\n  help: "))
+    }
+  }
+
+  @Test func `runs its sandbox in a folder of its own, and warns of what it is not`() async throws {
+    try await withFolder { folder in
+      let project = TestProject(folder: folder, server: Server())
+      let sandbox = ["MIGRATE_FOLDER": folder + "/box"]
+      #expect(try await project.migrate("sandbox", "status", environment: sandbox).out.hasPrefix("sandbox absent in "))
+      let started = try await project.migrate("sandbox", "start", environment: sandbox)
+      #expect(started.status == 0 && started.err.contains("warning: fsync is off"), "\(started)")
+      let url = try await project.migrate("sandbox", "url", environment: sandbox).out
+      #expect(url == started.out && url.hasPrefix("postgres://"))
+      let status = try await project.migrate("sandbox", "status", "--json", environment: sandbox).events().first
+      #expect(status?["state"]?.text == "running")
+      let runs = try await project.migrate("status", "--database", url.trimmingCharacters(in: .newlines))
+      #expect(runs.status == 0 && !runs.err.contains("password"), "\(runs)")
+      #expect(try await project.migrate("sandbox", "stop", environment: sandbox).out == "sandbox stopped\n")
+      #expect(try await project.migrate("sandbox", "destroy", environment: sandbox).status == 1)
+      #expect(try await project.migrate("sandbox", "destroy", "--yes", environment: sandbox).status == 0)
+      #expect(!FileManager.default.fileExists(atPath: folder + "/box"))
+    }
+  }
+
+  /// S04
+  @Test func `S04 never tells a password`() async throws {
+    try await withProject { project in
+      let canary = "canary-7f3a"
+      let socket = project.server.redacted.split(separator: " ").first { $0.hasPrefix("host=") }?.dropFirst(5) ?? ""
+      let name = try #require(try await project.value("SELECT current_database()"))
+      let url = "postgres://postgres:\(canary)@/\(name)?host=\(socket)&port=5432"
+      let wrong = "postgres://postgres:\(canary)@/none?host=\(socket)&port=5432"
+      let nowhere = "postgres://postgres:\(canary)@nowhere.invalid/none"
+      let torn = "postgres://postgres:\(canary)@x@/none"
+      let bare = ["DATABASE_URL": ""]
+      var said = ""
+      for words in [
+        ["plan", "close", "--json"], ["plan", "close", "--markdown", "--explain"],
+        ["apply", "close", "--yes", "--json", "-v"],
+        ["status", "--json"], ["history", "--json"], ["verify", "1", "--json"], ["revert", "1", "--yes"],
+      ] {
+        let outcome = try await project.start(words + ["--database", url], environment: bare).finish()
+        #expect(outcome.status == 0, "\(words): \(outcome.err)")
+        #expect(outcome.err.contains("warning: a password in the arguments can be read by everyone"))
+        said += outcome.out + outcome.err
+        let silent = try await project.start(words + ["-q"], environment: ["DATABASE_URL": url]).finish()
+        #expect(!silent.err.contains("a password in the arguments"))
+        said += silent.out + silent.err
+      }
+      for bad in [wrong, nowhere, torn, "password=\(canary) sslmode=nonsense", "password=\(canary) nonsense"] {
+        for words in [["plan", "close", "--json"], ["status"], ["apply", "--yes", "--dtabase", bad]] {
+          let outcome = try await project.start(words + ["--database", bad], environment: bare).finish()
+          #expect(outcome.status == 1 || outcome.status == 2)
+          said += outcome.out + outcome.err
+        }
+      }
+      #expect(!said.contains(canary), "\(said.split(separator: "\n").filter { $0.contains(canary) })")
+      let dump = try await project.server.psql(
+        """
+        SELECT string_agg(t::text, ' ') FROM (
+          SELECT to_jsonb(r)::text AS t FROM migrate.runs r UNION ALL SELECT to_jsonb(w)::text FROM migrate.workers w
+          UNION ALL SELECT to_jsonb(s)::text FROM migrate.statements s UNION ALL SELECT to_jsonb(d)::text FROM migrate.definitions d) AS a
+        """)
+      #expect(dump.first?.first.flatMap(\.self)?.contains(canary) == false)
+    }
+  }
+}
