@@ -27,6 +27,8 @@ extension Ledger {
         if ContinuousClock.now >= deadline, let now = try pulse(connection, run) { return try refuse(now.sign) }
         usleep(20_000)
       }
+      // One that was stopped between its last statement and COMMIT would keep the fence until its transaction times out.
+      try endStoppedWorkers(connection, run)
       let taken = try connection.query(
         "SELECT migrate.take_over($1::bigint, $2::integer) AS epoch", [String(run), String(epoch)]
       ).onlyRow
@@ -74,9 +76,10 @@ extension Ledger {
         """
         SELECT pg_terminate_backend(a.pid)
         FROM   migrate.workers  AS w
-        JOIN   migrate.fence    AS f ON f.run = w.run AND w.epoch < f.epoch
+        JOIN   migrate.fence    AS f ON f.run = w.run
         JOIN   pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start = w.backend_start
         WHERE  w.run = $1::bigint AND a.pid <> pg_backend_pid() AND a.state = 'idle in transaction'
+          AND  (w.epoch < f.epoch OR w.heartbeat_at < clock_timestamp() - interval '15 seconds')
         """, [String(run)])
     } catch {
       guard error.sqlState?.code == "42501" else { throw error }

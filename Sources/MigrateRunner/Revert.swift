@@ -12,7 +12,9 @@ extension Worker {
     let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
     // With nothing left to take back the undo may be gone already.
-    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(), ahead > 0 { return try stopped(ahead) }
+    if policy == .stop, try nextPlace() != nil, let ahead = try conflictsAhead(), ahead > 0 {
+      return try stopped(ahead)
+    }
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else { return try finishRevert() }
@@ -116,8 +118,8 @@ extension Worker {
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
     let failure = Failure(
-      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil, constraint: nil,
-      after: nil, through: nil)
+      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil,
+      constraint: nil, after: nil, through: nil)
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 

@@ -180,4 +180,3 @@ extension ResolvedBatch {
       SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types, by: ";\n"))
   }
 }
-
