@@ -8,7 +8,16 @@ package enum Upgrade {
 
   /// The ledger's version; 0 when there is none.
   package static func version(_ connection: borrowing Connection) throws(PostgresError) -> Int {
-    let there = try connection.query("SELECT to_regclass('migrate.version') IS NOT NULL AS there").onlyRow
+    // Not by to_regclass: it asks the session's cache, which may still remember that there was no such schema before another
+    // program, which we waited for, made it. A query of the catalog also brings the cache up to date.
+    let there = try connection.query(
+      """
+      SELECT EXISTS (SELECT
+                     FROM   pg_catalog.pg_class     AS c
+                     JOIN   pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                     WHERE  n.nspname = 'migrate' AND c.relname = 'version') AS there
+      """
+    ).onlyRow
     guard try there.bool("there") else { return 0 }
     return try connection.query("SELECT coalesce(max(version), 0) AS version FROM migrate.version").onlyRow.int("version")
   }
