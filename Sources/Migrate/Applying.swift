@@ -100,7 +100,9 @@ package struct Runs: ~Copyable {
   private borrowing func start(
     _ plan: Plan, _ definition: Definition, _ request: ApplyRequest
   ) throws(PostgresError) -> Int64 {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    // Who begins the same at this moment waits for us, and shall not do so for ever if this client is stopped.
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '60s'")
     let run = try Ledger.begin(
       connection, plan: plan.json, definition: String(decoding: definition.source.bytes, as: UTF8.self),
       version: request.version, clientHost: Worker.hostName, reason: request.reason)

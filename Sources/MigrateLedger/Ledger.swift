@@ -163,8 +163,10 @@ package enum Ledger {
     let row = try connection.query(
       """
       SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
-             CASE jsonb_typeof(failure -> 'after') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
-             CASE jsonb_typeof(failure -> 'through') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'through')) END AS through
+             CASE jsonb_typeof(failure -> 'after')
+               WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
+             CASE jsonb_typeof(failure -> 'through')
+               WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'through')) END AS through
       FROM   migrate.runs
       WHERE  run = $1::bigint
       """, [String(run)]
@@ -185,7 +187,8 @@ package enum Ledger {
     _ connection: borrowing Connection, _ run: Int64, epoch: Int,
     _ body: (borrowing Connection) throws(PostgresError) -> Void
   ) throws(PostgresError) -> Bool {
-    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    try connection.execute(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '60s'")
     let fence = try connection.query(
       "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
       [String(run), String(epoch)])

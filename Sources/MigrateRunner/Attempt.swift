@@ -34,13 +34,13 @@ struct Attempt {
   }
 
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
-  /// the capture found.
+  /// the capture found, which holds for the change only where both see one snapshot.
   func runs(_ statement: RunStatement, everyRowDiffers: Bool) -> Bool {
     switch statement.name {
     case "capture": guarded == .snapshot
     case "capture locked": guarded != .snapshot
-    case "change": !everyRowDiffers
-    case "change every row": everyRowDiffers
+    case "change": guarded == .locked || !everyRowDiffers
+    case "change every row": guarded != .locked && everyRowDiffers
     default: true
     }
   }

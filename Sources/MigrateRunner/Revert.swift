@@ -119,8 +119,7 @@ extension Worker {
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
     let failure = Failure(
       sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil,
-      constraint: nil,
-      after: nil, through: nil)
+      constraint: nil, after: nil, through: nil)
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 

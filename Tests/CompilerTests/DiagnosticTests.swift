@@ -44,6 +44,8 @@ import Testing
     "nul-byte",
     // A query whose columns have names that somebody reads: a source, a join, a step's rows. None is in this version.
     "repeated-output", "unnamed-output",
+    // About a file of parameters, which is no definition; the test of the command shows it.
+    "no-parameters",
   ]
 
   @Test func `for every rule that the sources know`() throws {

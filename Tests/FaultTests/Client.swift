@@ -82,6 +82,12 @@ extension Shop {
     get async throws { Int64(try await trial.value("SELECT max(run) FROM migrate.runs") ?? "") ?? 0 }
   }
 
+  /// Whether the arguments ask for a revert that has been done: the killed program had committed the last of it.
+  func isReverted(_ arguments: [String]) async throws -> Bool {
+    guard arguments.first == "revert", arguments.count > 1 else { return false }
+    return try await trial.value("SELECT state FROM migrate.runs WHERE run = \(arguments[1])") == "reverted"
+  }
+
   /// What is wrong with a run that has completed; empty when nothing is.
   func complaints(afterApplying run: Int64) async throws -> [String] {
     var complaints: [String] = []

@@ -42,22 +42,68 @@ import Testing
         process.kill()
       }
       let status = await process.wait()
+      // Killed behind its last commit, it leaves nothing to do.
       if status == .exited(0) { return killed }
+      if status == .exited(1), try await shop.isReverted(arguments) { return killed }
       guard status == .killed else { throw TestSupportError("\(arguments) ended with \(status): \(program.output)") }
       killed += 1
     }
   }
 }
 
+/// C10, with the real client: SIGSTOP, somebody else goes on, SIGCONT.
+@Suite struct `A client that is stopped` {
+  @Test func `C10: and woken after another one has done its work changes nothing`() async throws {
+    var random = Torture.random("stops")
+    try await withDatabase { server in
+      try await withFolder { folder in
+        let program = try Program(folder: folder, server: server, definition: Shop.definition)
+        for _ in 1...Torture.count(3, torture: 30) {
+          try await Self.stop(program, try await Shop.fresh(server, rows: 300), &random)
+        }
+      }
+    }
+  }
+
+  private static func stop(_ program: Program, _ shop: Shop, _ random: inout SplitMix) async throws {
+    let stopped = try program.start(["apply", "prices", "--yes"])
+    defer { stopped.kill() }
+    try await shop.waitForProgress(of: stopped)
+    try await Task.sleep(for: .milliseconds(Int.random(in: 0...20, using: &random)))
+    stopped.signal(SIGSTOP)
+    // Its last sign of life is long ago, and what its backend was doing is done.
+    try await shop.trial.wait(
+      until: """
+        SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                           WHERE datname = current_database() AND application_name LIKE 'migrate run%' AND state = 'active')
+        """)
+    try await shop.server.psql(
+      """
+      UPDATE migrate.workers SET heartbeat_at = now() - interval '1 minute'
+      WHERE  worker IN (SELECT worker FROM migrate.workers FOR UPDATE SKIP LOCKED)
+      """)
+    let status = await (try program.start(["apply", "prices", "--yes"])).wait()
+    #expect(status == .exited(0), "\(program.output)")
+    stopped.signal(SIGCONT)
+    let woken = await stopped.wait()
+    #expect(woken == .exited(4) || woken == .exited(0), "\(woken)")
+    #expect(try await shop.complaints(afterApplying: shop.newestRun) == [])
+  }
+}
+
 extension Shop {
   /// Returns when the process has ended a batch, or itself.
   fileprivate func waitForProgress(of process: Program.Running) async throws {
-    let count = """
-      SELECT CASE WHEN to_regclass('migrate.batches') IS NOT NULL
-                  THEN (xpath('/table/row/n/text()', query_to_xml('SELECT count(*) AS n FROM migrate.batches', true, false, '')))[1]::text END
-      """
-    let before = try await trial.value(count)
-    while process.isRunning, try await trial.value(count) == before { try await Task.sleep(for: .milliseconds(2)) }
+    let before = try await batches
+    while process.isRunning, try await batches == before { try await Task.sleep(for: .milliseconds(2)) }
+  }
+
+  /// Batches so far, 0 without a ledger.
+  private var batches: Int {
+    get async throws {
+      guard try await trial.value("SELECT to_regclass('migrate.batches')") != nil else { return 0 }
+      return Int(try await trial.value("SELECT count(*) FROM migrate.batches") ?? "") ?? 0
+    }
   }
 }
 
@@ -85,7 +131,8 @@ struct Program {
   struct Running: Sendable {
     let process: Process
     var isRunning: Bool { process.isRunning }
-    func kill() { Foundation.kill(process.processIdentifier, SIGKILL) }
+    func kill() { signal(SIGKILL) }
+    func signal(_ signal: Int32) { Foundation.kill(process.processIdentifier, signal) }
 
     func wait() async -> Status {
       while process.isRunning { try? await Task.sleep(for: .milliseconds(2)) }

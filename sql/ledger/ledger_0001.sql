@@ -243,9 +243,10 @@ CREATE TABLE migrate.workers (
   worker        integer     NOT NULL,
   epoch         integer     NOT NULL,
   pid           integer     NOT NULL DEFAULT pg_backend_pid(),
-  backend_start timestamptz NOT NULL,
+  backend_start timestamptz,
   client_host   text,
   heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  back_end      text        NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure')),
   PRIMARY KEY (run, worker)
 );
 COMMENT ON TABLE  migrate.workers               IS 'Who works, or was working, on a run.';
@@ -253,8 +254,9 @@ COMMENT ON COLUMN migrate.workers.run           IS 'The run.';
 COMMENT ON COLUMN migrate.workers.worker        IS 'The worker''s number, from 1.';
 COMMENT ON COLUMN migrate.workers.epoch         IS 'The epoch it works in.';
 COMMENT ON COLUMN migrate.workers.pid           IS 'Its backend at the last heartbeat.';
-COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: process numbers come round again.';
+COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: process numbers come round again. NULL when its role may not see that.';
 COMMENT ON COLUMN migrate.workers.client_host   IS 'The machine that the client runs on.';
+COMMENT ON COLUMN migrate.workers.back_end      IS 'How it works: from a client, or as a CALL of migrate.drive.';
 COMMENT ON COLUMN migrate.workers.heartbeat_at  IS 'When it last gave a sign of life: once a batch, and each second while paused.';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA migrate FROM PUBLIC;

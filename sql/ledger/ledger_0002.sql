@@ -17,7 +17,8 @@ COMMENT ON FUNCTION migrate.numbered IS 'The text with the run''s number for {ru
 
 CREATE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state.
+  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state. A run that
+  -- had to pause because of its server keeps the reason until it goes on.
   WITH advanced AS (
     UPDATE migrate.runs AS r
     SET    state       = t.next,
@@ -74,15 +75,17 @@ COMMENT ON FUNCTION migrate.begin IS 'Begins a run of a plan: its row, its fence
 CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
-  -- client that was stopped keeps its backend. To a role that may not see other roles' sessions the details are NULL.
-  -- Behind a pooler who asks can have got the very backend that the worker had: that it is busy then says nothing.
+  -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
+  -- backend. To a role that may not see other roles' sessions the details are NULL.
   SELECT EXISTS (
     SELECT
     FROM   migrate.workers  AS w
     JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
     JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
     WHERE  w.run = _run
-      AND  (a.state = 'active' AND a.pid <> pg_backend_pid() OR w.heartbeat_at > clock_timestamp() - interval '15 seconds'))
+      AND  CASE WHEN w.back_end = 'procedure' AND a.state IS NOT NULL
+                THEN a.state = 'active' AND a.pid <> pg_backend_pid()
+                ELSE (a.state = 'active' AND a.pid <> pg_backend_pid()) OR w.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
 $$;
 COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch gives signs of life.';
 
@@ -92,10 +95,12 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.take_over IS 'Raises the epoch, which fences off everyone of the old one; NULL when somebody else was first.';
 
-CREATE FUNCTION migrate.enlist(_run bigint, _worker integer, _epoch integer, _client_host text) RETURNS void
+CREATE FUNCTION migrate.enlist(
+  _run bigint, _worker integer, _epoch integer, _client_host text, _back_end text DEFAULT 'client'
+) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO migrate.workers AS w (run, worker, epoch, pid, backend_start, client_host)
-  SELECT _run, _worker, _epoch, a.pid, a.backend_start, _client_host
+  INSERT INTO migrate.workers AS w (run, worker, epoch, pid, backend_start, client_host, back_end)
+  SELECT _run, _worker, _epoch, a.pid, a.backend_start, _client_host, _back_end
   FROM   pg_stat_activity AS a
   WHERE  a.pid = pg_backend_pid()
   ON CONFLICT (run, worker) DO UPDATE
@@ -103,6 +108,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
          pid           = excluded.pid,
          backend_start = excluded.backend_start,
          client_host   = excluded.client_host,
+         back_end      = excluded.back_end,
          heartbeat_at  = clock_timestamp()
   WHERE  w.epoch <= excluded.epoch
 $$;

@@ -1,66 +1,5 @@
 -- What both back ends ask the ledger before and between their batches, said once.
 
--- Who works from inside of the server is done as soon as its backend is: no client can come back to it.
-ALTER TABLE migrate.workers ADD COLUMN back_end text NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure'));
-COMMENT ON COLUMN migrate.workers.back_end IS 'How it works: from a client, or as a CALL of migrate.drive.';
-
-CREATE OR REPLACE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
-  -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
-  -- backend. To a role that may not see other roles' sessions the details are NULL.
-  SELECT EXISTS (
-    SELECT
-    FROM   migrate.workers  AS w
-    JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
-    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
-    WHERE  w.run = _run
-      AND  CASE WHEN w.back_end = 'procedure' AND a.state IS NOT NULL
-                THEN a.state = 'active' AND a.pid <> pg_backend_pid()
-                ELSE a.state = 'active' OR w.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
-$$;
-
-DROP FUNCTION migrate.enlist(bigint, integer, integer, text);
-CREATE FUNCTION migrate.enlist(
-  _run bigint, _worker integer, _epoch integer, _client_host text, _back_end text DEFAULT 'client'
-) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO migrate.workers AS w (run, worker, epoch, pid, backend_start, client_host, back_end)
-  SELECT _run, _worker, _epoch, a.pid, a.backend_start, _client_host, _back_end
-  FROM   pg_stat_activity AS a
-  WHERE  a.pid = pg_backend_pid()
-  ON CONFLICT (run, worker) DO UPDATE
-  SET    epoch         = excluded.epoch,
-         pid           = excluded.pid,
-         backend_start = excluded.backend_start,
-         client_host   = excluded.client_host,
-         back_end      = excluded.back_end,
-         heartbeat_at  = clock_timestamp()
-  WHERE  w.epoch <= excluded.epoch
-$$;
-COMMENT ON FUNCTION migrate.enlist IS 'Writes down, or renews, who works on a run.';
-
-CREATE OR REPLACE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state. A run that
-  -- had to pause because of its server keeps the reason until it goes on.
-  WITH advanced AS (
-    UPDATE migrate.runs AS r
-    SET    state       = t.next,
-           direction   = t.direction,
-           ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
-           reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
-           failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
-    FROM   migrate.transitions AS t
-    WHERE  r.run       = _run
-      AND  t.state     = r.state
-      AND  t.event     = _event
-      AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE r.direction END
-    RETURNING r.run, r.state
-  )
-  SELECT a.state FROM advanced AS a, LATERAL (SELECT pg_notify('migrate', a.run || ' ' || a.state)) AS n
-$$;
-
 CREATE FUNCTION migrate.fail(
   _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text, _after text[], _through text[]
 ) RETURNS text
@@ -108,20 +47,17 @@ BEGIN
     PERFORM pg_stat_clear_snapshot();
   END LOOP;
   SELECT NULL, NULL INTO pid, client_host;
-  epoch := migrate.take_over(_run, before);
-  IF epoch IS NULL THEN
-    RETURN;
-  END IF;
-  -- A client that was stopped keeps its row locks until its backend ends. Without the right to end it, the timeout of its
-  -- idle transaction does.
+  -- A client that was stopped keeps its row locks, and between its last statement and COMMIT the fence, until its backend
+  -- ends. Without the right to end it, the timeout of its idle transaction does.
   BEGIN
     PERFORM pg_terminate_backend(a.pid)
     FROM    migrate.workers  AS w
     JOIN    pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start = w.backend_start
-    WHERE   w.run = _run AND w.epoch < relieve.epoch AND a.pid <> pg_backend_pid() AND a.state = 'idle in transaction';
+    WHERE   w.run = _run AND a.pid <> pg_backend_pid() AND a.state = 'idle in transaction';
   EXCEPTION WHEN insufficient_privilege THEN
     NULL;
   END;
+  epoch := migrate.take_over(_run, before);
 END $$;
 COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster.';
 

@@ -204,7 +204,8 @@ BEGIN
     WHEN statement.name IN ('capture', 'capture locked') THEN
       SELECT (q ->> 'every_row')::boolean INTO every_row
       FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      every_row := coalesce(every_row, false)
+      -- What the capture found holds for the change only where both see one snapshot.
+      every_row := coalesce(every_row, false) AND current_setting('transaction_isolation') = 'repeatable read'
         AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'change every row');
     WHEN statement.name = 'bound' THEN
       ended.through_key := coalesce(

@@ -78,16 +78,18 @@ import Testing
   }
 
   /// C10; a worker that takes over ends the backend of a client that was stopped in a transaction.
-  @Test func `C10: loses its backend when it stands in a transaction`() async throws {
+  @Test(arguments: ["change", "finish"])
+  func `C10: loses its backend when it stands in a transaction`(last: String) async throws {
     try await withShop { shop in
       let run = try await shop.begin()
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
         let hand = try #require(sessions["migrate run by hand"])
         try await hand.execute("SELECT migrate.enlist(\(run), 1, 1, NULL)")
-        var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: 1)
+        var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: Level.locked.rawValue)
         try await zombie.run(through: "change")
-        // Its last sign of life is long ago.
+        // Its last sign of life is long ago; the one in the last statement nobody can see.
         try await shop.server.psql("UPDATE migrate.workers SET heartbeat_at = now() - interval '1 minute'")
+        if last == "finish" { try await zombie.run(through: last) }
         #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
         #expect(try await zombie.conclude() == .lost)
       }
@@ -138,6 +140,20 @@ import Testing
       let run = try await shop.begin(edit: Mutant.withoutFenceLock)
       // Under REPEATABLE READ the plain read still sees the old epoch.
       #expect(try await wake(shop, run, .snapshot, stoppedAfter: "change") == .committed)
+    }
+  }
+
+  @Test func `C10: is not waited for when the fence is not locked: that mutant dies`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: Mutant.withoutFenceLock)
+      try await withSessions("migrate run by hand", "successor", to: shop.server) { sessions in
+        let (hand, successor) = (try #require(sessions["migrate run by hand"]), try #require(sessions["successor"]))
+        var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: Level.locked.rawValue)
+        try await batch.run(through: "finish")
+        #expect(try await successor.execute("SELECT migrate.take_over(\(run), 1)").onlyRow[0] == "2")
+        // Two workers, and both can commit.
+        #expect(try await batch.conclude() == .committed)
+      }
     }
   }
 

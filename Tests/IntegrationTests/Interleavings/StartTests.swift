@@ -101,7 +101,7 @@ import Testing
   }
 
   /// K21; a writer that is faster than the batches.
-  @Test(.timeLimit(.minutes(1))) func `K21: comes to an end while somebody appends without pause`() async throws {
+  @Test(.timeLimit(.minutes(5))) func `K21: comes to an end while somebody appends without pause`() async throws {
     try await withShop(rows: 200) { shop in
       let run = try await shop.begin()
       try await shop.server.psql(

@@ -14,14 +14,15 @@ extension Plan {
       key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate, needs: needs)
   }
 
-  /// The same with `old` replaced by `new` in one statement.
+  /// The same with `old` replaced by `new` in one statement; in both forms of the change, which are one to a mutant.
   /// - Throws: when the statement does not say `old`: an edit that changes nothing would prove nothing.
   package func replacing(
     _ old: String, by new: String, in name: String, of phase: Phase.Name = .batches
   ) throws -> Plan {
     var found = false
     let edited = editing(phase) { statement in
-      guard statement.name == name, statement.text.contains(old) else { return [statement] }
+      let isMeant = statement.name == name || (name == "change" && statement.name == "change every row")
+      guard isMeant, statement.text.contains(old) else { return [statement] }
       found = true
       return [statement.with(text: statement.text.replacing(old, with: new))]
     }
