@@ -1,3 +1,4 @@
+internal import Glibc
 package import MigratePostgres
 
 /// What a run's worker looks like from outside.
@@ -15,25 +16,46 @@ extension Ledger {
   package static func takeOver(
     _ connection: borrowing Connection, _ run: Int64, patience: Duration = .seconds(20)
   ) throws(TakeOverError) -> Int {
-    let working: WorkerSign?
-    do throws(PostgresError) {
-      // In one transaction, which must see from look to look what has changed.
-      try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0")
-      let answer = try connection.query(
-        "SELECT epoch, pid, client_host FROM migrate.relieve($1::bigint, $2::interval)",
-        [String(run), "\(patience.components.seconds) seconds"]
-      ).onlyRow
-      let epoch = try answer.ifPresent("epoch", answer.int)
-      let pid = try answer.ifPresent("pid", answer.int)
-      let host = try answer["client_host"]
-      try connection.execute("COMMIT")
-      if let epoch { return epoch }
-      working = pid.map { WorkerSign(pid: $0, host: host) }
-    } catch {
-      if !error.endsConnection { _ = try? connection.execute("ROLLBACK") }
-      throw .database(error)
+    let deadline = ContinuousClock.now + patience
+    var first: String?
+    // Looks from outside, one transaction each: behind a pooler of one connection a worker needs it to show that it lives.
+    while true {
+      let look: Look
+      do throws(PostgresError) { look = try self.look(connection, run) } catch {
+        if !error.endsConnection { _ = try? connection.execute("ROLLBACK") }
+        throw .database(error)
+      }
+      if let epoch = look.epoch { return epoch }
+      guard let sign = look.sign else { throw .beaten }
+      if (first != nil && first != look.heartbeat) || ContinuousClock.now >= deadline { throw .working(sign) }
+      first = look.heartbeat
+      usleep(20_000)
     }
-    throw working.map(TakeOverError.working) ?? .beaten
+  }
+
+  /// One look at who works on a run, which takes it over when nobody does.
+  private struct Look {
+    let epoch: Int?
+    let sign: WorkerSign?
+    let heartbeat: String?
+  }
+
+  private static func look(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Look {
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0")
+    let row = try connection.query(
+      """
+      SELECT r.epoch, r.pid, r.client_host,
+             (SELECT max(w.heartbeat_at) FROM migrate.workers AS w WHERE w.run = $1::bigint) AS heartbeat
+      FROM   migrate.relieve($1::bigint, interval '0') AS r
+      """, [String(run)]
+    ).onlyRow
+    let host = try row["client_host"]
+    let pid = try row.ifPresent("pid", row.int)
+    let look = Look(
+      epoch: try row.ifPresent("epoch", row.int), sign: pid.map { WorkerSign(pid: $0, host: host) },
+      heartbeat: try row["heartbeat"])
+    try connection.execute("COMMIT")
+    return look
   }
 
   /// Whether a worker of the run gives signs of life.

@@ -129,15 +129,20 @@ extension Connection {
     return last
   }
 
+  /// How libpq says that it could not send. It then still calls the connection good, until it has tried to read.
+  private static let writeFailures = ["server closed the connection unexpectedly", "could not send data to server"]
+
   private borrowing func failure(_ result: OpaquePointer?) -> PostgresError {
     let broken = isBroken
     if let result, PQresultErrorField(result, Int32(UInt8(ascii: "C"))) != nil {
       return PostgresError(.server, ServerMessage(of: result).redacted(by: redaction), endsConnection: broken)
     }
-    let text = result.flatMap { PQresultErrorMessage($0) } ?? PQerrorMessage(handle)
-    let report = ServerMessage(
-      severity: broken ? "FATAL" : "ERROR", message: text.map { String(cString: $0).trimmed } ?? "unknown error")
-    return PostgresError(broken ? .lost : .client, report.redacted(by: redaction), endsConnection: broken)
+    let text = (result.flatMap { PQresultErrorMessage($0) } ?? PQerrorMessage(handle)).map {
+      String(cString: $0).trimmed
+    }
+    let lost = broken || Self.writeFailures.contains { text?.hasPrefix($0) == true }
+    let report = ServerMessage(severity: lost ? "FATAL" : "ERROR", message: text ?? "unknown error")
+    return PostgresError(lost ? .lost : .client, report.redacted(by: redaction), endsConnection: lost)
   }
 
   /// Ends a COPY that nobody feeds or reads, so that the connection stays usable.
