@@ -67,9 +67,12 @@ extension Worker {
     var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
     bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
-    let through = try connection.run(run.statement("batches", "bound"), bindings).first?.values ?? attempt.upper
+    let bound = try connection.run(run.statement("batches", "bound"), bindings).first?.values
+    let through = bound ?? attempt.upper
+    // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+    let eligible = bound != nil && attempt.guarded != .locked ? String(attempt.size) : nil
     self.through = through
-    bindings = bindings.with(key: through, as: "through", count: run.keyCount)
+    bindings = bindings.with(key: through, as: "through", count: run.keyCount).with("eligible", eligible)
 
     let hasShortChange = run.statements("batches").contains { $0.name == "change every row" }
     var everyRowDiffers = false

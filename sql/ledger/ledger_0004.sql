@@ -208,9 +208,12 @@ BEGIN
       every_row := coalesce(every_row, false) AND current_setting('transaction_isolation') = 'repeatable read'
         AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'change every row');
     WHEN statement.name = 'bound' THEN
-      ended.through_key := coalesce(
-        migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q)),
-        _work.upper_key);
+      ended.through_key :=
+        migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
+      -- Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+      given := given || jsonb_build_object('eligible',
+        CASE WHEN ended.through_key IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN _size END);
+      ended.through_key := coalesce(ended.through_key, _work.upper_key);
       given := migrate.with_key(given, 'through', ended.through_key, columns);
     WHEN statement.name LIKE 'check: %' THEN
       found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);

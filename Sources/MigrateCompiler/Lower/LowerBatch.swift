@@ -17,6 +17,9 @@ extension ResolvedBatch {
         ("lc_numeric", "'C'"), ("lc_monetary", "'C'"), ("row_security", "off"), ("standard_conforming_strings", "on"),
         // A batch is planned anew each time, and compiling it would cost more than it saves.
         ("jit", "off"),
+        // A crash can take back the last batches, rows, undo and ledger together; resume does them again. What ends a run is
+        // committed as the server has it set, and with it all that was before.
+        ("synchronous_commit", "off"),
         ("statement_timeout", "0"), ("lock_timeout", "'500ms'"), ("idle_in_transaction_session_timeout", "'60s'"),
       ] + (serverVersion >= 140_000 ? [("client_connection_check_interval", "'1s'")] : [])
     let lines: [SQL] = pinned.map { SQL(pieces: [.text("SET LOCAL \($0.0) = "), .block($0.1)]) }

@@ -49,7 +49,8 @@ extension ResolvedBatch {
       """)
   }
 
-  /// Without undo the change gives its keys and nothing is captured before; what was eligible is counted in the same snapshot.
+  /// Without undo the change gives its keys and nothing is captured before. What was eligible is known from the bound, or is
+  /// counted in the same snapshot.
   var changeWithoutUndo: Statement {
     let names = key.indices.map { Name.key($0) }
     return Statement(
@@ -63,7 +64,7 @@ extension ResolvedBatch {
         \(SQL.filtered(by: batchConditions))
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), (SELECT rows_read FROM eligible),
+      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), coalesce(\(Role.eligible), (SELECT rows_read FROM eligible)),
              \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s
       """)

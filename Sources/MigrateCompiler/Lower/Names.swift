@@ -9,6 +9,8 @@ enum Role {
   static let part = Parameter("part", .integer)
   static let epoch = Parameter("epoch", .integer)
   static let worker = Parameter("worker", .integer)
+  /// Rows that are eligible in the batch, where the bound has told; NULL where they must be counted.
+  static let eligible = Parameter("eligible", .bigint)
   static let size = Parameter("size", .bigint)
   static let seq = Parameter("seq", .bigint)
   /// The key behind which the batch begins, as an array of texts; NULL is the beginning.

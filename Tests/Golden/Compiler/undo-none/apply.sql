@@ -43,6 +43,7 @@ SET LOCAL lc_monetary = 'C';
 SET LOCAL row_security = off;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL jit = off;
+SET LOCAL synchronous_commit = off;
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
@@ -60,7 +61,7 @@ OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- change: undo: none, so only the keys are kept
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part, $7 eligible
 WITH changed AS (
   UPDATE "shop"."people" AS "people"
   SET    "name" = 'forgotten'
@@ -77,7 +78,7 @@ WITH changed AS (
     AND  (left_on < '2020-01-01')
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
-SELECT $4::integer, $5::integer, $6::integer, (SELECT rows_read FROM eligible),
+SELECT $4::integer, $5::integer, $6::integer, coalesce($7::bigint, (SELECT rows_read FROM eligible)),
        array_agg(s.k_1),
        true
 FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
