@@ -39,7 +39,8 @@ struct SandboxFolder: Sendable {
   /// Whoever reaches the socket is the server's superuser: only the account, root, and the group of who called sudo do.
   func prepare(for account: Account, caller: Account?) throws(SandboxError) {
     if !FileSystem.exists(path) { try FileSystem.makeFolders(path) }
-    guard isMarked || FileSystem.names(in: path).isEmpty, FileSystem.isFolder(path) else {
+    // In this order: another one who starts it now writes the marker before anything else.
+    guard FileSystem.isFolder(path), FileSystem.names(in: path).isEmpty || isMarked else {
       throw SandboxError(
         "\(path) holds other things and was not made by the sandbox", remedy: "choose a folder that is empty or new")
     }
