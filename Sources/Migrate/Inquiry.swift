@@ -22,7 +22,13 @@ struct Inquiry {
     self.searchPath = searchPath
   }
 
+  /// What the database has understood.
+  private var understood: [Probe] = []
+
   private var zone: String { definition.operation.timezone?.value ?? "UTC" }
+
+  /// The zone, unless the database has just refused it.
+  private var knownZone: String { problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone }
 
   /// A transaction that cannot write, with the settings that decide about the meaning of a text.
   private func begin(_ connection: borrowing Connection, zone: String) throws(PostgresError) {
@@ -69,7 +75,7 @@ struct Inquiry {
       }
       let text = given.map { $0.value } ?? declaration.defaultValue?.value.parameterText
       do throws(PostgresError) {
-        try begin(connection, zone: problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone)
+        try begin(connection, zone: knownZone)
         let value = try connection.query(
           "SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
         try connection.execute("COMMIT")
@@ -88,59 +94,74 @@ struct Inquiry {
   // MARK: Types
 
   mutating func describe(_ connection: borrowing Connection, _ probes: [Probe]) throws(PostgresError) {
-    guard !problems.contains(where: { $0.code == "unknown-zone" }) else { return }
-    try begin(connection, zone: zone)
+    try begin(connection, zone: knownZone)
     for probe in probes {
       do throws(PostgresError) {
         let columns = try connection.describe(probe.sql.text)
+        understood.append(probe)
         if let assignment = probe.assignment, let column = columns.first {
           types[assignment] = DescribedType(oid: Int(column.type), modifier: Int(column.modifier))
         }
       } catch {
-        if error.endsConnection { throw error }
-        problems.append(Diagnostic(error, in: probe.sql, of: definition, catalog))
-        try connection.execute("ROLLBACK")
-        try begin(connection, zone: zone)
+        try refuse(error, in: probe.sql, connection)
       }
     }
     try connection.execute("COMMIT")
   }
 
+  /// What only the planner finds, of each expression by itself: where one thing is wrong already, the whole statement cannot be
+  /// planned, and would tell one thing more at a time.
+  mutating func explainEach(_ connection: borrowing Connection, _ resolution: Resolution) throws(PostgresError) {
+    try begin(connection, zone: knownZone)
+    for probe in understood {
+      guard let sql = resolution.alone(probe, probe.assignment.flatMap { types[$0] }) else { continue }
+      do throws(PostgresError) { try connection.query(Self.explain + sql.text, arguments(of: sql)) } catch {
+        try refuse(error, in: sql, behind: Self.explain, connection)
+      }
+    }
+    try connection.execute("COMMIT")
+  }
+
+  private mutating func refuse(
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", _ connection: borrowing Connection
+  ) throws(PostgresError) {
+    if error.origin != .server || error.endsConnection { throw error }
+    problems.append(Diagnostic(error, in: sql, behind: prefix, of: definition, catalog))
+    try connection.execute("ROLLBACK")
+    try begin(connection, zone: knownZone)
+  }
+
   // MARK: The plan
 
-  func lower(
+  mutating func lower(
     _ connection: borrowing Connection, _ resolution: Resolution, _ request: CompileRequest
   ) throws(CompileFailure) -> Compilation {
+    let batch: NamedBatch
+    do throws(Diagnostics) { batch = try resolution.batch(besides: problems) } catch { throw .refused(error) }
     do throws(PostgresError) {
       let identity = try identity(connection)
+      let (types, parameters, searchPath) = (types, parameters, searchPath)
       func lower(rows: Int, _ coverage: Coverage = .walked) -> Compilation {
         Compiler.lower(
-          resolution, types: types,
+          batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
             estimatedRows: rows, coverage: coverage))
       }
       let draft = lower(rows: 0)
-      let change = draft.explainable
       do throws(PostgresError) {
-        let rows = try estimate(connection, change)
+        let rows = try estimate(connection, draft.explainable)
         return lower(rows: rows, try coverage(connection, rows: rows, walk: draft.walk))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
-        // What only the whole statement can tell: a value that its column does not take.
         try connection.execute("ROLLBACK")
-        throw error
+        try explainEach(connection, resolution)
+        if problems.isEmpty {
+          problems.append(Diagnostic(error, in: draft.explainable, behind: Self.explain, of: definition, catalog))
+        }
       }
-    } catch {
-      guard error.origin == .server, !error.endsConnection else { throw .database(error) }
-      let change = Compiler.lower(
-        resolution, types: types,
-        CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
-      ).explainable
-      throw .refused(
-        Diagnostics(
-          source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
-    }
+    } catch { throw .database(error) }
+    throw .refused(Diagnostics(source: definition.source, problems))
   }
 
   /// SHA-256 over name, search path and values. Not over the text: a definition that was changed is still the same work.
@@ -177,13 +198,17 @@ struct Inquiry {
 
   /// The top node of a statement's plan.
   private func explained(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> JSON? {
-    var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
-    for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
-    let arguments = change.parameters.map { values[$0.role] ?? nil }
     try begin(connection, zone: zone)
-    let answer = try connection.query(Self.explain + change.text, arguments).onlyRow.text(0)
+    let answer = try connection.query(Self.explain + change.text, arguments(of: change)).onlyRow.text(0)
     try connection.execute("COMMIT")
     return (try? JSON(answer))?.elements.first?["Plan"]
+  }
+
+  /// The values to bind; NULL for a parameter whose value could not be read.
+  private func arguments(of sql: RenderedSQL) -> [String?] {
+    var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
+    for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
+    return sql.parameters.map { values[$0.role] ?? nil }
   }
 }
 

@@ -43,17 +43,14 @@ package struct Session: ~Copyable {
     do throws(PostgresError) { catalog = try read(parsed.catalogQuery(searchPath: request.searchPath)) } catch {
       throw .database(error)
     }
-    let resolution: Resolution
-    do throws(Diagnostics) { resolution = try Compiler.resolve(parsed, catalog) } catch { throw .refused(error) }
+    let resolution = Compiler.resolve(parsed, catalog)
     var inquiry = Inquiry(definition, catalog, searchPath: request.searchPath ?? parsed.searchPath)
     do throws(PostgresError) {
       try inquiry.checkZone(connection)
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
+      if !resolution.problems.isEmpty || !inquiry.problems.isEmpty { try inquiry.explainEach(connection, resolution) }
     } catch { throw .database(error) }
-    guard inquiry.problems.isEmpty else {
-      throw .refused(Diagnostics(source: definition.source, inquiry.problems))
-    }
     return try inquiry.lower(connection, resolution, request)
   }
 

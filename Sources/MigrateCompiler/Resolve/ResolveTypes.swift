@@ -5,10 +5,26 @@ package import MigrateSQL
 
 /// A statement that the database is asked to describe: it says the type of an expression, or what is wrong with it.
 package struct Probe: Sendable {
-  /// For which assignment the answer is; `nil` when only an error is of interest.
-  package let assignment: Int?
+  package enum Subject: Sendable, Equatable {
+    case filter
+    /// The assignment of this place among those whose columns are known.
+    case assignment(Int)
+    /// What a column becomes that the table does not have, or that cannot be written.
+    case value
+    case check
+  }
+
+  package let subject: Subject
   /// The query, without LIMIT; it is never run.
   package let sql: RenderedSQL
+
+  /// For which assignment the answer is; `nil` when only an error is of interest.
+  package var assignment: Int? {
+    switch subject {
+    case .assignment(let number): number
+    case .filter, .value, .check: nil
+    }
+  }
 }
 
 /// A type as the database describes it.
@@ -23,22 +39,23 @@ package struct DescribedType: Sendable, Equatable {
 }
 
 extension Resolution {
-  /// Each expression by itself, so that each error is found.
-  package var probes: [Probe] {
-    let source: SQL = "\(table.name) AS \(alias)"
-    let values = assignments.enumerated().map { index, assignment -> Probe in
-      let value: SQL =
-        assignment.isConstant ? "CAST(\(assignment.value) AS \(assignment.column.image))" : assignment.value
-      return Probe(assignment: index, sql: RenderedSQL("SELECT \(value) FROM \(source)"))
+  /// The statement that makes the planner look at what `probe` asks about, and at nothing else: whether the column takes a
+  /// value of this type, whether the role may read what it names. `nil` where the planner would say what is known already.
+  package func alone(_ probe: Probe, _ type: DescribedType?) -> RenderedSQL? {
+    let outOfReach = ["missing-privilege", "not-a-table", "no-replica-identity"]
+    guard let batch, !problems.contains(where: { outOfReach.contains($0.code) }) else { return nil }
+    switch probe.subject {
+    case .filter: return probe.sql
+    case .value, .check: return nil
+    case .assignment(let number):
+      let assignment = batch.assignments[number]
+      let value = assignment.column.assignable(assignment.value, from: type)
+      return RenderedSQL("UPDATE \(batch.table.name) AS \(batch.alias) SET \(assignment.column.name) = \(value)")
     }
-    let filters = filter.map { [Probe(assignment: nil, sql: RenderedSQL("SELECT FROM \(source) WHERE (\($0))"))] } ?? []
-    let queries = checks.map { check, query -> Probe in
-      let batch: SQL = check.moment == .batch ? "WITH batch AS (SELECT * FROM \(source)) " : ""
-      return Probe(assignment: nil, sql: RenderedSQL("\(batch)SELECT FROM (\(query)) AS found"))
-    }
-    return filters + values + queries
   }
+}
 
+extension NamedBatch {
   /// The operation with the types that the database told, one for each assignment.
   func typed(
     _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
@@ -91,7 +108,7 @@ extension Column {
   /// The value as the column takes it. Text goes through the type's input function, where an assignment would be refused:
   /// `CASE … 'gold' … END` into an enum. Everything else is assigned as INSERT assigns, so a text that is too long is an error
   /// and never cut (B5).
-  fileprivate func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
+  func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
     guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
       return value
     }
