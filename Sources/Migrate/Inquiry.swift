@@ -131,6 +131,42 @@ struct Inquiry {
     try begin(connection, zone: knownZone)
   }
 
+  // MARK: Losses
+
+  /// What a sample shows of the assignments that may lose something. All at once costs one reading of the sample; one that
+  /// cannot be computed hides the others, and they are then asked one by one.
+  private func sampled(
+    _ connection: borrowing Connection, _ batch: NamedBatch
+  ) throws(PostgresError) -> [Int: Sampled] {
+    let lossy = batch.lossy(types)
+    guard !lossy.isEmpty else { return [:] }
+    let together = try count(lossy, connection, batch)
+    guard lossy.count > 1, together.values.contains(where: \.hasFailed) else { return together }
+    var samples: [Int: Sampled] = [:]
+    for index in lossy { samples.merge(try count([index], connection, batch)) { $1 } }
+    return samples
+  }
+
+  private func count(
+    _ chosen: [Int], _ connection: borrowing Connection, _ batch: NamedBatch
+  ) throws(PostgresError) -> [Int: Sampled] {
+    let sample = batch.sample(chosen, types)
+    do throws(PostgresError) {
+      try begin(connection, zone: zone)
+      // A plan is looked at, and nobody waits for an expression that reads half the database for each row.
+      try connection.execute("SET LOCAL statement_timeout = '1s'")
+      let values = arguments(of: sample.sql, share: sample.share)
+      let counts = try connection.query(sample.sql.text, values).onlyRow.values.map { Int($0 ?? "") ?? 0 }
+      try connection.execute("COMMIT")
+      let found = counts.dropFirst().map { Sampled.counted(rows: counts[0], lossy: $0) }
+      return Dictionary(uniqueKeysWithValues: zip(chosen, found))
+    } catch {
+      if error.origin != .server || error.endsConnection { throw error }
+      try connection.execute("ROLLBACK")
+      return Dictionary(uniqueKeysWithValues: chosen.map { ($0, .failed(reason: error.message)) })
+    }
+  }
+
   // MARK: The plan
 
   mutating func lower(
@@ -141,17 +177,18 @@ struct Inquiry {
     do throws(PostgresError) {
       let identity = try identity(connection)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
-      func lower(rows: Int, _ coverage: Coverage = .walked) -> Compilation {
+      func lower(rows: Int, _ coverage: Coverage = .walked, _ samples: [Int: Sampled] = [:]) -> Compilation {
         Compiler.lower(
           batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
-            estimatedRows: rows, coverage: coverage))
+            estimatedRows: rows, coverage: coverage, samples: samples))
       }
       let draft = lower(rows: 0)
       do throws(PostgresError) {
         let rows = try estimate(connection, draft.explainable)
-        return lower(rows: rows, try coverage(connection, rows: rows, walk: draft.walk))
+        let coverage = try coverage(connection, rows: rows, walk: draft.walk)
+        return lower(rows: rows, coverage, try sampled(connection, batch))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
         try connection.execute("ROLLBACK")
@@ -205,8 +242,10 @@ struct Inquiry {
   }
 
   /// The values to bind; NULL for a parameter whose value could not be read.
-  private func arguments(of sql: RenderedSQL) -> [String?] {
-    var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
+  private func arguments(of sql: RenderedSQL, share: Double? = nil) -> [String?] {
+    var values: [String: String?] = [
+      ":run_id": "0", ":started_at": "2000-01-01 00:00:00+00", Sample.shareRole: share.map { String($0) },
+    ]
     for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     return sql.parameters.map { values[$0.role] ?? nil }
   }
@@ -217,6 +256,15 @@ extension JSON {
   fileprivate var holdsIndexCondition: Bool {
     self["Index Cond"] != nil || self["Recheck Cond"] != nil
       || (self["Plans"]?.elements ?? []).contains(where: \.holdsIndexCondition)
+  }
+}
+
+extension Sampled {
+  fileprivate var hasFailed: Bool {
+    switch self {
+    case .counted: false
+    case .failed: true
+    }
   }
 }
 

@@ -21,10 +21,12 @@ package struct CompileInputs: Sendable {
   package let batchSize: Int?
   package let estimatedRows: Int
   package let coverage: Coverage
+  /// What a sample has shown of the assignments that may lose something.
+  package let samples: [Int: Sampled]
 
   package init(
     identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int,
-    coverage: Coverage = .walked
+    coverage: Coverage = .walked, samples: [Int: Sampled] = [:]
   ) {
     self.identity = identity
     self.parameters = parameters
@@ -32,6 +34,7 @@ package struct CompileInputs: Sendable {
     self.batchSize = batchSize
     self.estimatedRows = estimatedRows
     self.coverage = coverage
+    self.samples = samples
   }
 }
 

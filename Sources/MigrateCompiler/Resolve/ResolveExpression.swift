@@ -21,6 +21,7 @@ extension Resolver {
     let isKnown = problems.count == count && isBound(expression)
     checkClock(expression)
     checkSelfReads(expression)
+    warnAboutDivision(expression)
     return isKnown
   }
 

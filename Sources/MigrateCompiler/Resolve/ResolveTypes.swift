@@ -63,11 +63,9 @@ extension NamedBatch {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, scale: assignment.scale) {
-        warnings.append(
-          .lossy(
-            assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
-            at: assignment.span))
+      if let type, let loss = assignment.loss(from: type) {
+        let warning = Diagnostic.lossy(assignment.column, loss, inputs.samples[index], at: assignment.span)
+        warnings += warning.map { [$0] } ?? []
       }
       return ResolvedAssignment(
         column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
@@ -93,48 +91,14 @@ extension NamedBatch {
   }
 }
 
-/// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
-private enum TypeOID {
-  static let texts = [25, 1043, 1042, 19, 18, 705]
-  static let integers = [20, 21, 23]
-  static let floats = [700, 701]
-  static let numeric = 1700
-  static let timestamptz = 1184
-  static let timestamp = 1114
-  static let date = 1082
-}
-
 extension Column {
   /// The value as the column takes it. Text goes through the type's input function, where an assignment would be refused:
   /// `CASE … 'gold' … END` into an enum. Everything else is assigned as INSERT assigns, so a text that is too long is an error
   /// and never cut (B5).
   func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
-    guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
+    guard let type, TypeOID.longTexts.contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
       return value
     }
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
-  }
-
-  /// What an assignment of `type` would lose without a word.
-  /// `scale`: the most digits behind the point that the expression can have, where its text tells.
-  fileprivate func loss(from type: DescribedType, scale: Int?) -> (from: String, what: String)? {
-    if let scale, scale <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
-    if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
-      return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
-    }
-    if TypeOID.floats.contains(type.oid), baseOID == TypeOID.numeric {
-      return ("a float", "only its 15 significant digits arrive")
-    }
-    if type.oid == TypeOID.numeric, baseOID == TypeOID.numeric, let precision {
-      let scale = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
-      return scale > precision.scale ? ("numeric", "digits beyond scale \(precision.scale) are rounded") : nil
-    }
-    if type.oid == TypeOID.timestamptz, baseOID == TypeOID.timestamp {
-      return ("timestamptz", "two moments of the hour that a zone repeats become one")
-    }
-    if [TypeOID.timestamptz, TypeOID.timestamp].contains(type.oid), baseOID == TypeOID.date {
-      return ("a moment", "the time of day is dropped")
-    }
-    return nil
   }
 }
