@@ -59,6 +59,38 @@ import Testing
     }
   }
 
+  @Test func `shows an expression of several lines as its author has laid it out`() async throws {
+    try await withProject { project in
+      try project.write(
+        """
+        batch: b
+        source: public.items
+        set:
+          price: |
+            CASE
+              WHEN price > 10 THEN round(price * 1.05, 2)
+
+              ELSE price
+            END
+          state: "a 'quoted'\\nand \\\\ second line"
+        """, to: "migrations/b.yaml")
+      let plan = try await project.migrate("plan", "b")
+      #expect(
+        plan.out.contains(
+          #"""
+            sets       price = CASE
+                                 WHEN price > 10 THEN round(price * 1.05, 2)
+                                 ELSE price
+                               END
+            sets       state = E'a ''quoted''\nand \\ second line' (text)
+
+          """#), "\(plan)")
+      let markdown = try await project.migrate("plan", "b", "--markdown")
+      let indent = String(repeating: "&nbsp;", count: 10)
+      #expect(markdown.out.contains("| sets | price = CASE<br>\(indent)WHEN price \\> 10 THEN"), "\(markdown.out)")
+    }
+  }
+
   @Test func `as Markdown has a heading, a table and the SQL in fences`() async throws {
     try await withProject { project in
       let plan = try await project.migrate("plan", "close", "--markdown")
