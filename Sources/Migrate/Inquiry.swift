@@ -13,6 +13,8 @@ struct Inquiry {
   let catalog: Catalog
   let searchPath: [String]
   private(set) var problems: [Diagnostic] = []
+  /// Told with the problems; by themselves they do not keep anybody from a plan.
+  var unmetNeeds: [Diagnostic] = []
   private(set) var parameters: [PlannedParameter] = []
   private(set) var types: [Int: DescribedType] = [:]
 
@@ -173,7 +175,9 @@ struct Inquiry {
     _ connection: borrowing Connection, _ resolution: Resolution, _ request: CompileRequest
   ) throws(CompileFailure) -> Compilation {
     let batch: NamedBatch
-    do throws(Diagnostics) { batch = try resolution.batch(besides: problems) } catch { throw .refused(error) }
+    do throws(Diagnostics) { batch = try resolution.batch(besides: problems) } catch {
+      throw .refused(Diagnostics(source: error.source, error.all + unmetNeeds))
+    }
     do throws(PostgresError) {
       let identity = try identity(connection)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
@@ -198,7 +202,7 @@ struct Inquiry {
         }
       }
     } catch { throw .database(error) }
-    throw .refused(Diagnostics(source: definition.source, problems))
+    throw .refused(Diagnostics(source: definition.source, problems + unmetNeeds))
   }
 
   /// SHA-256 over name, search path and values. Not over the text: a definition that was changed is still the same work.

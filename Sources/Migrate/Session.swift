@@ -15,6 +15,8 @@ package struct CompileRequest: Sendable {
   package var searchPath: [String]?
   /// `--batch-size`.
   package var batchSize: Int?
+  /// Then what stands under `needs` must be complete; `nil` for who only looks.
+  package var beginning: Beginning?
 
   package init() {}
 }
@@ -50,8 +52,19 @@ package struct Session: ~Copyable {
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
       if !resolution.problems.isEmpty || !inquiry.problems.isEmpty { try inquiry.explainEach(connection, resolution) }
+      if let beginning = request.beginning {
+        inquiry.unmetNeeds = try unmetNeeds(of: definition, behind: beginning.behind)
+      }
     } catch { throw .database(error) }
-    return try inquiry.lower(connection, resolution, request)
+    let compilation = try inquiry.lower(connection, resolution, request)
+    if let beginning = request.beginning, !inquiry.unmetNeeds.isEmpty {
+      // A run that stands half-way goes on, whatever has been taken back since.
+      do throws(PostgresError) { guard try begins(compilation.plan, beginning) else { return compilation } } catch {
+        throw .database(error)
+      }
+      throw .refused(Diagnostics(source: definition.source, inquiry.unmetNeeds))
+    }
+    return compilation
   }
 
   /// What is wrong with the file itself; `nil` when only the database can tell more.

@@ -107,6 +107,38 @@ import Testing
     }
   }
 
+  @Test func `refuses what needs something that is not complete, before it shows a plan, among the other errors`()
+    async throws
+  {
+    try await withProject(rows: 3) { project in
+      func write(_ set: String) throws {
+        try project.write(
+          "batch: dearer\nsource: public.items\nneeds: close\nset: {\(set)}\n", to: "migrations/dearer.yaml")
+      }
+      try write("price: prise + 1")
+      let wrong = try await project.migrate("apply", "dearer", "--yes", "--json")
+      #expect(wrong.status == 2 && !wrong.err.contains("rows       about"), "\(wrong)")
+      #expect(try wrong.events().map { $0["code"]?.text } == ["unmet-need", "unknown-column"])
+      try write("price: price + 1")
+      let alone = try await project.migrate("apply", "dearer", "--yes")
+      #expect(
+        alone.status == 2 && alone.err.hasPrefix("migrations/dearer.yaml:3:8: error: dearer needs close"), "\(alone)")
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+      // Who only looks is told, and sees the plan.
+      let plan = try await project.migrate("plan", "dearer")
+      #expect(plan.status == 0 && plan.err.hasPrefix("migrations/dearer.yaml:3:8: warning: dearer needs close"))
+      #expect(try await project.migrate("plan", "close", "dearer").err.isEmpty)
+      // In one command the one is complete when the other begins; the other way round it is not.
+      #expect(try await project.migrate("apply", "dearer", "close", "--yes").status == 2)
+      #expect(try await project.migrate("apply", "close", "dearer", "--yes").status == 0)
+      // What is complete is not asked for what it needed.
+      #expect(
+        try await project.value("UPDATE migrate.runs SET state = 'reverted' WHERE name = 'close' RETURNING run") == "1")
+      #expect(try await project.migrate("apply", "dearer", "--yes").status == 0)
+      #expect(try await project.migrate("apply", "dearer", "--yes", "--again").status == 2)
+    }
+  }
+
   @Test func `shows to a log the first state and the last`() async throws {
     try await withProject { project in
       let applied = try await project.migrate("apply", "close", "--yes", "-v")
