@@ -135,6 +135,23 @@ import Testing
     }
   }
 
+  @Test func `measures for a program in a stream of JSON, a value a line`() async throws {
+    try await withProject { project in
+      try project.write("batch: few\nsource: public.items\nset: {price: price + 1}\n", to: "migrations/few.yaml")
+      let measured = try await project.migrate("plan", "close", "few", "--measure", "--yes", "--json")
+      #expect(measured.status == 0, "\(measured)")
+      let values = try measured.out.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map {
+        try JSON(String($0))
+      }
+      #expect(values.map { $0["format"]?.integer } == [1, 1, nil, nil])
+      #expect(values.map { $0["definition"]?.text } == ["close", "few", "close", "few"])
+      #expect(values.map { $0["event"]?.text } == [nil, nil, "measured", "measured"])
+      let unasked = try await project.migrate("plan", "close", "--measure", "--json")
+      #expect(unasked.status == 1)
+      #expect(try unasked.events().last?["code"]?.text == "refused")
+    }
+  }
+
   @Test func `shows the errors of all definitions at once, to people and to programs`() async throws {
     try await withProject { project in
       try project.write("batch: one\nsource: public.items\nset: {stat: 'x'}\n", to: "migrations/one.yaml")

@@ -16,7 +16,9 @@ enum PlanCommand {
       if let folder = console.arguments[Options.output] {
         try write(compilation, of: definition, into: folder, alone: compiled.count == 1, console)
       } else if console.isJSON {
-        console.print(compilation.plan.json)
+        // Beside the measurements, which are events, the plan is a line of the stream too.
+        let isStream = console.arguments[Options.measure]
+        console.print(isStream ? compilation.plan.document.compact : compilation.plan.json)
       } else if console.arguments[Options.sql] {
         console.output.write((index > 0 ? "\n" : "") + Preview(compilation.plan).sql)
       } else {
