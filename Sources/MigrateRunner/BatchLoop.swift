@@ -64,8 +64,10 @@ extension Worker {
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
         guard error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: through)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
+          var failure = Failure(error, after: after, through: through)
+          if error.class == .environment { return try hold(failure) }
+          failure.places = try Ledger.places(blamedFor: error, connection, run.id)
+          return try fail(failure)
         }
         reason = error.message
       }

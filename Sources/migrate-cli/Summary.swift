@@ -59,7 +59,7 @@ struct Summary {
   /// expression keep their places under its first.
   private static func assignment(_ column: WrittenColumn, _ plan: Plan) -> [String] {
     let name = Printable.line("\(column.name) = ")
-    if isConstant(column.value) {
+    if WrittenColumn.isConstant(column.value) {
       let type = plan.tables.flatMap(\.columns).first { $0.name.utf8.elementsEqual(column.name.utf8) }?.type
       return [Printable.line(name + onOneLine(column.value) + (type.map { " (\($0))" } ?? ""))]
     }
@@ -80,23 +80,6 @@ struct Summary {
       }
     }
     return "E" + String(decoding: escaped, as: UTF8.self)
-  }
-
-  /// One literal and nothing else; quotes inside of it are doubled.
-  private static func isConstant(_ value: String) -> Bool {
-    if value.utf8.elementsEqual("NULL".utf8) { return true }
-    let quote = UInt8(ascii: "'")
-    let bytes = Array(value.utf8)
-    guard bytes.count >= 2, bytes.first == quote, bytes.last == quote else { return false }
-    var index = 1
-    while index < bytes.count - 1 {
-      if bytes[index] == quote {
-        guard index + 1 < bytes.count - 1, bytes[index + 1] == quote else { return false }
-        index += 1
-      }
-      index += 1
-    }
-    return true
   }
 
   private static func undo(_ step: Step, _ plan: Plan) -> String {

@@ -1,6 +1,7 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
 internal import MigrateDiagnostics
+internal import MigratePlan
 package import MigrateSQL
 
 /// A statement that the database is asked to describe: it says the type of an expression, or what is wrong with it.
@@ -56,6 +57,15 @@ extension Resolution {
 }
 
 extension NamedBatch {
+  /// Comparisons and logic take every value; what else stands in a filter may not.
+  private var plannedFilter: PlannedFilter? {
+    let harmless = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "BETWEEN"]
+    guard let filter = parsed.filter else { return nil }
+    let computes = filter.operators.contains { !harmless.contains($0.name) }
+    guard computes || !filter.functions.isEmpty || !filter.casts.isEmpty else { return nil }
+    return PlannedFilter(value: filter.text, place: parsed.definition.source.place(of: filter.fragment.span))
+  }
+
   /// The operation with the types that the database told, one for each assignment.
   func typed(
     _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
@@ -70,7 +80,7 @@ extension NamedBatch {
       return ResolvedAssignment(
         column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
         isVolatile: assignment.isVolatile, text: assignment.text,
-        line: parsed.definition.source.position(of: assignment.span.start).line)
+        place: parsed.definition.source.place(of: assignment.span))
     }
     let operation = parsed.definition.operation
     func resolved(_ moment: ParsedBatch.ParsedCheck.Moment) -> [ResolvedCheck] {
@@ -78,7 +88,7 @@ extension NamedBatch {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
-      assignments: assignments,
+      plannedFilter: plannedFilter, assignments: assignments,
       undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
@@ -88,6 +98,17 @@ extension NamedBatch {
         || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) },
       serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
+  }
+}
+
+extension SourceText {
+  /// The first line of `span`, for a reader without the file.
+  fileprivate func place(of span: SourceSpan) -> DefinitionPlace {
+    let (line, column) = position(of: span.start)
+    let (lastLine, lastColumn) = position(of: span.end)
+    let text = String(decoding: self.line(line), as: UTF8.self)
+    let end = lastLine == line ? lastColumn : text.unicodeScalars.count + 1
+    return DefinitionPlace(file: path, line: line, column: column, width: max(1, end - column), text: text)
   }
 }
 
