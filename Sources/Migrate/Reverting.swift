@@ -76,5 +76,9 @@ extension Runs {
         "the table has changed since run \(id): \(gone.joined(separator: "; "))",
         remedy: "bring it back to what it was, then revert; nothing has been touched")
     }
+    let moved = try asking { (connection) throws(PostgresError) in
+      try Ledger.movedCollations(connection, of: id, applying: false)
+    }
+    try refuse(moved, then: "`migrate revert \(id)`")
   }
 }

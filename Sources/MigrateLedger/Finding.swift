@@ -118,9 +118,44 @@ extension Ledger {
     try texts(connection, "SELECT * FROM migrate.changed_columns($1::bigint)", String(run))
   }
 
+  /// What has become of the order of the key that `plan` walks, and how to mend it: its index was built with another version of
+  /// a collation than the library gives now. Empty when nothing has.
+  package static func movedCollations(
+    _ connection: borrowing Connection, of plan: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(connection, "migrate.moved_collations($1::jsonb, '{}')", plan)
+  }
+
+  /// The same of a run; while it is applied also when the version is another one than when it began (K09).
+  package static func movedCollations(
+    _ connection: borrowing Connection, of run: Int64, applying: Bool
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(
+      connection,
+      """
+      migrate.runs AS r, migrate.moved_collations(r.plan, \(applying ? "r.collations" : "'{}'")) AS m WHERE r.run = $1::bigint
+      """, String(run))
+  }
+
+  private static func movedCollations(
+    _ connection: borrowing Connection, _ source: String, _ argument: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try connection.query("SELECT moved, cure FROM \(source)", [argument]).map { (row) throws(PostgresError) in
+      MovedCollation(moved: try row.text("moved"), cure: try row.text("cure"))
+    }
+  }
+
   private static func texts(
     _ connection: borrowing Connection, _ question: String, _ argument: String
   ) throws(PostgresError) -> [String] {
     try connection.query(question, [argument]).map { (row) throws(PostgresError) in try row.text(0) }
   }
+}
+
+/// A collation whose library has changed since a key's index was built with it.
+package struct MovedCollation: Sendable {
+  /// Which, and between which versions.
+  package let moved: String
+  /// SQL that makes the index right again.
+  package let cure: String
 }
