@@ -59,6 +59,11 @@ extension Runs {
         "run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones"
       )
     }
+    if try asking({ (connection) throws(PostgresError) in try Ledger.lacksUndo(connection, id) }) {
+      throw .refused(
+        "run \(id) cannot be reverted: its undo was dropped",
+        remedy: "nothing has been touched; the old values are in a backup, if anywhere")
+    }
     let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
     if let newest = later.first {
       throw .refused(

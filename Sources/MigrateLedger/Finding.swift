@@ -111,6 +111,15 @@ extension Ledger {
     try summaries(connection, from: "migrate.concurrent_runs($1::bigint)", "true", [String(run)])
   }
 
+  /// Whether old values are needed to take `run` back that are no longer there.
+  package static func lacksUndo(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+    try connection.query(
+      """
+      SELECT NOT migrate.has_undo($1::bigint) AND EXISTS (SELECT FROM migrate.next_to_restore($1::bigint)) AS lacks
+      """, [String(run)]
+    ).onlyRow.bool("lacks")
+  }
+
   /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
   package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError)
     -> [String]

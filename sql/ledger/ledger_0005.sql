@@ -187,6 +187,11 @@ BEGIN
     PERFORM migrate.refuse(format('run %s cannot be reverted: %s', _run, this.plan #>> '{steps,0,unavailable}'),
       'a definition that computes the old values from the new ones');
   END IF;
+  -- With nothing left to take back the revert itself may have dropped it.
+  IF NOT migrate.has_undo(_run) AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
+    PERFORM migrate.refuse(format('run %s cannot be reverted: its undo was dropped', _run),
+      'nothing has been touched; the old values are in a backup, if anywhere');
+  END IF;
   SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
   IF other.run IS NOT NULL THEN
     PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
