@@ -46,6 +46,38 @@ import Testing
     }
   }
 
+  /// V15: a gigabyte is the end of an array. Here a trigger says so of more than three rows.
+  @Test(arguments: BackEnd.allCases)
+  func `V15: and does not fit for all rows of a batch is kept for fewer`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, n integer);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 20) AS n;
+        CREATE FUNCTION filled() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF (SELECT count(*) > 3 OR bool_or(id = 17 AND n > 100) FROM changed) THEN
+            RAISE EXCEPTION 'array size exceeds the maximum allowed' USING ERRCODE = '54000';
+          END IF;
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER filled_ AFTER UPDATE ON t REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION filled()
+        """)
+      let compiled = try await Compiled("batch: b\nsource: t\nset: {n: n + 90}\n", on: server, batchSize: 10)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("array size exceeds"), "\(told.text)")
+      // Ten, five and two rows at a time; and the one that is too big alone is where it stands.
+      #expect(
+        try await server.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t WHERE n = id") == "17 18 19 20")
+      #expect(try await server.state() == "failed")
+      try await server.psql("DROP TRIGGER filled_ ON t")
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM t WHERE n = id + 90") == "20")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM t WHERE n = id") == "20")
+    }
+  }
+
   /// U12: before compression, so what it takes on disk is not more.
   @Test func `U12: is estimated by the plan, from the width of the values`() async throws {
     try await withDatabase { server in

@@ -338,6 +338,11 @@ BEGIN
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
              ELSE migrate.error_class(ended.sqlstate) END;
+    -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+    IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
+      size := size / 2;
+      CONTINUE;
+    END IF;
     IF class = 'transient'
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since.
        OR work.verb = 'batch' AND ended.sqlstate IN ('23503', '23505') AND ended.sqlstate IS DISTINCT FROM known THEN
