@@ -111,6 +111,15 @@ extension Ledger {
     try summaries(connection, from: "migrate.concurrent_runs($1::bigint)", "true", [String(run)])
   }
 
+  /// Whether old values are needed to take `run` back that are no longer there.
+  package static func lacksUndo(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+    try connection.query(
+      """
+      SELECT NOT migrate.has_undo($1::bigint) AND EXISTS (SELECT FROM migrate.next_to_restore($1::bigint)) AS lacks
+      """, [String(run)]
+    ).onlyRow.bool("lacks")
+  }
+
   /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
   package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError)
     -> [String]
@@ -118,9 +127,44 @@ extension Ledger {
     try texts(connection, "SELECT * FROM migrate.changed_columns($1::bigint)", String(run))
   }
 
+  /// What has become of the order of the key that `plan` walks, and how to mend it: its index was built with another version of
+  /// a collation than the library gives now. Empty when nothing has.
+  package static func movedCollations(
+    _ connection: borrowing Connection, of plan: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(connection, "migrate.moved_collations($1::jsonb, '{}')", plan)
+  }
+
+  /// The same of a run; while it is applied also when the version is another one than when it began (K09).
+  package static func movedCollations(
+    _ connection: borrowing Connection, of run: Int64, applying: Bool
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(
+      connection,
+      """
+      migrate.runs AS r, migrate.moved_collations(r.plan, \(applying ? "r.collations" : "'{}'")) AS m WHERE r.run = $1::bigint
+      """, String(run))
+  }
+
+  private static func movedCollations(
+    _ connection: borrowing Connection, _ source: String, _ argument: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try connection.query("SELECT moved, cure FROM \(source)", [argument]).map { (row) throws(PostgresError) in
+      MovedCollation(moved: try row.text("moved"), cure: try row.text("cure"))
+    }
+  }
+
   private static func texts(
     _ connection: borrowing Connection, _ question: String, _ argument: String
   ) throws(PostgresError) -> [String] {
     try connection.query(question, [argument]).map { (row) throws(PostgresError) in try row.text(0) }
   }
+}
+
+/// A collation whose library has changed since a key's index was built with it.
+package struct MovedCollation: Sendable {
+  /// Which, and between which versions.
+  package let moved: String
+  /// SQL that makes the index right again.
+  package let cure: String
 }

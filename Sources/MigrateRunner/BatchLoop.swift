@@ -63,7 +63,10 @@ extension Worker {
         if control.isCancelRequested { return try pauseBySignal() }
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
-        guard error.isWorthAnotherTry(isSecond: isSecond) else {
+        // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+        let isTooMuch = error.sqlState == SQLState("54000") && size > 1
+        if isTooMuch { size /= 2 }
+        guard isTooMuch || error.isWorthAnotherTry(isSecond: isSecond) else {
           var failure = Failure(error, after: after, through: through)
           if error.class == .environment { return try hold(failure) }
           failure.places = try Ledger.places(blamedFor: error, connection, run.id)

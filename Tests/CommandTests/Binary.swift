@@ -40,9 +40,11 @@ struct TestProject: Sendable {
   }
 
   /// Starts the program and does not wait.
-  func start(_ words: [String], environment: [String: String] = [:]) throws -> Child {
+  func start(
+    _ words: [String], environment: [String: String] = [:], executable: String = Binary.path
+  ) throws -> Child {
     let all = ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database].merging(environment) { $1 }
-    return try Child(words, in: folder, environment: all.filter { !$0.value.isEmpty })
+    return try Child(executable, words, in: folder, environment: all.filter { !$0.value.isEmpty })
   }
 
   /// Runs the program to its end.
@@ -71,10 +73,10 @@ final class Child: @unchecked Sendable {
   private let folder: String
   private let number: String
 
-  fileprivate init(_ words: [String], in folder: String, environment: [String: String]) throws {
+  fileprivate init(_ executable: String, _ words: [String], in folder: String, environment: [String: String]) throws {
     self.folder = folder
     number = UUID().uuidString
-    process.executableURL = URL(fileURLWithPath: Binary.path)
+    process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = words
     process.environment = environment
     process.currentDirectoryURL = URL(fileURLWithPath: folder)

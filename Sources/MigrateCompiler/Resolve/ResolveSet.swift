@@ -123,10 +123,18 @@ extension Resolver {
 
   private mutating func warnAboutVolatile(_ expression: SQLExpression, column: String) {
     for call in expression.functions where volatility(of: call) == .volatile {
-      warnings.append(
-        .volatileValue(call.name.last?.name ?? "", column: column, at: expression.span(of: call.range)))
+      let name = call.name.last?.name ?? ""
+      let span = expression.span(of: call.range)
+      if Self.writersOfObjects.contains(name) { warnings.append(.largeObject(name, at: span)) }
+      warnings.append(.volatileValue(name, column: column, at: span))
     }
   }
+
+  /// Source: PostgreSQL manual, 35.4, server-side functions for large objects.
+  private static let writersOfObjects: Set = [
+    "lo_unlink", "lo_put", "lowrite", "lo_truncate", "lo_truncate64", "lo_import", "lo_create", "lo_creat",
+    "lo_from_bytea",
+  ]
 }
 
 extension SQLShape {
@@ -254,6 +262,13 @@ extension Diagnostic {
     Diagnostic(
       "moving-constant", at: span, "'\(text)' is read as a moment anew in each batch",
       remedy: "write the moment itself, or `:started_at`")
+  }
+
+  fileprivate static func largeObject(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "large-object", .warning, at: span, "\(name)() changes a large object, which undo does not keep",
+      remedy: "revert brings the number back and not what it names; keep a copy: `SELECT lo_get(…)` into a bytea column"
+    )
   }
 
   fileprivate static func volatileValue(_ name: String, column: String, at span: SourceSpan) -> Diagnostic {
