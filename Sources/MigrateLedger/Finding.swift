@@ -124,3 +124,33 @@ extension Ledger {
     try connection.query(question, [argument]).map { (row) throws(PostgresError) in try row.text(0) }
   }
 }
+
+/// A transaction that holds a write lock on the source of a run.
+package struct LockHolder: Sendable, Equatable {
+  /// Its backend; `nil` for a prepared transaction, which has none.
+  package let pid: Int?
+  package let application: String?
+  /// How long it has been open; `nil` where the role may not see that.
+  package let seconds: Double?
+  /// All of it in words.
+  package let words: String
+}
+
+extension Ledger {
+  /// Who has these transactions open.
+  package static func holders(
+    _ connection: borrowing Connection, of transactions: [String]
+  ) throws(PostgresError) -> [LockHolder] {
+    let rows = try connection.query(
+      "SELECT pid, application_name, seconds, words FROM migrate.holders($1::text[])", [ArrayText.literal(transactions)]
+    )
+    var holders: [LockHolder] = []
+    for row in rows {
+      holders.append(
+        LockHolder(
+          pid: try row.ifPresent("pid", row.int), application: try row["application_name"],
+          seconds: try row.ifPresent("seconds", row.double), words: try row.text("words")))
+    }
+    return holders
+  }
+}

@@ -81,7 +81,8 @@ final class RunDisplay: Sendable {
       progress.label = direction == .apply ? name : "revert \(name)"
       progress.done = done
       progress.expected = max(expected, done.read)
-    case .waiting(let left): progress.note = "waits for \(left) transactions that write to the table"
+    case .waiting(let holders):
+      progress.note = "waits for who may have written to the table: " + holders.map(\.words).joined(separator: "; ")
     case .batch(let record):
       progress.note = nil
       progress.done.add(record.counts)
