@@ -101,13 +101,21 @@ import Testing
         try await writer.execute("BEGIN; INSERT INTO products VALUES (1000, 100, 'active')")
         let control = RunControl()
         async let told = backEnd.apply(compiled, on: server, control: control)
-        try await server.wait(until: "EXISTS (SELECT FROM migrate.workers)")
+        try await server.wait(
+          until: backEnd == .client
+            ? "EXISTS (SELECT FROM migrate.workers)"
+            : "EXISTS (SELECT FROM migrate.workers JOIN pg_stat_activity USING (pid) WHERE wait_event = 'PgSleep')")
         try await server.psql("SELECT migrate.pause(1)")
         try await server.wait(until: "(SELECT state = 'paused' FROM migrate.runs)")
         // A client stays and waits for `resume`; its signal lets it go.
         control.requestStop()
         let said = try await told
         #expect(!said.isDone, "\(said.text)")
+        if backEnd == .procedure {
+          let words =
+            "run 1 waits for a transaction that may have written to the table: pid \(try await writer.pid) (writer)"
+          #expect(said.text.contains(words), "\(said.text)")
+        }
         #expect(try await server.rows("SELECT state, bounded_at FROM migrate.runs") == ["paused|NULL"])
         try await writer.execute("COMMIT")
       }

@@ -252,8 +252,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 AS seconds
          FROM   pg_locks AS l
          LEFT   JOIN pg_stat_activity  AS a ON a.pid = l.pid
-         -- It has no process, and its own number in the place of the virtual one.
-         LEFT   JOIN pg_prepared_xacts AS p ON l.pid IS NULL AND p.transaction::text = split_part(l.virtualtransaction, '/', 2)
+         -- A prepared one has no process any more; that it holds its own number tells which it is.
+         LEFT   JOIN pg_locks AS x
+                ON  l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+         LEFT   JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid
          WHERE  l.virtualtransaction = ANY (_transactions)) AS h
   ORDER  BY h.seconds DESC NULLS LAST, h.pid
 $$;
