@@ -6,6 +6,9 @@ internal import MigrateSQL
 /// `apply.sql` brings the ledger along, begins the run by the plan's JSON and leaves the rest to the procedure
 /// `migrate.drive`, which runs the very statements that a client would send.
 package struct ScriptWriter: Sendable {
+  /// How many values a statement can bind in `migrate.drive`, which has to name each of them.
+  package static let mostValues = 32
+
   private let plan: Plan
   private let definition: String
   private let version: String

@@ -291,6 +291,32 @@ import Testing
     }
   }
 
+  /// PROTOCOL 8; `plan --out` has refused to write such scripts: test of the diagnostic too-many-values.
+  @Test func `before values that drive cannot bind, which a client can`() async throws {
+    try await withProducts { server in
+      let names = (1...30).map { "p\($0)" }
+      let compiled = try await Compiled(
+        """
+        batch: sums
+        source: products
+        params: {\(names.map { "\($0): {type: numeric, default: 1}" }.joined(separator: ", "))}
+        set:
+          price: price + \(names.map { ":\($0)" }.joined(separator: " + "))
+        """, on: server)
+      let told = try await BackEnd.procedure.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("binds more than 32 values"), "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "0")
+      let before = try await server.value("SELECT sum(price) FROM products")
+      #expect(try await BackEnd.client.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT sum(price) - 30 * count(*) FROM products") == before)
+      // Nor does it go on with what a client has begun.
+      try await server.psql("UPDATE migrate.runs SET state = 'paused'")
+      let refused = try await BackEnd.procedure.apply(compiled, on: server)
+      #expect(!refused.isDone && refused.text.contains("binds more than 32 values"), "\(refused.text)")
+      #expect(try await server.state() == "paused")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases) func `before a run that must not begin`(backEnd: BackEnd) async throws {
     try await withProducts(60, "ALTER TABLE products ADD CONSTRAINT cheap CHECK (price <> 27.30);") { server in
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)

@@ -72,6 +72,11 @@ BEGIN
     PERFORM migrate.refuse('the plan was made by a newer version of migrate',
       'run it with that version, which brings its own ledger');
   END IF;
+  -- Strict: a lax path looks into the array by itself, and asks each argument for its size.
+  IF jsonb_path_exists(_plan, 'strict $.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
+    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
+      'fewer parameters, or `migrate apply`');
+  END IF;
   SELECT r.* INTO other
   FROM   migrate.runs AS r
   WHERE  r.name = named
@@ -110,10 +115,6 @@ BEGIN
              FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
   IF needed IS NOT NULL THEN
     PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
-  END IF;
-  IF jsonb_path_exists(_plan, '$.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
-    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
-      'fewer parameters, or `migrate apply`');
   END IF;
   PERFORM migrate.check_before(_plan);
   BEGIN
