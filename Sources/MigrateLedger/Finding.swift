@@ -54,9 +54,10 @@ extension Ledger {
     return try summaries(connection, condition, [ArrayText.literal(tables)])
   }
 
-  /// The newest run of a definition that is not taken back.
+  /// The newest run of a definition that is not taken back, else the newest that is.
   package static func newestRun(_ connection: borrowing Connection, name: String) throws(PostgresError) -> RunSummary? {
-    try summaries(connection, "name = $1::text AND state <> 'reverted'", [name]).first
+    let live = try summaries(connection, "name = $1::text AND state <> 'reverted'", [name])
+    return try live.isEmpty ? summaries(connection, "name = $1::text", [name]).first : live.first
   }
 
   package static func summary(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> RunSummary? {

@@ -76,11 +76,16 @@ package struct ScriptWriter: Sendable {
     \(Self.fallback("on_conflict", "stop"))
     \(LedgerScript.require)
 
+    SELECT run, state = 'reverted' AS is_back FROM migrate.runs WHERE run = migrate.meant(\(identity)) \\gset
+    \\if :is_back
+    \\echo run :run is reverted already
+    \\else
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-    SELECT run, epoch FROM migrate.enter_revert(migrate.meant(\(identity)), :'on_conflict') \\gset
+    SELECT run, epoch FROM migrate.enter_revert(:run, :'on_conflict') \\gset
     COMMIT;
 
     CALL migrate.drive(:run, :epoch);
+    \\endif
     \(conclude(expecting: "reverted"))
     """ + "\n"
   }
