@@ -20,7 +20,7 @@ extension Worker {
   }
 
   /// Where the next batch to take back stands: the last one that is not yet.
-  private struct Place {
+  private struct Place: Equatable {
     let slice: String
     let ordinal: String
     let part: String
@@ -38,10 +38,13 @@ extension Worker {
 
   /// Under `stop` nothing is written when a row was changed since. With nothing left to take back the undo may be gone already.
   private mutating func lookAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> RunOutcome? {
-    guard try nextPlace() != nil else { return nil }
+    guard let place = try nextPlace() else { return nil }
     return try persisting(0) { (worker) throws(PostgresError) in
-      let count = try worker.conflictsAhead(done: done, applied: applied)
-      return count > 0 ? try worker.stopped(count) : nil
+      let count = try worker.unlessDone(place) { () throws(PostgresError) in
+        try worker.conflictsAhead(done: done, applied: applied)
+      }
+      guard let count, count > 0 else { return nil }
+      return try worker.stopped(count)
     }
   }
 
@@ -70,9 +73,12 @@ extension Worker {
     let bindings = constants.with("slice", place.slice).with("ordinal", place.ordinal).with("part", place.part)
       .with("seq", place.seq)
     try begin("READ COMMITTED READ WRITE", .revert)
-    guard try connection.run(run.statement("revert", "mark"), bindings).affectedRows == 1 else {
+    let marked = try unlessDone(place) { () throws(PostgresError) in
+      try connection.run(run.statement("revert", "mark"), bindings).affectedRows
+    }
+    guard marked == 1 else {
       // Another revert has done this batch while we waited at the mark.
-      try connection.execute("ROLLBACK")
+      if marked != nil { try connection.execute("ROLLBACK") }
       return nil
     }
     var keptRows = false
@@ -104,6 +110,20 @@ extension Worker {
         BatchRecord(
           ordinal: Int(place.ordinal) ?? 0, through: [], counts: counts, duration: ContinuousClock.now - clock)))
     return nil
+  }
+
+  /// `body`, which reads the undo; `nil` when another revert has taken back the batch since, or all of them, and dropped the undo.
+  private borrowing func unlessDone<Value>(
+    _ place: Place, _ body: () throws(PostgresError) -> Value
+  ) throws(PostgresError) -> Value? {
+    do throws(PostgresError) {
+      return try body()
+    } catch {
+      guard error.sqlState == .undefinedTable else { throw error }
+      try connection.execute("ROLLBACK")
+      if try nextPlace() == place { throw error }
+      return nil
+    }
   }
 
   private static func statements(_ policy: ConflictPolicy) -> [String] {

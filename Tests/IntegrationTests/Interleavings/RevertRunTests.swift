@@ -101,6 +101,36 @@ import Testing
   }
 
   /// U05
+  @Test(arguments: [ConflictPolicy.skip, .stop])
+  func `U05: that waits while another one takes back the last batch, and drops the undo, ends as that one did`(
+    policy: ConflictPolicy
+  ) async throws {
+    try await withAppliedShop { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
+      let entered = try await shop.trial.run(run)
+      let server = shop.server.applicationName("migrate run \(run)")
+      try await withSessions("other", to: shop.server) { sessions in
+        let other = try #require(sessions["other"])
+        try await other.execute("BEGIN; LOCK TABLE migrate.undo_\(run)_1")
+        async let outcome = onThread {
+          var worker = try Worker(server: server, run: entered, control: RunControl()) { _ in }
+          return try worker.revert(onConflict: policy)
+        }
+        try await shop.trial.waitUntilWorkerBlocked(by: other)
+        try await other.execute(
+          """
+          INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged, epoch, exact)
+          SELECT run, 'revert', slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged, epoch, exact
+          FROM   migrate.batches WHERE run = \(run);
+          DROP TABLE migrate.undo_\(run)_1;
+          COMMIT
+          """)
+        #expect(try await outcome == .reverted(conflicts: 0))
+      }
+    }
+  }
+
+  /// U05
   @Test func `U05: is refused while a worker lives, and apply while it is on its way`() async throws {
     try await withShop { shop in
       let run = try await shop.begin()
