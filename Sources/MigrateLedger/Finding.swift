@@ -54,9 +54,10 @@ extension Ledger {
     return try summaries(connection, condition, [ArrayText.literal(tables)])
   }
 
-  /// The newest run of a definition that is not taken back.
+  /// The newest run of a definition that is not taken back, else the newest that is.
   package static func newestRun(_ connection: borrowing Connection, name: String) throws(PostgresError) -> RunSummary? {
-    try summaries(connection, "name = $1::text AND state <> 'reverted'", [name]).first
+    let live = try summaries(connection, "name = $1::text AND state <> 'reverted'", [name])
+    return try live.isEmpty ? summaries(connection, "name = $1::text", [name]).first : live.first
   }
 
   package static func summary(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> RunSummary? {
@@ -167,4 +168,34 @@ package struct MovedCollation: Sendable {
   package let moved: String
   /// SQL that makes the index right again.
   package let cure: String
+}
+
+/// A transaction that holds a write lock on the source of a run.
+package struct LockHolder: Sendable, Equatable {
+  /// Its backend; `nil` for a prepared transaction, which has none.
+  package let pid: Int?
+  package let application: String?
+  /// How long it has been open; `nil` where the role may not see that.
+  package let seconds: Double?
+  /// All of it in words.
+  package let words: String
+}
+
+extension Ledger {
+  /// Who has these transactions open.
+  package static func holders(
+    _ connection: borrowing Connection, of transactions: [String]
+  ) throws(PostgresError) -> [LockHolder] {
+    let rows = try connection.query(
+      "SELECT pid, application_name, seconds, words FROM migrate.holders($1::text[])", [ArrayText.literal(transactions)]
+    )
+    var holders: [LockHolder] = []
+    for row in rows {
+      holders.append(
+        LockHolder(
+          pid: try row.ifPresent("pid", row.int), application: try row["application_name"],
+          seconds: try row.ifPresent("seconds", row.double), words: try row.text("words")))
+    }
+    return holders
+  }
 }

@@ -5,8 +5,8 @@ package import MigratePlan
 package enum RunEvent: Sendable {
   /// A worker begins, or goes on with what is left; `done` is what the ledger holds already.
   case started(run: Int64, name: String, direction: RunDirection, done: BatchCounts, expected: Int)
-  /// The start waits for transactions that hold write locks on the source; `left` of them are not over.
-  case waiting(left: Int)
+  /// The start waits for transactions that hold write locks on the source; these are not over.
+  case waiting([LockHolder])
   /// A batch has committed.
   case batch(BatchRecord)
   /// A batch is tried again; `attempt` is the number of the next try.

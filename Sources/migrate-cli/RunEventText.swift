@@ -16,7 +16,13 @@ struct RunEventText {
           run, .init("name", .string(name)), .init("direction", .string(direction.rawValue)),
           .init("rows_done", .integer(done.read)), .init("rows_expected", .integer(expected)),
         ])
-    case .waiting(let left): console.event("waiting", [run, .init("transactions", .integer(left))])
+    case .waiting(let holders):
+      console.event(
+        "waiting",
+        [
+          run, .init("transactions", .integer(holders.count)),
+          .init("holders", .array(holders.map { .object(Self.members($0)) })),
+        ])
     case .batch(let record):
       console.event(
         "batch",
@@ -37,6 +43,13 @@ struct RunEventText {
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     }
+  }
+
+  private static func members(_ holder: LockHolder) -> [JSON.Member] {
+    [
+      .init("pid", .optional(holder.pid)), .init("application_name", .optional(holder.application)),
+      .init("seconds", holder.seconds.map { .number(String($0)) } ?? .null),
+    ]
   }
 
   /// For `--verbose`.

@@ -97,10 +97,16 @@ import Testing
       #expect(end["state"]?.text == "completed" && end["rows"]?.integer == 1_000 && end["exit_code"]?.integer == 0)
       let reverted = try await project.migrate("revert", "1", "--yes", "--json").events()
       #expect(reverted.last?["event"]?.text == "ended" && reverted.last?["state"]?.text == "reverted")
-      let refused = try await project.migrate("revert", "1", "--yes", "--json")
+      // U05
+      let twice = try await project.migrate("revert", "close", "--yes", "--json")
+      #expect(twice.status == 0 && twice.err.contains("run 1 of close is reverted already; nothing is left to do"))
+      #expect(try twice.events().last?["state"]?.text == "reverted")
+      let refused = try await project.migrate("resume", "1", "--json")
       let error = try #require(try refused.events().first)
       #expect(error["event"]?.text == "error" && error["code"]?.text == "refused" && error["exit_code"]?.integer == 1)
-      #expect(error["message"]?.text?.contains("reverted already") == true && error["remedy"]?.text?.isEmpty == false)
+      #expect(
+        error["message"]?.text?.contains("is reverted, so there is nothing to resume") == true
+          && error["remedy"]?.text?.isEmpty == false)
       let usage = try await project.migrate("apply", "--yess", "--json")
       #expect(usage.status == 2)
       #expect(try usage.events().first?["code"]?.text == "usage")

@@ -96,10 +96,10 @@ final class Child: @unchecked Sendable {
 
   func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
-  /// Waits until the program has said `text` on standard error.
-  func wait(untilSaid text: String) async throws {
+  /// Waits until the program has said `text` on standard error, or on the other one of its outputs.
+  func wait(untilSaid text: String, on output: String = "err") async throws {
     let deadline = ContinuousClock.now + .seconds(30)
-    while !(try String(contentsOfFile: "\(folder)/err-\(number)", encoding: .utf8)).contains(text) {
+    while !(try String(contentsOfFile: "\(folder)/\(output)-\(number)", encoding: .utf8)).contains(text) {
       guard ContinuousClock.now < deadline else { throw TestSupportError("the program does not say: \(text)") }
       try await Task.sleep(for: .milliseconds(10))
     }
