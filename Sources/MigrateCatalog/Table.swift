@@ -100,6 +100,8 @@ package struct Column: Sendable {
   package let isWrapped: Bool
   /// Digits in all, digits behind the point; `nil` unless `numeric(p, s)`.
   package let precision: (digits: Int, scale: Int)?
+  /// Characters at most; `nil` unless `varchar(n)` or `char(n)`.
+  package let length: Int?
   /// The labels of an enum, in their order.
   package let labels: [String]?
   package let isNotNull: Bool
@@ -130,6 +132,7 @@ package struct Column: Sendable {
     isDomain = try item.flag("is_domain")
     let modifier = try item.integer("typmod")
     isPadded = baseOID == 1042 && modifier > 0
+    length = [1042, 1043].contains(baseOID) && modifier > 4 ? modifier - 4 : nil
     category = try item.text("category")
     isWrapped = try item.flag("wrapped")
     let digits = item.integers("precision")

@@ -67,8 +67,10 @@ extension Worker {
         let isTooMuch = error.sqlState == SQLState("54000") && size > 1
         if isTooMuch { size /= 2 }
         guard isTooMuch || error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: through)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
+          var failure = Failure(error, after: after, through: through)
+          if error.class == .environment { return try hold(failure) }
+          failure.places = try Ledger.places(blamedFor: error, connection, run.id)
+          return try fail(failure)
         }
         reason = error.message
       }

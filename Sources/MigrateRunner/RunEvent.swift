@@ -1,4 +1,5 @@
 package import MigrateLedger
+package import MigratePlan
 
 /// What happens while a run goes on, for whoever listens: a bar, lines, JSON.
 package enum RunEvent: Sendable {
@@ -51,4 +52,6 @@ package struct Failure: Error, Sendable, Equatable {
   /// The batch: behind this key, through that one.
   package let after: [String?]?
   package let through: [String?]?
+  /// What of the definition it can have come from, as far as the database tells.
+  package var places: [DefinitionPlace] = []
 }

@@ -34,8 +34,10 @@ extension Console {
   }
 
   /// Compiles all of them before anything else happens: an error in the last is no reason to stop half-way.
+  ///
+  /// - Parameter beginning: whether they are to run now, in this order.
   func compile(
-    _ definitions: [Definition], _ session: borrowing Session
+    _ definitions: [Definition], _ session: borrowing Session, beginning: Bool
   ) throws(CommandFailure) -> [(definition: Definition, compilation: Compilation)] {
     let given = try givenParameters()
     var request = CompileRequest()
@@ -45,7 +47,11 @@ extension Console {
     request.batchSize = arguments[Options.batchSize]
     var compiled: [(definition: Definition, compilation: Compilation)] = []
     var wrong: [Diagnostics] = []
-    for definition in definitions {
+    for (index, definition) in definitions.enumerated() {
+      if beginning {
+        let behind = definitions[..<index].map(\.name.value)
+        request.beginning = Beginning(again: arguments[Options.again], behind: behind)
+      }
       request.parameters = given.values(for: definition, among: definitions)
       do throws(CompileFailure) {
         compiled.append((definition, try session.compile(definition, request)))

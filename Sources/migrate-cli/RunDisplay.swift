@@ -120,7 +120,7 @@ final class RunDisplay: Sendable {
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let remedy = failure.hint ?? "mend it, then `migrate resume \(run.id)` goes on at this batch"
-      console.explain(.refused(end.text(of: failure), remedy: remedy))
+      console.explain(end.explanation(of: failure, remedy: remedy))
     }
     if console.isJSON {
       console.event("ended", end.members(run.id, last.done, seconds: elapsed / .seconds(1)))

@@ -107,10 +107,26 @@ struct RunEnd {
     ]
   }
 
-  func text(of failure: Failure) -> String {
+  /// Told at the definition's own line, where the database says enough to know it.
+  func explanation(of failure: Failure, remedy: String) -> CommandFailure {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
-    let detail = failure.detail.map { "\n  detail: \($0)" } ?? ""
-    return failure.message + state + detail + "\n  batch: "
+    guard !failure.places.isEmpty else {
+      return .refused("\(failure.message)\(state)\n\(Self.circumstances(of: failure))", remedy: remedy)
+    }
+    let told = failure.places.enumerated().map { index, place -> Diagnostics in
+      let source = SourceText(path: place.file, line: place.line, place.text)
+      let start = source.offset(line: place.line, column: place.column)
+      let span = SourceSpan(start, source.offset(line: place.line, column: place.column + place.width))
+      let message = index == 0 ? failure.message : "or this is at fault: \(failure.message)"
+      return Diagnostics(
+        source: source, [Diagnostic(failure.sqlState ?? "failed", at: span, message, remedy: remedy)])
+    }
+    return .batch(told, failure)
+  }
+
+  /// What the database says besides, and which rows it was about.
+  static func circumstances(of failure: Failure) -> String {
+    (failure.detail.map { "  detail: \($0)\n" } ?? "") + "  batch: "
       + KeyRangeText.words(after: failure.after, through: failure.through)
   }
 }

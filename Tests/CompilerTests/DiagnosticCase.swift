@@ -4,7 +4,7 @@ import MigrateTestSupport
 
 /// A definition that must be refused, or warned about, and the folder that says how.
 ///
-/// Lines at its top that begin with `# ` say how it is compiled: `# --param name=value`, `# role NAME`, and
+/// Lines at its top that begin with `# ` say how it is compiled: `# --param name=value`, `# role NAME`, `# to apply it`, and
 /// `# the last line N times`, for files that nobody wants to look at.
 struct DiagnosticCase: Sendable, CustomStringConvertible {
   let golden: GoldenCase
@@ -40,6 +40,7 @@ struct DiagnosticCase: Sendable, CustomStringConvertible {
       let parts = line.dropFirst("--param ".count).split(separator: "=", maxSplits: 1).map(String.init)
       return (parts[0], parts.count > 1 ? parts[1] : "")
     }
+    if try directives().contains("to apply it") { way.beginning = Beginning() }
     return way
   }
 

@@ -13,13 +13,17 @@ extension Resolver {
       switch value {
       case .unreadable: continue
       case .sql(let expression):
-        checkExpression(expression, parameters)
+        let isKnown = checkExpression(expression, parameters)
+        let value = rewritten(expression)
+        if isKnown {
+          ask(column == nil ? .value : .assignment(resolved.count), "SELECT \(value) FROM \(row)")
+        }
         let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
         if isVolatile { warnAboutVolatile(expression, column: name) }
         guard let column else { continue }
         resolved.append(
           NamedAssignment(
-            column: column, value: rewritten(expression), span: assignment.value.span, isVolatile: isVolatile,
+            column: column, value: value, span: assignment.value.span, isVolatile: isVolatile,
             isConstant: false, text: expression.text, scale: expression.shape.scale(in: table)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
@@ -29,11 +33,24 @@ extension Resolver {
         {
           problems.append(problem)
         } else if let column {
-          resolved += constant(.text(text.value), column, at: text.span)
+          resolved += constant(.text(text.value), column, at: text.span, number: resolved.count)
         }
       case .constant(let constant):
-        if let column { resolved += self.constant(constant.value, column, at: constant.span) }
+        if let column {
+          resolved += self.constant(constant.value, column, at: constant.span, number: resolved.count)
+        }
       }
+    }
+    return resolved
+  }
+
+  private mutating func constant(
+    _ value: Constant, _ column: Column, at span: SourceSpan, number: Int
+  ) -> [NamedAssignment] {
+    let count = problems.count
+    let resolved = constant(value, column, at: span)
+    if problems.count == count, let assignment = resolved.first {
+      ask(.assignment(number), "SELECT CAST(\(assignment.value) AS \(column.image)) FROM \(row)")
     }
     return resolved
   }
@@ -46,8 +63,14 @@ extension Resolver {
     if key.contains(where: { $0.number == column.number }) {
       problems.append(.keyIsWritten(name.value, others: keysWithout(column), table: table.name, at: name.span))
     }
-    if column.isGenerated { problems.append(.generated(name.value, from: column.expression, at: name.span)) }
-    if column.isIdentity { problems.append(.identity(name.value, at: name.span)) }
+    if column.isGenerated {
+      problems.append(.generated(name.value, from: column.expression, at: name.span))
+      return nil
+    }
+    if column.isIdentity {
+      problems.append(.identity(name.value, at: name.span))
+      return nil
+    }
     for foreignKey in table.referencedBy where foreignKey.columns.contains(column.number) {
       switch foreignKey.onUpdate {
       case .none, .restrict: continue

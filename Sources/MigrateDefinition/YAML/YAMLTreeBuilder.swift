@@ -58,6 +58,7 @@ struct YAMLTreeBuilder {
         style: style, fragment: ScalarOffsets.fragment(text, style, in: bytes, span))
       if let index = text.firstIndex(of: 0) {
         diagnostics.append(.nulCharacter(at: scalar.fragment.span(of: index..<index + 1)))
+        return YAMLNode(content: .refused, span: span)
       }
       return YAMLNode(content: .scalar(scalar), span: scalar.span)
     case .alias:
