@@ -62,6 +62,7 @@ import Testing
       let outcome = try await resumed.finish()
       let waiting = try #require(try outcome.events().first { $0["event"]?.text == "waiting" })
       let holder = try #require(waiting["holders"]?.elements.first)
+      #expect(waiting["transactions"]?.integer == 1 && waiting["holders"]?.elements.count == 1)
       #expect(holder["pid"]?.integer == Int(try await writer.pid) && holder["application_name"]?.text == "writer")
       #expect((holder["seconds"]?.double ?? -1) >= 0)
       #expect(try outcome.events().last?["rows"]?.integer == 1_001)

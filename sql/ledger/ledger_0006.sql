@@ -253,15 +253,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          CASE WHEN h.pid IS NULL THEN 'prepared transaction ' || coalesce(quote_literal(h.gid), h.virtualtransaction)
               ELSE concat('pid ', h.pid, ' (' || nullif(h.application_name, '') || ')') END
          || coalesce(format(', open for %s s', floor(h.seconds)), '')
-  FROM  (SELECT DISTINCT l.pid, l.virtualtransaction, a.application_name, p.gid,
+  FROM  (SELECT l.pid, l.virtualtransaction, a.application_name, p.gid,
                 extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 AS seconds
-         FROM   pg_locks AS l
+         -- Once each, however many locks it holds.
+         FROM  (SELECT DISTINCT k.pid, k.virtualtransaction FROM pg_locks AS k WHERE k.virtualtransaction = ANY (_transactions)) AS l
          LEFT   JOIN pg_stat_activity  AS a ON a.pid = l.pid
          -- A prepared one has no process any more; that it holds its own number tells which it is.
          LEFT   JOIN pg_locks AS x
                 ON  l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
-         LEFT   JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid
-         WHERE  l.virtualtransaction = ANY (_transactions)) AS h
+         LEFT   JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid) AS h
   ORDER  BY h.seconds DESC NULLS LAST, h.pid
 $$;
 COMMENT ON FUNCTION migrate.holders IS 'Who has these transactions open and since when; to a role that may not see that the time is NULL.';
