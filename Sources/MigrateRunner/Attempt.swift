@@ -86,7 +86,9 @@ extension Worker {
       default:
         let rows = try connection.run(statement, bindings)
         if statement.name == "capture", let row = rows.first { isCaptured = try row.bool("as_captured") }
-        if statement.name == "change as captured" { bindings = bindings.with("changed", rows.affectedRows.map(String.init)) }
+        if statement.name == "change as captured" {
+          bindings = bindings.with("changed", rows.affectedRows.map(String.init))
+        }
         if statement.name.utf8.starts(with: "check: ".utf8), !rows.isEmpty {
           let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
           try connection.execute("ROLLBACK")
