@@ -119,9 +119,10 @@ package enum Commands {
       + "resumed and taken back.",
     commands: [plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version],
     globalOptions: [
-      Options.database, Options.directory, Options.quiet, Options.verbose, Options.color, Options.help, Options.version,
+      Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
+      Options.help, Options.version,
     ],
-    globalConflicts: [[Options.quiet, Options.verbose]],
+    globalConflicts: [[Options.quiet, Options.verbose], [Options.database, Options.environment]],
     later: later,
     examples: [
       Command.Example("migrate plan prices", "What would happen."),

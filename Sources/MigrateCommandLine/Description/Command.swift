@@ -50,6 +50,24 @@ package struct Command: Sendable {
   }
 }
 
+extension Program {
+  /// The command of that full name: `revert`, `sandbox start`.
+  package func command(named name: String) -> Command? {
+    var found: Command?
+    for word in name.split(separator: " ") {
+      found = (found.map(\.subcommands) ?? commands).first { $0.name.utf8.elementsEqual(word.utf8) }
+    }
+    return found
+  }
+
+  /// The options of all commands, each once.
+  package var allOptions: [OptionDescription] {
+    let all = globalOptions + commands.flatMap { $0.options + $0.subcommands.flatMap(\.options) }
+    return all.enumerated().filter { index, option in !all[..<index].contains { $0.name == option.name } }.map(
+      \.element)
+  }
+}
+
 /// A command that this version does not have, and what to do instead meanwhile.
 package struct LaterCommand: Sendable {
   package let name: String
