@@ -58,13 +58,14 @@ package enum Options {
     "folder", .name, named: "DIR",
     help: "Where the sandbox lives, an absolute path; without it one place for each account.")
   package static let watch = Option.flag("watch", help: "Go on showing it until the run ends.")
+  package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }
 
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict,
+    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output]

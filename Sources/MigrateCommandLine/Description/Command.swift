@@ -68,7 +68,7 @@ extension Program {
   }
 }
 
-/// A command that this version does not have, and what to do instead meanwhile.
+/// A command, or an option, that this version does not have, and what to do instead meanwhile.
 package struct LaterCommand: Sendable {
   package let name: String
   package let instead: String?
@@ -91,11 +91,13 @@ package struct Program: Sendable {
   package let globalConflicts: [[String]]
   /// Refused as "not in this version" rather than as unknown.
   package let later: [LaterCommand]
+  package let laterOptions: [LaterCommand]
   package let examples: [Command.Example]
 
   package init(
     _ name: String, version: String, abstract: String, discussion: String = "", commands: [Command],
     globalOptions: [any DescribedOption], globalConflicts: [[any DescribedOption]] = [], later: [LaterCommand] = [],
+    laterOptions: [LaterCommand] = [],
     examples: [Command.Example] = []
   ) {
     self.name = name
@@ -106,6 +108,7 @@ package struct Program: Sendable {
     self.globalOptions = globalOptions.map(\.description)
     self.globalConflicts = globalConflicts.map { $0.map(\.description.name) }
     self.later = later
+    self.laterOptions = laterOptions
     self.examples = examples
   }
 }
