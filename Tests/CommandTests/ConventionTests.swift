@@ -200,6 +200,23 @@ import Testing
     }
   }
 
+  @Test func `a sandbox starts under any umask, without HOME, in folders that it makes`() async throws {
+    try await withFolder { folder in
+      let shell = Process()
+      shell.executableURL = URL(fileURLWithPath: "/bin/bash")
+      shell.arguments = [
+        "-c",
+        "umask 077; \"$0\" sandbox start -q && psql -Xqc 'SELECT 1' $(\"$0\" sandbox url) && \"$0\" sandbox destroy -yq",
+        Binary.path,
+      ]
+      shell.environment = ["PATH": "/usr/bin:/bin", "MIGRATE_FOLDER": folder + "/a b/box"]
+      shell.standardOutput = FileHandle.nullDevice
+      try shell.run()
+      try await onThread { shell.waitUntilExit() }
+      #expect(shell.terminationStatus == 0)
+    }
+  }
+
   @Test func `verify as CSV has a record for each promise`() async throws {
     try await withProject { project in
       try await project.migrate("apply", "close", "--yes")
