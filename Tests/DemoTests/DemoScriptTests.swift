@@ -23,8 +23,8 @@ import Testing
       let (status, text) = try await onThread { try Program.output(of: process) }
       #expect(status == 0, "\(text)")
       #expect(text.components(separatedBy: "\nproven: ").count == 4, "\(text)")
-      #expect(
-        text.contains("\n(exit code 4)\n") && text.contains("run 1 completed ") && text.contains("run 1 reverted "))
+      // Whether it could be interrupted is a matter of speed, and no matter here.
+      #expect(text.contains("\nrun 1 completed ") && text.contains("\nrun 1 reverted "))
       try Sandbox(folder: folder + "/my box", environment: [:]).destroy()
     }
   }
