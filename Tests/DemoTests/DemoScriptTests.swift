@@ -11,7 +11,8 @@ import Testing
     "PGDATABASE": "none",
     "PGSSLMODE": "verify-full", "PGSERVICE": "none", "PGOPTIONS": "-c nonsense=1", "PGTZ": "Asia/Kolkata",
     "PGCLIENTENCODING": "LATIN1", "DATABASE_URL": "postgres://nowhere.invalid/none", "MIGRATE_DIR": "/nowhere",
-    "MIGRATE_ENV": "none", "MIGRATE_JSON": "1", "MIGRATE_BATCH_SIZE": "1", "CDPATH": "/", "LC_ALL": "xx_YY.UTF-8",
+    "MIGRATE_ENV": "none", "MIGRATE_JSON": "1", "MIGRATE_BATCH_SIZE": "1", "CDPATH": "/", "TMPDIR": "/nowhere",
+    "LC_ALL": "xx_YY.UTF-8",
   ]
 
   @Test func `goes from its first step to its last, in any environment, and proves what it says`() async throws {
