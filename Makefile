@@ -1,6 +1,6 @@
 # `make help` lists the targets: those with a text after two hashes.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug test torture golden demo bench lint format clean
+.PHONY: help deps build debug test torture fuzz golden demo bench lint format clean
 
 PACKAGES := libpq-dev libpg-query-dev libyaml-dev pkg-config postgresql postgresql-contrib
 SOURCES  := Package.swift Sources Tests $(wildcard sql)
@@ -47,6 +47,9 @@ bench: build ## measure against the raw statement: writes bench/results.md; ROUN
 
 torture: deps ## the faults in full: 200 kills, 200 terminations, 20 crashes, a cut at every message; SEED=… repeats one
 	MIGRATE_TORTURE=1 swift test --filter 'FaultTests|among'
+
+fuzz: deps ## random files, expressions and runs for SECONDS=60 each; SEED=… repeats one
+	SEED=$(SEED) MIGRATE_FUZZ=$(or $(SECONDS),60) swift test --filter FuzzTests
 
 lint: ## style, as errors
 	swift format lint --strict --recursive $(SOURCES)

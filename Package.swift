@@ -54,6 +54,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0003.sql"),
         .embedInCode("ledger/ledger_0004.sql"),
         .embedInCode("ledger/ledger_0005.sql"),
+        .embedInCode("ledger/ledger_0006.sql"),
       ],
       swiftSettings: settings),
 
@@ -143,6 +144,11 @@ let package = Package(
         "TestSupport",
       ],
       path: "Tests/IntegrationTests", exclude: ["Interleavings", "Support"], swiftSettings: settings),
+
+    // Random definitions, expressions and runs: a sample with all tests, for as long as one likes by `make fuzz`.
+    tests(
+      "FuzzTests",
+      ["Migrate", "MigrateDefinition", "MigrateDiagnostics", "MigrateSQL", "MigrateTestSupport", "TestSupport"]),
 
     // What the documents and the demo say, held against the program.
     tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),

@@ -109,7 +109,9 @@ SELECT jsonb_build_object(
         'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
         'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
         'identity', a.attidentity <> '',
-        'nondeterministic', EXISTS (SELECT FROM pg_collation AS l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
+        'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
+                      FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
+                      WHERE  l.oid = a.attcollation AND a.attcollation <> b.typcollation),
         'may_update', has_column_privilege(c.oid, a.attnum, 'UPDATE'), 'may_select', has_column_privilege(c.oid, a.attnum, 'SELECT'),
         'width', coalesce((SELECT s.avg_width FROM pg_stats AS s WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname LIMIT 1),
                           CASE WHEN t.typlen > 0 THEN t.typlen ELSE 32 END)) ORDER BY a.attnum)
@@ -122,6 +124,25 @@ SELECT jsonb_build_object(
         'name', ic.relname, 'primary', i.indisprimary, 'unique', i.indisunique, 'valid', i.indisvalid, 'immediate', i.indimmediate,
         'partial', i.indpred IS NOT NULL, 'btree', am.amname = 'btree', 'summarizing', am.amname = 'brin',
         'ascending', NOT EXISTS (SELECT FROM unnest(i.indoption) AS o WHERE o <> 0),
+        -- An operator class of the type's default family, and the collation of the column: what ORDER BY and > mean there.
+        'in_order', NOT EXISTS (
+          SELECT
+          FROM   unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) WITH ORDINALITY AS k(n, sorting, class, place)
+          JOIN   pg_opclass AS oc ON oc.oid = k.class
+          LEFT   JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.n
+          WHERE  k.place <= i.indnkeyatts
+            AND  (a.attcollation IS DISTINCT FROM k.sorting
+                  OR NOT EXISTS (SELECT FROM pg_opclass AS d
+                                 WHERE  d.opcdefault AND (d.opcfamily, d.opcintype) = (oc.opcfamily, oc.opcintype)))),
+        -- Where > and = of the key's types are not found by their name, PostgreSQL takes those of a type that it can cast to.
+        'hidden_operators', (
+          SELECT coalesce(jsonb_agg(DISTINCT pn.nspname), '[]')
+          FROM   asked, unnest(i.indclass::oid[]) AS k(class)
+          JOIN   pg_opclass AS oc ON oc.oid = k.class
+          JOIN   pg_amop AS o ON o.amopfamily = oc.opcfamily AND o.amoplefttype = oc.opcintype AND o.amoprighttype = oc.opcintype
+          JOIN   pg_operator AS p ON p.oid = o.amopopr
+          JOIN   pg_namespace AS pn ON pn.oid = p.oprnamespace
+          WHERE  pn.nspname <> ALL (asked.search_path)),
         'columns', (SELECT jsonb_agg(k.n ORDER BY k.place) FROM unnest(i.indkey) WITH ORDINALITY AS k(n, place) WHERE k.place <= i.indnkeyatts),
         'all_columns', (SELECT jsonb_agg(n) FROM (SELECT k AS n FROM unnest(i.indkey) AS k WHERE k > 0
                          UNION SELECT d.refobjsubid FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid

@@ -77,6 +77,10 @@ package struct Runs: ~Copyable {
         "\(plan.definition) needs \(missing.joined(separator: ", ")), not complete yet",
         remedy: "first: `migrate apply \(missing[0])`")
     }
+    let moved = try asking { (connection) throws(PostgresError) in
+      try Ledger.movedCollations(connection, of: plan.json)
+    }
+    try refuse(moved, then: "again")
     try checkBefore(plan)
     do throws(PostgresError) {
       return try start(plan, definition, request)
@@ -145,6 +149,14 @@ package struct Runs: ~Copyable {
   /// Takes the run over, so that nobody else works on it, and makes it run.
   package borrowing func enter(_ run: Int64) throws(RunRefusal) -> Run {
     try upgrade()
+    let (applying, moved) = try asking { (connection) throws(PostgresError) in
+      let applying = try Ledger.summary(connection, run)?.direction == .apply
+      return (applying, try Ledger.movedCollations(connection, of: run, applying: applying))
+    }
+    try refuse(
+      moved,
+      then: applying
+        ? "`migrate revert \(run)` and apply anew: batches of two orders pass rows over" : "`migrate resume \(run)`")
     _ = try takeOver(run)
     return try asking { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state
@@ -153,6 +165,12 @@ package struct Runs: ~Copyable {
       guard let entered = try Ledger.run(connection, run) else { throw .unreadable("there is no run \(run)") }
       return entered
     }
+  }
+
+  /// An index that an older version of the library has built is walked past rows.
+  borrowing func refuse(_ moved: [MovedCollation], then: String) throws(RunRefusal) {
+    guard let first = moved.first else { return }
+    throw .refused("the order of the key has changed: \(first.moved)", remedy: "`\(first.cure)`; then \(then)")
   }
 
   borrowing func takeOver(_ run: Int64) throws(RunRefusal) -> Int {

@@ -13,7 +13,7 @@ extension Diagnostic {
     _ catalog: Catalog
   ) {
     let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0 - prefix.unicodeScalars.count) }
-    let span = byte.flatMap { sql.origin(ofByte: $0)?.span } ?? definition.operation.setSpan
+    let span = byte.flatMap(sql.origin) ?? sql.onlyOrigin ?? definition.operation.setSpan
     let remedy = Self.remedy(for: error, catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
   }

@@ -13,6 +13,8 @@ struct Inquiry {
   let catalog: Catalog
   let searchPath: [String]
   private(set) var problems: [Diagnostic] = []
+  /// Told with the problems; by themselves they do not keep anybody from a plan.
+  var unmetNeeds: [Diagnostic] = []
   private(set) var parameters: [PlannedParameter] = []
   private(set) var types: [Int: DescribedType] = [:]
 
@@ -22,7 +24,13 @@ struct Inquiry {
     self.searchPath = searchPath
   }
 
+  /// What the database has understood.
+  private var understood: [Probe] = []
+
   private var zone: String { definition.operation.timezone?.value ?? "UTC" }
+
+  /// The zone, unless the database has just refused it.
+  private var knownZone: String { problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone }
 
   /// A transaction that cannot write, with the settings that decide about the meaning of a text.
   private func begin(_ connection: borrowing Connection, zone: String) throws(PostgresError) {
@@ -69,7 +77,7 @@ struct Inquiry {
       }
       let text = given.map { $0.value } ?? declaration.defaultValue?.value.parameterText
       do throws(PostgresError) {
-        try begin(connection, zone: problems.contains { $0.code == "unknown-zone" } ? "UTC" : zone)
+        try begin(connection, zone: knownZone)
         let value = try connection.query(
           "SELECT CAST(CAST($1::text AS \(type.name.spelling)) AS text) AS value", [text])
         try connection.execute("COMMIT")
@@ -88,59 +96,113 @@ struct Inquiry {
   // MARK: Types
 
   mutating func describe(_ connection: borrowing Connection, _ probes: [Probe]) throws(PostgresError) {
-    guard !problems.contains(where: { $0.code == "unknown-zone" }) else { return }
-    try begin(connection, zone: zone)
+    try begin(connection, zone: knownZone)
     for probe in probes {
       do throws(PostgresError) {
         let columns = try connection.describe(probe.sql.text)
+        understood.append(probe)
         if let assignment = probe.assignment, let column = columns.first {
           types[assignment] = DescribedType(oid: Int(column.type), modifier: Int(column.modifier))
         }
       } catch {
-        if error.endsConnection { throw error }
-        problems.append(Diagnostic(error, in: probe.sql, of: definition, catalog))
-        try connection.execute("ROLLBACK")
-        try begin(connection, zone: zone)
+        try refuse(error, in: probe.sql, connection)
       }
     }
     try connection.execute("COMMIT")
   }
 
+  /// What only the planner finds, of each expression by itself: where one thing is wrong already, the whole statement cannot be
+  /// planned, and would tell one thing more at a time.
+  mutating func explainEach(_ connection: borrowing Connection, _ resolution: Resolution) throws(PostgresError) {
+    try begin(connection, zone: knownZone)
+    for probe in understood {
+      guard let sql = resolution.alone(probe, probe.assignment.flatMap { types[$0] }) else { continue }
+      do throws(PostgresError) { try connection.query(Self.explain + sql.text, arguments(of: sql)) } catch {
+        try refuse(error, in: sql, behind: Self.explain, connection)
+      }
+    }
+    try connection.execute("COMMIT")
+  }
+
+  private mutating func refuse(
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", _ connection: borrowing Connection
+  ) throws(PostgresError) {
+    if error.origin != .server || error.endsConnection { throw error }
+    problems.append(Diagnostic(error, in: sql, behind: prefix, of: definition, catalog))
+    try connection.execute("ROLLBACK")
+    try begin(connection, zone: knownZone)
+  }
+
+  // MARK: Losses
+
+  /// What a sample shows of the assignments that may lose something. All at once costs one reading of the sample; one that
+  /// cannot be computed hides the others, and they are then asked one by one.
+  private func sampled(
+    _ connection: borrowing Connection, _ batch: NamedBatch
+  ) throws(PostgresError) -> [Int: Sampled] {
+    let lossy = batch.lossy(types)
+    guard !lossy.isEmpty else { return [:] }
+    let together = try count(lossy, connection, batch)
+    guard lossy.count > 1, together.values.contains(where: \.hasFailed) else { return together }
+    var samples: [Int: Sampled] = [:]
+    for index in lossy { samples.merge(try count([index], connection, batch)) { $1 } }
+    return samples
+  }
+
+  private func count(
+    _ chosen: [Int], _ connection: borrowing Connection, _ batch: NamedBatch
+  ) throws(PostgresError) -> [Int: Sampled] {
+    let sample = batch.sample(chosen, types)
+    do throws(PostgresError) {
+      try begin(connection, zone: zone)
+      // A plan is looked at, and nobody waits for an expression that reads half the database for each row.
+      try connection.execute("SET LOCAL statement_timeout = '1s'")
+      let values = arguments(of: sample.sql, share: sample.share)
+      let counts = try connection.query(sample.sql.text, values).onlyRow.values.map { Int($0 ?? "") ?? 0 }
+      try connection.execute("COMMIT")
+      let found = counts.dropFirst().map { Sampled.counted(rows: counts[0], lossy: $0) }
+      return Dictionary(uniqueKeysWithValues: zip(chosen, found))
+    } catch {
+      if error.origin != .server || error.endsConnection { throw error }
+      try connection.execute("ROLLBACK")
+      return Dictionary(uniqueKeysWithValues: chosen.map { ($0, .failed(reason: error.message)) })
+    }
+  }
+
   // MARK: The plan
 
-  func lower(
+  mutating func lower(
     _ connection: borrowing Connection, _ resolution: Resolution, _ request: CompileRequest
   ) throws(CompileFailure) -> Compilation {
+    let batch: NamedBatch
+    do throws(Diagnostics) { batch = try resolution.batch(besides: problems) } catch {
+      throw .refused(Diagnostics(source: error.source, error.all + unmetNeeds))
+    }
     do throws(PostgresError) {
       let identity = try identity(connection)
-      func lower(rows: Int, _ coverage: Coverage = .walked) -> Compilation {
+      let (types, parameters, searchPath) = (types, parameters, searchPath)
+      func lower(rows: Int, _ coverage: Coverage = .walked, _ samples: [Int: Sampled] = [:]) -> Compilation {
         Compiler.lower(
-          resolution, types: types,
+          batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
-            estimatedRows: rows, coverage: coverage))
+            estimatedRows: rows, coverage: coverage, samples: samples))
       }
       let draft = lower(rows: 0)
-      let change = draft.explainable
       do throws(PostgresError) {
-        let rows = try estimate(connection, change)
-        return lower(rows: rows, try coverage(connection, rows: rows, walk: draft.walk))
+        let rows = try estimate(connection, draft.explainable)
+        let coverage = try coverage(connection, rows: rows, walk: draft.walk)
+        return lower(rows: rows, coverage, try sampled(connection, batch))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
-        // What only the whole statement can tell: a value that its column does not take.
         try connection.execute("ROLLBACK")
-        throw error
+        try explainEach(connection, resolution)
+        if problems.isEmpty {
+          problems.append(Diagnostic(error, in: draft.explainable, behind: Self.explain, of: definition, catalog))
+        }
       }
-    } catch {
-      guard error.origin == .server, !error.endsConnection else { throw .database(error) }
-      let change = Compiler.lower(
-        resolution, types: types,
-        CompileInputs(identity: "", parameters: parameters, searchPath: searchPath, batchSize: nil, estimatedRows: 0)
-      ).explainable
-      throw .refused(
-        Diagnostics(
-          source: definition.source, [Diagnostic(error, in: change, behind: Self.explain, of: definition, catalog)]))
-    }
+    } catch { throw .database(error) }
+    throw .refused(Diagnostics(source: definition.source, problems + unmetNeeds))
   }
 
   /// SHA-256 over name, search path and values. Not over the text: a definition that was changed is still the same work.
@@ -177,13 +239,19 @@ struct Inquiry {
 
   /// The top node of a statement's plan.
   private func explained(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> JSON? {
-    var values: [String: String?] = [":run_id": "0", ":started_at": "2000-01-01 00:00:00+00"]
-    for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
-    let arguments = change.parameters.map { values[$0.role] ?? nil }
     try begin(connection, zone: zone)
-    let answer = try connection.query(Self.explain + change.text, arguments).onlyRow.text(0)
+    let answer = try connection.query(Self.explain + change.text, arguments(of: change)).onlyRow.text(0)
     try connection.execute("COMMIT")
     return (try? JSON(answer))?.elements.first?["Plan"]
+  }
+
+  /// The values to bind; NULL for a parameter whose value could not be read.
+  private func arguments(of sql: RenderedSQL, share: Double? = nil) -> [String?] {
+    var values: [String: String?] = [
+      ":run_id": "0", ":started_at": "2000-01-01 00:00:00+00", Sample.shareRole: share.map { String($0) },
+    ]
+    for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
+    return sql.parameters.map { values[$0.role] ?? nil }
   }
 }
 
@@ -192,6 +260,15 @@ extension JSON {
   fileprivate var holdsIndexCondition: Bool {
     self["Index Cond"] != nil || self["Recheck Cond"] != nil
       || (self["Plans"]?.elements ?? []).contains(where: \.holdsIndexCondition)
+  }
+}
+
+extension Sampled {
+  fileprivate var hasFailed: Bool {
+    switch self {
+    case .counted: false
+    case .failed: true
+    }
   }
 }
 

@@ -60,6 +60,11 @@ extension Runs {
         "run \(id) cannot be reverted: \(reason)", remedy: "a definition that computes the old values from the new ones"
       )
     }
+    if try asking({ (connection) throws(PostgresError) in try Ledger.lacksUndo(connection, id) }) {
+      throw .refused(
+        "run \(id) cannot be reverted: its undo was dropped",
+        remedy: "nothing has been touched; the old values are in a backup, if anywhere")
+    }
     let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
     if let newest = later.first {
       throw .refused(
@@ -77,5 +82,9 @@ extension Runs {
         "the table has changed since run \(id): \(gone.joined(separator: "; "))",
         remedy: "bring it back to what it was, then revert; nothing has been touched")
     }
+    let moved = try asking { (connection) throws(PostgresError) in
+      try Ledger.movedCollations(connection, of: id, applying: false)
+    }
+    try refuse(moved, then: "`migrate revert \(id)`")
   }
 }

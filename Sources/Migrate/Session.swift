@@ -15,6 +15,8 @@ package struct CompileRequest: Sendable {
   package var searchPath: [String]?
   /// `--batch-size`.
   package var batchSize: Int?
+  /// Then what stands under `needs` must be complete; `nil` for who only looks.
+  package var beginning: Beginning?
 
   package init() {}
 }
@@ -43,18 +45,26 @@ package struct Session: ~Copyable {
     do throws(PostgresError) { catalog = try read(parsed.catalogQuery(searchPath: request.searchPath)) } catch {
       throw .database(error)
     }
-    let resolution: Resolution
-    do throws(Diagnostics) { resolution = try Compiler.resolve(parsed, catalog) } catch { throw .refused(error) }
+    let resolution = Compiler.resolve(parsed, catalog)
     var inquiry = Inquiry(definition, catalog, searchPath: request.searchPath ?? parsed.searchPath)
     do throws(PostgresError) {
       try inquiry.checkZone(connection)
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
+      if !resolution.problems.isEmpty || !inquiry.problems.isEmpty { try inquiry.explainEach(connection, resolution) }
+      if let beginning = request.beginning {
+        inquiry.unmetNeeds = try unmetNeeds(of: definition, behind: beginning.behind)
+      }
     } catch { throw .database(error) }
-    guard inquiry.problems.isEmpty else {
-      throw .refused(Diagnostics(source: definition.source, inquiry.problems))
+    let compilation = try inquiry.lower(connection, resolution, request)
+    if let beginning = request.beginning, !inquiry.unmetNeeds.isEmpty {
+      // A run that stands half-way goes on, whatever has been taken back since.
+      do throws(PostgresError) { guard try begins(compilation.plan, beginning) else { return compilation } } catch {
+        throw .database(error)
+      }
+      throw .refused(Diagnostics(source: definition.source, inquiry.unmetNeeds))
     }
-    return try inquiry.lower(connection, resolution, request)
+    return compilation
   }
 
   /// What is wrong with the file itself; `nil` when only the database can tell more.

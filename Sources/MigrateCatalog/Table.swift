@@ -100,6 +100,8 @@ package struct Column: Sendable {
   package let isWrapped: Bool
   /// Digits in all, digits behind the point; `nil` unless `numeric(p, s)`.
   package let precision: (digits: Int, scale: Int)?
+  /// Characters at most; `nil` unless `varchar(n)` or `char(n)`.
+  package let length: Int?
   /// The labels of an enum, in their order.
   package let labels: [String]?
   package let isNotNull: Bool
@@ -107,11 +109,17 @@ package struct Column: Sendable {
   /// What a generated column is computed from.
   package let expression: String?
   package let isIdentity: Bool
-  package let hasNondeterministicCollation: Bool
+  /// Where it is not the type's own: what the order of its values is decided by.
+  package let collation: QualifiedName?
   package let mayUpdate: Bool
   package let maySelect: Bool
   /// Bytes of a value, on average.
   package let width: Int
+
+  /// The number of a `pg_type` whose values are objects of the database: as text they are names, which a search path reads.
+  private static let objectTypes: Set = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191]
+  /// A `regclass` and its kin.
+  package var isObject: Bool { Self.objectTypes.contains(baseOID) }
 
   init(_ item: DocumentReader) throws(Malformed) {
     number = try item.integer("number")
@@ -124,6 +132,7 @@ package struct Column: Sendable {
     isDomain = try item.flag("is_domain")
     let modifier = try item.integer("typmod")
     isPadded = baseOID == 1042 && modifier > 0
+    length = [1042, 1043].contains(baseOID) && modifier > 4 ? modifier - 4 : nil
     category = try item.text("category")
     isWrapped = try item.flag("wrapped")
     let digits = item.integers("precision")
@@ -133,7 +142,13 @@ package struct Column: Sendable {
     isGenerated = try item.flag("generated")
     expression = item.document["expression"]?.text
     isIdentity = try item.flag("identity")
-    hasNondeterministicCollation = try item.flag("nondeterministic")
+    if let document = item.document["collation"], document != .null {
+      let name = DocumentReader(document)
+      collation = QualifiedName(
+        schema: Identifier(trusted: try name.text("schema")), name: Identifier(trusted: try name.text("name")))
+    } else {
+      collation = nil
+    }
     mayUpdate = try item.flag("may_update")
     maySelect = try item.flag("may_select")
     width = try item.integer("width")
@@ -152,6 +167,10 @@ package struct Index: Sendable {
   package let isSummarizing: Bool
   /// All columns ascending, NULLs last.
   package let isAscending: Bool
+  /// In the order that comparing and sorting the columns themselves has.
+  package let isInOrder: Bool
+  /// Schemas beyond the search path that hold operators of the key's types.
+  package let hiddenOperators: [String]
   /// The key's columns by number, in order; 0 stands for an expression.
   package let columns: [Int]
   /// Every column that the index depends on, in its predicate and expressions too.
@@ -167,6 +186,8 @@ package struct Index: Sendable {
     isBtree = try item.flag("btree")
     isSummarizing = try item.flag("summarizing")
     isAscending = try item.flag("ascending")
+    isInOrder = try item.flag("in_order")
+    hiddenOperators = item.document["hidden_operators"]?.elements.compactMap(\.text) ?? []
     columns = item.integers("columns")
     allColumns = item.integers("all_columns")
   }

@@ -3,6 +3,7 @@ package enum ExitCode: Int32, CaseIterable, Sendable {
   case done = 0
   case failed = 1
   case usage = 2
+  /// Nothing rejects rows in this version; the number is kept for what will.
   case rejects = 3
   case interrupted = 4
   case conflicts = 5

@@ -21,10 +21,12 @@ package struct CompileInputs: Sendable {
   package let batchSize: Int?
   package let estimatedRows: Int
   package let coverage: Coverage
+  /// What a sample has shown of the assignments that may lose something.
+  package let samples: [Int: Sampled]
 
   package init(
     identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int,
-    coverage: Coverage = .walked
+    coverage: Coverage = .walked, samples: [Int: Sampled] = [:]
   ) {
     self.identity = identity
     self.parameters = parameters
@@ -32,6 +34,7 @@ package struct CompileInputs: Sendable {
     self.batchSize = batchSize
     self.estimatedRows = estimatedRows
     self.coverage = coverage
+    self.samples = samples
   }
 }
 
@@ -40,19 +43,25 @@ package enum Compiler {
   package static let defaultBatchSize = 10_000
 
   /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
-  package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) throws(Diagnostics) -> Resolution {
-    var resolver = try Resolver(parsed, catalog)
-    return try resolver.resolve()
+  package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
+    guard let found = catalog.asked.first, let table = found else {
+      // Without the table nothing about its columns can be judged, and a dozen unknown ones would only hide the one mistake.
+      let reference = parsed.definition.operation.source.table
+      let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
+      return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
+    }
+    var resolver = Resolver(parsed, catalog, table)
+    return resolver.resolve()
   }
 
   /// Lowers: the operation becomes statements.
   package static func lower(
-    _ resolution: Resolution, types: [Int: DescribedType], _ inputs: CompileInputs
+    _ named: NamedBatch, types: [Int: DescribedType], _ inputs: CompileInputs
   ) -> Compilation {
-    let operation = resolution.parsed.definition.operation
-    let size = inputs.batchSize ?? operation.batchSize?.value ?? defaultBatchSize
-    let (batch, warnings) = resolution.typed(types, batchSize: size, inputs)
-    let diagnostics = Diagnostics(source: resolution.parsed.definition.source, warnings)
+    let definition = named.parsed.definition
+    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? defaultBatchSize
+    let (batch, warnings) = named.typed(types, batchSize: size, inputs)
+    let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
       walk: batch.walk, trial: batch.trial)

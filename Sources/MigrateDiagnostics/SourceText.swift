@@ -16,6 +16,11 @@ public struct SourceText: Sendable, Equatable {
     lineStarts = starts
   }
 
+  /// A text of which only line `number` is known; a line and a column of it are those of the whole.
+  package init(path: String, line number: Int, _ text: String) {
+    self.init(path: path, bytes: [UInt8](repeating: UInt8(ascii: "\n"), count: max(0, number - 1)) + Array(text.utf8))
+  }
+
   /// The line and column, both counted from 1, of the byte at `offset`. A column is a code point, as editors count.
   package func position(of offset: Int) -> (line: Int, column: Int) {
     let offset = min(max(offset, lineStarts[0]), bytes.count)

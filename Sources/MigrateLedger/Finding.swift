@@ -54,9 +54,10 @@ extension Ledger {
     return try summaries(connection, condition, [ArrayText.literal(tables)])
   }
 
-  /// The newest run of a definition that is not taken back.
+  /// The newest run of a definition that is not taken back, else the newest that is.
   package static func newestRun(_ connection: borrowing Connection, name: String) throws(PostgresError) -> RunSummary? {
-    try summaries(connection, "name = $1::text AND state <> 'reverted'", [name]).first
+    let live = try summaries(connection, "name = $1::text AND state <> 'reverted'", [name])
+    return try live.isEmpty ? summaries(connection, "name = $1::text", [name]).first : live.first
   }
 
   package static func summary(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> RunSummary? {
@@ -111,6 +112,15 @@ extension Ledger {
     try summaries(connection, from: "migrate.concurrent_runs($1::bigint)", "true", [String(run)])
   }
 
+  /// Whether old values are needed to take `run` back that are no longer there.
+  package static func lacksUndo(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Bool {
+    try connection.query(
+      """
+      SELECT NOT migrate.has_undo($1::bigint) AND EXISTS (SELECT FROM migrate.next_to_restore($1::bigint)) AS lacks
+      """, [String(run)]
+    ).onlyRow.bool("lacks")
+  }
+
   /// What has become of the tables and columns that a revert of `run` has to write, where it is not what it was.
   package static func changedColumns(_ connection: borrowing Connection, of run: Int64) throws(PostgresError)
     -> [String]
@@ -118,9 +128,74 @@ extension Ledger {
     try texts(connection, "SELECT * FROM migrate.changed_columns($1::bigint)", String(run))
   }
 
+  /// What has become of the order of the key that `plan` walks, and how to mend it: its index was built with another version of
+  /// a collation than the library gives now. Empty when nothing has.
+  package static func movedCollations(
+    _ connection: borrowing Connection, of plan: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(connection, "migrate.moved_collations($1::jsonb, '{}')", plan)
+  }
+
+  /// The same of a run; while it is applied also when the version is another one than when it began (K09).
+  package static func movedCollations(
+    _ connection: borrowing Connection, of run: Int64, applying: Bool
+  ) throws(PostgresError) -> [MovedCollation] {
+    try movedCollations(
+      connection,
+      """
+      migrate.runs AS r, migrate.moved_collations(r.plan, \(applying ? "r.collations" : "'{}'")) AS m WHERE r.run = $1::bigint
+      """, String(run))
+  }
+
+  private static func movedCollations(
+    _ connection: borrowing Connection, _ source: String, _ argument: String
+  ) throws(PostgresError) -> [MovedCollation] {
+    try connection.query("SELECT moved, cure FROM \(source)", [argument]).map { (row) throws(PostgresError) in
+      MovedCollation(moved: try row.text("moved"), cure: try row.text("cure"))
+    }
+  }
+
   private static func texts(
     _ connection: borrowing Connection, _ question: String, _ argument: String
   ) throws(PostgresError) -> [String] {
     try connection.query(question, [argument]).map { (row) throws(PostgresError) in try row.text(0) }
+  }
+}
+
+/// A collation whose library has changed since a key's index was built with it.
+package struct MovedCollation: Sendable {
+  /// Which, and between which versions.
+  package let moved: String
+  /// SQL that makes the index right again.
+  package let cure: String
+}
+
+/// A transaction that holds a write lock on the source of a run.
+package struct LockHolder: Sendable, Equatable {
+  /// Its backend; `nil` for a prepared transaction, which has none.
+  package let pid: Int?
+  package let application: String?
+  /// How long it has been open; `nil` where the role may not see that.
+  package let seconds: Double?
+  /// All of it in words.
+  package let words: String
+}
+
+extension Ledger {
+  /// Who has these transactions open.
+  package static func holders(
+    _ connection: borrowing Connection, of transactions: [String]
+  ) throws(PostgresError) -> [LockHolder] {
+    let rows = try connection.query(
+      "SELECT pid, application_name, seconds, words FROM migrate.holders($1::text[])", [ArrayText.literal(transactions)]
+    )
+    var holders: [LockHolder] = []
+    for row in rows {
+      holders.append(
+        LockHolder(
+          pid: try row.ifPresent("pid", row.int), application: try row["application_name"],
+          seconds: try row.ifPresent("seconds", row.double), words: try row.text("words")))
+    }
+    return holders
   }
 }

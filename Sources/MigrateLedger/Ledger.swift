@@ -11,7 +11,7 @@ package enum Ledger {
     reason: String?
   ) throws(PostgresError) -> Int64 {
     try connection.query(
-      "SELECT migrate.begin($1::jsonb, $2::text, 'client', $3::text, $4::text, $5::text) AS run",
+      "SELECT migrate.start($1::jsonb, $2::text, 'client', $3::text, $4::text, $5::text) AS run",
       [plan, definition, version, clientHost, reason]
     ).onlyRow.int64("run")
   }

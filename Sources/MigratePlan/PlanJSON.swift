@@ -60,6 +60,7 @@ extension Step {
       .init("verb", .string(verb)),
       .init("table", .string(table)),
       .init("columns", .array(columns.map(\.document))),
+      .init("where", filter.map(\.document) ?? .null),
       undo.member,
     ])
   }
@@ -67,7 +68,20 @@ extension Step {
 
 extension WrittenColumn {
   fileprivate var document: JSON {
-    .object([.init("name", .string(name)), .init("value", .string(value)), .init("line", .integer(line))])
+    .object([.init("name", .string(name)), .init("value", .string(value)), .init("place", place.document)])
+  }
+}
+
+extension PlannedFilter {
+  fileprivate var document: JSON { .object([.init("value", .string(value)), .init("place", place.document)]) }
+}
+
+extension DefinitionPlace {
+  fileprivate var document: JSON {
+    .object([
+      .init("file", .string(file)), .init("line", .integer(line)), .init("column", .integer(column)),
+      .init("width", .integer(width)), .init("text", .string(text)),
+    ])
   }
 }
 

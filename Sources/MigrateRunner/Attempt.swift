@@ -26,10 +26,10 @@ struct Attempt {
     }
   }
 
-  var begin: String {
+  var isolation: String {
     switch guarded {
-    case .snapshot, .lockedSnapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"
-    case .locked: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    case .snapshot, .lockedSnapshot: "REPEATABLE READ READ WRITE"
+    case .locked: "READ COMMITTED READ WRITE"
     }
   }
 
@@ -63,7 +63,7 @@ extension Worker {
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
     self.through = nil
-    try connection.execute(attempt.begin + "; " + (try run.statement("batches", "settings").text))
+    try begin(attempt.isolation, .apply)
     var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
     bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)

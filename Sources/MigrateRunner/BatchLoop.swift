@@ -11,9 +11,8 @@ extension Worker {
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
     let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
-    if let outcome = try awaitLockers() { return outcome }
-    let upper: [String?]?
-    do { upper = try upperEnd() } catch { return try end(by: error) }
+    if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
+    let upper = try isBounded().upper
     while true {
       if let outcome = try edge() { return outcome }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
@@ -63,9 +62,14 @@ extension Worker {
         if control.isCancelRequested { return try pauseBySignal() }
         let isSecond = repeated == error.sqlState
         repeated = error.sqlState
-        guard error.isWorthAnotherTry(isSecond: isSecond) else {
-          let failure = Failure(error, after: after, through: through)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
+        // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+        let isTooMuch = error.sqlState == SQLState("54000") && size > 1
+        if isTooMuch { size /= 2 }
+        guard isTooMuch || error.isWorthAnotherTry(isSecond: isSecond) else {
+          var failure = Failure(error, after: after, through: through)
+          if error.class == .environment { return try hold(failure) }
+          failure.places = try Ledger.places(blamedFor: error, connection, run.id)
+          return try fail(failure)
         }
         reason = error.message
       }
@@ -80,16 +84,6 @@ extension Worker {
     }
   }
 
-  /// What the database refuses before the first batch ends the run as a batch's error does: it stands there, with its reason,
-  /// and can be resumed.
-  private mutating func end(by error: PostgresError) throws(PostgresError) -> RunOutcome {
-    guard error.origin == .server, !error.endsConnection else { throw error }
-    _ = try? connection.execute("ROLLBACK")
-    if control.isCancelRequested { return try pauseBySignal() }
-    let failure = Failure(error, after: nil, through: nil)
-    return error.class == .environment ? try hold(failure) : try fail(failure)
-  }
-
   /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
   private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
     try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
@@ -98,8 +92,7 @@ extension Worker {
   /// Counts what is left behind, and runs the checks that hold for the whole.
   private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
-    try connection.execute(
-      "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + (try run.statement("batches", "settings").text))
+    try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
     for statement in run.statements("finish") where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
@@ -162,10 +155,12 @@ extension Worker {
 
 extension PostgresError {
   /// Transient errors are always tried again. A foreign key or a unique key can also be the age of the snapshot: the row that
-  /// is missing, or in the way, was committed since; so these are believed only when a fresh snapshot says the same.
+  /// is missing, or in the way, was committed since; so these are believed only when a fresh snapshot says the same. What a
+  /// statement does not find was there when it was planned: the next look at the table tells what has become of it (P21).
   func isWorthAnotherTry(isSecond: Bool) -> Bool {
     if self.class == .transient { return true }
-    return !isSecond && (report.sqlState == SQLState("23503") || report.sqlState == SQLState("23505"))
+    guard !isSecond, let state = report.sqlState else { return false }
+    return state.code == "23503" || state.code == "23505" || state.family == "42"
   }
 }
 

@@ -31,6 +31,19 @@ extension Worker {
     }
   }
 
+  /// Opens a transaction with the settings of the plan, in which the table stays what the run was begun with (P21). One message.
+  ///
+  /// - Throws: 55000 when it has become another one, by name, by a column or by the key's index; 40001 when it was written anew
+  ///   since the transaction's snapshot, which would find it empty.
+  borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
+    let settings =
+      switch direction {
+      case .apply: try run.statement("batches", "settings").text
+      case .revert: try run.statement("revert", "settings").text
+      }
+    try connection.execute("BEGIN ISOLATION LEVEL \(isolation); \(settings); SELECT migrate.hold(\(runID))")
+  }
+
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
     try connection.query("SELECT migrate.pause($1::bigint)", [runID])
     try Ledger.advance(connection, run.id, .batchEdgeReached)

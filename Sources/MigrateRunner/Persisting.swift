@@ -10,6 +10,7 @@ extension Worker {
     _ ordinal: Int, _ body: (inout Worker) throws(PostgresError) -> RunOutcome?
   ) throws(PostgresError) -> RunOutcome? {
     var attempt = 1
+    var repeated: SQLState?
     while true {
       do throws(PostgresError) {
         return try body(&self)
@@ -17,10 +18,11 @@ extension Worker {
         if error.endsConnection || error.origin == .lost { throw error }
         try connection.execute("ROLLBACK")
         if control.isCancelRequested { return try pauseBySignal() }
-        guard error.class == .transient else {
+        guard error.isWorthAnotherTry(isSecond: repeated == error.sqlState) else {
           let failure = Failure(error, after: nil, through: nil)
           return error.class == .environment ? try hold(failure) : try fail(failure)
         }
+        repeated = error.sqlState
         attempt += 1
         report(.again(ordinal: ordinal, attempt: attempt, reason: error.message))
         pause(for: backoff(attempt))

@@ -50,8 +50,7 @@ extension Worker {
 
   private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int {
     let own = try ownTransactions()
-    try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; " + (try run.statement("revert", "settings").text))
+    try begin("READ COMMITTED READ ONLY", .revert)
     let quick = run.statements("revert").first { $0.name == "untouched" }
     // Before the first batch is back, that is: those that are back have a newer version.
     let isUntouched =
@@ -73,8 +72,7 @@ extension Worker {
     let clock = ContinuousClock.now
     let bindings = constants.with("slice", place.slice).with("ordinal", place.ordinal).with("part", place.part)
       .with("seq", place.seq)
-    try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("revert", "settings").text))
+    try begin("READ COMMITTED READ WRITE", .revert)
     let marked = try unlessDone(place) { () throws(PostgresError) in
       try connection.run(run.statement("revert", "mark"), bindings).affectedRows
     }

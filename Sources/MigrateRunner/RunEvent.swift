@@ -1,11 +1,12 @@
 package import MigrateLedger
+package import MigratePlan
 
 /// What happens while a run goes on, for whoever listens: a bar, lines, JSON.
 package enum RunEvent: Sendable {
   /// A worker begins, or goes on with what is left; `done` is what the ledger holds already.
   case started(run: Int64, name: String, direction: RunDirection, done: BatchCounts, expected: Int)
-  /// The start waits for transactions that hold write locks on the source; `left` of them are not over.
-  case waiting(left: Int)
+  /// The start waits for transactions that hold write locks on the source; these are not over.
+  case waiting([LockHolder])
   /// A batch has committed.
   case batch(BatchRecord)
   /// A batch is tried again; `attempt` is the number of the next try.
@@ -51,4 +52,6 @@ package struct Failure: Error, Sendable, Equatable {
   /// The batch: behind this key, through that one.
   package let after: [String?]?
   package let through: [String?]?
+  /// What of the definition it can have come from, as far as the database tells.
+  package var places: [DefinitionPlace] = []
 }

@@ -3,32 +3,29 @@ internal import MigratePostgres
 
 /// The start of a run: who must end first, and where the keys end.
 extension Worker {
-  /// Waits for the transactions that held a write lock on the source when the wait began. A serial number is no commit order:
-  /// a key below the last one may belong to a transaction that has not committed yet (K22). What is asked of the run meanwhile
-  /// is heard, and the end is not fixed before its time: `nil` means go on.
-  mutating func awaitLockers() throws(PostgresError) -> RunOutcome? {
+  /// Fixes the last key once, after the transactions that held a write lock on the source when the wait began. A serial number
+  /// is no commit order: a key below the last one may belong to a transaction that has not committed yet (K22). What is asked of
+  /// the run meanwhile is heard, and the end is not fixed before its time: `nil` means go on.
+  mutating func fixEnd() throws(PostgresError) -> RunOutcome? {
     guard try !isBounded().bounded else { return nil }
     let statement = try run.statement("bounds", "lockers")
     var holders = try virtualTransactions(statement)
     var told = 0
     while !holders.isEmpty {
       if let outcome = try edge() { return outcome }
-      if holders.count != told { report(.waiting(left: holders.count)) }
+      if holders.count != told { report(.waiting(try Ledger.holders(connection, of: Array(holders)))) }
       told = holders.count
       pause(for: .milliseconds(50))
       try enlist()
       // Only those of the first look: who came later is none of our concern, and there would always be somebody.
       holders.formIntersection(try virtualTransactions(statement))
     }
+    try fixUpperEnd()
     return nil
   }
 
-  /// The last key, fixed once; known at once when it is fixed already. `nil`: the source is empty.
-  borrowing func upperEnd() throws(PostgresError) -> [String?]? {
-    let known = try isBounded()
-    if known.bounded { return known.upper }
-    try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + (try run.statement("batches", "settings").text))
+  private borrowing func fixUpperEnd() throws(PostgresError) {
+    try begin("READ COMMITTED READ WRITE", .apply)
     // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
     let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
     let upper = try connection.run(run.statement("bounds", "upper"), constants).first?.values
@@ -39,10 +36,10 @@ extension Worker {
     // In the same transaction as the keys: both are there, or neither.
     try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     try connection.commit()
-    return upper
   }
 
-  private borrowing func isBounded() throws(PostgresError) -> (bounded: Bool, upper: [String?]?) {
+  /// Whether the last key is fixed, and that; `nil` for an empty source.
+  borrowing func isBounded() throws(PostgresError) -> (bounded: Bool, upper: [String?]?) {
     let known = try connection.query(
       "SELECT bounded_at IS NOT NULL AS bounded, upper_key FROM migrate.runs WHERE run = $1::bigint", [runID]
     ).onlyRow
@@ -50,8 +47,10 @@ extension Worker {
   }
 
   private borrowing func virtualTransactions(_ statement: RunStatement) throws(PostgresError) -> Set<String> {
+    try begin("READ COMMITTED READ ONLY", .apply)
     var found: Set<String> = []
     for row in try connection.run(statement, constants) { found.insert(try row.text(0)) }
+    try connection.commit()
     return found
   }
 }

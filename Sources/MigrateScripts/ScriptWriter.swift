@@ -6,6 +6,9 @@ internal import MigrateSQL
 /// `apply.sql` brings the ledger along, begins the run by the plan's JSON and leaves the rest to the procedure
 /// `migrate.drive`, which runs the very statements that a client would send.
 package struct ScriptWriter: Sendable {
+  /// How many values a statement can bind in `migrate.drive`, which has to name each of them.
+  package static let mostValues = 32
+
   private let plan: Plan
   private let definition: String
   private let version: String
@@ -73,11 +76,16 @@ package struct ScriptWriter: Sendable {
     \(Self.fallback("on_conflict", "stop"))
     \(LedgerScript.require)
 
+    SELECT run, state = 'reverted' AS is_back FROM migrate.runs WHERE run = migrate.meant(\(identity)) \\gset
+    \\if :is_back
+    \\echo run :run is reverted already
+    \\else
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-    SELECT run, epoch FROM migrate.enter_revert(migrate.meant(\(identity)), :'on_conflict') \\gset
+    SELECT run, epoch FROM migrate.enter_revert(:run, :'on_conflict') \\gset
     COMMIT;
 
     CALL migrate.drive(:run, :epoch);
+    \\endif
     \(conclude(expecting: "reverted"))
     """ + "\n"
   }

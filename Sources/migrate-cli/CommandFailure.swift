@@ -5,13 +5,15 @@ internal import MigrateCommandLine
 enum CommandFailure: Error {
   case definitions([Diagnostics])
   case refused(String, remedy: String)
+  /// A batch that cannot be done, at the places of its definition that it can have come from.
+  case batch([Diagnostics], Failure)
   case database(PostgresError)
   case usage(UsageError)
 
   var exitCode: ExitCode {
     switch self {
     case .definitions, .usage: .usage
-    case .refused, .database: .failed
+    case .refused, .batch, .database: .failed
     }
   }
 
@@ -44,6 +46,8 @@ enum CommandFailure: Error {
   func text(_ renderer: DiagnosticRenderer) -> String {
     switch self {
     case .definitions(let list): list.map(renderer.render).joined(separator: "\n")
+    case .batch(let list, let failure):
+      list.map(renderer.render).joined(separator: "\n") + Printable.block(RunEnd.circumstances(of: failure)) + "\n"
     case .refused(let message, let remedy): Self.text(message, remedy)
     case .database(let error):
       Self.text(error.message + (error.detail.map { "\n  detail: \($0)" } ?? ""), error.hint ?? Self.remedy(for: error))
@@ -59,6 +63,18 @@ enum CommandFailure: Error {
   var events: [JSON] {
     switch self {
     case .definitions(let list): list.flatMap { source in source.all.map { event($0, in: source.source) } }
+    case .batch(let list, let failure):
+      list.flatMap { source in
+        source.all.map { diagnostic in
+          event(
+            diagnostic, in: source.source,
+            [
+              .init("sqlstate", .optional(failure.sqlState)), .init("detail", .optional(failure.detail)),
+              .init("after", KeyRangeText.document(failure.after)),
+              .init("through", KeyRangeText.document(failure.through)),
+            ])
+        }
+      }
     case .refused(let message, let remedy): [event("refused", message, remedy)]
     case .usage(let error): [event("usage", error.message, error.remedy)]
     case .database(let error):
@@ -78,14 +94,14 @@ enum CommandFailure: Error {
     return .object(head + more + [.init("exit_code", .integer(Int(exitCode.rawValue)))])
   }
 
-  private func event(_ diagnostic: Diagnostic, in source: SourceText) -> JSON {
+  private func event(_ diagnostic: Diagnostic, in source: SourceText, _ more: [JSON.Member] = []) -> JSON {
     let place = diagnostic.span.map { source.position(of: $0.start) }
     return event(
       diagnostic.code, diagnostic.message, diagnostic.remedy,
       [
         .init("path", .string(source.path)), .init("line", .optional(place?.line)),
         .init("column", .optional(place?.column)),
-      ])
+      ] + more)
   }
 
   private static func remedy(for error: PostgresError) -> String {

@@ -34,14 +34,16 @@ extension Console {
   }
 
   /// Compiles all of them before anything else happens: an error in the last is no reason to stop half-way.
+  ///
+  /// - Parameter beginning: whether they are to run now, in this order.
   func compile(
-    _ definitions: [Definition], _ session: borrowing Session
+    _ definitions: [Definition], _ session: borrowing Session, beginning: Bool
   ) throws(CommandFailure) -> [(definition: Definition, compilation: Compilation)] {
     let given = try givenParameters()
     let searchPath = arguments[Options.searchPath]?.split(separator: ",").map { String($0.drop { $0 == " " }) }
     var compiled: [(definition: Definition, compilation: Compilation)] = []
     var wrong: [Diagnostics] = []
-    for definition in definitions {
+    for (index, definition) in definitions.enumerated() {
       var request = CompileRequest()
       // What a definition says itself counts for more than a default of the project.
       let (operation, isDefault) = (
@@ -50,6 +52,10 @@ extension Console {
       request.searchPath = isDefault(Options.searchPath) && operation.searchPath != nil ? nil : searchPath
       request.batchSize =
         isDefault(Options.batchSize) && operation.batchSize != nil ? nil : arguments[Options.batchSize]
+      if beginning {
+        let behind = definitions[..<index].map(\.name.value)
+        request.beginning = Beginning(again: arguments[Options.again], behind: behind)
+      }
       request.parameters = given.values(for: definition, among: definitions)
       do throws(CompileFailure) {
         compiled.append((definition, try session.compile(definition, request)))

@@ -33,8 +33,14 @@ struct MarkdownPlan {
   }
 
   private var table: String {
-    let rows = summary.lines.map { "| \($0.title) | \(Self.inline($0.text)) |" }
+    let rows = summary.lines.map { "| \($0.title) | \($0.text.map(Self.cell).joined(separator: "<br>")) |" }
     return (["| | |", "| --- | --- |"] + rows).joined(separator: "\n")
+  }
+
+  /// A line of a cell; its blanks at the beginning stay.
+  private static func cell(_ line: String) -> String {
+    let text = line.drop { $0 == " " }
+    return String(repeating: "&nbsp;", count: line.utf8.count - text.utf8.count) + inline(String(text))
   }
 
   private static func item(_ warning: PlanWarning) -> String {

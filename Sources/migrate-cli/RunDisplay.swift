@@ -12,6 +12,8 @@ final class RunDisplay: Sendable {
     var here = BatchCounts()
     var expected = 0
     var note: String?
+    /// Whom the start waits for.
+    var holders: String?
   }
 
   private let run: Run
@@ -71,6 +73,7 @@ final class RunDisplay: Sendable {
         if case .batch(let record) = event, console.arguments[Options.verbose] {
           display?.say(RunEventText.line(record))
         }
+        if case .waiting = event, let note = progress.note { display?.say(note) }
       }
     }
   }
@@ -81,9 +84,12 @@ final class RunDisplay: Sendable {
       progress.label = direction == .apply ? name : "revert \(name)"
       progress.done = done
       progress.expected = max(expected, done.read)
-    case .waiting(let left): progress.note = "waits for \(left) transactions that write to the table"
+    case .waiting(let holders):
+      progress.holders = holders.map(\.words).joined(separator: "; ")
+      progress.note = progress.holders.map { "waits for who may have written to the table: \($0)" }
     case .batch(let record):
       progress.note = nil
+      progress.holders = nil
       progress.done.add(record.counts)
       progress.here.add(record.counts)
       progress.expected = max(progress.expected, progress.done.read)
@@ -120,7 +126,10 @@ final class RunDisplay: Sendable {
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let remedy = failure.hint ?? "mend it, then `migrate resume \(run.id)` goes on at this batch"
-      console.explain(.refused(end.text(of: failure), remedy: remedy))
+      console.explain(end.explanation(of: failure, remedy: remedy))
+    }
+    if !end.isWhole, let holders = last.holders {
+      console.say("the first batch has not begun: the start waited for \(holders)")
     }
     if console.isJSON {
       console.event("ended", end.members(run.id, last.done, seconds: elapsed / .seconds(1)))

@@ -16,7 +16,13 @@ struct RunEventText {
           run, .init("name", .string(name)), .init("direction", .string(direction.rawValue)),
           .init("rows_done", .integer(done.read)), .init("rows_expected", .integer(expected)),
         ])
-    case .waiting(let left): console.event("waiting", [run, .init("transactions", .integer(left))])
+    case .waiting(let holders):
+      console.event(
+        "waiting",
+        [
+          run, .init("transactions", .integer(holders.count)),
+          .init("holders", .array(holders.map { .object(Self.members($0)) })),
+        ])
     case .batch(let record):
       console.event(
         "batch",
@@ -37,6 +43,13 @@ struct RunEventText {
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     }
+  }
+
+  private static func members(_ holder: LockHolder) -> [JSON.Member] {
+    [
+      .init("pid", .optional(holder.pid)), .init("application_name", .optional(holder.application)),
+      .init("seconds", holder.seconds.map { .number(String($0)) } ?? .null),
+    ]
   }
 
   /// For `--verbose`.
@@ -107,10 +120,26 @@ struct RunEnd {
     ]
   }
 
-  func text(of failure: Failure) -> String {
+  /// Told at the definition's own line, where the database says enough to know it.
+  func explanation(of failure: Failure, remedy: String) -> CommandFailure {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
-    let detail = failure.detail.map { "\n  detail: \($0)" } ?? ""
-    return failure.message + state + detail + "\n  batch: "
+    guard !failure.places.isEmpty else {
+      return .refused("\(failure.message)\(state)\n\(Self.circumstances(of: failure))", remedy: remedy)
+    }
+    let told = failure.places.enumerated().map { index, place -> Diagnostics in
+      let source = SourceText(path: place.file, line: place.line, place.text)
+      let start = source.offset(line: place.line, column: place.column)
+      let span = SourceSpan(start, source.offset(line: place.line, column: place.column + place.width))
+      let message = index == 0 ? failure.message : "or this is at fault: \(failure.message)"
+      return Diagnostics(
+        source: source, [Diagnostic(failure.sqlState ?? "failed", at: span, message, remedy: remedy)])
+    }
+    return .batch(told, failure)
+  }
+
+  /// What the database says besides, and which rows it was about.
+  static func circumstances(of failure: Failure) -> String {
+    (failure.detail.map { "  detail: \($0)\n" } ?? "") + "  batch: "
       + KeyRangeText.words(after: failure.after, through: failure.through)
   }
 }

@@ -5,7 +5,8 @@ internal import MigrateCommandLine
 struct Summary {
   struct Line {
     let title: String
-    let text: String
+    /// Printable; lines of an expression follow one another as its author has laid them out.
+    let text: [String]
   }
 
   let name: String
@@ -15,7 +16,9 @@ struct Summary {
     name = plan.definition
     let batches = max(1, (plan.estimate.rows + plan.batchSize - 1) / plan.batchSize)
     for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
-    for column in plan.steps.flatMap(\.columns) { add("sets", Self.assignment(column, plan)) }
+    for column in plan.steps.flatMap(\.columns) {
+      lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
+    }
     add(
       "rows",
       "about \(Wording.count(plan.estimate.rows)), in about \(Wording.count(batches, "batch", "batches")) of \(Wording.count(plan.batchSize))"
@@ -36,7 +39,9 @@ struct Summary {
     add(surroundings)
   }
 
-  private mutating func add(_ title: String, _ text: String) { lines.append(Line(title: title, text: text)) }
+  private mutating func add(_ title: String, _ text: String) {
+    lines.append(Line(title: title, text: [Printable.line(text)]))
+  }
 
   private mutating func add(_ surroundings: Surroundings?) {
     guard let surroundings else { return add("ledger", "this role may not read it") }
@@ -50,29 +55,31 @@ struct Summary {
     }
   }
 
-  /// A constant stands as it will be written, with the type of its column: `state = 'expired' (text)`.
-  private static func assignment(_ column: WrittenColumn, _ plan: Plan) -> String {
-    let type = plan.tables.flatMap(\.columns).first { $0.name.utf8.elementsEqual(column.name.utf8) }?.type
-    let text = "\(column.name) = \(column.value)"
-    guard isConstant(column.value), let type else { return text }
-    return "\(text) (\(type))"
+  /// A constant stands as it will be written, with the type of its column: `state = 'expired' (text)`. The further lines of an
+  /// expression keep their places under its first.
+  private static func assignment(_ column: WrittenColumn, _ plan: Plan) -> [String] {
+    let name = Printable.line("\(column.name) = ")
+    if WrittenColumn.isConstant(column.value) {
+      let type = plan.tables.flatMap(\.columns).first { $0.name.utf8.elementsEqual(column.name.utf8) }?.type
+      return [Printable.line(name + onOneLine(column.value) + (type.map { " (\($0))" } ?? ""))]
+    }
+    let margin = String(repeating: " ", count: ColumnWidth.of(name))
+    let lines = column.value.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true)
+      .map { Printable.block(String(decoding: $0, as: UTF8.self)) }
+    return [name + (lines.first ?? "")] + lines.dropFirst().map { margin + $0 }
   }
 
-  /// One literal and nothing else; quotes inside of it are doubled.
-  private static func isConstant(_ value: String) -> Bool {
-    if value.utf8.elementsEqual("NULL".utf8) { return true }
-    let quote = UInt8(ascii: "'")
-    let bytes = Array(value.utf8)
-    guard bytes.count >= 2, bytes.first == quote, bytes.last == quote else { return false }
-    var index = 1
-    while index < bytes.count - 1 {
-      if bytes[index] == quote {
-        guard index + 1 < bytes.count - 1, bytes[index + 1] == quote else { return false }
-        index += 1
+  /// A constant of several lines as SQL writes it on one.
+  private static func onOneLine(_ literal: String) -> String {
+    guard literal.utf8.contains(UInt8(ascii: "\n")) else { return literal }
+    let escaped = literal.utf8.flatMap { byte -> [UInt8] in
+      switch byte {
+      case UInt8(ascii: "\n"): Array("\\n".utf8)
+      case UInt8(ascii: "\\"): Array("\\\\".utf8)
+      default: [byte]
       }
-      index += 1
     }
-    return true
+    return "E" + String(decoding: escaped, as: UTF8.self)
   }
 
   private static func undo(_ step: Step, _ plan: Plan) -> String {
@@ -85,7 +92,9 @@ struct Summary {
 
   /// With an empty line at the end.
   var text: String {
-    ([name] + lines.map { "  \(ColumnWidth.padded($0.title, to: 10)) \($0.text)" }).map(Printable.line)
-      .joined(separator: "\n") + "\n"
+    let rows = lines.flatMap { line in
+      line.text.enumerated().map { "  \(ColumnWidth.padded($0.offset == 0 ? line.title : "", to: 10)) \($0.element)" }
+    }
+    return ([Printable.line(name)] + rows).joined(separator: "\n") + "\n"
   }
 }

@@ -37,7 +37,7 @@ import Testing
   }
 
   /// P02 U08
-  @Test func `P02: is gone on with after its backend was ended, and no row is done twice`() async throws {
+  @Test func `P02 U08: is gone on with after its backend was ended, and no row is done twice`() async throws {
     try await withRun { server, compiled in
       let expected = try await server.rows(Products.expected)
       for round in 1...3 {

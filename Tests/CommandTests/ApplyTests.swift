@@ -97,13 +97,51 @@ import Testing
       #expect(end["state"]?.text == "completed" && end["rows"]?.integer == 1_000 && end["exit_code"]?.integer == 0)
       let reverted = try await project.migrate("revert", "1", "--yes", "--json").events()
       #expect(reverted.last?["event"]?.text == "ended" && reverted.last?["state"]?.text == "reverted")
-      let refused = try await project.migrate("revert", "1", "--yes", "--json")
+      // U05
+      let twice = try await project.migrate("revert", "close", "--yes", "--json")
+      #expect(twice.status == 0 && twice.err.contains("run 1 of close is reverted already; nothing is left to do"))
+      #expect(try twice.events().last?["state"]?.text == "reverted")
+      let refused = try await project.migrate("resume", "1", "--json")
       let error = try #require(try refused.events().first)
       #expect(error["event"]?.text == "error" && error["code"]?.text == "refused" && error["exit_code"]?.integer == 1)
-      #expect(error["message"]?.text?.contains("reverted already") == true && error["remedy"]?.text?.isEmpty == false)
+      #expect(
+        error["message"]?.text?.contains("is reverted, so there is nothing to resume") == true
+          && error["remedy"]?.text?.isEmpty == false)
       let usage = try await project.migrate("apply", "--yess", "--json")
       #expect(usage.status == 2)
       #expect(try usage.events().first?["code"]?.text == "usage")
+    }
+  }
+
+  @Test func `refuses what needs something that is not complete, before it shows a plan, among the other errors`()
+    async throws
+  {
+    try await withProject(rows: 3) { project in
+      func write(_ set: String) throws {
+        try project.write(
+          "batch: dearer\nsource: public.items\nneeds: close\nset: {\(set)}\n", to: "migrations/dearer.yaml")
+      }
+      try write("price: prise + 1")
+      let wrong = try await project.migrate("apply", "dearer", "--yes", "--json")
+      #expect(wrong.status == 2 && !wrong.err.contains("rows       about"), "\(wrong)")
+      #expect(try wrong.events().map { $0["code"]?.text } == ["unmet-need", "unknown-column"])
+      try write("price: price + 1")
+      let alone = try await project.migrate("apply", "dearer", "--yes")
+      #expect(
+        alone.status == 2 && alone.err.hasPrefix("migrations/dearer.yaml:3:8: error: dearer needs close"), "\(alone)")
+      #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)
+      // Who only looks is told, and sees the plan.
+      let plan = try await project.migrate("plan", "dearer")
+      #expect(plan.status == 0 && plan.err.hasPrefix("migrations/dearer.yaml:3:8: warning: dearer needs close"))
+      #expect(try await project.migrate("plan", "close", "dearer").err.isEmpty)
+      // In one command the one is complete when the other begins; the other way round it is not.
+      #expect(try await project.migrate("apply", "dearer", "close", "--yes").status == 2)
+      #expect(try await project.migrate("apply", "close", "dearer", "--yes").status == 0)
+      // What is complete is not asked for what it needed.
+      #expect(
+        try await project.value("UPDATE migrate.runs SET state = 'reverted' WHERE name = 'close' RETURNING run") == "1")
+      #expect(try await project.migrate("apply", "dearer", "--yes").status == 0)
+      #expect(try await project.migrate("apply", "dearer", "--yes", "--again").status == 2)
     }
   }
 
@@ -124,8 +162,14 @@ import Testing
       let failed = try await project.migrate("apply", "close", "--yes")
       #expect(failed.status == 1 && failed.lines.last?.hasPrefix("run 1 failed 200 rows") == true)
       #expect(
-        failed.err.contains("[23514]") && failed.err.contains("batch: behind key (200), through key (300)"),
-        "\(failed.err)")
+        failed.err.contains(
+          """
+          migrations/close.yaml:4:10: error: new row for relation "items" violates check constraint "items_check" [23514]
+            4 |   state: 'closed'
+              |          ^^^^^^^^
+            help: mend it, then `migrate resume 1` goes on at this batch
+            detail: 
+          """.dropLast()) && failed.err.contains("\n  batch: behind key (200), through key (300)\n"), "\(failed.err)")
       let status = try await project.migrate("status", "1", "--exit-code")
       #expect(
         status.status == 1 && status.out.contains("  batch      behind key (200), through key (300)\n"), "\(status.out)"
@@ -134,6 +178,54 @@ import Testing
       try await project.server.psql("ALTER TABLE items DROP CONSTRAINT items_check")
       let resumed = try await project.migrate("apply", "close", "--yes")
       #expect(resumed.status == 0 && resumed.lines.last?.hasPrefix("run 1 completed 1000 rows") == true)
+    }
+  }
+
+  /// V06
+  @Test(arguments: [
+    // The database names the column, or a constraint that has it, or nothing and the value tells.
+    ("price: nullif(price, 250)\n  state: upper(state)", ["5:10"], "23502"),
+    ("price: price + 1\n  state: lower(state || id % 100)", ["6:10"], "23505"),
+    ("price: 100 / (id - 250)\n  state: upper(state)", ["5:10"], "22012"),
+    ("price: price * CASE WHEN id = 250 THEN 1e9 ELSE 1 END\n  state: upper(state)", ["5:10"], "22003"),
+    ("price: price + 1\n  state: repeat('x', id::int / 10) || id", ["6:10"], "22001"),
+    ("price: sqrt(250 - id)\n  state: upper(state)", ["5:10", "6:10"], "2201F"),
+  ])
+  func `V06: a failed batch is told at the line of its definition, also when the file is gone`(
+    set: String, places: [String], state: String
+  ) async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        ALTER TABLE items ALTER price TYPE numeric(8,2), ALTER state TYPE varchar(20), ALTER price SET NOT NULL;
+        UPDATE items SET price = id, state = 'open ' || id;
+        CREATE UNIQUE INDEX items_state ON items (state)
+        """)
+      try project.write("batch: b\nsource: public.items\nbatch_size: 100\nset:\n  \(set)\n", to: "migrations/b.yaml")
+      func expect(_ failed: Outcome) {
+        let said = failed.err.split(separator: "\n").filter { $0.contains(": error: ") }
+        #expect(said.count == places.count && failed.status == 1, "\(failed)")
+        for (line, place) in zip(said, places) {
+          #expect(
+            line.hasPrefix("migrations/b.yaml:\(place): error: ") && line.hasSuffix("[\(state)]"), "\(failed.err)")
+        }
+      }
+      expect(try await project.migrate("apply", "b", "--yes"))
+      try project.write("batch: b\n", to: "migrations/b.yaml")
+      expect(try await project.migrate("resume", "1"))
+      let event = try #require(
+        try await project.migrate("resume", "1", "--json").events().first { $0["code"]?.text == state })
+      #expect(event["path"]?.text == "migrations/b.yaml" && event["sqlstate"]?.text == state)
+    }
+  }
+
+  @Test func `V06: and at its where, when that cannot be computed`() async throws {
+    try await withProject { project in
+      try project.write(
+        "batch: b\nsource: public.items\nwhere: 10 / (id - 250) < 100\nset: {price: price + 1}\n",
+        to: "migrations/b.yaml")
+      let failed = try await project.migrate("apply", "b", "--yes")
+      #expect(failed.err.contains("migrations/b.yaml:3:8: error: division by zero [22012]\n"), "\(failed.err)")
     }
   }
 }

@@ -40,9 +40,11 @@ struct TestProject: Sendable {
   }
 
   /// Starts the program and does not wait.
-  func start(_ words: [String], environment: [String: String] = [:]) throws -> Child {
+  func start(
+    _ words: [String], environment: [String: String] = [:], executable: String = Binary.path
+  ) throws -> Child {
     let all = ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "DATABASE_URL": database].merging(environment) { $1 }
-    return try Child(words, in: folder, environment: all.filter { !$0.value.isEmpty })
+    return try Child(executable, words, in: folder, environment: all.filter { !$0.value.isEmpty })
   }
 
   /// Runs the program to its end.
@@ -71,10 +73,10 @@ final class Child: @unchecked Sendable {
   private let folder: String
   private let number: String
 
-  fileprivate init(_ words: [String], in folder: String, environment: [String: String]) throws {
+  fileprivate init(_ executable: String, _ words: [String], in folder: String, environment: [String: String]) throws {
     self.folder = folder
     number = UUID().uuidString
-    process.executableURL = URL(fileURLWithPath: Binary.path)
+    process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = words
     process.environment = environment
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
@@ -94,10 +96,10 @@ final class Child: @unchecked Sendable {
 
   func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
-  /// Waits until the program has said `text` on standard error.
-  func wait(untilSaid text: String) async throws {
+  /// Waits until the program has said `text` on standard error, or on the other one of its outputs.
+  func wait(untilSaid text: String, on output: String = "err") async throws {
     let deadline = ContinuousClock.now + .seconds(30)
-    while !(try String(contentsOfFile: "\(folder)/err-\(number)", encoding: .utf8)).contains(text) {
+    while !(try String(contentsOfFile: "\(folder)/\(output)-\(number)", encoding: .utf8)).contains(text) {
       guard ContinuousClock.now < deadline else { throw TestSupportError("the program does not say: \(text)") }
       try await Task.sleep(for: .milliseconds(10))
     }

@@ -59,6 +59,38 @@ import Testing
     }
   }
 
+  @Test func `shows an expression of several lines as its author has laid it out`() async throws {
+    try await withProject { project in
+      try project.write(
+        """
+        batch: b
+        source: public.items
+        set:
+          price: |
+            CASE
+              WHEN price > 10 THEN round(price * 1.05, 2)
+
+              ELSE price
+            END
+          state: "a 'quoted'\\nand \\\\ second line"
+        """, to: "migrations/b.yaml")
+      let plan = try await project.migrate("plan", "b")
+      #expect(
+        plan.out.contains(
+          #"""
+            sets       price = CASE
+                                 WHEN price > 10 THEN round(price * 1.05, 2)
+                                 ELSE price
+                               END
+            sets       state = E'a ''quoted''\nand \\ second line' (text)
+
+          """#), "\(plan)")
+      let markdown = try await project.migrate("plan", "b", "--markdown")
+      let indent = String(repeating: "&nbsp;", count: 10)
+      #expect(markdown.out.contains("| sets | price = CASE<br>\(indent)WHEN price \\> 10 THEN"), "\(markdown.out)")
+    }
+  }
+
   @Test func `as Markdown has a heading, a table and the SQL in fences`() async throws {
     try await withProject { project in
       let plan = try await project.migrate("plan", "close", "--markdown")
@@ -100,6 +132,23 @@ import Testing
       let event = try JSON(try #require(few.lines.last))
       #expect(event["rows_read"]?.integer == 2_000 && event["batches"]?.integer == 5, "\(few)")
       #expect(try await project.value("SELECT count(*) FROM pg_class WHERE relname ~ '^undo_[0-9_]+$'") == "1")
+    }
+  }
+
+  @Test func `measures for a program in a stream of JSON, a value a line`() async throws {
+    try await withProject { project in
+      try project.write("batch: few\nsource: public.items\nset: {price: price + 1}\n", to: "migrations/few.yaml")
+      let measured = try await project.migrate("plan", "close", "few", "--measure", "--yes", "--json")
+      #expect(measured.status == 0, "\(measured)")
+      let values = try measured.out.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map {
+        try JSON(String($0))
+      }
+      #expect(values.map { $0["format"]?.integer } == [1, 1, nil, nil])
+      #expect(values.map { $0["definition"]?.text } == ["close", "few", "close", "few"])
+      #expect(values.map { $0["event"]?.text } == [nil, nil, "measured", "measured"])
+      let unasked = try await project.migrate("plan", "close", "--measure", "--json")
+      #expect(unasked.status == 1)
+      #expect(try unasked.events().last?["code"]?.text == "refused")
     }
   }
 

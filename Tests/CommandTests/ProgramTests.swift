@@ -45,6 +45,44 @@ import Testing
     }
   }
 
+  /// P25; 3 is for rejects, and nothing rejects rows in this version. A pause is in the tests of signals.
+  @Test func `P25 ends with 4 when the run was held or cancelled, with 1 when it failed, with 2 for what is no plan`()
+    async throws
+  {
+    try await withProject { project in
+      try project.write("batch: wrong\nsource: public.items\nset: {prize: 1}\n", to: "migrations/wrong.yaml")
+      for words in [["plan", "wrong"], ["apply", "wrong", "--yes"]] {
+        #expect(try await project.start(words).finish().status == 2)
+      }
+      func stop(_ condition: String, _ state: String) async throws {
+        try await project.server.psql(
+          """
+          CREATE OR REPLACE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF \(condition) THEN RAISE 'stop here' USING ERRCODE = '\(state)'; END IF; RETURN new; END $$;
+          CREATE OR REPLACE TRIGGER stop BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION stop()
+          """)
+      }
+      try await stop("old.id = 250", "53100")
+      let held = try await project.migrate("apply", "close", "--yes")
+      #expect(held.status == 4 && held.lines.last?.hasPrefix("run 1 paused 200 rows") == true, "\(held)")
+      #expect(held.err.contains("stop here [53100]"))
+      try await stop("old.id = 450", "P0001")
+      let failed = try await project.migrate("resume", "1", "--json")
+      #expect(failed.status == 1)
+      #expect(try failed.events().last?["exit_code"]?.integer == 1)
+
+      try await stop("false", "")
+      let gate = try await project.gate(behind: 6)
+      let child = try project.start(["resume", "1"])
+      try await project.waitForGate(gate)
+      let cancel = try await project.migrate("cancel", "1", "--yes")
+      #expect(cancel.status == 0, "\(cancel)")
+      let cancelled = try await child.finish()
+      #expect(cancelled.status == 4 && cancelled.lines.last?.hasPrefix("run 1 cancelled 600 rows") == true)
+      try await gate.close()
+    }
+  }
+
   @Test(arguments: Commands.program.later.map(\.name))
   func `refuses what comes later, and says what to do instead`(name: String) async throws {
     try await withFolder { folder in

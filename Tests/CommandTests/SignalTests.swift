@@ -44,20 +44,28 @@ import Testing
     }
   }
 
-  @Test func `P14 while a start waits for writers fix no end of the keys`() async throws {
+  @Test func `P14 while a start waits for writers fix no end of the keys, and tell whom it waited for`() async throws {
     try await withProject { project in
       let writer = try await Session("writer", to: project.server)
       try await writer.execute("BEGIN; INSERT INTO items VALUES (0, 'open', 1)")
       let child = try project.start(["apply", "close", "--yes"])
-      try await project.wait(until: "to_regclass('migrate.workers') IS NOT NULL")
-      try await project.wait(until: "EXISTS (SELECT FROM migrate.workers)")
+      let words = "pid \(try await writer.pid) (writer), open for"
+      try await child.wait(untilSaid: "waits for who may have written to the table: \(words)")
       child.signal(SIGTERM)
       let paused = try await child.finish()
+      #expect(paused.err.contains("the first batch has not begun: the start waited for \(words)"), "\(paused)")
       #expect(paused.status == 4 && paused.lines.last?.hasPrefix("run 1 paused 0 rows") == true, "\(paused)")
       #expect(try await project.value("SELECT bounded_at IS NULL FROM migrate.runs") == "t")
+      let resumed = try project.start(["resume", "1", "--json"])
+      try await resumed.wait(untilSaid: "\"waiting\"", on: "out")
       try await writer.execute("COMMIT")
+      let outcome = try await resumed.finish()
+      let waiting = try #require(try outcome.events().first { $0["event"]?.text == "waiting" })
+      let holder = try #require(waiting["holders"]?.elements.first)
+      #expect(holder["pid"]?.integer == Int(try await writer.pid) && holder["application_name"]?.text == "writer")
+      #expect((holder["seconds"]?.double ?? -1) >= 0)
+      #expect(try outcome.events().last?["rows"]?.integer == 1_001)
       try await writer.close()
-      #expect(try await project.migrate("resume", "1").lines.last?.hasPrefix("run 1 completed 1001 rows") == true)
     }
   }
 

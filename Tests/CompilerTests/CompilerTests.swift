@@ -18,6 +18,12 @@ import TestSupport
     try golden.expect(plan.json + "\n", in: "plan.json")
   }
 
+  /// K30: it changes with every update and with VACUUM FULL.
+  @Test("K30: no statement knows a row by its place on disk", arguments: GoldenCase.all(under: "Compiler"))
+  func places(_ golden: GoldenCase) throws {
+    #expect(try !golden.text("apply.sql").contains("ctid"))
+  }
+
   @Test("and every statement runs on its schema, there and back", arguments: GoldenCase.all(under: "Compiler"))
   func runs(_ golden: GoldenCase) async throws {
     try await withDatabase { server in

@@ -4,7 +4,7 @@ import MigrateTestSupport
 
 /// A definition that must be refused, or warned about, and the folder that says how.
 ///
-/// Lines at its top that begin with `# ` say how it is compiled: `# --param name=value`, `# role NAME`, and
+/// Lines at its top that begin with `# ` say how it is compiled: `# --param name=value`, `# role NAME`, `# to apply it`, `# plan --out`, and
 /// `# the last line N times`, for files that nobody wants to look at.
 struct DiagnosticCase: Sendable, CustomStringConvertible {
   let golden: GoldenCase
@@ -42,6 +42,7 @@ struct DiagnosticCase: Sendable, CustomStringConvertible {
       let parts = line.dropFirst("--param ".count).split(separator: "=", maxSplits: 1).map(String.init)
       return (parts[0], parts.count > 1 ? parts[1] : "")
     }
+    if try directives().contains("to apply it") { way.beginning = Beginning() }
     return way
   }
 
@@ -57,7 +58,14 @@ struct DiagnosticCase: Sendable, CustomStringConvertible {
   func said(_ server: Server) async throws -> (codes: [String], text: String) {
     let (bytes, way, asRole) = (try bytes(), try way(), try self.server(server))
     if let refused = try await refusal(of: bytes, on: asRole, way) { return (refused.codes, refused.description) }
-    let warnings = try await compiled(String(decoding: bytes, as: UTF8.self), on: asRole, way).warnings
+    let yaml = String(decoding: bytes, as: UTF8.self)
+    let compilation = try await compiled(yaml, on: asRole, way)
+    if try directives().contains("plan --out") {
+      do { _ = try compilation.scripts(of: definition(yaml), version: "test") } catch {
+        return (error.all.map(\.code), DiagnosticRenderer(color: false).render(error))
+      }
+    }
+    let warnings = compilation.warnings
     return (warnings.all.map(\.code), DiagnosticRenderer(color: false).render(warnings))
   }
 

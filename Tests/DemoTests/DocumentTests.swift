@@ -34,6 +34,7 @@ struct Fence: Sendable {
 /// The documents that people read.
 let documents = [
   "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guarantees.md", "docs/reference.md",
+  "docs/traps.md",
   "docs/roles.md",
 ]
 

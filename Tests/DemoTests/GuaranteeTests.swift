@@ -84,7 +84,7 @@ import Testing
         let compilation = try await shop.plan("raise_prices", batchSize: 500)
         #expect(compilation.plan.batchSize == 500)
         async let outcome = shop.apply("raise_prices", batchSize: 500) { event in
-          if case .waiting(let left) = event, left == 1 { again.has(come: true) }
+          if case .waiting(let holders) = event, holders.count == 1 { again.has(come: true) }
         }
         try await again.hasCome()
         try await writer.execute("COMMIT")

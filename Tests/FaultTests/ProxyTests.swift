@@ -22,7 +22,7 @@ import Testing
   }
 
   /// P01, U06, U08; under torture each message, otherwise a sample.
-  @Test(arguments: Proxy.Place.allCases) func `H1: at any message loses nothing and does nothing twice`(
+  @Test(arguments: Proxy.Place.allCases) func `H1 U06 U08: at any message loses nothing and does nothing twice`(
     place: Proxy.Place
   ) async throws {
     var random = Torture.random("proxy \(place)")

@@ -1,4 +1,4 @@
-import Migrate
+package import Migrate
 package import MigrateCompiler
 package import MigrateDefinition
 package import MigrateDiagnostics
@@ -37,6 +37,8 @@ package struct Way: Sendable {
   /// Asks the worker to stop when so many batches have committed.
   package var stopAfter: Int?
   package var concurrent = false
+  /// As `apply` compiles.
+  package var beginning: Beginning?
   /// Runs before the worker begins, when the run is in the ledger.
   package var begun: @Sendable (Int64) throws -> Void = { _ in }
   /// Sees each event as it happens, on the worker's thread.
@@ -49,6 +51,7 @@ package struct Way: Sendable {
     request.batchSize = batchSize
     request.parameters = parameters
     request.searchPath = searchPath
+    request.beginning = beginning
     return request
   }
 }

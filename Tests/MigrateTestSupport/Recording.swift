@@ -64,7 +64,7 @@ package struct Recording: Sendable {
   /// Compiles with what is written down, and nothing else.
   package func compile(_ definition: Definition) throws -> Compilation {
     let parsed = ParsedBatch(definition)
-    let resolution = try Compiler.resolve(parsed, Catalog(catalog))
+    let batch = try Compiler.resolve(parsed, Catalog(catalog)).batch(besides: [])
     var described: [Int: DescribedType] = [:]
     for member in types["types"]?.members ?? [] {
       guard let assignment = Int(member.name), let oid = member.value["oid"]?.integer,
@@ -77,7 +77,7 @@ package struct Recording: Sendable {
         name: parameter["name"]?.text ?? "", type: parameter["type"]?.text ?? "", value: parameter["value"]?.text)
     }
     return Compiler.lower(
-      resolution, types: described,
+      batch, types: described,
       CompileInputs(
         identity: types["identity"]?.text ?? "", parameters: parameters, searchPath: parsed.searchPath, batchSize: nil,
         estimatedRows: types["estimated_rows"]?.integer ?? 0))

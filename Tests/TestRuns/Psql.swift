@@ -7,15 +7,25 @@ package enum Psql {
   package static func run(
     _ script: String, on server: Server, variables: [String: String] = [:], options: [String] = []
   ) async throws -> Told {
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("migrate-\(UUID().uuidString).sql")
+    defer { try? FileManager.default.removeItem(at: file) }
+    try Data(script.utf8).write(to: file)
+    return try await run(
+      "psql",
+      ["-X", "-d", server.redacted, "-v", "ON_ERROR_STOP=1"] + variables.flatMap { ["-v", "\($0.key)=\($0.value)"] }
+        + options + ["-f", file.path])
+  }
+
+  /// The whole database as a script.
+  package static func dump(_ server: Server) async throws -> Told {
+    try await run("pg_dump", ["-d", server.redacted])
+  }
+
+  private static func run(_ program: String, _ arguments: [String]) async throws -> Told {
     try await onThread {
-      let file = FileManager.default.temporaryDirectory.appendingPathComponent("migrate-\(UUID().uuidString).sql")
-      defer { try? FileManager.default.removeItem(at: file) }
-      try Data(script.utf8).write(to: file)
       let process = Process()
-      process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
-      process.arguments =
-        ["-X", "-d", server.redacted, "-v", "ON_ERROR_STOP=1"] + variables.flatMap { ["-v", "\($0.key)=\($0.value)"] }
-        + options + ["-f", file.path]
+      process.executableURL = URL(fileURLWithPath: "/usr/bin/\(program)")
+      process.arguments = arguments
       process.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"]
       let pipe = Pipe()
       process.standardInput = FileHandle.nullDevice

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 package import MigratePostgres
 
 /// The server's log in JSON, a line an entry. Source: PostgreSQL manual, 20.8.5.
@@ -35,6 +35,18 @@ package struct ServerLog: Sendable {
       guard let text = entry.statement, application == nil || entry.application_name == application else { return nil }
       return Statement(
         application: entry.application_name ?? "", pid: entry.pid, text: text, parameters: entry.detail)
+    }
+  }
+
+  /// What auto_explain has logged of sessions named `application` since `mark`, in order, each the JSON of one plan.
+  package func plans(application: String, since mark: Mark, _ server: Server) async throws -> [Data] {
+    let decoder = JSONDecoder()
+    let lines = try await complete(server).dropFirst(mark.offset).split(separator: UInt8(ascii: "\n"))
+    return try lines.compactMap { line in
+      let entry = try decoder.decode(Entry.self, from: Data(line))
+      guard let message = entry.message, entry.application_name == application, let start = message.range(of: "plan:\n")
+      else { return nil }
+      return Data(message[start.upperBound...].utf8)
     }
   }
 

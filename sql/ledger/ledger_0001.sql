@@ -45,6 +45,7 @@ CREATE TABLE migrate.runs (
   version         text        NOT NULL,
   upper_key       text[],
   horizon         xid8,
+  collations      jsonb       NOT NULL,
   left_behind     bigint,
   failure         jsonb,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -71,6 +72,7 @@ COMMENT ON COLUMN migrate.runs.revert_reason   IS 'Why it was taken back, in the
 COMMENT ON COLUMN migrate.runs.version         IS 'The version of migrate that compiled the plan.';
 COMMENT ON COLUMN migrate.runs.upper_key       IS 'The last key of the source when the run began; NULL while bounded_at is, and for an empty table.';
 COMMENT ON COLUMN migrate.runs.horizon         IS 'The oldest transaction that was open when the upper end was fixed: what a batch cannot see is not older.';
+COMMENT ON COLUMN migrate.runs.collations      IS 'Collations that order the key, each with the version that its library had when the run began.';
 COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
 COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, failed or paused: sqlstate, message, key range. NULL when it was asked to.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';

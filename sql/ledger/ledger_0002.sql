@@ -37,6 +37,41 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.advance IS 'Moves a run by an event of migrate.transitions; the new state, or NULL when the event does not fit.';
 
+CREATE FUNCTION migrate.key_collations(_plan jsonb)
+RETURNS TABLE (name text, recorded text, given text, refresh text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ordering oid[] := ARRAY(SELECT a.attcollation
+                          FROM   jsonb_array_elements(_plan -> 'tables') AS t(item)
+                          JOIN   pg_attribute AS a ON a.attrelid = to_regclass(t.item ->> 'name') AND _plan -> 'key' ? a.attname::text);
+BEGIN
+  RETURN QUERY
+  SELECT format('%I.%I', n.nspname, l.collname), l.collversion, pg_collation_actual_version(l.oid),
+         format('ALTER COLLATION %I.%I REFRESH VERSION', n.nspname, l.collname)
+  FROM   pg_collation AS l
+  JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+  WHERE  l.oid = ANY (ordering) AND l.collprovider <> 'd';
+  -- The order of the database itself has a version since PostgreSQL 15.
+  IF '"default"'::regcollation = ANY (ordering) AND current_setting('server_version_num')::integer >= 150000 THEN
+    RETURN QUERY
+    SELECT format('of database %I', d.datname), d.datcollversion, pg_database_collation_actual_version(d.oid),
+           format('ALTER DATABASE %I REFRESH COLLATION VERSION', d.datname)
+    FROM   pg_database AS d
+    WHERE  d.datname = current_database();
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.key_collations IS 'Collations that order the key of a plan: the version that PostgreSQL has recorded, the one that the library gives now, and how the former becomes the latter.';
+
+CREATE FUNCTION migrate.moved_collations(_plan jsonb, _since jsonb) RETURNS TABLE (moved text, cure text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- NULL has no version and does not move: C, and what comes from a library that does not count.
+  SELECT format('collation %s was %s, is %s', c.name, coalesce(_since ->> c.name, c.recorded), c.given),
+         concat_ws('; ', 'REINDEX TABLE ' || (_plan #>> '{tables,0,name}'), CASE WHEN c.given <> c.recorded THEN c.refresh END)
+  FROM   migrate.key_collations(_plan) AS c
+  WHERE  c.given <> c.recorded OR c.given <> _since ->> c.name
+$$;
+COMMENT ON FUNCTION migrate.moved_collations IS 'Collations of a plan''s key that order otherwise than its index was built, or than they did when a run noted their versions.';
+
 CREATE FUNCTION migrate.begin(
   _plan jsonb, _definition text, _back_end text, _version text, _client_host text, _reason text
 ) RETURNS bigint
@@ -50,9 +85,11 @@ BEGIN
   ON CONFLICT (hash) DO NOTHING;
 
   -- A second start meets the unique index one_active here, whatever machine it comes from.
-  INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason)
+  INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason,
+                            collations)
   VALUES (new_hash, _plan ->> 'definition', _plan ->> 'identity', _plan ->> 'search_path', _plan -> 'parameters', _plan,
-          _back_end, _version, _client_host, _reason)
+          _back_end, _version, _client_host, _reason,
+          (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(_plan) AS c))
   RETURNING run INTO new_run;
 
   INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);

@@ -136,6 +136,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.changed_columns IS 'What has become of the columns that a revert of the run writes, where it is not what it was.';
 
+CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(bool_and(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')) IS NOT NULL), true)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'steps') AS s(step)
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
+
 CREATE FUNCTION migrate.next_to_restore(_run bigint) RETURNS SETOF migrate.batches
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT a.*
@@ -245,6 +253,14 @@ BEGIN
     WHERE  s.run = _run AND s.name <> 'drop keys' AND (s.phase = 'finish' OR (s.phase = 'revert' AND s.name = 'conflicts ahead'))
     ORDER  BY s.ordinal
   LOOP
+    IF statement.name IN ('left behind', 'conflicts ahead') AND NOT migrate.has_undo(_run) THEN
+      name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
+      verdict := 'info';
+      figure := 0;
+      detail := 'not known: the undo of the run was dropped';
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
     found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
     name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
     IF statement.name IN ('left behind', 'conflicts ahead') THEN

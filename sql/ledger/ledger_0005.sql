@@ -45,6 +45,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.check_before IS 'The checks of a plan that must find nothing before it starts.';
 
+CREATE FUNCTION migrate.check_order(_plan jsonb, _since jsonb DEFAULT '{}', _run bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found record;
+BEGIN
+  SELECT * INTO found FROM migrate.moved_collations(_plan, _since) LIMIT 1;
+  IF found.moved IS NOT NULL THEN
+    PERFORM migrate.refuse(
+      format('the order of the key has changed: %s', found.moved),
+      found.cure || CASE WHEN _run IS NULL THEN '; then again'
+                         ELSE format('; then take back run %s and apply anew: batches of two orders pass rows over', _run) END);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.check_order IS 'Refuses to walk a key whose order has changed with the library that gives it.';
+
 CREATE FUNCTION migrate.seize(_run bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -105,6 +120,7 @@ BEGIN
     ELSIF other.definition_hash <> hash THEN
       PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
     END IF;
+    PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
     run := other.run;
     IF other.state = 'cancelling' THEN
@@ -134,6 +150,7 @@ BEGIN
     PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
       'fewer parameters, or `migrate apply`');
   END IF;
+  PERFORM migrate.check_order(_plan);
   PERFORM migrate.check_before(_plan);
   BEGIN
     run := migrate.begin(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
@@ -170,6 +187,11 @@ BEGIN
     PERFORM migrate.refuse(format('run %s cannot be reverted: %s', _run, this.plan #>> '{steps,0,unavailable}'),
       'a definition that computes the old values from the new ones');
   END IF;
+  -- With nothing left to take back the revert itself may have dropped it.
+  IF NOT migrate.has_undo(_run) AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
+    PERFORM migrate.refuse(format('run %s cannot be reverted: its undo was dropped', _run),
+      'nothing has been touched; the old values are in a backup, if anywhere');
+  END IF;
   SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
   IF other.run IS NOT NULL THEN
     PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
@@ -184,6 +206,7 @@ BEGIN
     PERFORM migrate.refuse(format('the table has changed since run %s: %s', _run, named),
       'bring it back to what it was, then revert; nothing has been touched');
   END IF;
+  PERFORM migrate.check_order(this.plan);
   epoch := migrate.seize(_run);
   run := _run;
   -- Its workers are gone: it stands at the edge of a batch.
@@ -315,6 +338,11 @@ BEGIN
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
              ELSE migrate.error_class(ended.sqlstate) END;
+    -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+    IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
+      size := size / 2;
+      CONTINUE;
+    END IF;
     IF class = 'transient'
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since.
        OR work.verb = 'batch' AND ended.sqlstate IN ('23503', '23505') AND ended.sqlstate IS DISTINCT FROM known THEN

@@ -5,15 +5,17 @@ internal import MigrateSQL
 /// Where a run begins and ends, and where each batch ends.
 extension ResolvedBatch {
   /// Those who hold a write lock on the table, once; whoever comes later commits rows that the run may or may not see, but
-  /// whoever was there before may have a key below the upper end that is not visible yet (K22).
+  /// whoever was there before may have a key below the upper end that is not visible yet (K22). By the table's name: its number
+  /// is another one after a dump and restore (P23).
   var lockers: Statement {
-    Statement(
+    let target: SQL = "to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))"
+    return Statement(
       "lockers", why: "the transactions that may hold rows below the upper end which nobody can see yet",
       """
       SELECT l.virtualtransaction
       FROM   pg_locks AS l
       WHERE  l.locktype = 'relation'
-        AND  l.relation IN (SELECT CAST(\(table.oid) AS oid) UNION SELECT relid FROM pg_partition_tree(CAST(\(table.oid) AS oid)))
+        AND  l.relation IN (SELECT \(target) UNION SELECT relid FROM pg_partition_tree(\(target)))
         AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND  l.granted
         AND  l.pid IS DISTINCT FROM pg_backend_pid()

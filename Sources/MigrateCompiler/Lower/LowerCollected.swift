@@ -26,9 +26,11 @@ extension ResolvedBatch {
 
   var keysTable: Statement {
     let columns: [SQL] = key.enumerated().flatMap { index, column -> [SQL] in
-      [
-        "\(Self.first(index)) \(column.base) NOT NULL", "\(Self.last(index)) \(column.base) NOT NULL",
-        "\(Name.key(index)) \(column.base)[] NOT NULL",
+      // Compared with the batches' ends here and in the source: one order for both (K07).
+      let order: SQL = column.collation.map { " COLLATE \($0.schema).\($0.name)" } ?? ""
+      return [
+        "\(Self.first(index)) \(column.base)\(order) NOT NULL", "\(Self.last(index)) \(column.base)\(order) NOT NULL",
+        "\(Name.key(index)) \(column.base)[]\(order) NOT NULL",
       ]
     }
     return Statement(
@@ -62,7 +64,7 @@ extension ResolvedBatch {
     let arrays: [SQL] = key.indices.map { "c.\(Name.key($0))" }
     let columns: [SQL] = key.indices.map { Name.key($0) }
     let texts: [SQL] = key.indices.map { index in
-      "CAST(d.\(Name.key(index)) AS text)" + SQL(pieces: [.text(" AS through_\(index + 1)")])
+      key[index].text(of: "d.\(Name.key(index))") + SQL(pieces: [.text(" AS through_\(index + 1)")])
     }
     return Statement(
       "bound", why: "the key of the batch's last row among those collected; no row: the batch goes to the upper end",

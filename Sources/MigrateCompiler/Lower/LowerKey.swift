@@ -38,7 +38,13 @@ extension ResolvedBatch {
   /// A key as texts, one a column, under aliases that no ORDER BY can mean.
   func keyTexts(_ prefix: String) -> [SQL] {
     zip(keyColumns, key.indices).map { column, index in
-      "CAST(\(column) AS text)" + SQL(pieces: [.text(" AS \(prefix)_\(index + 1)")])
+      key[index].text(of: column) + SQL(pieces: [.text(" AS \(prefix)_\(index + 1)")])
     }
   }
+}
+
+extension Column {
+  /// A value of a key as the ledger keeps it. An object by its number: its name may mean another object by the time the run goes
+  /// on (V20).
+  func text(of value: SQL) -> SQL { isObject ? "CAST(CAST(\(value) AS oid) AS text)" : "CAST(\(value) AS text)" }
 }

@@ -11,8 +11,8 @@ extension ResolvedBatch {
       steps: [
         MigratePlan.Step(
           number: Self.step, verb: "update", table: table.name.description,
-          columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, line: $0.line) },
-          undo: way)
+          columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
+          filter: plannedFilter, undo: way)
       ],
       warnings: warnings.all.map { warning in
         PlanWarning(

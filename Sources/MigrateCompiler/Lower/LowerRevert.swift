@@ -114,7 +114,7 @@ extension ResolvedBatch {
       """
   }
 
-  private var keyTexts: SQL { "ARRAY[\(list: keyNames.map { "CAST(d.\($0) AS text)" })]" }
+  private var keyTexts: SQL { "ARRAY[\(list: zip(key, keyNames).map { $0.text(of: "d.\($1)") })]" }
 
   /// Under `force`: keeps what will be overwritten, with the rows locked so that it stays what it is. The comparison stands
   /// outside of what locks, and must: pushed down into it, a row that is still ours would be passed over and not waited for.

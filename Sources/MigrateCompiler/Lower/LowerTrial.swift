@@ -24,7 +24,7 @@ extension ResolvedBatch {
         SET    \(lines: lines)
         \(SQL.filtered(by: changingConditions))
         """),
-      starts: RenderedSQL(starts), share: share)
+      starts: RenderedSQL(starts), share: table.sampleShare)
   }
 
   private var starts: SQL {
@@ -37,12 +37,5 @@ extension ResolvedBatch {
              FROM   \(source) TABLESAMPLE SYSTEM (\(share)) REPEATABLE (1)) AS s
       ORDER  BY s.part, \(list: key.indices.map { "s.\(Name.key($0))" })
       """
-  }
-
-  /// Some hundred pages, or as many rows as they may hold where the catalog knows no pages: a partitioned table has none.
-  private var share: Double {
-    if table.pages > 0 { return min(100, 30_000 / Double(table.pages)) }
-    if let rows = table.estimatedRows, rows > 0 { return min(100, 3_000_000 / Double(rows)) }
-    return table.bytes > 0 ? min(100, 30_000 * 8_192 / Double(table.bytes)) : 100
   }
 }

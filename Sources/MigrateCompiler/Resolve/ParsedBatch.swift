@@ -64,10 +64,12 @@ package struct ParsedBatch: Sendable {
   }
 
   /// All that was found, without what only follows from something else: a parameter seems to be unused where the SQL that uses
-  /// it cannot be read, and not to be declared where its declaration cannot.
+  /// it cannot be read, and not to be declared where its declaration cannot, by the SQL or by the command.
   package func diagnostics(_ found: [Diagnostic]) -> Diagnostics {
     var consequences: Set<String> = problems.isEmpty ? [] : ["unused-parameter"]
-    if !definition.problems.isEmpty { consequences.formUnion(["undeclared-parameter", "parameter-without-colon"]) }
+    if !definition.problems.isEmpty {
+      consequences.formUnion(["undeclared-parameter", "parameter-without-colon", "unknown-parameter"])
+    }
     return Diagnostics(source: definition.source, found.filter { !consequences.contains($0.code) })
   }
 

@@ -11,22 +11,38 @@ extension Resolver {
   static let batch = Identifier(trusted: "batch")
 
   /// Names and calls that hold for every expression over the source row.
-  mutating func checkExpression(_ expression: SQLExpression, _ parameters: Parameters) {
+  ///
+  /// - Returns: whether the database can type it: it would say once more what is wrong with a name, and nothing else.
+  mutating func checkExpression(_ expression: SQLExpression, _ parameters: Parameters) -> Bool {
+    let count = problems.count
     checkNames(expression, parameters)
     for call in expression.functions where call.depth == 0 { checkCall(call, expression) }
     problems += expression.sqlValuesThatNameColumns(table.columns.map(\.name.name))
+    let isKnown = problems.count == count && isBound(expression)
+    checkClock(expression)
     checkSelfReads(expression)
+    warnAboutDivision(expression)
+    return isKnown
   }
 
   /// `checks`: a query of its own, which sees its own FROM.
-  mutating func checkQuery(_ check: ParsedBatch.ParsedCheck, _ parameters: Parameters) {
+  ///
+  /// - Returns: whether the database can type it.
+  mutating func checkQuery(_ check: ParsedBatch.ParsedCheck, _ parameters: Parameters) -> Bool {
+    let count = problems.count
     checkParameters(check.query, parameters)
+    if let use = check.query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) {
+      let span = check.query.span(of: use.range)
+      if check.moment != .batch { problems.append(.batchOutOfPlace(at: span)) }
+      if case .none = operation.undo { problems.append(.batchWithoutUndo(at: span)) }
+    }
+    let isKnown = problems.count == count && isBound(check.query)
     checkClock(check.query)
-    guard let use = check.query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) else { return }
-    let span = check.query.span(of: use.range)
-    if check.moment != .batch { problems.append(.batchOutOfPlace(at: span)) }
-    if case .none = operation.undo { problems.append(.batchWithoutUndo(at: span)) }
+    return isKnown
   }
+
+  /// Whether the type of every parameter is known.
+  private func isBound(_ text: any SQLText) -> Bool { text.parameters.allSatisfy { parameter($0.name) != nil } }
 
   mutating func checkFilter(_ filter: SQLExpression) {
     for call in filter.functions where volatility(of: call) == .volatile {
@@ -38,7 +54,6 @@ extension Resolver {
 
   private mutating func checkNames(_ text: any SQLText, _ parameters: Parameters) {
     checkParameters(text, parameters)
-    checkClock(text)
     for column in text.columns {
       if let qualifier = column.qualifier {
         checkQualified(column, qualifier, text)

@@ -13,13 +13,17 @@ extension Resolver {
       switch value {
       case .unreadable: continue
       case .sql(let expression):
-        checkExpression(expression, parameters)
+        let isKnown = checkExpression(expression, parameters)
+        let value = rewritten(expression)
+        if isKnown {
+          ask(column == nil ? .value : .assignment(resolved.count), "SELECT \(value) FROM \(row)")
+        }
         let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
         if isVolatile { warnAboutVolatile(expression, column: name) }
         guard let column else { continue }
         resolved.append(
           NamedAssignment(
-            column: column, value: rewritten(expression), span: assignment.value.span, isVolatile: isVolatile,
+            column: column, value: value, span: assignment.value.span, isVolatile: isVolatile,
             isConstant: false, text: expression.text, scale: expression.shape.scale(in: table)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
@@ -29,11 +33,24 @@ extension Resolver {
         {
           problems.append(problem)
         } else if let column {
-          resolved += constant(.text(text.value), column, at: text.span)
+          resolved += constant(.text(text.value), column, at: text.span, number: resolved.count)
         }
       case .constant(let constant):
-        if let column { resolved += self.constant(constant.value, column, at: constant.span) }
+        if let column {
+          resolved += self.constant(constant.value, column, at: constant.span, number: resolved.count)
+        }
       }
+    }
+    return resolved
+  }
+
+  private mutating func constant(
+    _ value: Constant, _ column: Column, at span: SourceSpan, number: Int
+  ) -> [NamedAssignment] {
+    let count = problems.count
+    let resolved = constant(value, column, at: span)
+    if problems.count == count, let assignment = resolved.first {
+      ask(.assignment(number), "SELECT CAST(\(assignment.value) AS \(column.image)) FROM \(row)")
     }
     return resolved
   }
@@ -46,8 +63,14 @@ extension Resolver {
     if key.contains(where: { $0.number == column.number }) {
       problems.append(.keyIsWritten(name.value, others: keysWithout(column), table: table.name, at: name.span))
     }
-    if column.isGenerated { problems.append(.generated(name.value, from: column.expression, at: name.span)) }
-    if column.isIdentity { problems.append(.identity(name.value, at: name.span)) }
+    if column.isGenerated {
+      problems.append(.generated(name.value, from: column.expression, at: name.span))
+      return nil
+    }
+    if column.isIdentity {
+      problems.append(.identity(name.value, at: name.span))
+      return nil
+    }
     for foreignKey in table.referencedBy where foreignKey.columns.contains(column.number) {
       switch foreignKey.onUpdate {
       case .none, .restrict: continue
@@ -100,10 +123,18 @@ extension Resolver {
 
   private mutating func warnAboutVolatile(_ expression: SQLExpression, column: String) {
     for call in expression.functions where volatility(of: call) == .volatile {
-      warnings.append(
-        .volatileValue(call.name.last?.name ?? "", column: column, at: expression.span(of: call.range)))
+      let name = call.name.last?.name ?? ""
+      let span = expression.span(of: call.range)
+      if Self.writersOfObjects.contains(name) { warnings.append(.largeObject(name, at: span)) }
+      warnings.append(.volatileValue(name, column: column, at: span))
     }
   }
+
+  /// Source: PostgreSQL manual, 35.4, server-side functions for large objects.
+  private static let writersOfObjects: Set = [
+    "lo_unlink", "lo_put", "lowrite", "lo_truncate", "lo_truncate64", "lo_import", "lo_create", "lo_creat",
+    "lo_from_bytea",
+  ]
 }
 
 extension SQLShape {
@@ -231,6 +262,13 @@ extension Diagnostic {
     Diagnostic(
       "moving-constant", at: span, "'\(text)' is read as a moment anew in each batch",
       remedy: "write the moment itself, or `:started_at`")
+  }
+
+  fileprivate static func largeObject(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "large-object", .warning, at: span, "\(name)() changes a large object, which undo does not keep",
+      remedy: "revert brings the number back and not what it names; keep a copy: `SELECT lo_get(…)` into a bytea column"
+    )
   }
 
   fileprivate static func volatileValue(_ name: String, column: String, at span: SourceSpan) -> Diagnostic {

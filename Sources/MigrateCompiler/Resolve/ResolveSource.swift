@@ -38,12 +38,17 @@ extension Resolver {
       problems.append(.keyNotUnique(said.map(\.value), table, at: said[0].span))
       return []
     }
-    return keepable(index.columns.compactMap(table.column), at: said[0].span)
+    return keepable(index, at: said[0].span)
   }
 
   /// Undo keeps the keys of a batch as an array for each column, which a key that is an array or a composite itself would not
   /// come out of as it went in.
-  private mutating func keepable(_ key: [Column], at span: SourceSpan) -> [Column] {
+  private mutating func keepable(_ index: Index, at span: SourceSpan) -> [Column] {
+    let key = index.columns.compactMap(table.column)
+    if !index.hiddenOperators.isEmpty {
+      let path = catalog.searchPath.map(\.name) + index.hiddenOperators
+      problems.append(.hiddenOperators(of: key.map(\.name.name), index.hiddenOperators, path: path, at: span))
+    }
     guard let column = key.first(where: \.isWrapped) else { return key }
     problems.append(.unkeptKey(column.name.name, type: column.type.spelling, table.name, at: span))
     return []
@@ -58,7 +63,7 @@ extension Resolver {
       problems.append(.noKey(table.name, at: operation.source.table.span))
       return []
     }
-    return keepable(index.columns.compactMap(table.column), at: operation.source.table.span)
+    return keepable(index, at: operation.source.table.span)
   }
 
   func unknownColumn(_ name: String, at span: SourceSpan) -> Diagnostic {
@@ -69,9 +74,10 @@ extension Resolver {
 }
 
 extension Index {
-  /// Can lead a walk that meets each row once: unique at once and for every row, in ascending order (K02, K03, K04).
+  /// Can lead a walk that meets each row once: unique at once and for every row, in ascending order (K02, K03, K04), which is
+  /// the order that the columns themselves have: keys that are two to it must not be one to them (K08).
   var isWalkable: Bool {
-    isUnique && isValid && isImmediate && !isPartial && isBtree && isAscending && !columns.contains(0)
+    isUnique && isValid && isImmediate && !isPartial && isBtree && isAscending && isInOrder && !columns.contains(0)
   }
 }
 
@@ -186,6 +192,15 @@ extension Diagnostic {
         """)
   }
 
+  fileprivate static func hiddenOperators(
+    of key: [String], _ schemas: [String], path: [String], at span: SourceSpan
+  ) -> Diagnostic {
+    Diagnostic(
+      "hidden-key-operators", at: span,
+      "\(key.joined(separator: ", ")) is compared by operators of schema \(schemas.joined(separator: ", ")), which the search_path does not find",
+      remedy: "`search_path: [\(path.joined(separator: ", "))]`, so that batches compare keys as the index does")
+  }
+
   /// 37
   fileprivate static func keyNotUnique(_ columns: [String], _ table: Table, at span: SourceSpan) -> Diagnostic {
     let names = columns.map { "\"\($0)\"" }.joined(separator: ", ")
@@ -196,7 +211,7 @@ extension Diagnostic {
       "key-not-unique", at: span, "\(names) is not unique: rows at a batch's edge would be lost",
       remedy: """
         leave `key` out to walk the primary key; `key: [\(whole.joined(separator: ", "))]` needs a unique, valid, immediate \
-        index on just these columns: `CREATE UNIQUE INDEX CONCURRENTLY ON \(table.name.spelled) (\(index))`
+        index on just these columns, in their own order: `CREATE UNIQUE INDEX CONCURRENTLY ON \(table.name.spelled) (\(index))`
         """)
   }
 }

@@ -1,14 +1,31 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
 internal import MigrateDiagnostics
+internal import MigratePlan
 package import MigrateSQL
 
 /// A statement that the database is asked to describe: it says the type of an expression, or what is wrong with it.
 package struct Probe: Sendable {
-  /// For which assignment the answer is; `nil` when only an error is of interest.
-  package let assignment: Int?
+  package enum Subject: Sendable, Equatable {
+    case filter
+    /// The assignment of this place among those whose columns are known.
+    case assignment(Int)
+    /// What a column becomes that the table does not have, or that cannot be written.
+    case value
+    case check
+  }
+
+  package let subject: Subject
   /// The query, without LIMIT; it is never run.
   package let sql: RenderedSQL
+
+  /// For which assignment the answer is; `nil` when only an error is of interest.
+  package var assignment: Int? {
+    switch subject {
+    case .assignment(let number): number
+    case .filter, .value, .check: nil
+    }
+  }
 }
 
 /// A type as the database describes it.
@@ -23,20 +40,30 @@ package struct DescribedType: Sendable, Equatable {
 }
 
 extension Resolution {
-  /// Each expression by itself, so that each error is found.
-  package var probes: [Probe] {
-    let source: SQL = "\(table.name) AS \(alias)"
-    let values = assignments.enumerated().map { index, assignment -> Probe in
-      let value: SQL =
-        assignment.isConstant ? "CAST(\(assignment.value) AS \(assignment.column.image))" : assignment.value
-      return Probe(assignment: index, sql: RenderedSQL("SELECT \(value) FROM \(source)"))
+  /// The statement that makes the planner look at what `probe` asks about, and at nothing else: whether the column takes a
+  /// value of this type, whether the role may read what it names. `nil` where the planner would say what is known already.
+  package func alone(_ probe: Probe, _ type: DescribedType?) -> RenderedSQL? {
+    let outOfReach = ["missing-privilege", "not-a-table", "no-replica-identity"]
+    guard let batch, !problems.contains(where: { outOfReach.contains($0.code) }) else { return nil }
+    switch probe.subject {
+    case .filter: return probe.sql
+    case .value, .check: return nil
+    case .assignment(let number):
+      let assignment = batch.assignments[number]
+      let value = assignment.column.assignable(assignment.value, from: type)
+      return RenderedSQL("UPDATE \(batch.table.name) AS \(batch.alias) SET \(assignment.column.name) = \(value)")
     }
-    let filters = filter.map { [Probe(assignment: nil, sql: RenderedSQL("SELECT FROM \(source) WHERE (\($0))"))] } ?? []
-    let queries = checks.map { check, query -> Probe in
-      let batch: SQL = check.moment == .batch ? "WITH batch AS (SELECT * FROM \(source)) " : ""
-      return Probe(assignment: nil, sql: RenderedSQL("\(batch)SELECT FROM (\(query)) AS found"))
-    }
-    return filters + values + queries
+  }
+}
+
+extension NamedBatch {
+  /// Comparisons and logic take every value; what else stands in a filter may not.
+  private var plannedFilter: PlannedFilter? {
+    let harmless = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "BETWEEN"]
+    guard let filter = parsed.filter else { return nil }
+    let computes = filter.operators.contains { !harmless.contains($0.name) }
+    guard computes || !filter.functions.isEmpty || !filter.casts.isEmpty else { return nil }
+    return PlannedFilter(value: filter.text, place: parsed.definition.source.place(of: filter.fragment.span))
   }
 
   /// The operation with the types that the database told, one for each assignment.
@@ -46,16 +73,14 @@ extension Resolution {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
       let type = types[index]
-      if !assignment.isConstant, let type, let loss = assignment.column.loss(from: type, scale: assignment.scale) {
-        warnings.append(
-          .lossy(
-            assignment.column.name.name, from: loss.from, to: assignment.column.type.spelling, loses: loss.what,
-            at: assignment.span))
+      if let type, let loss = assignment.loss(from: type) {
+        let warning = Diagnostic.lossy(assignment.column, loss, inputs.samples[index], at: assignment.span)
+        warnings += warning.map { [$0] } ?? []
       }
       return ResolvedAssignment(
         column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
         isVolatile: assignment.isVolatile, text: assignment.text,
-        line: parsed.definition.source.position(of: assignment.span.start).line)
+        place: parsed.definition.source.place(of: assignment.span))
     }
     let operation = parsed.definition.operation
     func resolved(_ moment: ParsedBatch.ParsedCheck.Moment) -> [ResolvedCheck] {
@@ -63,7 +88,7 @@ extension Resolution {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
-      assignments: assignments,
+      plannedFilter: plannedFilter, assignments: assignments,
       undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
@@ -76,48 +101,25 @@ extension Resolution {
   }
 }
 
-/// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
-private enum TypeOID {
-  static let texts = [25, 1043, 1042, 19, 18, 705]
-  static let integers = [20, 21, 23]
-  static let floats = [700, 701]
-  static let numeric = 1700
-  static let timestamptz = 1184
-  static let timestamp = 1114
-  static let date = 1082
+extension SourceText {
+  /// The first line of `span`, for a reader without the file.
+  fileprivate func place(of span: SourceSpan) -> DefinitionPlace {
+    let (line, column) = position(of: span.start)
+    let (lastLine, lastColumn) = position(of: span.end)
+    let text = String(decoding: self.line(line), as: UTF8.self)
+    let end = lastLine == line ? lastColumn : text.unicodeScalars.count + 1
+    return DefinitionPlace(file: path, line: line, column: column, width: max(1, end - column), text: text)
+  }
 }
 
 extension Column {
   /// The value as the column takes it. Text goes through the type's input function, where an assignment would be refused:
   /// `CASE … 'gold' … END` into an enum. Everything else is assigned as INSERT assigns, so a text that is too long is an error
   /// and never cut (B5).
-  fileprivate func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
-    guard let type, [25, 1043, 1042].contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
+  func assignable(_ value: SQL, from type: DescribedType?) -> SQL {
+    guard let type, TypeOID.longTexts.contains(type.oid), category != "S", !TypeOID.texts.contains(baseOID) else {
       return value
     }
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
-  }
-
-  /// What an assignment of `type` would lose without a word.
-  /// `scale`: the most digits behind the point that the expression can have, where its text tells.
-  fileprivate func loss(from type: DescribedType, scale: Int?) -> (from: String, what: String)? {
-    if let scale, scale <= precision?.scale ?? 0, type.oid == TypeOID.numeric { return nil }
-    if type.oid == TypeOID.numeric || TypeOID.floats.contains(type.oid), TypeOID.integers.contains(baseOID) {
-      return (type.oid == TypeOID.numeric ? "numeric" : "a float", "digits behind the point are rounded")
-    }
-    if TypeOID.floats.contains(type.oid), baseOID == TypeOID.numeric {
-      return ("a float", "only its 15 significant digits arrive")
-    }
-    if type.oid == TypeOID.numeric, baseOID == TypeOID.numeric, let precision {
-      let scale = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
-      return scale > precision.scale ? ("numeric", "digits beyond scale \(precision.scale) are rounded") : nil
-    }
-    if type.oid == TypeOID.timestamptz, baseOID == TypeOID.timestamp {
-      return ("timestamptz", "two moments of the hour that a zone repeats become one")
-    }
-    if [TypeOID.timestamptz, TypeOID.timestamp].contains(type.oid), baseOID == TypeOID.date {
-      return ("a moment", "the time of day is dropped")
-    }
-    return nil
   }
 }

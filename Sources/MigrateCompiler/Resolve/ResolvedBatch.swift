@@ -13,6 +13,8 @@ struct ResolvedBatch: Sendable {
   let key: [Column]
   /// Which rows; `nil` is all.
   let filter: SQL?
+  /// The filter for people, when it can fail on a row.
+  let plannedFilter: PlannedFilter?
   let assignments: [ResolvedAssignment]
   let undo: ResolvedUndo
   let batchSize: Int
@@ -43,7 +45,7 @@ struct ResolvedAssignment: Sendable {
   let isVolatile: Bool
   /// As the definition writes it, for people.
   let text: String
-  let line: Int
+  let place: DefinitionPlace
 }
 
 enum ResolvedUndo: Sendable {

@@ -1,6 +1,6 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
-internal import MigrateDiagnostics
+package import MigrateDiagnostics
 internal import MigratePlan
 internal import MigrateSQL
 
@@ -15,6 +15,8 @@ struct Resolver {
   let rowName: Identifier
   var problems: [Diagnostic]
   var warnings: [Diagnostic] = []
+  /// What the database is asked about the expressions whose names are known, whatever is wrong elsewhere.
+  var probes: [Probe] = []
   /// Parameters that some SQL names.
   var usedParameters: Set<Identifier> = []
   /// Declared and built in.
@@ -23,35 +25,34 @@ struct Resolver {
   var operation: BatchOperation { parsed.definition.operation }
   var source: SourceText { parsed.definition.source }
 
-  init(_ parsed: ParsedBatch, _ catalog: Catalog) throws(Diagnostics) {
+  init(_ parsed: ParsedBatch, _ catalog: Catalog, _ table: Table) {
     self.parsed = parsed
     self.catalog = catalog
-    problems = parsed.problems
-    let reference = parsed.definition.operation.source.table
-    guard let found = catalog.asked.first, let table = found else {
-      // Without the table nothing else can be judged, and a dozen unknown columns would only hide the one mistake.
-      let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
-      throw parsed.diagnostics(parsed.problems + [problem])
-    }
     self.table = table
+    problems = parsed.problems
     let name = parsed.definition.operation.source.alias?.value ?? table.name.name.name
     alias = Identifier(trusted: name)
     rowName = Self.rowName(for: name, in: parsed)
   }
 
-  mutating func resolve() throws(Diagnostics) -> Resolution {
+  mutating func resolve() -> Resolution {
     checkTable()
     let key = resolveKey()
     let parameters = resolveParameters()
     let filter = parsed.filter.map { expression -> SQL in
-      checkExpression(expression, parameters)
+      let filter = rewritten(expression)
+      if checkExpression(expression, parameters) { ask(.filter, "SELECT FROM \(row) WHERE (\(filter))") }
       checkFilter(expression)
-      return rewritten(expression)
+      return filter
     }
     let assignments = resolveAssignments(key: key, parameters)
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
-      checkQuery(check, parameters)
-      return (check, rewritten(check.query))
+      let query = rewritten(check.query)
+      if checkQuery(check, parameters) {
+        let batch: SQL = check.moment == .batch ? "WITH batch AS (SELECT * FROM \(row)) " : ""
+        ask(.check, "\(batch)SELECT FROM (\(query)) AS found")
+      }
+      return (check, query)
     }
     checkUnusedParameters()
     checkSearchPath()
@@ -59,16 +60,42 @@ struct Resolver {
     let undo = resolveUndo(assignments.map(\.column), triggers)
     checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
-    guard problems.isEmpty else { throw parsed.diagnostics(problems) }
-    return Resolution(
+    let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
       assignments: assignments,
       checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
+    return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
+  }
+
+  /// The source row, in a FROM.
+  var row: SQL { "\(table.name) AS \(rowName)" }
+
+  mutating func ask(_ subject: Probe.Subject, _ sql: SQL) {
+    probes.append(Probe(subject: subject, sql: RenderedSQL(sql)))
+  }
+}
+
+/// What resolving has found: what is wrong, and what the database can be asked all the same.
+package struct Resolution: Sendable {
+  let parsed: ParsedBatch
+  /// What is wrong with the file, its SQL and its names.
+  package let problems: [Diagnostic]
+  /// Each expression by itself, so that each error is found; those with names that nobody knows are left out.
+  package let probes: [Probe]
+  /// `nil` without a table.
+  let batch: NamedBatch?
+
+  /// The operation, whose names are all known.
+  ///
+  /// - Throws: all that is wrong, `found` by the database included, in order of position.
+  package func batch(besides found: [Diagnostic]) throws(Diagnostics) -> NamedBatch {
+    guard let batch, problems.isEmpty, found.isEmpty else { throw parsed.diagnostics(problems + found) }
+    return batch
   }
 }
 
 /// A definition whose names are resolved; what remains is the types of its expressions, which only the database knows.
-package struct Resolution: Sendable {
+package struct NamedBatch: Sendable {
   let parsed: ParsedBatch
   let catalog: Catalog
   let table: Table

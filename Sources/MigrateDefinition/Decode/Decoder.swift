@@ -87,7 +87,7 @@ extension Definition {
     let understood = decoder.diagnostics.filter { document.isComplete || ($0.span?.start ?? 0) < document.end }
     let found = document.diagnostics + understood
     let ordered = found.sorted { ($0.span?.start ?? -1) < ($1.span?.start ?? -1) }.prefix(Self.diagnosticLimit)
-    guard let definition, document.diagnostics.isEmpty else { throw Diagnostics(source: source, Array(ordered)) }
+    guard let definition, document.end == source.bytes.count else { throw Diagnostics(source: source, Array(ordered)) }
     self = definition
     problems = Array(ordered)
   }

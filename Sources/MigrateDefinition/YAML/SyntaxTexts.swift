@@ -172,6 +172,12 @@ extension Diagnostic {
         "put a colon and a blank behind the key; to go on with the value above, indent the line deeper than its key")
   }
 
+  static func touchingComment(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "touching-comment", at: span, "`#` touches what stands before it, and the rest of the line would be a comment",
+      remedy: "put a blank before a comment; a text that holds `#` stands in quotes as a whole")
+  }
+
   static func commentInside(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "comment-in-value", at: span, "the comment above has ended the value that this line was to go on with",

@@ -52,11 +52,13 @@ struct YAMLTreeBuilder {
     switch event.kind {
     case .scalar(let text, let style):
       let span = SourceSpan(start, event.end)
+      if style == .singleQuoted || style == .doubleQuoted { refuseTouchingComment(at: event.end) }
       if event.hasTag { return YAMLNode(content: .refused, span: span) }
       let scalar = YAMLScalar(
         style: style, fragment: ScalarOffsets.fragment(text, style, in: bytes, span))
       if let index = text.firstIndex(of: 0) {
         diagnostics.append(.nulCharacter(at: scalar.fragment.span(of: index..<index + 1)))
+        return YAMLNode(content: .refused, span: span)
       }
       return YAMLNode(content: .scalar(scalar), span: scalar.span)
     case .alias:
@@ -93,6 +95,12 @@ struct YAMLTreeBuilder {
     return position
   }
 
+  /// Behind a quote and a bracket `#` begins a comment without a blank before it, to libyaml; to YAML 1.2 it is an error.
+  private mutating func refuseTouchingComment(at offset: Int) {
+    guard offset < bytes.count, bytes[offset] == UInt8(ascii: "#") else { return }
+    diagnostics.append(.touchingComment(at: SourceSpan(offset, offset + 1)))
+  }
+
   private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 
   private func slice(_ span: SourceSpan) -> String { String(decoding: bytes[span.start..<span.end], as: UTF8.self) }
@@ -104,11 +112,16 @@ struct YAMLTreeBuilder {
     return slice(SourceSpan(offset, rest.endIndex))
   }
 
+  private func isFlowEnd(_ event: YAMLEvents.Event) -> Bool {
+    event.end > event.start && [UInt8(ascii: "]"), UInt8(ascii: "}")].contains(bytes[event.end - 1])
+  }
+
   private mutating func items(startingAt start: Int) -> ([YAMLNode], end: Int) {
     var items: [YAMLNode] = []
     while next < events.count {
       if case .collectionEnd = events[next].kind {
         next += 1
+        if isFlowEnd(events[next - 1]) { refuseTouchingComment(at: events[next - 1].end) }
         return (items, max(events[next - 1].end, items.last?.span.end ?? start))
       }
       guard let item = node() else { break }
@@ -125,6 +138,7 @@ struct YAMLTreeBuilder {
       if case .collectionEnd = events[next].kind {
         isWhole = members.diagnostics.isEmpty
         end = isFlow ? max(end, events[next].end) : end
+        if isFlowEnd(events[next]) { refuseTouchingComment(at: events[next].end) }
         next += 1
         break
       }

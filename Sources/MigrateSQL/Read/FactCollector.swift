@@ -6,6 +6,8 @@ struct FactCollector {
   var facts = SQLFacts()
   /// What may not stand in a text that is read here, wherever it stands.
   var forbidden: [Forbidden] = []
+  /// The nodes of `a / b`, wherever they stand.
+  private(set) var divisions: [ParseTree] = []
   /// The tokens of `USING` names that were met.
   private var joinUsingFound: Set<Int> = []
   /// What is still to be walked. A list instead of recursion: a thread's stack may be small.
@@ -150,6 +152,7 @@ struct FactCollector {
     if node["kind"]?.text != "AEXPR_NULLIF" {
       noteOperator(node.names("name"), at: offset(node), isPrefix: node["lexpr"] == nil, context.scope)
     }
+    if node.names("name").last == Identifier(trusted: "/") { divisions.append(node) }
     visit(node["lexpr"], context)
     visit(node["rexpr"], context)
   }

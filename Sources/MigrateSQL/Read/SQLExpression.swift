@@ -9,6 +9,8 @@ package struct SQLExpression: SQLText {
   package let endsInLineComment: Bool
   /// How it is built, as far as rules ask.
   package let shape: SQLShape
+  /// What is divided by what, wherever it stands, with the bytes of the sign.
+  package let divisions: [Division]
 
   /// Reads `fragment`.
   /// - Throws: what is wrong with it: no SQL, not an expression, more than one.
@@ -20,7 +22,21 @@ package struct SQLExpression: SQLText {
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
     return SQLExpression(
       fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
-      shape: SQLShape(target, of: collector))
+      shape: SQLShape(target, of: collector), divisions: collector.divisions.map { Division($0, of: collector) })
+  }
+
+  /// `dividend / divisor`.
+  package struct Division: Sendable {
+    package let dividend: SQLShape
+    package let divisor: SQLShape
+    package let sign: Range<Int>
+
+    init(_ node: ParseTree, of collector: FactCollector) {
+      dividend = SQLShape(node["lexpr"], of: collector)
+      divisor = SQLShape(node["rexpr"], of: collector)
+      let start = collector.offset(node)
+      sign = start..<start + 1
+    }
   }
 
   /// Whether its value is fixed by the text alone.

@@ -25,12 +25,21 @@ package struct RenderedSQL: Sendable {
     append(sql, indent: 0)
   }
 
-  /// Where the byte at `offset` of the text comes from; `nil` for what the compiler wrote itself.
-  package func origin(ofByte offset: Int) -> (fragment: SourceFragment, span: SourceSpan)? {
+  /// Where the word that begins at the byte `offset` of the text comes from; `nil` for what the compiler wrote itself.
+  package func origin(ofByte offset: Int) -> SourceSpan? {
     guard let origin = origins.first(where: { $0.output.contains(offset) }) else { return nil }
-    guard origin.isVerbatim else { return (origin.fragment, origin.fragment.span(of: origin.range)) }
+    guard origin.isVerbatim else { return origin.fragment.span(of: origin.range) }
     let start = origin.range.lowerBound + offset - origin.output.lowerBound
-    return (origin.fragment, origin.fragment.span(of: start..<start + 1))
+    let word = origin.fragment.text.utf8.dropFirst(start).prefix { byte in
+      (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte & 0xDF) || byte == 0x5F || byte >= 0x80
+    }
+    return origin.fragment.span(of: start..<min(start + max(1, word.count), origin.range.upperBound))
+  }
+
+  /// Where the user's text stands, when all of it is of one place; `nil` when there is none, or more.
+  package var onlyOrigin: SourceSpan? {
+    let spans = Set(origins.map(\.fragment.span))
+    return spans.count == 1 ? spans.first : nil
   }
 
   private mutating func append(_ sql: SQL, indent: Int) {

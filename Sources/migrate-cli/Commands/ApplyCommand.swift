@@ -17,7 +17,7 @@ enum ApplyCommand {
       }
     }
     // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
-    let work = try console.compile(definitions, session)
+    let work = try console.compile(definitions, session, beginning: true)
     var isAllowed = false
     if names.isEmpty {
       for (_, compilation) in work { announce(compilation, session, console) }

@@ -6,13 +6,19 @@ enum PlanCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let definitions = try console.definitions(console.arguments[Positionals.names])
     let session = try console.session(for: definitions)
-    let compiled = try console.compile(definitions, session)
+    let compiled = try console.compile(definitions, session, beginning: false)
     for (index, (definition, compilation)) in compiled.enumerated() {
-      console.warn(compilation.warnings)
+      let behind = compiled[..<index].map(\.definition.name.value)
+      do throws(PostgresError) {
+        let unmet = try session.unmetNeeds(of: definition, behind: behind, .warning)
+        console.warn(Diagnostics(source: definition.source, compilation.warnings.all + unmet))
+      } catch { throw .database(error) }
       if let folder = console.arguments[Options.output] {
         try write(compilation, of: definition, into: folder, alone: compiled.count == 1, console)
       } else if console.isJSON {
-        console.print(compilation.plan.json)
+        // Beside the measurements, which are events, the plan is a line of the stream too.
+        let isStream = console.arguments[Options.measure]
+        console.print(isStream ? compilation.plan.document.compact : compilation.plan.json)
       } else if console.arguments[Options.sql] {
         console.output.write((index > 0 ? "\n" : "") + Preview(compilation.plan).sql)
       } else {

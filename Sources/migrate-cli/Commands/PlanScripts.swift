@@ -6,13 +6,16 @@ extension PlanCommand {
   static func write(
     _ compilation: Compilation, of definition: Definition, into folder: String, alone: Bool, _ console: Console
   ) throws(CommandFailure) {
+    let writer: ScriptWriter
+    do throws(Diagnostics) { writer = try compilation.scripts(of: definition, version: Commands.program.version) } catch
+    {
+      throw .definitions([error])
+    }
     guard Files.makeFolder(folder) else {
       throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
     }
     // Of several definitions each gets a folder of its own.
     let folder = alone ? folder : "\(folder)/\(definition.name.value)"
-    let text = String(decoding: definition.source.bytes, as: UTF8.self)
-    let writer = ScriptWriter(compilation.plan, definition: text, version: Commands.program.version)
     guard Files.makeFolder(folder) else {
       throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
     }

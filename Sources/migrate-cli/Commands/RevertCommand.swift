@@ -8,6 +8,14 @@ enum RevertCommand {
     let reference = console.arguments[Positionals.runOrName]?.text ?? ""
     let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }
     let standing = try console.ask { () throws(RunRefusal) in try runs.standing(summary.id) }
+    // What was asked for holds already (U05).
+    if summary.state == .reverted {
+      console.say("run \(summary.id) of \(summary.name) is reverted already; nothing is left to do")
+      console.conclude(
+        summary.id, "reverted", "\(standing.done.changed) rows",
+        [.init("rows_changed", .integer(standing.done.changed))])
+      return .done
+    }
     console.say(
       "run \(summary.id) of \(summary.name), \(standing.word), begun \(standing.startedAt) by \(standing.startedBy): "
         + "\(Wording.count(standing.done.changed, "row")) \(standing.direction == .apply ? "changed" : "back so far")")

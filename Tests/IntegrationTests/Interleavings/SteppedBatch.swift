@@ -68,8 +68,10 @@ struct SteppedBatch {
   func start() throws {
     switch rest.first {
     case .begin:
+      let settings = try run.statement("batches", "settings").text
       try session.start(
-        attempt.begin + "; " + (try run.statement("batches", "settings").text) + "; SET LOCAL lock_timeout = 0")
+        "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
+      )
     case .statement(let statement): try session.start(statement.text, bindings.arguments(for: statement))
     case .commit: try session.start("COMMIT")
     case nil: throw TestSupportError("the batch is over")

@@ -37,7 +37,9 @@ struct SteppedRevert {
     switch rest.first {
     case "begin":
       let settings = try run.statement("revert", "settings").text
-      try session.start("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SET LOCAL lock_timeout = 0")
+      try session.start(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
+      )
     case "commit": try session.start("COMMIT")
     case let name?:
       let statement = try run.statement("revert", name)

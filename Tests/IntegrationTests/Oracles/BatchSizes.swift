@@ -6,9 +6,10 @@ import TestSupport
 @Suite struct `What one statement gives, batches give` {
   static let sizes = [1, 2, 3, 7, 1000, 1_000_000]
 
-  /// K01 K05 K06 K07 K10 K11 K13 K14 K15 K16 K18 P28
   @Test(arguments: KeyShape.all)
-  func `any batch size gives what one statement gives`(shape: KeyShape) async throws {
+  func `K01 K05 K06 K07 K08 K10 K11 K12 K13 K14 K15 K16 K18 V07 P28: any batch size gives what one statement gives`(
+    shape: KeyShape
+  ) async throws {
     try await withDatabase { server in
       try await server.psql(shape.schema)
       let before = try await image(of: "t", on: server)

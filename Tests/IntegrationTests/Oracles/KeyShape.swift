@@ -88,6 +88,9 @@ extension KeyShape {
       setup: "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
       rows: "SELECT (ARRAY['a', 'B', 'Cc'])[n % 3 + 1] || n FROM generate_series(1, 40) AS n"),
     KeyShape(
+      "citext (K08)", "k citext", setup: "CREATE EXTENSION citext",
+      rows: "SELECT (ARRAY['a', 'B', 'c', 'D'])[n % 4 + 1] || n FROM generate_series(1, 40) AS n"),
+    KeyShape(
       "enum in a composite key (K16 K01)", "e level, k integer", key: ["e", "k"],
       setup: "CREATE TYPE level AS ENUM ('low', 'high', 'mid')",
       rows: "SELECT (ARRAY['high', 'mid', 'low'])[n % 3 + 1]::level, n / 3 - 5 FROM generate_series(0, 59) AS n"),

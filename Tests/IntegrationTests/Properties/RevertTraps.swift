@@ -177,7 +177,7 @@ import Testing
     }
   }
 
-  /// U02 B22: undo: none
+  /// B22: undo: none
   @Test func `without undo a revert is refused`() async throws {
     try await withDatabase { server in
       try await server.psql(Self.table)

@@ -65,8 +65,8 @@ import Testing
     ("ALTER TABLE t DROP COLUMN mood", "column mood is gone"),
     ("ALTER TABLE t RENAME COLUMN n TO m", "column n is gone"),
     ("ALTER TABLE t ALTER n TYPE bigint", "column n is bigint, was public.positive"),
-    ("ALTER TABLE t RENAME TO u", "table \"public\".\"t\" is gone"),
-    ("DROP TABLE t", "table \"public\".\"t\" is gone"),
+    ("ALTER TABLE t RENAME TO u", "table public.t is called public.u now"),
+    ("DROP TABLE t", "table public.t is gone"),
     (
       "ALTER TABLE t DROP COLUMN mood; ALTER TABLE t ALTER w TYPE text[]",
       "column mood is gone; column w is text[], was public.words"

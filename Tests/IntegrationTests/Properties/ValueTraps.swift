@@ -81,6 +81,57 @@ import Testing
     }
   }
 
+  /// B5 V03 V06
+  @Test func `V03 V06: and how many rows of a sample lose something or do not fit`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        "\(Self.table); ALTER TABLE t ADD small smallint, ADD code varchar(2), ADD tiny numeric(3,1)")
+      for (column, value, said) in [
+        ("n2", "n * 1.005", "digits beyond scale 2 are rounded, in 23 of 30 sampled rows"),
+        ("i", "n", "digits behind the point are rounded, in 15 of 30 sampled rows"),
+        ("i", "f", "digits behind the point are rounded, in 15 of 30 sampled rows"),
+        ("n2", "f / 4", "only its 15 significant digits arrive, in 15 of 30 sampled rows"),
+        ("d", "at", "the time of day is dropped, in 30 of 30 sampled rows"),
+        ("ts", "at", "two moments of the hour that a zone repeats become one, in 0 of 30 sampled rows"),
+        ("i", "id::bigint * 100000000", "does not fit in 9 of 30 sampled rows"),
+        ("small", "i * 3000", "does not fit in 9 of 30 sampled rows"),
+        ("tiny", "i * 10", "does not fit in 11 of 30 sampled rows"),
+        ("code", "s", "does not fit in 16 of 30 sampled rows"),
+        ("n2", "n / (id - 3)", "a sample cannot be counted: division by zero"),
+      ] {
+        let plan = try await compiled("batch: b\nsource: t\nset:\n  \(column): \(value)", on: server)
+        #expect(plan.warnings.all.map(\.code) == ["lossy-assignment"], "\(column) = \(value)")
+        #expect(plan.warnings.all.contains { $0.message.contains(said) }, "\(plan.warnings.all.map(\.message))")
+      }
+      for (column, value) in [
+        ("code", "left(s, 2)"), ("small", "i"), ("i", "id::bigint"), ("tiny", "i"), ("s", "code"),
+      ] {
+        let plan = try await compiled("batch: b\nsource: t\nset:\n  \(column): \(value)", on: server)
+        #expect(plan.warnings.all.map(\.code) == [], "\(column) = \(value)")
+      }
+      let eligible = try await compiled(
+        "batch: b\nsource: t\nwhere: id <= 12\nset: {i: n, small: n / (id - 3)}", on: server)
+      #expect(eligible.warnings.all.first?.message.contains("in 6 of 12 sampled rows") == true)
+      let none = try await compiled("batch: b\nsource: t\nwhere: id > 99\nset: {i: n}", on: server)
+      #expect(none.warnings.all.first?.message.contains("no row of a sample is eligible") == true)
+    }
+  }
+
+  /// V05
+  @Test func `V05: a division of whole numbers is said before, wherever it stands`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table)
+      for (value, count) in [
+        ("i / 2", 1), ("(t.i / id)::numeric", 1), ("CASE WHEN b THEN n ELSE i / 2 + id / 3 END", 2), ("n / 2", 0),
+        ("i / 2.0", 0), ("div(i, 2)", 0), ("i / n", 0), ("i::numeric / 2", 0), ("length(s) / n::int", 1), ("f / 2", 0),
+      ] {
+        let plan = try await compiled("batch: b\nsource: t\nwhere: i / 3 = 1\nset:\n  f: \(value)", on: server)
+        let said = plan.warnings.all.filter { $0.code == "integer-division" }
+        #expect(said.count == count + 1, "\(value)")
+      }
+    }
+  }
+
   /// V06
   @Test(arguments: [
     ("i", "i + CASE WHEN id = 17 THEN 2147483647 ELSE 0 END + 15", "22003"),

@@ -165,6 +165,12 @@ package final class Events: Sendable {
     all.withLock { $0 }.count { if case .reconnecting = $0 { true } else { false } }
   }
 
+  /// Whom the start has waited for.
+  package var holders: [LockHolder] {
+    all.withLock { $0 }.flatMap { event -> [LockHolder] in if case .waiting(let holders) = event { holders } else { [] }
+    }
+  }
+
   package var waitings: Int {
     all.withLock { $0 }.count { if case .waiting = $0 { true } else { false } }
   }

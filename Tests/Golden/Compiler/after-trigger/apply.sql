@@ -18,7 +18,7 @@ CREATE TABLE migrate.undo_{run}_1 (slice integer,
 SELECT l.virtualtransaction
 FROM   pg_locks AS l
 WHERE  l.locktype = 'relation'
-  AND  l.relation IN (SELECT CAST(16384 AS oid) UNION SELECT relid FROM pg_partition_tree(CAST(16384 AS oid)))
+  AND  l.relation IN (SELECT to_regclass('"shop"."people"') UNION SELECT relid FROM pg_partition_tree(to_regclass('"shop"."people"')))
   AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND  l.granted
   AND  l.pid IS DISTINCT FROM pg_backend_pid()

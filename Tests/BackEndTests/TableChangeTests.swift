@@ -1,0 +1,221 @@
+import MigratePostgres
+import TestRuns
+import TestSupport
+import Testing
+
+/// What others do to the table while a run is on its way.
+@Suite struct `A run stays with its table` {
+  /// Each batch waits before its first row for as long as somebody holds advisory lock 7.
+  private static let gate = """
+    CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$;
+    CREATE TRIGGER gate BEFORE UPDATE ON products FOR EACH STATEMENT EXECUTE FUNCTION gate();
+    """
+
+  /// Applies, and has `change` queue for the table behind the first batch, so that it comes between that and the second one.
+  private func applying(
+    _ compiled: Compiled, on server: Server, by backEnd: BackEnd, change: String
+  ) async throws -> Told {
+    try await withSessions("holder", "changer", to: server) { sessions in
+      let holder = try #require(sessions["holder"])
+      let changer = try #require(sessions["changer"])
+      try await holder.execute("SELECT pg_advisory_lock(7)")
+      async let told = backEnd.apply(compiled, on: server)
+      try await server.wait(
+        until: "\(try await holder.pid) = ANY (SELECT unnest(pg_blocking_pids(pid)) FROM migrate.workers)")
+      try changer.start(change)
+      try await server.wait(until: "cardinality(pg_blocking_pids(\(try await changer.pid))) > 0")
+      try await holder.execute("SELECT pg_advisory_unlock(7)")
+      try await changer.finish()
+      return try await told
+    }
+  }
+
+  private func withProducts(_ body: @Sendable (Server) async throws -> Void) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 60) + Self.gate)
+      try await body(server)
+    }
+  }
+
+  /// P21
+  @Test(arguments: BackEnd.allCases) func `P21: stops before it writes to another table under its name`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withProducts { server in
+      let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
+      try await server.psql("CREATE TABLE twin (LIKE products INCLUDING ALL); INSERT INTO twin TABLE products")
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let told = try await applying(
+        compiled, on: server, by: backEnd,
+        change: "BEGIN; ALTER TABLE products RENAME TO old; ALTER TABLE twin RENAME TO products; COMMIT")
+      let words = "public.products is another table now, the one of the run is called public.old"
+      #expect(!told.isDone && told.text.contains(words), "\(told.text)")
+      #expect(told.text.contains("rename them back; then resume run 1"), "\(told.text)")
+      #expect(
+        try await server.rows("SELECT state, failure ->> 'sqlstate', failure ->> 'after' FROM migrate.runs")
+          == ["failed|55000|[\"33\"]"])
+      #expect(try await server.has(before))
+
+      // Nor does it go on there, or back.
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone && again.text.contains(words), "\(again.text)")
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(!back.isDone && back.text.contains(words), "\(back.text)")
+      #expect(try await server.has(before))
+      #expect(try await server.value("SELECT count(*) FROM migrate.batches") == "1")
+
+      try await server.psql("ALTER TABLE products RENAME TO twin; ALTER TABLE old RENAME TO products")
+      let resumed = try await backEnd.apply(compiled, on: server)
+      #expect(resumed.isDone, "\(resumed.text)")
+      #expect(try await server.has(expected))
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.has(before))
+    }
+  }
+
+  /// P21
+  @Test(arguments: BackEnd.allCases) func `P21: tells that its table is renamed, or its schema another one`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withProducts { server in
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let told = try await applying(
+        compiled, on: server, by: backEnd, change: "ALTER TABLE products RENAME TO old")
+      #expect(!told.isDone && told.text.contains("is called public.old now"), "\(told.text)")
+      try await server.psql(
+        "ALTER TABLE old RENAME TO products; ALTER SCHEMA public RENAME TO away; CREATE SCHEMA public; CREATE TABLE public.products (LIKE away.products)"
+      )
+      let elsewhere = try await backEnd.apply(compiled, on: server)
+      #expect(
+        !elsewhere.isDone && elsewhere.text.contains("the one of the run is called away.products"), "\(elsewhere.text)")
+      try await server.psql("DROP SCHEMA public CASCADE; ALTER SCHEMA away RENAME TO public")
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+    }
+  }
+
+  /// P21, PostgreSQL manual 13.6: to a snapshot that is older than the rewrite the table is empty.
+  @Test(arguments: BackEnd.allCases)
+  func `P21: and passes no row over when the table is written anew between two batches`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withProducts { server in
+      let expected = try await server.rows(Products.expected)
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let told = try await applying(
+        compiled, on: server, by: backEnd, change: "ALTER TABLE products ALTER note TYPE varchar(100)")
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+      #expect(try await server.value("SELECT left_behind FROM migrate.runs") == "0")
+      #expect(try await server.value("SELECT count(*) FROM migrate.batches") == "6")
+    }
+  }
+
+  struct Change: CustomTestStringConvertible {
+    let testDescription: String
+    let change: String
+    let words: String
+    let repair: String
+
+    static let all = [
+      Change(
+        testDescription: "a column renamed", change: "ALTER TABLE products RENAME price TO cost",
+        words: "column price is gone", repair: "ALTER TABLE products RENAME cost TO price"),
+      Change(
+        testDescription: "a column of another type", change: "ALTER TABLE products ALTER price TYPE float8",
+        words: "column price is double precision, was numeric", repair: "ALTER TABLE products ALTER price TYPE numeric"),
+      Change(
+        testDescription: "a column of another scale", change: "ALTER TABLE products ALTER price TYPE numeric(12,1)",
+        words: "column price is numeric(12,1), was numeric", repair: "ALTER TABLE products ALTER price TYPE numeric"),
+      Change(
+        testDescription: "the key's index dropped", change: "ALTER TABLE products DROP CONSTRAINT products_pkey",
+        words: "no unique index on (id) is there any more, so each batch would read all of",
+        repair: "CREATE UNIQUE INDEX ON products (id)"),
+      Change(
+        testDescription: "a key that can be NULL",
+        change: "ALTER TABLE products DROP CONSTRAINT products_pkey, ALTER id DROP NOT NULL, ADD UNIQUE (id)",
+        words: "column id of the key can be NULL", repair: "ALTER TABLE products ALTER id SET NOT NULL"),
+    ]
+  }
+
+  /// P21
+  @Test(arguments: BackEnd.allCases, Change.all) func `P21: tells what has become of it`(
+    backEnd: BackEnd, change: Change
+  ) async throws {
+    try await withProducts { server in
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let told = try await applying(compiled, on: server, by: backEnd, change: change.change)
+      #expect(!told.isDone && told.text.contains(change.words), "\(told.text)")
+      #expect(told.text.contains("then resume run 1, which goes on at this batch"), "\(told.text)")
+      #expect(try await server.rows("SELECT state, failure ->> 'sqlstate' FROM migrate.runs") == ["failed|55000"])
+      // The second batch may have had a snapshot of the catalog, too, that was older than the change.
+      #expect(try await server.value("SELECT count(*) <= 2 FROM migrate.batches") == "t")
+      try await server.psql(change.repair)
+      let resumed = try await backEnd.apply(compiled, on: server)
+      #expect(resumed.isDone, "\(resumed.text)")
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "52")
+    }
+  }
+
+  /// P21; the first batch must not choose another table than the one that was planned either.
+  @Test(arguments: BackEnd.allCases) func `P21: also while it waits for writers at the start`(backEnd: BackEnd)
+    async throws
+  {
+    try await withProducts { server in
+      try await server.psql("CREATE TABLE twin (LIKE products INCLUDING ALL); INSERT INTO twin TABLE products LIMIT 3")
+      let compiled = try await Compiled(Products.definition, on: server)
+      try await withSessions("writer", to: server) { sessions in
+        let writer = try #require(sessions["writer"])
+        try await writer.execute("BEGIN; INSERT INTO products VALUES (1000, 100, 'active')")
+        async let told = backEnd.apply(compiled, on: server)
+        try await server.wait(until: "EXISTS (SELECT FROM migrate.workers)")
+        try await writer.execute("ALTER TABLE products RENAME TO old; ALTER TABLE twin RENAME TO products; COMMIT")
+        let said = try await told
+        #expect(!said.isDone && said.text.contains("is another table now"), "\(said.text)")
+      }
+      #expect(try await server.rows("SELECT state, bounded_at FROM migrate.runs") == ["failed|NULL"])
+      try await server.psql("ALTER TABLE products RENAME TO twin; ALTER TABLE old RENAME TO products")
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT price FROM products WHERE id = 1000") == "105.00")
+    }
+  }
+
+  /// P23
+  @Test(arguments: BackEnd.allCases) func `P23: goes on and back where a dump of it was restored`(backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TYPE kind AS ENUM ('old', 'new');
+        CREATE TABLE products (id bigint PRIMARY KEY, kind kind, price numeric CHECK (price <> 43), tags kind[]);
+        INSERT INTO products SELECT n, 'old', n + 0.5, '{old}' FROM generate_series(1, 60) AS n
+        """)
+      let all = "SELECT * FROM products ORDER BY id"
+      let before = try await server.rows(all)
+      let compiled = try await Compiled(
+        "batch: renew\nsource: products\nset:\n  kind: 'new'\n  price: price * 2\n  tags: tags || kind\n", on: server,
+        batchSize: 5)
+      #expect(try await backEnd.apply(compiled, on: server).isDone == false)
+      #expect(
+        try await server.rows("SELECT state, count(*) FROM migrate.runs, migrate.batches GROUP BY 1") == ["failed|4"])
+      try await withDatabase { other in
+        let dump = try await Psql.dump(server)
+        #expect(dump.isDone)
+        let restored = try await Psql.run(dump.text, on: other)
+        #expect(restored.isDone, "\(restored.text)")
+        // By chance the old number of the table names another one here.
+        try await other.psql(
+          """
+          ALTER TABLE products DROP CONSTRAINT products_price_check; CREATE TABLE stranger ();
+          UPDATE migrate.relations SET relation = 'stranger'::regclass WHERE name LIKE '%products%'
+          """)
+        let told = try await backEnd.apply(compiled, on: other)
+        #expect(told.isDone, "\(told.text)")
+        #expect(try await other.rows("SELECT kind, sum(price) FROM products GROUP BY kind") == ["new|3720.0"])
+        let back = try await backEnd.revert(compiled, on: other)
+        #expect(back.isDone, "\(back.text)")
+        #expect(try await other.rows(all) == before)
+      }
+    }
+  }
+}
