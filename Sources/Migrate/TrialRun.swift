@@ -77,9 +77,13 @@ struct TrialRun {
     let clock = ContinuousClock.now
     let through = try bound(after: after, upper: upper, connection)
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
-    for statement in plan.statements(.batches)
-    where !["settings", "bound", "capture locked", "finish"].contains(statement.name) {
-      try run(statement, bindings, connection)
+    var passedOver: Set = ["settings", "bound", "capture locked", "change as captured", "finish"]
+    for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
+      let rows = try run(statement, bindings, connection)
+      if statement.name == "capture", let row = rows.first, try row.bool("as_captured") {
+        passedOver.remove("change as captured")
+        passedOver.insert("change")
+      }
     }
     let duration = ContinuousClock.now - clock
     let rows = try connection.query(

@@ -34,13 +34,15 @@ struct Attempt {
   }
 
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
-  /// the capture found, which holds for the change only where both see one snapshot.
-  func runs(_ statement: RunStatement, everyRowDiffers: Bool) -> Bool {
+  /// the capture said.
+  func runs(_ statement: RunStatement, isCaptured: Bool) -> Bool {
     switch statement.name {
     case "capture": guarded == .snapshot
     case "capture locked": guarded != .snapshot
-    case "change": guarded == .locked || !everyRowDiffers
-    case "change every row": guarded != .locked && everyRowDiffers
+    case "change": !isCaptured
+    case "change as captured": isCaptured
+    // Of plans of version 0.1; `change` does the same.
+    case "change every row": false
     default: true
     }
   }
@@ -74,18 +76,17 @@ extension Worker {
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount).with("eligible", eligible)
 
-    let hasShortChange = run.statements("batches").contains { $0.name == "change every row" }
-    var everyRowDiffers = false
-    for statement in run.statements("batches") where attempt.runs(statement, everyRowDiffers: everyRowDiffers) {
+    bindings = bindings.with("changed", nil)
+    var isCaptured = false
+    for statement in run.statements("batches") where attempt.runs(statement, isCaptured: isCaptured) {
       switch statement.name {
       case "settings", "bound": continue
       case "finish":
         return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
       default:
         let rows = try connection.run(statement, bindings)
-        if hasShortChange, statement.name.utf8.starts(with: "capture".utf8) {
-          everyRowDiffers = try rows.onlyRow.bool("every_row")
-        }
+        if statement.name == "capture", let row = rows.first { isCaptured = try row.bool("as_captured") }
+        if statement.name == "change as captured" { bindings = bindings.with("changed", rows.affectedRows.map(String.init)) }
         if statement.name.utf8.starts(with: "check: ".utf8), !rows.isEmpty {
           let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
           try connection.execute("ROLLBACK")

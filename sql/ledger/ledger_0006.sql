@@ -27,9 +27,11 @@ BEGIN
   ON CONFLICT (hash) DO NOTHING;
 
   -- A second start meets the unique index one_active here, whatever machine it comes from.
-  INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason)
+  INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason,
+                            collations)
   VALUES (new_hash, _plan ->> 'definition', _plan ->> 'identity', _plan ->> 'search_path', _plan -> 'parameters', _plan,
-          _back_end, _version, _client_host, _reason)
+          _back_end, _version, _client_host, _reason,
+          (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(_plan) AS c))
   RETURNING run INTO new_run;
 
   INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);
@@ -91,6 +93,7 @@ BEGIN
     ELSIF other.definition_hash <> hash THEN
       PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
     END IF;
+    PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
     run := other.run;
     IF other.state = 'cancelling' THEN
@@ -116,6 +119,7 @@ BEGIN
   IF needed IS NOT NULL THEN
     PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
   END IF;
+  PERFORM migrate.check_order(_plan);
   PERFORM migrate.check_before(_plan);
   BEGIN
     run := migrate.start(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
@@ -391,6 +395,11 @@ BEGIN
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
              ELSE migrate.error_class(ended.sqlstate) END;
+    -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+    IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
+      size := size / 2;
+      CONTINUE;
+    END IF;
     IF class = 'transient'
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
        -- statement does not find any more, and the next look at the table tells what has become of it.

@@ -23,11 +23,26 @@ extension ResolvedBatch {
   private var stepStatements: [Statement] {
     switch undo {
     case .captured:
-      [capture(locked: false), capture(locked: true), change(everyRow: false)]
-        + (comparesImages ? [change(everyRow: true)] : []) + (hasAfterTriggers ? [image] : [])
-    case .none: [changeWithoutUndo]
+      foreseesImages
+        ? [captureForeseen, capture(locked: true), changeAsCaptured(batchConditions), change]
+        : [capture(locked: false), capture(locked: true), change] + (hasAfterTriggers ? [image] : [])
+    case .none:
+      foreseesKeys
+        ? [captureKeys, changeAsCaptured(changingConditions), changeWithoutUndo] : [changeWithoutUndo]
     }
   }
+
+  /// Whether a batch has a change that only changes, the capture before it having told all that is kept.
+  var changesAsCaptured: Bool {
+    switch undo {
+    case .captured: foreseesImages
+    case .none: foreseesKeys
+    }
+  }
+
+  /// Without undo only the keys are kept. Where every row is eligible the index alone tells them, which costs less than to have
+  /// them from the change.
+  private var foreseesKeys: Bool { filter == nil && !hasTriggers }
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {

@@ -31,11 +31,14 @@ extension ResolvedBatch {
   /// The last statement of a batch. FOR SHARE, since a plain read under REPEATABLE READ does not see that another worker has
   /// taken over; last, so that a takeover waits for nothing but a commit (C10).
   var finish: Statement {
-    let changed: SQL =
+    let kept: SQL =
       switch undo {
       case .captured(let columns, _): "coalesce(cardinality(u.\(Name.new(columns[0]))), 0)"
       case .none: "coalesce(cardinality(u.k_1), 0)"
       }
+    let changed: SQL = changesAsCaptured ? "coalesce(\(Role.changed), \(kept))" : kept
+    // Under one snapshot the same conditions find the same rows, so to compare the numbers is enough.
+    let exact: SQL = changesAsCaptured ? "coalesce(u.exact, \(Role.changed) = \(kept))" : "u.exact"
     return Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
       heartbeat + """
@@ -43,7 +46,7 @@ extension ResolvedBatch {
         INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                                      rows_read, rows_changed, rows_unchanged, epoch, exact)
         SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
-               u.rows_read, \(changed), u.rows_read - \(changed), f.epoch, u.exact
+               u.rows_read, \(changed), u.rows_read - \(changed), f.epoch, \(exact)
         FROM   \(Name.undo(Self.step)) AS u,
                (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
         WHERE  \(Self.place)

@@ -73,7 +73,7 @@ extension ResolvedBatch {
   }
 
   /// What triggers do to other rows is done in the run's own transactions, and rows that become eligible by it count, too (K19).
-  private var hasTriggers: Bool { table.triggers.contains(where: \.firesOnUpdate) }
+  var hasTriggers: Bool { table.triggers.contains(where: \.firesOnUpdate) }
 
   /// Only a row that somebody else has written since the run began can have become eligible, unless the definition reads other
   /// rows than the one it writes. Its version then has a transaction at or after the oldest one that was open when the upper end

@@ -8,6 +8,17 @@ extension Column {
     isDomain || isWrapped ? "CAST(\(alias).\(name) AS \(base))" : "\(alias).\(name)"
   }
 
+  /// Whether equal values have the same image, so that the cheaper comparison does: not numeric without a scale (1.0 and 1.00),
+  /// floats (0 and -0), interval, or what has a collation.
+  var hasExactEquality: Bool {
+    !isDomain && (TypeOID.exactlyEqual.contains(baseOID) || (baseOID == TypeOID.numeric && precision != nil))
+  }
+
+  /// Whether an assignment writes the very value, cast to `image`.
+  var storesWhatIsAssigned: Bool {
+    !isDomain && !isWrapped && !isPadded && (type == base || (baseOID == TypeOID.numeric && precision != nil))
+  }
+
   /// What one element of the undo array holds: an array or a composite goes in a row of its own, since `array_agg` would make
   /// one array with a dimension more of arrays, and `unnest` would spread a composite.
   func kept(of alias: Identifier, step: Int) -> SQL {
@@ -31,7 +42,22 @@ extension ResolvedBatch {
       let image: SQL = "CAST(\(assignment.value) AS \(assignment.column.image))"
       return assignment.column.isPadded ? "CAST(\(image) AS text)" : image
     }
-    return "record_image_ne(ROW(\(list: old)), ROW(\(list: new)))"
+    return differing(zip(assignments, zip(old, new)).map { ($0.column, $1.0, $1.1) })
+  }
+
+  /// True where an old value and its new one differ in their images.
+  func differing(_ values: [(column: Column, old: SQL, new: SQL)]) -> SQL {
+    guard values.allSatisfy(\.column.hasExactEquality) else {
+      return "record_image_ne(ROW(\(list: values.map(\.old))), ROW(\(list: values.map(\.new))))"
+    }
+    let tests: [SQL] = values.map { "\($0.old) IS DISTINCT FROM \($0.new)" }
+    return tests.count == 1 ? tests[0] : "(\(SQL.joined(tests, by: " OR ")))"
+  }
+
+  /// Whether what a row becomes can be told before it is written: no trigger writes it again, no function of somebody's own has
+  /// a say, and what is assigned is what is stored, which it is not where a length cuts blanks off or fills them up.
+  var foreseesImages: Bool {
+    comparesImages && !hasTriggers && !readsOtherRows && capturedColumns.allSatisfy(\.storesWhatIsAssigned)
   }
 
   /// The batch's rows that change.

@@ -44,17 +44,79 @@ extension ResolvedBatch {
       "CREATE TABLE \(Name.undo(Self.step)) (\(lines: columns))")
   }
 
-  /// Reads the old values and claims the batch: a second attempt at the same one waits here, on the primary key (U08).
-  func capture(locked: Bool) -> Statement {
-    let keys: [SQL] = zip(keyColumns, key).enumerated().map { index, pair in
+  private var capturedKeys: [SQL] {
+    zip(keyColumns, key).enumerated().map { index, pair in
       pair.1.isDomain ? "CAST(\(pair.0) AS \(pair.1.base)) AS \(Name.key(index))" : "\(pair.0) AS \(Name.key(index))"
     }
+  }
+
+  /// Reads the old values, computes the new ones once, and claims the batch.
+  var captureForeseen: Statement {
+    let values: [(column: Column, old: SQL, new: SQL)] = capturedColumns.compactMap { column in
+      assignments.first { $0.column.number == column.number }.map { assignment in
+        (column, column.plain(of: alias), "CAST(\(assignment.value) AS \(column.image))")
+      }
+    }
+    let images: [SQL] =
+      values.map { "\($0.old) AS \(Name.old($0.column))" } + values.map { "\($0.new) AS \(Name.new($0.column))" }
+    let names =
+      key.indices.map { Name.key($0) } + values.map { Name.old($0.column) } + values.map { Name.new($0.column) }
+    let kept: [(column: Column, old: SQL, new: SQL)] = values.map {
+      ($0.column, "s.\(Name.old($0.column))", "s.\(Name.new($0.column))")
+    }
+    // OFFSET 0 keeps the planner from merging the levels, by which it would compute the new values twice.
+    return Statement(
+      "capture", step: Self.step,
+      why: "the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice",
+      """
+      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
+      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(eligibleRows),
+             \(lines: names.map { "array_agg(s.\($0))" })
+      FROM  (SELECT \(lines: capturedKeys + images)
+             FROM   \(source)
+             \(SQL.filtered(by: batchConditions))
+             ORDER  BY \(list: keyColumns)
+             OFFSET 0) AS s
+      WHERE  \(differing(kept))
+      RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured
+      """)
+  }
+
+  /// Keys of all rows of the batch, and nothing else: those that do not change need no change later either.
+  var captureKeys: Statement {
+    let names = key.indices.map { Name.key($0) }
+    return Statement(
+      "capture", step: Self.step, why: "undo: none, so only the keys are kept, which the index tells",
+      """
+      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
+      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
+             \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
+      FROM  (SELECT \(lines: capturedKeys)
+             FROM   \(source)
+             \(SQL.filtered(by: batchConditions))
+             ORDER  BY \(list: keyColumns)) AS s
+      RETURNING true AS as_captured
+      """)
+  }
+
+  /// What was eligible is known from the bound, or is counted in the same snapshot.
+  var eligibleRows: SQL {
+    let counted: SQL = """
+      SELECT count(*)
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      """
+    return "coalesce(\(Role.eligible), (\(counted)))"
+  }
+
+  /// Reads the old values and claims the batch: a second attempt at the same one waits here, on the primary key (U08).
+  func capture(locked: Bool) -> Statement {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.old($0))" }
     let test: [SQL] = comparesImages ? ["\(differs) AS differs"] : []
     let only: SQL = comparesImages ? " FILTER (WHERE s.differs)" : ""
     let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.old($0) }
     let rows: SQL = """
-      SELECT \(lines: keys + images + test)
+      SELECT \(lines: capturedKeys + images + test)
       FROM   \(source)
       \(SQL.filtered(by: batchConditions))
       ORDER  BY \(list: keyColumns)
@@ -70,7 +132,6 @@ extension ResolvedBatch {
       SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
              \(lines: names.map { "array_agg(s.\($0))\(only)" })
       FROM  (\(locked ? rows + lock : rows)) AS s
-      RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row
       """)
   }
 }

@@ -21,23 +21,30 @@ extension ResolvedBatch {
     """
   }
 
+  /// Only changes: under the snapshot of the capture the rows are the same, and what is kept of them is kept already.
+  /// The number of rows that it wrote shows at the end that it was so.
+  func changeAsCaptured(_ conditions: [SQL]) -> Statement {
+    Statement(
+      "change as captured", step: Self.step,
+      why: "in place of change when the capture, under the same snapshot, has told all that is kept",
+      """
+      UPDATE \(source)
+      SET    \(lines: assignmentLines)
+      \(SQL.filtered(by: conditions))
+      """)
+  }
+
   /// Changes the rows and keeps what they became, as RETURNING shows it: after BEFORE triggers (X06).
-  ///
-  /// Where the capture has found that every row of the batch differs, the comparison is not made a second time; `exact` shows
-  /// afterwards that it was so.
-  func change(everyRow: Bool) -> Statement {
+  var change: Statement {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.new($0))" }
     let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.new($0) }
     let order = key.indices.map { Name.key($0) }
     let exact: [SQL] = key.indices.map { "u.\(Name.key($0)) IS NOT DISTINCT FROM image.\(Name.key($0))" }
     return Statement(
-      everyRow ? "change every row" : "change", step: Self.step,
-      why: everyRow
-        ? "in place of change when the capture found that all rows of the batch differ"
-        : "a range of the key, not a join with the batch, which costs half as much again",
+      "change", step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(update(where: everyRow ? batchConditions : changingConditions, returning: returnedKeys + images))
+        \(update(where: changingConditions, returning: returnedKeys + images))
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT * FROM changed ORDER BY \(list: order)) AS s

@@ -11,6 +11,8 @@ enum Role {
   static let worker = Parameter("worker", .integer)
   /// Rows that are eligible in the batch, where the bound has told; NULL where they must be counted.
   static let eligible = Parameter("eligible", .bigint)
+  /// Rows that `change as captured` has written; NULL where another change was taken, which has looked itself.
+  static let changed = Parameter("changed", .bigint)
   static let size = Parameter("size", .bigint)
   static let seq = Parameter("seq", .bigint)
   /// The key behind which the batch begins, as an array of texts; NULL is the beginning.

@@ -27,6 +27,8 @@ enum TypeOID {
   static let integers = [21: 2, 23: 4, 20: 8]
   static let floats = [700: "real", 701: "double precision"]
   static let numeric = 1700
+  /// Those whose equal values have one image: bool, int8, int2, int4, oid, bytea, date, time, timestamp, timestamptz, uuid.
+  static let exactlyEqual: Set<Int> = [16, 20, 21, 23, 26, 17, 1082, 1083, 1114, 1184, 2950]
   static let timestamptz = 1184
   static let timestamp = 1114
   static let date = 1082

@@ -110,7 +110,7 @@ import Testing
         """
         CREATE PROCEDURE shop.append() LANGUAGE plpgsql AS $$
         BEGIN
-          FOR n IN 1 .. 1000000 LOOP
+          LOOP
             INSERT INTO shop.products SELECT max(id) + 1, 1, 'active', 'ahead' FROM shop.products;
             COMMIT;
           END LOOP;

@@ -34,7 +34,8 @@ struct SteppedBatch {
     var name: String {
       switch self {
       case .begin: "begin"
-      case .statement(let statement): statement.name
+      // Which of the two it is the capture decides.
+      case .statement(let statement): statement.name == "change as captured" ? "change" : statement.name
       case .commit: "commit"
       }
     }
@@ -53,12 +54,17 @@ struct SteppedBatch {
       .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("size", String(run.batchSize))
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
     rest = [.begin]
-    // The comparing change is right whatever the capture finds; the one without it is chosen by the runner alone.
-    for statement in run.statements("batches")
-    where attempt.runs(statement, everyRowDiffers: false) && statement.name != "settings" {
-      rest.append(.statement(statement))
+    bindings = bindings.with("changed", nil)
+    rest += run.statements("batches").filter { $0.name != "settings" }.map { .statement($0) } + [.commit]
+    keep(attempt.guarded == .snapshot ? [false, true] : [false])
+  }
+
+  /// Leaves out what the attempt does not run, whichever of `answers` the capture gives.
+  private mutating func keep(_ answers: [Bool]) {
+    rest = rest.filter { step in
+      guard case .statement(let statement) = step else { return true }
+      return answers.contains { attempt.runs(statement, isCaptured: $0) }
     }
-    rest.append(.commit)
   }
 
   /// What comes next: `begin`, `bound`, `capture`, `capture locked`, `change`, `finish`, `commit`; `nil` at the end.
@@ -86,6 +92,12 @@ struct SteppedBatch {
       switch step.name {
       case "bound":
         bindings = bindings.with(key: try rows.first?.values ?? attempt.upper, as: "through", count: run.keyCount)
+      case "capture":
+        keep([try rows.first?.bool("as_captured") ?? false])
+      case "change":
+        if case .statement(let statement) = step, statement.name == "change as captured" {
+          bindings = bindings.with("changed", rows.affectedRows.map(String.init))
+        }
       case "finish":
         guard let row = rows.first else { return end = .takenOver }
         if try !row.bool("exact") { end = .inexact }

@@ -21,7 +21,7 @@ extension Plan {
   ) throws -> Plan {
     var found = false
     let edited = editing(phase) { statement in
-      let isMeant = statement.name == name || (name == "change" && statement.name == "change every row")
+      let isMeant = statement.name == name || (name == "change" && statement.name == "change as captured")
       guard isMeant, statement.text.contains(old) else { return [statement] }
       found = true
       return [statement.with(text: statement.text.replacing(old, with: new))]

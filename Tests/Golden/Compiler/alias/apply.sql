@@ -62,21 +62,28 @@ ORDER  BY "e"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.o_3) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, n_3)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."employees" AS "e"
+                                                                    WHERE  ($5::boolean OR "e"."id" > $6::integer)
+                                                                      AND  "e"."id" <= $7::integer
+                                                                      AND  (NOT e.is_boss AND e.boss = "e".boss))),
+       array_agg(s.k_1),
+       array_agg(s.o_3),
+       array_agg(s.n_3)
 FROM  (SELECT "e"."id" AS k_1,
               "e"."is_boss" AS o_3,
-              record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean))) AS differs
+              CAST(true AS boolean) AS n_3
        FROM   "shop"."employees" AS "e"
-       WHERE  ($4::boolean OR "e"."id" > $5::integer)
-         AND  "e"."id" <= $6::integer
+       WHERE  ($5::boolean OR "e"."id" > $6::integer)
+         AND  "e"."id" <= $7::integer
          AND  (NOT e.is_boss AND e.boss = "e".boss)
-       ORDER  BY "e"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "e"."id"
+       OFFSET 0) AS s
+WHERE  s.o_3 IS DISTINCT FROM s.n_3
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -86,14 +93,21 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_3) FILTER (WHERE s.differs)
 FROM  (SELECT "e"."id" AS k_1,
               "e"."is_boss" AS o_3,
-              record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean))) AS differs
+              "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean) AS differs
        FROM   "shop"."employees" AS "e"
        WHERE  ($4::boolean OR "e"."id" > $5::integer)
          AND  "e"."id" <= $6::integer
          AND  (NOT e.is_boss AND e.boss = "e".boss)
        ORDER  BY "e"."id"
-       FOR    NO KEY UPDATE OF "e") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "e") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 through.1
+UPDATE "shop"."employees" AS "e"
+SET    "is_boss" = true
+WHERE  ($1::boolean OR "e"."id" > $2::integer)
+  AND  "e"."id" <= $3::integer
+  AND  (NOT e.is_boss AND e.boss = "e".boss);
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -103,28 +117,7 @@ WITH changed AS (
   WHERE  ($1::boolean OR "e"."id" > $2::integer)
     AND  "e"."id" <= $3::integer
     AND  (NOT e.is_boss AND e.boss = "e".boss)
-    AND  record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean)))
-  RETURNING "e"."id" AS k_1,
-            "e"."is_boss" AS n_3
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_3) AS n_3
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_3 = image.n_3,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."employees" AS "e"
-  SET    "is_boss" = true
-  WHERE  ($1::boolean OR "e"."id" > $2::integer)
-    AND  "e"."id" <= $3::integer
-    AND  (NOT e.is_boss AND e.boss = "e".boss)
+    AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
   RETURNING "e"."id" AS k_1,
             "e"."is_boss" AS n_3
 ), image AS (
@@ -139,7 +132,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -148,12 +141,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_3), 0), u.rows_read - coalesce(cardinality(u.n_3), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -165,7 +158,7 @@ WHERE  "e"."id" <= $1::integer
   AND  (age("e".xmin) <= age($2::xid) OR age($2::xid) < 0)
   AND  "e".xmin <> ALL ($3::xid[])
   AND  (NOT e.is_boss AND e.boss = "e".boss)
-  AND  record_image_ne(ROW("e"."is_boss"), ROW(CAST(true AS boolean)))
+  AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "e"."id");

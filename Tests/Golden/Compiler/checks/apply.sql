@@ -69,20 +69,26 @@ ORDER  BY "stock"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.o_2) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."stock" AS "stock"
+                                                                    WHERE  ($5::boolean OR "stock"."id" > $6::integer)
+                                                                      AND  "stock"."id" <= $7::integer)),
+       array_agg(s.k_1),
+       array_agg(s.o_2),
+       array_agg(s.n_2)
 FROM  (SELECT "stock"."id" AS k_1,
               "stock"."quantity" AS o_2,
-              record_image_ne(ROW("stock"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
+              CAST(quantity - 1 AS integer) AS n_2
        FROM   "shop"."stock" AS "stock"
-       WHERE  ($4::boolean OR "stock"."id" > $5::integer)
-         AND  "stock"."id" <= $6::integer
-       ORDER  BY "stock"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       WHERE  ($5::boolean OR "stock"."id" > $6::integer)
+         AND  "stock"."id" <= $7::integer
+       ORDER  BY "stock"."id"
+       OFFSET 0) AS s
+WHERE  s.o_2 IS DISTINCT FROM s.n_2
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -92,13 +98,19 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "stock"."id" AS k_1,
               "stock"."quantity" AS o_2,
-              record_image_ne(ROW("stock"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
+              "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer) AS differs
        FROM   "shop"."stock" AS "stock"
        WHERE  ($4::boolean OR "stock"."id" > $5::integer)
          AND  "stock"."id" <= $6::integer
        ORDER  BY "stock"."id"
-       FOR    NO KEY UPDATE OF "stock") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "stock") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 through.1
+UPDATE "shop"."stock" AS "stock"
+SET    "quantity" = quantity - 1
+WHERE  ($1::boolean OR "stock"."id" > $2::integer)
+  AND  "stock"."id" <= $3::integer;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -107,27 +119,7 @@ WITH changed AS (
   SET    "quantity" = quantity - 1
   WHERE  ($1::boolean OR "stock"."id" > $2::integer)
     AND  "stock"."id" <= $3::integer
-    AND  record_image_ne(ROW("stock"."quantity"), ROW(CAST(quantity - 1 AS integer)))
-  RETURNING "stock"."id" AS k_1,
-            "stock"."quantity" AS n_2
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_2) AS n_2
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_2 = image.n_2,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."stock" AS "stock"
-  SET    "quantity" = quantity - 1
-  WHERE  ($1::boolean OR "stock"."id" > $2::integer)
-    AND  "stock"."id" <= $3::integer
+    AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   RETURNING "stock"."id" AS k_1,
             "stock"."quantity" AS n_2
 ), image AS (
@@ -165,7 +157,7 @@ WHERE  s.quantity <> b.quantity - 1
 LIMIT  5;
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -174,12 +166,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_2), 0), u.rows_read - coalesce(cardinality(u.n_2), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -190,7 +182,7 @@ FROM   "shop"."stock" AS "stock"
 WHERE  "stock"."id" <= $1::integer
   AND  (age("stock".xmin) <= age($2::xid) OR age($2::xid) < 0)
   AND  "stock".xmin <> ALL ($3::xid[])
-  AND  record_image_ne(ROW("stock"."quantity"), ROW(CAST(quantity - 1 AS integer)))
+  AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "stock"."id");

@@ -68,25 +68,32 @@ ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line"
 OFFSET $8::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 after.3, $8 through.1, $9 through.2, $10 through.3
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.k_2) FILTER (WHERE s.differs),
-       array_agg(s.k_3) FILTER (WHERE s.differs),
-       array_agg(s.o_4) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 after.3, $9 through.1, $10 through.2, $11 through.3
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4, n_4)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."lines" AS "lines"
+                                                                    WHERE  ($5::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($6::character varying, $7::integer, $8::smallint))
+                                                                      AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($9::character varying, $10::integer, $11::smallint)
+                                                                      AND  (quantity > 1))),
+       array_agg(s.k_1),
+       array_agg(s.k_2),
+       array_agg(s.k_3),
+       array_agg(s.o_4),
+       array_agg(s.n_4)
 FROM  (SELECT "lines"."sku" AS k_1,
               "lines"."tenant" AS k_2,
               "lines"."line" AS k_3,
               "lines"."quantity" AS o_4,
-              record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
+              CAST(quantity - 1 AS integer) AS n_4
        FROM   "shop"."lines" AS "lines"
-       WHERE  ($4::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($5::character varying, $6::integer, $7::smallint))
-         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($8::character varying, $9::integer, $10::smallint)
+       WHERE  ($5::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($6::character varying, $7::integer, $8::smallint))
+         AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($9::character varying, $10::integer, $11::smallint)
          AND  (quantity > 1)
-       ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line"
+       OFFSET 0) AS s
+WHERE  s.o_4 IS DISTINCT FROM s.n_4
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 after.3, $8 through.1, $9 through.2, $10 through.3
@@ -100,14 +107,21 @@ FROM  (SELECT "lines"."sku" AS k_1,
               "lines"."tenant" AS k_2,
               "lines"."line" AS k_3,
               "lines"."quantity" AS o_4,
-              record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer))) AS differs
+              "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer) AS differs
        FROM   "shop"."lines" AS "lines"
        WHERE  ($4::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($5::character varying, $6::integer, $7::smallint))
          AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($8::character varying, $9::integer, $10::smallint)
          AND  (quantity > 1)
        ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line"
-       FOR    NO KEY UPDATE OF "lines") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "lines") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3
+UPDATE "shop"."lines" AS "lines"
+SET    "quantity" = quantity - 1
+WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+  AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
+  AND  (quantity > 1);
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3, $8 slice, $9 ordinal, $10 part
@@ -117,32 +131,7 @@ WITH changed AS (
   WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
     AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
     AND  (quantity > 1)
-    AND  record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer)))
-  RETURNING "lines"."sku" AS k_1,
-            "lines"."tenant" AS k_2,
-            "lines"."line" AS k_3,
-            "lines"."quantity" AS n_4
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.k_2) AS k_2,
-         array_agg(s.k_3) AS k_3,
-         array_agg(s.n_4) AS n_4
-  FROM  (SELECT * FROM changed ORDER BY k_1, k_2, k_3) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_4 = image.n_4,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2 AND u.k_3 IS NOT DISTINCT FROM image.k_3)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($8::integer, $9::integer, $10::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3, $8 slice, $9 ordinal, $10 part
-WITH changed AS (
-  UPDATE "shop"."lines" AS "lines"
-  SET    "quantity" = quantity - 1
-  WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
-    AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
-    AND  (quantity > 1)
+    AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   RETURNING "lines"."sku" AS k_1,
             "lines"."tenant" AS k_2,
             "lines"."line" AS k_3,
@@ -161,7 +150,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($8::integer, $9::integer, $10::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -170,12 +159,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_4), 0), u.rows_read - coalesce(cardinality(u.n_4), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -187,7 +176,7 @@ WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character va
   AND  (age("lines".xmin) <= age($4::xid) OR age($4::xid) < 0)
   AND  "lines".xmin <> ALL ($5::xid[])
   AND  (quantity > 1)
-  AND  record_image_ne(ROW("lines"."quantity"), ROW(CAST(quantity - 1 AS integer)))
+  AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2), unnest(u.k_3) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2, k_3)
                    WHERE  d.k_1 = "lines"."sku" AND d.k_2 = "lines"."tenant" AND d.k_3 = "lines"."line");

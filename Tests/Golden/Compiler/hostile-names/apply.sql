@@ -69,29 +69,40 @@ ORDER  BY "r"."k.1", "r"."from"
 OFFSET $6::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.k_2) FILTER (WHERE s.differs),
-       array_agg(s.o_4) FILTER (WHERE s.differs),
-       array_agg(s.o_5) FILTER (WHERE s.differs),
-       array_agg(s.o_6) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6, n_4, n_5, n_6)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "we""ird.schema"."Sel ect" AS "r"
+                                                                    WHERE  ($5::boolean OR ("r"."k.1", "r"."from") > ROW($6::text, $7::integer))
+                                                                      AND  ("r"."k.1", "r"."from") <= ROW($8::text, $9::integer)
+                                                                      AND  ("r"."from" > 1 AND "k.1" <> '{run}'))),
+       array_agg(s.k_1),
+       array_agg(s.k_2),
+       array_agg(s.o_4),
+       array_agg(s.o_5),
+       array_agg(s.o_6),
+       array_agg(s.n_4),
+       array_agg(s.n_5),
+       array_agg(s.n_6)
 FROM  (SELECT "r"."k.1" AS k_1,
               "r"."from" AS k_2,
               "r"."é" AS o_4,
               "r"."order" AS o_5,
               "r"."{run}" AS o_6,
-              record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
- AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
- AS text))) AS differs
+              CAST(upper("é") || '$$%\'
+ AS text) AS n_4,
+              CAST("r".order + 1 AS integer) AS n_5,
+              CAST("{run}" || 'x'
+ AS text) AS n_6
        FROM   "we""ird.schema"."Sel ect" AS "r"
-       WHERE  ($4::boolean OR ("r"."k.1", "r"."from") > ROW($5::text, $6::integer))
-         AND  ("r"."k.1", "r"."from") <= ROW($7::text, $8::integer)
+       WHERE  ($5::boolean OR ("r"."k.1", "r"."from") > ROW($6::text, $7::integer))
+         AND  ("r"."k.1", "r"."from") <= ROW($8::text, $9::integer)
          AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-       ORDER  BY "r"."k.1", "r"."from") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "r"."k.1", "r"."from"
+       OFFSET 0) AS s
+WHERE  record_image_ne(ROW(s.o_4, s.o_5, s.o_6), ROW(s.n_4, s.n_5, s.n_6))
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
@@ -115,8 +126,19 @@ FROM  (SELECT "r"."k.1" AS k_1,
          AND  ("r"."k.1", "r"."from") <= ROW($7::text, $8::integer)
          AND  ("r"."from" > 1 AND "k.1" <> '{run}')
        ORDER  BY "r"."k.1", "r"."from"
-       FOR    NO KEY UPDATE OF "r") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "r") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2
+UPDATE "we""ird.schema"."Sel ect" AS "r"
+SET    "é" = upper("é") || '$$%\'
+,
+       "order" = "r".order + 1,
+       "{run}" = "{run}" || 'x'
+
+WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
+  AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
+  AND  ("r"."from" > 1 AND "k.1" <> '{run}');
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
@@ -154,41 +176,8 @@ SET    n_4 = image.n_4,
 FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
 
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
-WITH changed AS (
-  UPDATE "we""ird.schema"."Sel ect" AS "r"
-  SET    "é" = upper("é") || '$$%\'
-,
-         "order" = "r".order + 1,
-         "{run}" = "{run}" || 'x'
-
-  WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
-    AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
-    AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-  RETURNING "r"."k.1" AS k_1,
-            "r"."from" AS k_2,
-            "r"."é" AS n_4,
-            "r"."order" AS n_5,
-            "r"."{run}" AS n_6
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.k_2) AS k_2,
-         array_agg(s.n_4) AS n_4,
-         array_agg(s.n_5) AS n_5,
-         array_agg(s.n_6) AS n_6
-  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_4 = image.n_4,
-       n_5 = image.n_5,
-       n_6 = image.n_6,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
-
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -197,12 +186,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_4), 0), u.rows_read - coalesce(cardinality(u.n_4), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 

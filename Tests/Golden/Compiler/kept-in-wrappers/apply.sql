@@ -99,8 +99,7 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
        FROM   "shop"."shapes" AS "shapes"
        WHERE  ($4::boolean OR "shapes"."id" > $5::integer)
          AND  "shapes"."id" <= $6::integer
-       ORDER  BY "shapes"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "shapes"."id") AS s;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -124,8 +123,7 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
        WHERE  ($4::boolean OR "shapes"."id" > $5::integer)
          AND  "shapes"."id" <= $6::integer
        ORDER  BY "shapes"."id"
-       FOR    NO KEY UPDATE OF "shapes") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "shapes") AS s;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -141,43 +139,6 @@ WITH changed AS (
     AND  "shapes"."id" <= $3::integer
     AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
-  RETURNING CAST("shapes"."id" AS integer) AS k_1,
-            CAST("shapes"."positive" AS integer) AS n_2,
-            CAST(ROW(CAST("shapes"."tags" AS text[])) AS migrate.w_{run}_1_3) AS n_3,
-            CAST(ROW(CAST("shapes"."place" AS shop.place)) AS migrate.w_{run}_1_4) AS n_4,
-            CAST(ROW(CAST("shapes"."codes" AS character varying[])) AS migrate.w_{run}_1_5) AS n_5,
-            "shapes"."state" AS n_6
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_2) AS n_2,
-         array_agg(s.n_3) AS n_3,
-         array_agg(s.n_4) AS n_4,
-         array_agg(s.n_5) AS n_5,
-         array_agg(s.n_6) AS n_6
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_2 = image.n_2,
-       n_3 = image.n_3,
-       n_4 = image.n_4,
-       n_5 = image.n_5,
-       n_6 = image.n_6,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."shapes" AS "shapes"
-  SET    "positive" = positive + 1,
-         "tags" = array_append(tags, 'new'),
-         "place" = ROW(upper((place).street), 7)::shop.place
-,
-         "codes" = ARRAY['aa', 'b'],
-         "state" = CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood)
-  WHERE  ($1::boolean OR "shapes"."id" > $2::integer)
-    AND  "shapes"."id" <= $3::integer
   RETURNING CAST("shapes"."id" AS integer) AS k_1,
             CAST("shapes"."positive" AS integer) AS n_2,
             CAST(ROW(CAST("shapes"."tags" AS text[])) AS migrate.w_{run}_1_3) AS n_3,

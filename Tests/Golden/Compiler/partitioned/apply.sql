@@ -65,23 +65,30 @@ ORDER  BY "payments"."paid_on", "payments"."id"
 OFFSET $6::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.k_2) FILTER (WHERE s.differs),
-       array_agg(s.o_4) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, n_4)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."payments" AS "payments"
+                                                                    WHERE  ($5::boolean OR ("payments"."paid_on", "payments"."id") > ROW($6::date, $7::integer))
+                                                                      AND  ("payments"."paid_on", "payments"."id") <= ROW($8::date, $9::integer)
+                                                                      AND  (amount > 10))),
+       array_agg(s.k_1),
+       array_agg(s.k_2),
+       array_agg(s.o_4),
+       array_agg(s.n_4)
 FROM  (SELECT "payments"."paid_on" AS k_1,
               "payments"."id" AS k_2,
               "payments"."settled" AS o_4,
-              record_image_ne(ROW("payments"."settled"), ROW(CAST(true AS boolean))) AS differs
+              CAST(true AS boolean) AS n_4
        FROM   "shop"."payments" AS "payments"
-       WHERE  ($4::boolean OR ("payments"."paid_on", "payments"."id") > ROW($5::date, $6::integer))
-         AND  ("payments"."paid_on", "payments"."id") <= ROW($7::date, $8::integer)
+       WHERE  ($5::boolean OR ("payments"."paid_on", "payments"."id") > ROW($6::date, $7::integer))
+         AND  ("payments"."paid_on", "payments"."id") <= ROW($8::date, $9::integer)
          AND  (amount > 10)
-       ORDER  BY "payments"."paid_on", "payments"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "payments"."paid_on", "payments"."id"
+       OFFSET 0) AS s
+WHERE  s.o_4 IS DISTINCT FROM s.n_4
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
@@ -93,14 +100,21 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
 FROM  (SELECT "payments"."paid_on" AS k_1,
               "payments"."id" AS k_2,
               "payments"."settled" AS o_4,
-              record_image_ne(ROW("payments"."settled"), ROW(CAST(true AS boolean))) AS differs
+              "payments"."settled" IS DISTINCT FROM CAST(true AS boolean) AS differs
        FROM   "shop"."payments" AS "payments"
        WHERE  ($4::boolean OR ("payments"."paid_on", "payments"."id") > ROW($5::date, $6::integer))
          AND  ("payments"."paid_on", "payments"."id") <= ROW($7::date, $8::integer)
          AND  (amount > 10)
        ORDER  BY "payments"."paid_on", "payments"."id"
-       FOR    NO KEY UPDATE OF "payments") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "payments") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2
+UPDATE "shop"."payments" AS "payments"
+SET    "settled" = true
+WHERE  ($1::boolean OR ("payments"."paid_on", "payments"."id") > ROW($2::date, $3::integer))
+  AND  ("payments"."paid_on", "payments"."id") <= ROW($4::date, $5::integer)
+  AND  (amount > 10);
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
@@ -110,30 +124,7 @@ WITH changed AS (
   WHERE  ($1::boolean OR ("payments"."paid_on", "payments"."id") > ROW($2::date, $3::integer))
     AND  ("payments"."paid_on", "payments"."id") <= ROW($4::date, $5::integer)
     AND  (amount > 10)
-    AND  record_image_ne(ROW("payments"."settled"), ROW(CAST(true AS boolean)))
-  RETURNING "payments"."paid_on" AS k_1,
-            "payments"."id" AS k_2,
-            "payments"."settled" AS n_4
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.k_2) AS k_2,
-         array_agg(s.n_4) AS n_4
-  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_4 = image.n_4,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
-WITH changed AS (
-  UPDATE "shop"."payments" AS "payments"
-  SET    "settled" = true
-  WHERE  ($1::boolean OR ("payments"."paid_on", "payments"."id") > ROW($2::date, $3::integer))
-    AND  ("payments"."paid_on", "payments"."id") <= ROW($4::date, $5::integer)
-    AND  (amount > 10)
+    AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
   RETURNING "payments"."paid_on" AS k_1,
             "payments"."id" AS k_2,
             "payments"."settled" AS n_4
@@ -150,7 +141,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -159,12 +150,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_4), 0), u.rows_read - coalesce(cardinality(u.n_4), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -176,7 +167,7 @@ WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
   AND  (age("payments".xmin) <= age($3::xid) OR age($3::xid) < 0)
   AND  "payments".xmin <> ALL ($4::xid[])
   AND  (amount > 10)
-  AND  record_image_ne(ROW("payments"."settled"), ROW(CAST(true AS boolean)))
+  AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "payments"."paid_on" AND d.k_2 = "payments"."id");

@@ -61,20 +61,26 @@ ORDER  BY "products"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.o_3) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, n_3)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."products" AS "products"
+                                                                    WHERE  ($5::boolean OR "products"."id" > $6::bigint)
+                                                                      AND  "products"."id" <= $7::bigint)),
+       array_agg(s.k_1),
+       array_agg(s.o_3),
+       array_agg(s.n_3)
 FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_3,
-              record_image_ne(ROW("products"."price"), ROW(CAST(round(price * 1.05, 2) AS numeric(10,2)))) AS differs
+              CAST(round(price * 1.05, 2) AS numeric(10,2)) AS n_3
        FROM   "shop"."products" AS "products"
-       WHERE  ($4::boolean OR "products"."id" > $5::bigint)
-         AND  "products"."id" <= $6::bigint
-       ORDER  BY "products"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       WHERE  ($5::boolean OR "products"."id" > $6::bigint)
+         AND  "products"."id" <= $7::bigint
+       ORDER  BY "products"."id"
+       OFFSET 0) AS s
+WHERE  s.o_3 IS DISTINCT FROM s.n_3
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -84,13 +90,19 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_3) FILTER (WHERE s.differs)
 FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_3,
-              record_image_ne(ROW("products"."price"), ROW(CAST(round(price * 1.05, 2) AS numeric(10,2)))) AS differs
+              "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2)) AS differs
        FROM   "shop"."products" AS "products"
        WHERE  ($4::boolean OR "products"."id" > $5::bigint)
          AND  "products"."id" <= $6::bigint
        ORDER  BY "products"."id"
-       FOR    NO KEY UPDATE OF "products") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "products") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 through.1
+UPDATE "shop"."products" AS "products"
+SET    "price" = round(price * 1.05, 2)
+WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+  AND  "products"."id" <= $3::bigint;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -99,27 +111,7 @@ WITH changed AS (
   SET    "price" = round(price * 1.05, 2)
   WHERE  ($1::boolean OR "products"."id" > $2::bigint)
     AND  "products"."id" <= $3::bigint
-    AND  record_image_ne(ROW("products"."price"), ROW(CAST(round(price * 1.05, 2) AS numeric(10,2))))
-  RETURNING "products"."id" AS k_1,
-            "products"."price" AS n_3
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_3) AS n_3
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_3 = image.n_3,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."products" AS "products"
-  SET    "price" = round(price * 1.05, 2)
-  WHERE  ($1::boolean OR "products"."id" > $2::bigint)
-    AND  "products"."id" <= $3::bigint
+    AND  "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2))
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_3
 ), image AS (
@@ -134,7 +126,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -143,12 +135,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_3), 0), u.rows_read - coalesce(cardinality(u.n_3), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -159,7 +151,7 @@ FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::bigint
   AND  (age("products".xmin) <= age($2::xid) OR age($2::xid) < 0)
   AND  "products".xmin <> ALL ($3::xid[])
-  AND  record_image_ne(ROW("products"."price"), ROW(CAST(round(price * 1.05, 2) AS numeric(10,2))))
+  AND  "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");

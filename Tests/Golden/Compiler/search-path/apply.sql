@@ -73,8 +73,7 @@ FROM  (SELECT "names"."id" AS k_1,
        FROM   "tenant_17"."names" AS "names"
        WHERE  ($4::boolean OR "names"."id" > $5::integer)
          AND  "names"."id" <= $6::integer
-       ORDER  BY "names"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "names"."id") AS s;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -89,8 +88,7 @@ FROM  (SELECT "names"."id" AS k_1,
        WHERE  ($4::boolean OR "names"."id" > $5::integer)
          AND  "names"."id" <= $6::integer
        ORDER  BY "names"."id"
-       FOR    NO KEY UPDATE OF "names") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "names") AS s;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -100,26 +98,6 @@ WITH changed AS (
   WHERE  ($1::boolean OR "names"."id" > $2::integer)
     AND  "names"."id" <= $3::integer
     AND  record_image_ne(ROW("names"."name"), ROW(CAST(tidied(name) AS text)))
-  RETURNING "names"."id" AS k_1,
-            "names"."name" AS n_2
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_2) AS n_2
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_2 = image.n_2,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "tenant_17"."names" AS "names"
-  SET    "name" = tidied(name)
-  WHERE  ($1::boolean OR "names"."id" > $2::integer)
-    AND  "names"."id" <= $3::integer
   RETURNING "names"."id" AS k_1,
             "names"."name" AS n_2
 ), image AS (

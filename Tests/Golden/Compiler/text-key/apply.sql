@@ -75,8 +75,7 @@ FROM  (SELECT "words"."word" AS k_1,
        WHERE  ($4::boolean OR "words"."word" > $5::text)
          AND  "words"."word" <= $6::text
          AND  (length(word) > 1)
-       ORDER  BY "words"."word") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "words"."word") AS s;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -92,8 +91,7 @@ FROM  (SELECT "words"."word" AS k_1,
          AND  "words"."word" <= $6::text
          AND  (length(word) > 1)
        ORDER  BY "words"."word"
-       FOR    NO KEY UPDATE OF "words") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "words") AS s;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -104,27 +102,6 @@ WITH changed AS (
     AND  "words"."word" <= $3::text
     AND  (length(word) > 1)
     AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
-  RETURNING "words"."word" AS k_1,
-            "words"."first" AS n_2
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_2) AS n_2
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_2 = image.n_2,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."words" AS "words"
-  SET    "first" = substr(word, 1, 1)
-  WHERE  ($1::boolean OR "words"."word" > $2::text)
-    AND  "words"."word" <= $3::text
-    AND  (length(word) > 1)
   RETURNING "words"."word" AS k_1,
             "words"."first" AS n_2
 ), image AS (

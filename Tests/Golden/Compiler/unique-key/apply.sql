@@ -64,22 +64,28 @@ ORDER  BY "articles"."code", "articles"."shelf"
 OFFSET $6::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.k_2) FILTER (WHERE s.differs),
-       array_agg(s.o_1) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1, n_1)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."articles" AS "articles"
+                                                                    WHERE  ($5::boolean OR ("articles"."code", "articles"."shelf") > ROW($6::text, $7::integer))
+                                                                      AND  ("articles"."code", "articles"."shelf") <= ROW($8::text, $9::integer))),
+       array_agg(s.k_1),
+       array_agg(s.k_2),
+       array_agg(s.o_1),
+       array_agg(s.n_1)
 FROM  (SELECT "articles"."code" AS k_1,
               "articles"."shelf" AS k_2,
               "articles"."id" AS o_1,
-              record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer))) AS differs
+              CAST(id + 1000 AS integer) AS n_1
        FROM   "shop"."articles" AS "articles"
-       WHERE  ($4::boolean OR ("articles"."code", "articles"."shelf") > ROW($5::text, $6::integer))
-         AND  ("articles"."code", "articles"."shelf") <= ROW($7::text, $8::integer)
-       ORDER  BY "articles"."code", "articles"."shelf") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       WHERE  ($5::boolean OR ("articles"."code", "articles"."shelf") > ROW($6::text, $7::integer))
+         AND  ("articles"."code", "articles"."shelf") <= ROW($8::text, $9::integer)
+       ORDER  BY "articles"."code", "articles"."shelf"
+       OFFSET 0) AS s
+WHERE  s.o_1 IS DISTINCT FROM s.n_1
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
@@ -91,13 +97,19 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
 FROM  (SELECT "articles"."code" AS k_1,
               "articles"."shelf" AS k_2,
               "articles"."id" AS o_1,
-              record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer))) AS differs
+              "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer) AS differs
        FROM   "shop"."articles" AS "articles"
        WHERE  ($4::boolean OR ("articles"."code", "articles"."shelf") > ROW($5::text, $6::integer))
          AND  ("articles"."code", "articles"."shelf") <= ROW($7::text, $8::integer)
        ORDER  BY "articles"."code", "articles"."shelf"
-       FOR    NO KEY UPDATE OF "articles") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "articles") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2
+UPDATE "shop"."articles" AS "articles"
+SET    "id" = id + 1000
+WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
+  AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer);
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
@@ -106,29 +118,7 @@ WITH changed AS (
   SET    "id" = id + 1000
   WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
     AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
-    AND  record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer)))
-  RETURNING "articles"."code" AS k_1,
-            "articles"."shelf" AS k_2,
-            "articles"."id" AS n_1
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.k_2) AS k_2,
-         array_agg(s.n_1) AS n_1
-  FROM  (SELECT * FROM changed ORDER BY k_1, k_2) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_1 = image.n_1,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
-WITH changed AS (
-  UPDATE "shop"."articles" AS "articles"
-  SET    "id" = id + 1000
-  WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
-    AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
+    AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   RETURNING "articles"."code" AS k_1,
             "articles"."shelf" AS k_2,
             "articles"."id" AS n_1
@@ -145,7 +135,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -154,12 +144,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_1), 0), u.rows_read - coalesce(cardinality(u.n_1), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_1), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_1), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_1), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -170,7 +160,7 @@ FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
   AND  (age("articles".xmin) <= age($3::xid) OR age($3::xid) < 0)
   AND  "articles".xmin <> ALL ($4::xid[])
-  AND  record_image_ne(ROW("articles"."id"), ROW(CAST(id + 1000 AS integer)))
+  AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "articles"."code" AND d.k_2 = "articles"."shelf");

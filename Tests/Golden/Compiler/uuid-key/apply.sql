@@ -61,20 +61,26 @@ ORDER  BY "events"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.o_2) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."events" AS "events"
+                                                                    WHERE  ($5::boolean OR "events"."id" > $6::uuid)
+                                                                      AND  "events"."id" <= $7::uuid)),
+       array_agg(s.k_1),
+       array_agg(s.o_2),
+       array_agg(s.n_2)
 FROM  (SELECT "events"."id" AS k_1,
               "events"."seen" AS o_2,
-              record_image_ne(ROW("events"."seen"), ROW(CAST(true AS boolean))) AS differs
+              CAST(true AS boolean) AS n_2
        FROM   "shop"."events" AS "events"
-       WHERE  ($4::boolean OR "events"."id" > $5::uuid)
-         AND  "events"."id" <= $6::uuid
-       ORDER  BY "events"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       WHERE  ($5::boolean OR "events"."id" > $6::uuid)
+         AND  "events"."id" <= $7::uuid
+       ORDER  BY "events"."id"
+       OFFSET 0) AS s
+WHERE  s.o_2 IS DISTINCT FROM s.n_2
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -84,13 +90,19 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "events"."id" AS k_1,
               "events"."seen" AS o_2,
-              record_image_ne(ROW("events"."seen"), ROW(CAST(true AS boolean))) AS differs
+              "events"."seen" IS DISTINCT FROM CAST(true AS boolean) AS differs
        FROM   "shop"."events" AS "events"
        WHERE  ($4::boolean OR "events"."id" > $5::uuid)
          AND  "events"."id" <= $6::uuid
        ORDER  BY "events"."id"
-       FOR    NO KEY UPDATE OF "events") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "events") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 after.none, $2 after.1, $3 through.1
+UPDATE "shop"."events" AS "events"
+SET    "seen" = true
+WHERE  ($1::boolean OR "events"."id" > $2::uuid)
+  AND  "events"."id" <= $3::uuid;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -99,27 +111,7 @@ WITH changed AS (
   SET    "seen" = true
   WHERE  ($1::boolean OR "events"."id" > $2::uuid)
     AND  "events"."id" <= $3::uuid
-    AND  record_image_ne(ROW("events"."seen"), ROW(CAST(true AS boolean)))
-  RETURNING "events"."id" AS k_1,
-            "events"."seen" AS n_2
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_2) AS n_2
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_2 = image.n_2,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
-WITH changed AS (
-  UPDATE "shop"."events" AS "events"
-  SET    "seen" = true
-  WHERE  ($1::boolean OR "events"."id" > $2::uuid)
-    AND  "events"."id" <= $3::uuid
+    AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   RETURNING "events"."id" AS k_1,
             "events"."seen" AS n_2
 ), image AS (
@@ -134,7 +126,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -143,12 +135,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_2), 0), u.rows_read - coalesce(cardinality(u.n_2), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -159,7 +151,7 @@ FROM   "shop"."events" AS "events"
 WHERE  "events"."id" <= $1::uuid
   AND  (age("events".xmin) <= age($2::xid) OR age($2::xid) < 0)
   AND  "events".xmin <> ALL ($3::xid[])
-  AND  record_image_ne(ROW("events"."seen"), ROW(CAST(true AS boolean)))
+  AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "events"."id");

@@ -76,8 +76,7 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "shop"."users" AS "users"
        WHERE  ($4::boolean OR "users"."id" > $5::integer)
          AND  "users"."id" <= $6::integer
-       ORDER  BY "users"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       ORDER  BY "users"."id") AS s;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -93,8 +92,7 @@ FROM  (SELECT "users"."id" AS k_1,
        WHERE  ($4::boolean OR "users"."id" > $5::integer)
          AND  "users"."id" <= $6::integer
        ORDER  BY "users"."id"
-       FOR    NO KEY UPDATE OF "users") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "users") AS s;
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part

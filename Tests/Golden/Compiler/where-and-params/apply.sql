@@ -66,25 +66,36 @@ ORDER  BY "products"."id"
 OFFSET $6::bigint - 1
 LIMIT  1;
 
--- capture: the old values; the key columns tell later whether exactly these rows were changed
--- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.none, $8 after.1, $9 through.1, $10 :states, $11 :since
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
-       array_agg(s.k_1) FILTER (WHERE s.differs),
-       array_agg(s.o_5) FILTER (WHERE s.differs),
-       array_agg(s.o_6) FILTER (WHERE s.differs),
-       array_agg(s.o_7) FILTER (WHERE s.differs)
+-- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1, $8 :states, $9 :since, $10 :multiplier, $11 :started_at, $12 :run_id
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7, n_5, n_6, n_7)
+SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."products" AS "products"
+                                                                    WHERE  ($5::boolean OR "products"."id" > $6::integer)
+                                                                      AND  "products"."id" <= $7::integer
+                                                                      AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen'))),
+       array_agg(s.k_1),
+       array_agg(s.o_5),
+       array_agg(s.o_6),
+       array_agg(s.o_7),
+       array_agg(s.n_5),
+       array_agg(s.n_6),
+       array_agg(s.n_7)
 FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_5,
               "products"."changed_at" AS o_6,
               "products"."changed_in" AS o_7,
-              record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $4::numeric, 2) AS numeric(10,2)), CAST($5::timestamp with time zone AS timestamp with time zone), CAST($6::bigint AS bigint))) AS differs
+              CAST(round(price * $10::numeric, 2) AS numeric(10,2)) AS n_5,
+              CAST($11::timestamp with time zone AS timestamp with time zone) AS n_6,
+              CAST($12::bigint AS bigint) AS n_7
        FROM   "shop"."products" AS "products"
-       WHERE  ($7::boolean OR "products"."id" > $8::integer)
-         AND  "products"."id" <= $9::integer
-         AND  (state = ANY ($10::text[]) AND added_on >= $11::date AND note IS DISTINCT FROM 'frozen')
-       ORDER  BY "products"."id") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       WHERE  ($5::boolean OR "products"."id" > $6::integer)
+         AND  "products"."id" <= $7::integer
+         AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen')
+       ORDER  BY "products"."id"
+       OFFSET 0) AS s
+WHERE  (s.o_5 IS DISTINCT FROM s.n_5 OR s.o_6 IS DISTINCT FROM s.n_6 OR s.o_7 IS DISTINCT FROM s.n_7)
+RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.none, $8 after.1, $9 through.1, $10 :states, $11 :since
@@ -98,14 +109,23 @@ FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_5,
               "products"."changed_at" AS o_6,
               "products"."changed_in" AS o_7,
-              record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $4::numeric, 2) AS numeric(10,2)), CAST($5::timestamp with time zone AS timestamp with time zone), CAST($6::bigint AS bigint))) AS differs
+              ("products"."price" IS DISTINCT FROM CAST(round(price * $4::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($5::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($6::bigint AS bigint)) AS differs
        FROM   "shop"."products" AS "products"
        WHERE  ($7::boolean OR "products"."id" > $8::integer)
          AND  "products"."id" <= $9::integer
          AND  (state = ANY ($10::text[]) AND added_on >= $11::date AND note IS DISTINCT FROM 'frozen')
        ORDER  BY "products"."id"
-       FOR    NO KEY UPDATE OF "products") AS s
-RETURNING rows_read = coalesce(cardinality(k_1), 0) AS every_row;
+       FOR    NO KEY UPDATE OF "products") AS s;
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.none, $5 after.1, $6 through.1, $7 :states, $8 :since
+UPDATE "shop"."products" AS "products"
+SET    "price" = round(price * $1::numeric, 2),
+       "changed_at" = $2::timestamp with time zone,
+       "changed_in" = $3::bigint
+WHERE  ($4::boolean OR "products"."id" > $5::integer)
+  AND  "products"."id" <= $6::integer
+  AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen');
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.none, $5 after.1, $6 through.1, $7 :states, $8 :since, $9 slice, $10 ordinal, $11 part
@@ -117,36 +137,7 @@ WITH changed AS (
   WHERE  ($4::boolean OR "products"."id" > $5::integer)
     AND  "products"."id" <= $6::integer
     AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
-    AND  record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $1::numeric, 2) AS numeric(10,2)), CAST($2::timestamp with time zone AS timestamp with time zone), CAST($3::bigint AS bigint)))
-  RETURNING "products"."id" AS k_1,
-            "products"."price" AS n_5,
-            "products"."changed_at" AS n_6,
-            "products"."changed_in" AS n_7
-), image AS (
-  SELECT array_agg(s.k_1) AS k_1,
-         array_agg(s.n_5) AS n_5,
-         array_agg(s.n_6) AS n_6,
-         array_agg(s.n_7) AS n_7
-  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
-)
-UPDATE migrate.undo_{run}_1 AS u
-SET    n_5 = image.n_5,
-       n_6 = image.n_6,
-       n_7 = image.n_7,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
-FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($9::integer, $10::integer, $11::integer);
-
--- change every row: in place of change when the capture found that all rows of the batch differ
--- $1 :multiplier, $2 :started_at, $3 :run_id, $4 after.none, $5 after.1, $6 through.1, $7 :states, $8 :since, $9 slice, $10 ordinal, $11 part
-WITH changed AS (
-  UPDATE "shop"."products" AS "products"
-  SET    "price" = round(price * $1::numeric, 2),
-         "changed_at" = $2::timestamp with time zone,
-         "changed_in" = $3::bigint
-  WHERE  ($4::boolean OR "products"."id" > $5::integer)
-    AND  "products"."id" <= $6::integer
-    AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
+    AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $1::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint))
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_5,
             "products"."changed_at" AS n_6,
@@ -167,7 +158,7 @@ FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($9::integer, $10::integer, $11::integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -176,12 +167,12 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_5), 0), u.rows_read - coalesce(cardinality(u.n_5), 0), f.epoch, u.exact
+       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_5), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_5), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_5), 0))
 FROM   migrate.undo_{run}_1 AS u,
        (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -193,7 +184,7 @@ WHERE  "products"."id" <= $1::integer
   AND  (age("products".xmin) <= age($2::xid) OR age($2::xid) < 0)
   AND  "products".xmin <> ALL ($3::xid[])
   AND  (state = ANY ($4::text[]) AND added_on >= $5::date AND note IS DISTINCT FROM 'frozen')
-  AND  record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(CAST(round(price * $6::numeric, 2) AS numeric(10,2)), CAST($7::timestamp with time zone AS timestamp with time zone), CAST($8::bigint AS bigint)))
+  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $6::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($7::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($8::bigint AS bigint))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");
