@@ -160,6 +160,8 @@ let package = Package(
         "MigratePlan", "MigrateRunner", "Migrate",
       ]),
     // The built binary, as a person or a script runs it.
-    tests("CommandTests", ["migrate-cli", "MigrateCommandLine", "MigrateJSON", "MigratePostgres", "TestSupport"]),
+    tests(
+      "CommandTests",
+      ["migrate-cli", "MigrateCommandLine", "MigrateJSON", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
   ]
 )

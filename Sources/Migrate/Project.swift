@@ -9,8 +9,8 @@ package struct Project: Sendable {
   /// Every file that looks like a definition, in order of path; read, not yet decoded.
   package let files: [SourceText]
 
-  /// Reads the files below `folder`.
-  package init(folder: String) throws(ProjectError) {
+  /// Reads the files below `folder`, but for the project's own, `file`, which may lie there.
+  package init(folder: String, besides file: ProjectFile? = nil) throws(ProjectError) {
     self.folder = folder
     var paths: [String] = []
     guard Files.isFolder(folder) else { throw .noFolder(folder) }
@@ -18,6 +18,7 @@ package struct Project: Sendable {
       if path.hasSuffix(".yaml") || path.hasSuffix(".yml") { paths.append(path) }
     }
     var files: [SourceText] = []
+    if let own = file.flatMap({ FileIdentity($0.source.path) }) { paths.removeAll { FileIdentity($0) == own } }
     for path in paths.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
       guard let bytes = Files.read(path) else { throw .unreadable(path) }
       files.append(SourceText(path: path, bytes: bytes))

@@ -24,7 +24,7 @@ extension Runs {
   ) throws(RunRefusal) -> Run {
     let id = summary.id
     try upgrade()
-    try refuseWhatCannotGoBack(summary)
+    try refuseIrrevertible(summary)
     _ = try takeOver(id)
     return try asking { (connection) throws(PostgresError) in
       switch try Ledger.standing(connection, id).state {
@@ -47,7 +47,8 @@ extension Runs {
     }
   }
 
-  private borrowing func refuseWhatCannotGoBack(_ summary: RunSummary) throws(RunRefusal) {
+  /// Refuses, before anything is asked of anybody, what cannot be taken back.
+  package borrowing func refuseIrrevertible(_ summary: RunSummary) throws(RunRefusal) {
     let id = summary.id
     guard summary.state != .reverted else {
       throw .refused(

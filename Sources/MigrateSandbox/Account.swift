@@ -27,6 +27,15 @@ struct Account: Sendable, Equatable {
     return Account(user: user, group: group, name: "user \(user)")
   }
 
+  /// The home folder that the system has for whoever runs this; cron and containers may leave HOME unset.
+  static var home: String? {
+    var entry = passwd()
+    var found: UnsafeMutablePointer<passwd>?
+    var buffer = [CChar](repeating: 0, count: 16_384)
+    guard getpwuid_r(geteuid(), &entry, &buffer, buffer.count, &found) == 0, found != nil else { return nil }
+    return entry.pw_dir.map { String(cString: $0) }
+  }
+
   private static func named(_ name: String) -> Account? {
     var entry = passwd()
     var found: UnsafeMutablePointer<passwd>?

@@ -18,12 +18,17 @@ enum FileSystem {
     return lstat(path, &about) == 0 ? about.st_mode & S_IFMT : nil
   }
 
-  /// Makes the folder and those above it that are missing, all with mode 755.
+  /// Makes the folder and those above it that are missing. What root makes the server's account must be able to enter, so
+  /// there the umask does not count.
   static func makeFolders(_ path: String) throws(SandboxError) {
     var made = ""
     for part in path.split(separator: "/") {
       made += "/\(part)"
-      guard mkdir(made, 0o755) == 0 || errno == EEXIST else { throw .system("cannot make the folder \(made)") }
+      let isMade = mkdir(made, 0o755) == 0
+      guard isMade || errno == EEXIST else { throw .system("cannot make the folder \(made)") }
+      guard !isMade || geteuid() != 0 || chmod(made, 0o755) == 0 else {
+        throw .system("cannot set the mode of \(made)")
+      }
     }
     guard exists(path) else { throw .system("cannot make the folder \(path)") }
   }
@@ -33,10 +38,12 @@ enum FileSystem {
     guard chmod(path, mode) == 0 else { throw .system("cannot set the mode of \(path)") }
   }
 
+  /// Writes a file that all may read, the server's account among them, whatever the umask is.
   static func write(_ text: String, to path: String) throws(SandboxError) {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o644)
     guard file >= 0 else { throw .system("cannot write \(path)") }
     defer { close(file) }
+    guard fchmod(file, 0o644) == 0 else { throw .system("cannot set the mode of \(path)") }
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }

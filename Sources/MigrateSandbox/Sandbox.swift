@@ -41,8 +41,10 @@ package struct Sandbox: Sendable {
     if let state = environment["XDG_STATE_HOME"], state.utf8.first == UInt8(ascii: "/") {
       return "\(state)/migrate/sandbox"
     }
-    guard let home = environment["HOME"], !home.isEmpty else {
-      throw SandboxError("HOME is not set, so there is no place for the sandbox", remedy: "set HOME, or name a folder")
+    let said = environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
+    guard let home = said ?? Account.home, !home.isEmpty else {
+      throw SandboxError(
+        "this account has no home folder, where the sandbox would live", remedy: "set HOME, or name a folder")
     }
     return "\(home)/.local/state/migrate/sandbox"
   }

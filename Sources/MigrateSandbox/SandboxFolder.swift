@@ -22,7 +22,7 @@ struct SandboxFolder: Sendable {
     guard length <= 107 else {
       throw SandboxError(
         "the socket's path would have \(length) bytes, 107 are possible: \(socket)",
-        remedy: "choose a folder with a shorter path, such as /tmp/sandbox")
+        remedy: "choose a folder with a shorter path, such as MIGRATE_FOLDER=/tmp/sandbox")
     }
   }
 

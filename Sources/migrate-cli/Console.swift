@@ -6,8 +6,13 @@ struct Console {
   let arguments: Arguments
   let output: Output = .standard
   let talk: Output = .error
+  /// Where the project begins.
+  let root: ProjectRoot
 
-  init(_ arguments: Arguments) { self.arguments = arguments }
+  init(_ arguments: Arguments, root: ProjectRoot = .here) {
+    self.arguments = arguments
+    self.root = root
+  }
 
   var isQuiet: Bool { arguments[Options.quiet] }
   var isJSON: Bool { arguments[Options.json] }
@@ -60,7 +65,11 @@ struct Console {
 }
 
 extension Console {
+  /// `--database` or `--env`; of what the command line, the variables and the file say, the first counts.
   func server() throws(CommandFailure) -> Server {
+    if let environment = arguments[Options.environment] {
+      return try server(of: environment).applicationName("migrate")
+    }
     do throws(PostgresError) {
       return try Server.resolve(flag: arguments[Options.database], environment: [:]).applicationName("migrate")
     } catch { throw .database(error) }

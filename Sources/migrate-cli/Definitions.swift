@@ -6,7 +6,7 @@ extension Console {
   func definitions(_ names: [String]) throws(CommandFailure) -> [Definition] {
     let found: [Result<Definition, Diagnostics>]
     do throws(ProjectError) {
-      found = try Project(folder: arguments[Options.directory]).definitions(names)
+      found = try Project(folder: directory, besides: root.file).definitions(names)
     } catch { throw CommandFailure(error) }
     var wrong: [Diagnostics] = []
     var right: [Definition] = []
@@ -40,14 +40,18 @@ extension Console {
     _ definitions: [Definition], _ session: borrowing Session, beginning: Bool
   ) throws(CommandFailure) -> [(definition: Definition, compilation: Compilation)] {
     let given = try givenParameters()
-    var request = CompileRequest()
-    request.searchPath = arguments[Options.searchPath]?.split(separator: ",").map { part in
-      String(part.drop { $0 == " " })
-    }
-    request.batchSize = arguments[Options.batchSize]
+    let searchPath = arguments[Options.searchPath]?.split(separator: ",").map { String($0.drop { $0 == " " }) }
     var compiled: [(definition: Definition, compilation: Compilation)] = []
     var wrong: [Diagnostics] = []
     for (index, definition) in definitions.enumerated() {
+      var request = CompileRequest()
+      // What a definition says itself counts for more than a default of the project.
+      let (operation, isDefault) = (
+        definition.operation, { (option: any DescribedOption) in arguments.origin(of: option) == .file }
+      )
+      request.searchPath = isDefault(Options.searchPath) && operation.searchPath != nil ? nil : searchPath
+      request.batchSize =
+        isDefault(Options.batchSize) && operation.batchSize != nil ? nil : arguments[Options.batchSize]
       if beginning {
         let behind = definitions[..<index].map(\.name.value)
         request.beginning = Beginning(again: arguments[Options.again], behind: behind)

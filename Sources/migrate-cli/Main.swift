@@ -28,9 +28,10 @@ internal import MigrateCommandLine
   }
 
   private static func execute(_ arguments: Arguments) -> ExitCode {
-    let console = Console(arguments)
-    console.warnOfPassword()
+    var console = Console(arguments)
     do throws(CommandFailure) {
+      console = try console.inProject()
+      console.warnOfPassword()
       return try command(arguments.command)(console)
     } catch {
       console.explain(error)

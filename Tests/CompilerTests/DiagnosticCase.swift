@@ -12,6 +12,8 @@ struct DiagnosticCase: Sendable, CustomStringConvertible {
   var description: String { golden.name }
 
   static let all = GoldenCase.all(under: "Diagnostics").map(DiagnosticCase.init)
+  /// Mistakes in `migrate.yaml`; the tests of the command hold them against what it says.
+  static let ofProject = GoldenCase.all(under: "ProjectFile", with: "migrate.yaml").map(DiagnosticCase.init)
   static let schema = "\(GoldenCase.root)/Tests/Golden/Diagnostics/schema.sql"
 
   /// The number that the language has given the mistake; `nil` when it has none.
@@ -66,6 +68,9 @@ struct DiagnosticCase: Sendable, CustomStringConvertible {
     let warnings = compilation.warnings
     return (warnings.all.map(\.code), DiagnosticRenderer(color: false).render(warnings))
   }
+
+  /// The file that is wrong.
+  var file: String { golden.has("migrate.yaml") ? "migrate.yaml" : "definition.yaml" }
 
   /// The rules that the recorded text names.
   func codes() throws -> [String] {

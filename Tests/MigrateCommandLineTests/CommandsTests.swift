@@ -29,6 +29,12 @@ import Testing
     #expect(answer([name, "--any"]).utf8.starts(with: "migrate: error: \(name) is not in this version (".utf8))
   }
 
+  @Test(arguments: Commands.program.laterOptions.map(\.name))
+  func `take no option that comes later, and say what to do instead`(name: String) {
+    let said = answer(["apply", "prices", "--\(name)", "4"])
+    #expect(said.utf8.starts(with: "migrate: error: --\(name) is not in this version (".utf8))
+  }
+
   @Test func `have a variable for each option but help and version`() {
     for option in all.flatMap(\.options) + Commands.program.globalOptions {
       let isExempt = ["help", "version"].contains(option.name)

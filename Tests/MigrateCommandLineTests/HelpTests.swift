@@ -35,6 +35,8 @@ import Testing
           --database URL        Where the data is: a URL or libpq's key=value form.
                                 Without it libpq's own ways count: PG variables, service
                                 file, .pgpass. [MIGRATE_DATABASE, DATABASE_URL]
+          --env NAME            The database of that name in migrate.yaml, which says
+                                what variable has its URL. [MIGRATE_ENV]
           --dir DIR             The folder of the definitions, at any depth. Default:
                                 migrations. [MIGRATE_DIR]
           -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]
@@ -86,6 +88,8 @@ import Testing
           --database URL        Where the data is: a URL or libpq's key=value form.
                                 Without it libpq's own ways count: PG variables, service
                                 file, .pgpass. [MIGRATE_DATABASE, DATABASE_URL]
+          --env NAME            The database of that name in migrate.yaml, which says
+                                what variable has its URL. [MIGRATE_ENV]
           --dir DIR             The folder of the definitions, at any depth. Default:
                                 migrations. [MIGRATE_DIR]
           -q, --quiet           Say nothing but results and errors. [MIGRATE_QUIET]

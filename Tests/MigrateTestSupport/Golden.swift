@@ -15,12 +15,12 @@ package struct GoldenCase: Sendable, CustomStringConvertible {
   package static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 
-  /// The cases in `Tests/Golden/<kind>`, by name.
-  package static func all(under kind: String) -> [GoldenCase] {
+  /// The cases in `Tests/Golden/<kind>`, by name: the folders that have `file`.
+  package static func all(under kind: String, with file: String = "definition.yaml") -> [GoldenCase] {
     let folder = "\(root)/Tests/Golden/\(kind)"
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     return names.sorted().map { GoldenCase(name: $0, path: "\(folder)/\($0)") }
-      .filter { FileManager.default.fileExists(atPath: "\($0.path)/definition.yaml") }
+      .filter { FileManager.default.fileExists(atPath: "\($0.path)/\(file)") }
   }
 
   package func has(_ file: String) -> Bool { FileManager.default.fileExists(atPath: "\(path)/\(file)") }

@@ -12,6 +12,7 @@ package struct TestFolder: Sendable {
   private static let prefix = "migrate-test-"
 
   init() throws {
+    _ = Self.withoutForeignServers
     while true {
       var template = Array("\(Self.parent)/\(Self.prefix)XXXXXX".utf8CString)
       guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
@@ -28,6 +29,12 @@ package struct TestFolder: Sendable {
       close(lock)
     }
   }
+
+  /// `PG…` variables of whoever runs the tests are meant for other servers, and libpq reads them in this process. Every test that
+  /// has a server has a folder first.
+  private static let withoutForeignServers: Void = {
+    for name in ProcessInfo.processInfo.environment.keys where name.hasPrefix("PG") { unsetenv(name) }
+  }()
 
   func remove() {
     try? FileManager.default.removeItem(atPath: path)

@@ -66,7 +66,8 @@ package enum Commands {
 
   package static let verify = Command(
     "verify", abstract: "check a run's coverage, counts and checks again",
-    positionals: [Positionals.runOrName], options: [Options.json],
+    positionals: [Positionals.runOrName], options: [Options.json, Options.csv],
+    conflicts: [[Options.json, Options.csv]],
     examples: [Command.Example("migrate verify 17", "Is every row done, and does every check hold?")])
 
   package static let pause = Command(
@@ -87,10 +88,13 @@ package enum Commands {
 
   package static let cancel = Command(
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
-    discussion: "What is committed stays, and `migrate revert` takes it back.",
-    positionals: [Positionals.run], options: [Options.reason, Options.yes, Options.json],
-    examples: [Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17.")],
-    exitCodes: [.done, .failed, .usage, .interrupted])
+    discussion: "What is committed stays, and `migrate revert` takes it back, or `--revert` at once.",
+    positionals: [Positionals.run], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
+    examples: [
+      Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),
+      Command.Example("migrate cancel 17 --revert", "Both, in one go."),
+    ],
+    exitCodes: [.done, .failed, .usage, .interrupted, .conflicts])
 
   package static let sandbox = Command(
     "sandbox", abstract: "a private PostgreSQL to try things in",
@@ -119,15 +123,21 @@ package enum Commands {
       + "resumed and taken back.",
     commands: [plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version],
     globalOptions: [
-      Options.database, Options.directory, Options.quiet, Options.verbose, Options.color, Options.help, Options.version,
+      Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
+      Options.help, Options.version,
     ],
-    globalConflicts: [[Options.quiet, Options.verbose]],
-    later: later,
+    globalConflicts: [[Options.quiet, Options.verbose], [Options.database, Options.environment]],
+    later: later, laterOptions: laterOptions,
     examples: [
       Command.Example("migrate plan prices", "What would happen."),
       Command.Example("migrate apply prices", "Make it happen."),
       Command.Example("migrate revert prices", "Take it back."),
     ])
+
+  private static let laterOptions: [LaterCommand] = [
+    LaterCommand("workers", instead: "a run has one worker; two runs over other columns go on beside each other"),
+    LaterCommand("rejects", instead: "a run stops at the batch that fails; mend its rows, and `migrate apply` goes on"),
+  ]
 
   private static let later: [LaterCommand] = [
     LaterCommand(

@@ -6,6 +6,9 @@ package enum Options {
     help:
       "Where the data is: a URL or libpq's key=value form. Without it libpq's own ways count: PG variables, service "
       + "file, .pgpass.")
+  package static let environment = Option.optional(
+    "env", .name, named: "NAME",
+    help: "The database of that name in migrate.yaml, which says what variable has its URL.")
   package static let directory = Option.value(
     "dir", .name, named: "DIR", default: "migrations", help: "The folder of the definitions, at any depth.")
   package static let quiet = Option.flag("quiet", short: "q", help: "Say nothing but results and errors.")
@@ -55,7 +58,17 @@ package enum Options {
     "folder", .name, named: "DIR",
     help: "Where the sandbox lives, an absolute path; without it one place for each account.")
   package static let watch = Option.flag("watch", help: "Go on showing it until the run ends.")
+  package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
+}
+
+extension Options {
+  /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
+  package static let saidEachTime: [any DescribedOption] = [
+    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo,
+  ]
+  /// Those that name a file or a folder; in migrate.yaml its path counts from there.
+  package static let paths: [any DescribedOption] = [directory, parameterFile, output]
 }
 
 /// What a revert does about rows that were changed after the run.

@@ -50,7 +50,25 @@ package struct Command: Sendable {
   }
 }
 
-/// A command that this version does not have, and what to do instead meanwhile.
+extension Program {
+  /// The command of that full name: `revert`, `sandbox start`.
+  package func command(named name: String) -> Command? {
+    var found: Command?
+    for word in name.split(separator: " ") {
+      found = (found.map(\.subcommands) ?? commands).first { $0.name.utf8.elementsEqual(word.utf8) }
+    }
+    return found
+  }
+
+  /// The options of all commands, each once.
+  package var allOptions: [OptionDescription] {
+    let all = globalOptions + commands.flatMap { $0.options + $0.subcommands.flatMap(\.options) }
+    return all.enumerated().filter { index, option in !all[..<index].contains { $0.name == option.name } }.map(
+      \.element)
+  }
+}
+
+/// A command, or an option, that this version does not have, and what to do instead meanwhile.
 package struct LaterCommand: Sendable {
   package let name: String
   package let instead: String?
@@ -73,11 +91,13 @@ package struct Program: Sendable {
   package let globalConflicts: [[String]]
   /// Refused as "not in this version" rather than as unknown.
   package let later: [LaterCommand]
+  package let laterOptions: [LaterCommand]
   package let examples: [Command.Example]
 
   package init(
     _ name: String, version: String, abstract: String, discussion: String = "", commands: [Command],
     globalOptions: [any DescribedOption], globalConflicts: [[any DescribedOption]] = [], later: [LaterCommand] = [],
+    laterOptions: [LaterCommand] = [],
     examples: [Command.Example] = []
   ) {
     self.name = name
@@ -88,6 +108,7 @@ package struct Program: Sendable {
     self.globalOptions = globalOptions.map(\.description)
     self.globalConflicts = globalConflicts.map { $0.map(\.description.name) }
     self.later = later
+    self.laterOptions = laterOptions
     self.examples = examples
   }
 }

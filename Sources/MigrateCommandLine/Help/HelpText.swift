@@ -47,7 +47,8 @@ package struct HelpText: Sendable {
 
   private var conventions: [String] {
     TextWrapping.indented(
-      "Each option has the variable in brackets; the command line wins. `--no-` before the name of a flag takes it back. "
+      "Each option has the variable in brackets. The command line wins over it, and it over `defaults:` in the file "
+        + "migrate.yaml, here or in a folder above. `--no-` before the name of a flag takes it back. "
         + "`--` ends the options. `\(program.name) COMMAND --help` explains a command.", by: 0, width: Self.width)
   }
 

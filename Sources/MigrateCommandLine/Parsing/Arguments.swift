@@ -1,9 +1,11 @@
 /// What the command line says, read and checked; asked by the option itself: `arguments[Options.batchSize]` is an `Int?`.
 package struct Arguments: Sendable {
-  /// Where a value comes from. A file of defaults ranks below both: ask ``origin(of:)`` before using one.
+  /// Where a value comes from; the first of them that says something counts.
   package enum Origin: Sendable, Equatable {
     case commandLine
     case environment(variable: String)
+    /// The project's `migrate.yaml`.
+    case file
   }
 
   struct Given: Sendable {
@@ -15,7 +17,7 @@ package struct Arguments: Sendable {
 
   /// The command by its full name, never by an alias: `revert`, `sandbox start`.
   package let command: String
-  let options: [String: Given]
+  var options: [String: Given]
   let positionals: [String: [String]]
 
   /// The value of `option`: what was said last, or its default.

@@ -18,16 +18,18 @@ extension Program {
     let commands = path.last?.subcommands ?? self.commands
     if let found = commands.first(where: { $0.answers(to: word) }) { return found }
     if path.isEmpty, let later = later.first(where: { $0.name.utf8.elementsEqual(word.utf8) }) {
-      throw .notInThisVersion(later, self)
+      throw .notInThisVersion(later.name, later, self)
     }
     throw .unknownCommand(word, in: path, among: commands, self)
   }
 }
 
 extension UsageError {
-  fileprivate static func notInThisVersion(_ command: LaterCommand, _ program: Program) -> UsageError {
+  fileprivate static func notInThisVersion(
+    _ spelt: String, _ command: LaterCommand, _ program: Program
+  ) -> UsageError {
     UsageError(
-      "\(command.name) is not in this version (\(program.version))",
+      "\(spelt) is not in this version (\(program.version))",
       remedy: command.instead ?? "`\(program.name) help` lists what it has")
   }
 
@@ -48,6 +50,9 @@ extension UsageError {
 
   static func unknownOption(_ spelt: String, known: [OptionDescription], reading: WordReader) -> UsageError {
     let name = String(decoding: spelt.utf8.drop { $0 == UInt8(ascii: "-") }, as: UTF8.self)
+    if let later = reading.program.laterOptions.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) {
+      return notInThisVersion("--\(later.name)", later, reading.program)
+    }
     if let meant = Correction.of(name, among: known.flatMap(\.longNames)) {
       return UsageError("unknown option \(shown(spelt))", remedy: "did you mean `--\(meant)`?")
     }

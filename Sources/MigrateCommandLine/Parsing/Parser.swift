@@ -73,7 +73,7 @@ package struct Parser: Sendable {
   private func checkConflicts(of options: [String: Arguments.Given], for command: Command) throws(UsageError) {
     for group in program.globalConflicts + command.conflicts {
       let given = group.filter { options[$0].map { !$0.isTakenBack } ?? false }
-      if given.count > 1 { throw .conflicting(given) }
+      if given.count > 1 { throw .conflicting(given.map { ($0, options[$0]?.origin) }) }
     }
   }
 
@@ -106,6 +106,25 @@ package struct Parser: Sendable {
       throw .badContent(path, for: option)
     }
     return text
+  }
+}
+
+extension Parser {
+  /// `arguments` with `defaults`, those of a file, for what nobody has said. A default gives way, too, to a rival of its option.
+  package func adding(_ defaults: [(option: String, text: String)], to arguments: Arguments) -> Arguments {
+    let command = program.command(named: arguments.command)
+    let known = program.globalOptions + (command?.options ?? [])
+    let groups = program.globalConflicts + (command?.conflicts ?? [])
+    var filled = arguments
+    for (name, text) in defaults {
+      guard filled.options[name] == nil, let option = known.first(where: { $0.name.utf8.elementsEqual(name.utf8) })
+      else { continue }
+      let rivals = groups.filter { $0.contains(name) }.joined()
+      if rivals.contains(where: { filled.options[$0].map { !$0.isTakenBack } ?? false }) { continue }
+      let isTakenBack = option.kind == .flag && ValueForm.yesOrNo.read(text) == false
+      filled.options[name] = Arguments.Given(texts: [text], origin: .file, isTakenBack: isTakenBack)
+    }
+    return filled
   }
 }
 
@@ -147,9 +166,11 @@ extension UsageError {
       remedy: "`unset \(variable)`, or say --\(option.name) on the command line")
   }
 
-  fileprivate static func conflicting(_ names: [String]) -> UsageError {
-    UsageError(
-      names.map { "--\($0)" }.joined(separator: " and ") + " exclude each other", remedy: "say one of them")
+  fileprivate static func conflicting(_ given: [(name: String, origin: Arguments.Origin?)]) -> UsageError {
+    let spelt = given.map { name, origin in
+      if case .environment(let variable) = origin { "the variable \(variable)" } else { "--\(name)" }
+    }
+    return UsageError(spelt.joined(separator: " and ") + " exclude each other", remedy: "say one of them")
   }
 
   fileprivate static func inputTwice(_ other: String, _ option: OptionDescription) -> UsageError {

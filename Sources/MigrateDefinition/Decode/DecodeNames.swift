@@ -14,6 +14,13 @@ enum NameRules {
     isLowerCase(name) { isLetter($0) || $0 == UInt8(ascii: "_") } && name.utf8.count <= 63
   }
 
+  /// `[A-Za-z_][A-Za-z0-9_]*`, what a shell can set
+  static func isVariable(_ name: String) -> Bool {
+    isLowerCase(String(decoding: name.utf8.map { (65...90).contains($0) ? $0 + 32 : $0 }, as: UTF8.self)) {
+      isLetter($0) || $0 == UInt8(ascii: "_")
+    }
+  }
+
   private static func isLowerCase(_ name: String, first: (UInt8) -> Bool) -> Bool {
     guard let initial = name.utf8.first, first(initial) else { return false }
     return name.utf8.allSatisfy { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "_") }

@@ -13,17 +13,31 @@ enum PauseCommand {
   }
 }
 
-/// `migrate cancel`: ends a run for good, keeping what it has done.
+/// `migrate cancel`: ends a run for good, and keeps what it has done unless it shall go back, too.
 enum CancelCommand {
+  /// For one who waits for the way back there is nothing else to do.
+  private static let patience = (alone: Duration.seconds(10), revertingToo: Duration.seconds(86_400))
+
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
     let run = try console.run()
-    let summary = try console.ask { () throws(RunRefusal) in try runs.cancellable(run) }
-    console.say("what run \(run) has done stays; `migrate revert \(run)` takes it back")
-    guard try console.allows("cancel run \(run) of \(summary.name)") else { return .interrupted }
+    let (revertsToo, reason) = (console.arguments[Options.revertToo], console.arguments[Options.reason])
+    let summary = try console.ask { () throws(RunRefusal) in
+      let summary = try runs.cancellable(run)
+      if revertsToo { try runs.refuseIrrevertible(summary) }
+      return summary
+    }
+    console.say(
+      "what run \(run) has done " + (revertsToo ? "is taken back" : "stays; `migrate revert \(run)` takes it back"))
+    let action = revertsToo ? "cancel and revert" : "cancel"
+    guard try console.allows("\(action) run \(run) of \(summary.name)") else { return .interrupted }
     return try console.ask { () throws(RunRefusal) in
-      let steered = try runs.cancel(run, reason: console.arguments[Options.reason])
-      return try steered.conclude(run, runs, console)
+      let patience = revertsToo ? patience.revertingToo : patience.alone
+      let steered = try runs.cancel(run, reason: reason, patience: patience)
+      let code = try steered.conclude(run, runs, console)
+      guard revertsToo, case .reached = steered else { return code }
+      let back = try runs.enterRevert(try runs.find(String(run)), onConflict: .stop, reason: reason)
+      return try RunDisplay.goOn(with: back, runs, console)
     }
   }
 }

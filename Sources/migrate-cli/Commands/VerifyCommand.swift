@@ -11,6 +11,10 @@ enum VerifyCommand {
     let code: ExitCode = found.holds ? .done : .failed
     if console.isJSON {
       console.print(document(found, summary, code).compact)
+    } else if console.arguments[Options.csv] {
+      let writer = CSVWriter(escapesControls: console.page.isTerminal)
+      let rows = found.findings.map { [String(found.run), $0.name, $0.verdict.rawValue, String($0.figure), $0.detail] }
+      console.output.write(([["run", "name", "verdict", "figure", "detail"]] + rows).map(writer.record).joined())
     } else {
       let lines = found.findings.map { finding in
         "  \(ColumnWidth.padded(finding.verdict.rawValue, to: 6))  \(finding.name): \(finding.detail)"
