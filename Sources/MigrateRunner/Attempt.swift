@@ -33,6 +33,12 @@ struct Attempt {
     }
   }
 
+  /// Whether the capture itself ends the batch after so many rows, and tells the key of the last one.
+  func isBoundByCapture(_ run: Run) -> Bool {
+    guarded == .snapshot
+      && run.statements("batches").contains { $0.name == "capture" && $0.arguments.contains("size") }
+  }
+
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
   /// the capture said.
   func runs(_ statement: RunStatement, isCaptured: Bool) -> Bool {
@@ -41,8 +47,6 @@ struct Attempt {
     case "capture locked": guarded != .snapshot
     case "change": !isCaptured
     case "change as captured": isCaptured
-    // Of plans of version 0.1; `change` does the same.
-    case "change every row": false
     default: true
     }
   }
@@ -69,14 +73,17 @@ extension Worker {
     var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
     bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
-    let bound = try connection.run(run.statement("batches", "bound"), bindings).first?.values
-    let through = bound ?? attempt.upper
-    // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
-    let eligible = bound != nil && attempt.guarded != .locked ? String(attempt.size) : nil
+    bindings = bindings.with("eligible", nil).with("changed", nil)
+    var through = attempt.upper
+    if !attempt.isBoundByCapture(run) {
+      let bound = try connection.run(run.statement("batches", "bound"), bindings).first?.values
+      if let bound { through = bound }
+      // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+      if bound != nil, attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
+    }
     self.through = through
-    bindings = bindings.with(key: through, as: "through", count: run.keyCount).with("eligible", eligible)
+    bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
-    bindings = bindings.with("changed", nil)
     var isCaptured = false
     for statement in run.statements("batches") where attempt.runs(statement, isCaptured: isCaptured) {
       switch statement.name {
@@ -85,7 +92,15 @@ extension Worker {
         return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
       default:
         let rows = try connection.run(statement, bindings)
-        if statement.name == "capture", let row = rows.first { isCaptured = try row.bool("as_captured") }
+        if statement.name == "capture", let row = rows.first {
+          isCaptured = try row.bool("as_captured")
+          // Without a row it went to the upper end in vain.
+          if attempt.isBoundByCapture(run), try row["through_1"] != nil {
+            through = Array(try row.values.dropFirst())
+            self.through = through
+            bindings = bindings.with(key: through, as: "through", count: run.keyCount)
+          }
+        }
         if statement.name == "change as captured" {
           bindings = bindings.with("changed", rows.affectedRows.map(String.init))
         }

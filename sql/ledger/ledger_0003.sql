@@ -83,37 +83,38 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.dependents IS 'Definitions that are applied and need the run''s definition, when no other run of it satisfies them.';
 
-CREATE FUNCTION migrate.overlapping(_run bigint) RETURNS SETOF migrate.runs
+CREATE FUNCTION migrate.overlap(_run bigint, _other bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH written AS (
     SELECT r.run, s.step -> 'table' AS table_name, c.col -> 'name' AS column_name
     FROM   migrate.runs AS r,
            jsonb_array_elements(r.plan -> 'steps')   AS s(step),
            jsonb_array_elements(s.step -> 'columns') AS c(col)
+    WHERE  r.run IN (_run, _other)
   )
-  SELECT o.*
-  FROM   migrate.runs AS o
-  WHERE  o.run <> _run
-    AND  o.run IN (SELECT theirs.run
-                   FROM   written AS theirs JOIN written AS mine USING (table_name, column_name)
-                   WHERE  mine.run = _run)
-  ORDER  BY o.run
+  SELECT EXISTS (SELECT FROM written AS theirs JOIN written AS mine USING (table_name, column_name)
+                 WHERE mine.run = _run AND theirs.run = _other)
 $$;
-COMMENT ON FUNCTION migrate.overlapping IS 'Other runs that write a column that the run writes.';
+COMMENT ON FUNCTION migrate.overlap IS 'Whether two runs write the same column.';
 
 CREATE FUNCTION migrate.concurrent_runs(_run bigint) RETURNS SETOF migrate.runs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT o.* FROM migrate.overlapping(_run) AS o WHERE o.state NOT IN ('completed', 'cancelled', 'reverted')
+  -- Each plan that is looked into is read as a whole, so first those are left out that do not matter.
+  SELECT o.*
+  FROM   migrate.runs AS o
+  WHERE  o.run <> _run
+    AND  CASE WHEN o.state NOT IN ('completed', 'cancelled', 'reverted') THEN migrate.overlap(_run, o.run) END
+  ORDER  BY o.run
 $$;
 COMMENT ON FUNCTION migrate.concurrent_runs IS 'Unfinished runs that write a column that the run writes.';
 
 CREATE FUNCTION migrate.later_runs(_run bigint) RETURNS SETOF migrate.runs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT o.*
-  FROM   migrate.overlapping(_run) AS o
+  FROM   migrate.runs AS o
   WHERE  o.run > _run
-    AND  o.state <> 'reverted'
-    AND  EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
+    AND  CASE WHEN o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
+              THEN migrate.overlap(_run, o.run) END
   ORDER  BY o.run DESC
 $$;
 COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';

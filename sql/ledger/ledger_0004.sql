@@ -183,12 +183,16 @@ RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
-  given     jsonb := migrate.constants(_run, _epoch) || jsonb_build_object('ordinal', _work.ordinal, 'size', _size);
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL);
   columns   integer := cardinality(_work.upper_key);
   statement migrate.statements;
   found     json[];
   entry     json;
-  every_row boolean := false;
+  captured  boolean := false;
+  -- Whether the capture itself ends the batch after so many rows.
+  bounds    boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s
+                                               WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   given := migrate.with_key(given, 'after', _work.after_key, columns);
@@ -197,16 +201,21 @@ BEGIN
     SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal
   LOOP
     CASE
-    -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture found.
+    -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
     WHEN statement.name IN ('settings', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
-                            CASE WHEN every_row THEN 'change' ELSE 'change every row' END) THEN
+                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END)
+      OR bounds AND statement.name = 'bound' THEN
       NULL;
-    WHEN statement.name IN ('capture', 'capture locked') THEN
-      SELECT (q ->> 'every_row')::boolean INTO every_row
-      FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      -- What the capture found holds for the change only where both see one snapshot.
-      every_row := coalesce(every_row, false) AND current_setting('transaction_isolation') = 'repeatable read'
-        AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'change every row');
+    WHEN statement.name = 'capture' THEN
+      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      captured := coalesce((entry ->> 'as_captured')::boolean, false);
+      IF bounds THEN
+        ended.through_key := CASE WHEN entry ->> 'through_1' IS NULL THEN _work.upper_key ELSE (migrate.fields(entry))[2:] END;
+        given := migrate.with_key(given, 'through', ended.through_key, columns);
+      END IF;
+    WHEN statement.name = 'change as captured' THEN
+      given := given || jsonb_build_object('changed',
+        migrate.execute(statement.text, migrate.arguments(statement.arguments, given)));
     WHEN statement.name = 'bound' THEN
       ended.through_key :=
         migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));

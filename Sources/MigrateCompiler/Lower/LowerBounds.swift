@@ -77,10 +77,11 @@ extension ResolvedBatch {
 
   /// Only a row that somebody else has written since the run began can have become eligible, unless the definition reads other
   /// rows than the one it writes. Its version then has a transaction at or after the oldest one that was open when the upper end
-  /// was fixed, and none of the run's own. An age beyond half the number circle compares with nothing: then all rows are looked at.
+  /// was fixed, and none of the run's own. Numbers go round in a circle of 2^32, of which half lies ahead; `age` would say it
+  /// shorter, and keep the scan from being parallel.
   private var writtenMeanwhile: [SQL] {
     [
-      "(age(\(alias).xmin) <= age(\(Role.horizon)) OR age(\(Role.horizon)) < 0)",
+      "((CAST(CAST(\(alias).xmin AS text) AS bigint) - \(Role.horizon)) & 4294967295) < 2147483648",
       "\(alias).xmin <> ALL (\(Role.transactions))",
     ]
   }

@@ -82,20 +82,28 @@ extension ResolvedBatch {
       """)
   }
 
-  /// Keys of all rows of the batch, and nothing else: those that do not change need no change later either.
+  /// Keys of all rows of the batch, and nothing else: those that do not change need no change later either. All rows being
+  /// eligible it finds the batch's end by itself.
   var captureKeys: Statement {
     let names = key.indices.map { Name.key($0) }
+    let last: [SQL] = key.indices.map { index in
+      key[index].text(of: "\(names[index])[cardinality(\(names[index]))]")
+        + SQL(pieces: [.text(" AS through_\(index + 1)")])
+    }
     return Statement(
-      "capture", step: Self.step, why: "undo: none, so only the keys are kept, which the index tells",
+      "capture", step: Self.step,
+      why: "undo: none, so only the keys are kept, which the index tells; no key: the batch goes to the upper end",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
       SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
              \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT \(lines: capturedKeys)
              FROM   \(source)
-             \(SQL.filtered(by: batchConditions))
-             ORDER  BY \(list: keyColumns)) AS s
-      RETURNING true AS as_captured
+             \(SQL.filtered(by: [behindAfter, compared("<=", Role.upper)]))
+             ORDER  BY \(list: keyColumns)
+             LIMIT  \(Role.size)) AS s
+      RETURNING true AS as_captured,
+                \(lines: last)
       """)
   }
 

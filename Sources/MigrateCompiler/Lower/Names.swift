@@ -24,7 +24,7 @@ enum Role {
   static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
 
   /// The oldest transaction that was open when the upper end was fixed.
-  static let horizon = Parameter("horizon", TypeName(trusted: "xid"))
+  static let horizon = Parameter("horizon", .bigint)
   /// The transactions of the run's batches.
   static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
 

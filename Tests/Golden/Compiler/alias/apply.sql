@@ -155,7 +155,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
-  AND  (age("e".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("e".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "e".xmin <> ALL ($3::xid[])
   AND  (NOT e.is_boss AND e.boss = "e".boss)
   AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)

@@ -180,7 +180,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."stock" AS "stock"
 WHERE  "stock"."id" <= $1::integer
-  AND  (age("stock".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("stock".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "stock".xmin <> ALL ($3::xid[])
   AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT

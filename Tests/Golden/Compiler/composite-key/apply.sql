@@ -173,7 +173,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."lines" AS "lines"
 WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character varying, $2::integer, $3::smallint)
-  AND  (age("lines".xmin) <= age($4::xid) OR age($4::xid) < 0)
+  AND  ((CAST(CAST("lines".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
   AND  "lines".xmin <> ALL ($5::xid[])
   AND  (quantity > 1)
   AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)

@@ -200,7 +200,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "we""ird.schema"."Sel ect" AS "r"
 WHERE  ("r"."k.1", "r"."from") <= ROW($1::text, $2::integer)
-  AND  (age("r".xmin) <= age($3::xid) OR age($3::xid) < 0)
+  AND  ((CAST(CAST("r".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "r".xmin <> ALL ($4::xid[])
   AND  ("r"."from" > 1 AND "k.1" <> '{run}')
   AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'

@@ -164,7 +164,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."payments" AS "payments"
 WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
-  AND  (age("payments".xmin) <= age($3::xid) OR age($3::xid) < 0)
+  AND  ((CAST(CAST("payments".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "payments".xmin <> ALL ($4::xid[])
   AND  (amount > 10)
   AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)

@@ -149,7 +149,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::bigint
-  AND  (age("products".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "products".xmin <> ALL ($3::xid[])
   AND  "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2))
   AND  NOT EXISTS (SELECT

@@ -139,7 +139,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
-  AND  (age("words".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("words".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "words".xmin <> ALL ($3::xid[])
   AND  (length(word) > 1)
   AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))

@@ -167,7 +167,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
-  AND  (age("visits".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "visits".xmin <> ALL ($3::xid[])
   AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))

@@ -107,7 +107,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
-  AND  (age("people".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("people".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "people".xmin <> ALL ($3::xid[])
   AND  (left_on < '2020-01-01')
   AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))

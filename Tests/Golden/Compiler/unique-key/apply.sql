@@ -158,7 +158,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
-  AND  (age("articles".xmin) <= age($3::xid) OR age($3::xid) < 0)
+  AND  ((CAST(CAST("articles".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "articles".xmin <> ALL ($4::xid[])
   AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT

@@ -149,7 +149,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."events" AS "events"
 WHERE  "events"."id" <= $1::uuid
-  AND  (age("events".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("events".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "events".xmin <> ALL ($3::xid[])
   AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT

@@ -142,7 +142,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."users" AS "users"
 WHERE  "users"."id" <= $1::integer
-  AND  (age("users".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("users".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "users".xmin <> ALL ($3::xid[])
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)

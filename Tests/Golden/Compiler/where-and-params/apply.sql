@@ -181,7 +181,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 SELECT count(*)
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::integer
-  AND  (age("products".xmin) <= age($2::xid) OR age($2::xid) < 0)
+  AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
   AND  "products".xmin <> ALL ($3::xid[])
   AND  (state = ANY ($4::text[]) AND added_on >= $5::date AND note IS DISTINCT FROM 'frozen')
   AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $6::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($7::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($8::bigint AS bigint))
