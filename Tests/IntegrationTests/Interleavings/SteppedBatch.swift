@@ -54,7 +54,7 @@ struct SteppedBatch {
       .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("size", String(run.batchSize))
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
     rest = [.begin]
-    bindings = bindings.with("changed", nil)
+    bindings = bindings.with("eligible", nil).with("changed", nil)
     rest += run.statements("batches").filter { $0.name != "settings" }.map { .statement($0) } + [.commit]
     keep(attempt.guarded == .snapshot ? [false, true] : [false])
   }

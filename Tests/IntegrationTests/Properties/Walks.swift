@@ -77,7 +77,7 @@ private struct Explained {
       ANALYZE t
       """, batchSize: 500)
     for statement in statements { #expect(!statement.nodes.contains("Seq Scan t"), "\(statement.query)") }
-    for (kind, most) in [("SELECT CAST", 40), ("INSERT INTO migrate.undo", 60), ("WITH changed", 6_000)] {
+    for (kind, most) in [("SELECT CAST", 40), ("INSERT INTO migrate.undo", 60), ("UPDATE", 6_000)] {
       let batches = statements.filter { $0.query.hasPrefix(kind) && !$0.query.contains("upper_1") }.dropFirst()
       #expect(batches.count >= 11, "\(kind)")
       for batch in batches {
