@@ -154,7 +154,11 @@ SELECT jsonb_build_object(
         'timing', CASE WHEN g.tgtype & 2 > 0 THEN 'before' WHEN g.tgtype & 64 > 0 THEN 'instead' ELSE 'after' END,
         'row', g.tgtype & 1 > 0,
         'update', g.tgtype & 16 > 0, 'insert', g.tgtype & 4 > 0, 'delete', g.tgtype & 8 > 0,
-        'of_columns', (SELECT coalesce(jsonb_agg(x), '[]') FROM unnest(g.tgattr) AS x),
+        -- A partition may have its columns in other places: by their names.
+        'of_columns', (SELECT coalesce(jsonb_agg(a.attnum ORDER BY a.attnum), '[]')
+                       FROM   unnest(g.tgattr) AS x
+                       JOIN   pg_attribute AS o ON o.attrelid = g.tgrelid AND o.attnum = x
+                       JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attname = o.attname),
         'function', fn.nspname || '.' || p.proname, 'language', l.lanname, 'body', p.prosrc,
         'enabled', g.tgenabled IN ('O', 'A'), 'always', g.tgenabled = 'A')), '[]')
       FROM reachable AS re JOIN pg_trigger AS g ON g.tgrelid = re.oid JOIN pg_proc AS p ON p.oid = g.tgfoid

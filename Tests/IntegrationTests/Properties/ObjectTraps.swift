@@ -46,6 +46,30 @@ import Testing
     }
   }
 
+  /// X06: a partition may have its columns in other places than the table that it belongs to.
+  @Test func `X06: columns that a trigger of a partition writes are restored, wherever they stand in it`() async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, price integer, touched integer NOT NULL DEFAULT 0) PARTITION BY RANGE (id);
+        CREATE TABLE t_1 (gone text, touched integer NOT NULL DEFAULT 0, id integer NOT NULL, price integer);
+        ALTER TABLE t_1 DROP COLUMN gone;
+        ALTER TABLE t ATTACH PARTITION t_1 FOR VALUES FROM (1) TO (100);
+        INSERT INTO t (id, price) SELECT n, n FROM generate_series(1, 10) AS n;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.touched := NEW.touched + 1; RETURN NEW; END $$;
+        CREATE TRIGGER touch BEFORE UPDATE OF price ON t_1 FOR EACH ROW EXECUTE FUNCTION touch()
+        """)
+      let before = try await image(of: "t", on: server)
+      let applied = try await migrated("batch: b\nsource: t\nset: {price: price + 1}\n", on: server, batchSize: 4)
+      #expect(applied.isComplete)
+      #expect(try await server.psql("SELECT sum(touched) FROM t") == [["10"]])
+      #expect(try await reverted(applied.run, on: server) == .reverted(conflicts: 0))
+      #expect(before.differences(to: try await image(of: "t", on: server)) == [])
+    }
+  }
+
   /// PROTOCOL 1: RETURNING does not see AFTER triggers.
   @Test func `X06: what an AFTER trigger makes of the rows is their image`() async throws {
     try await withDatabase { server in
