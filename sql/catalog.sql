@@ -188,4 +188,13 @@ SELECT jsonb_build_object(
     WHERE n.nspname = ANY (CASE WHEN w.schema IS NULL THEN asked.search_path ELSE ARRAY[w.schema] END)),
   'types', (SELECT coalesce(jsonb_object_agg(t, (SELECT jsonb_build_object('name', format_type(to_regtype(t), -1), 'oid', to_regtype(t)::oid::bigint) WHERE to_regtype(t) IS NOT NULL)), '{}')
             FROM jsonb_array_elements_text($1::jsonb -> 'types') AS t)
-) AS document
+)
+-- Behind an operator or a cast may stand any function; one that is not immutable may give another value each time.
+|| coalesce((
+  SELECT jsonb_build_object('unsettled', jsonb_build_object('operators', u.operators, 'casts', u.casts))
+  FROM  (SELECT (SELECT coalesce(jsonb_agg(DISTINCT o.oprname), '[]')
+                 FROM   pg_operator AS o JOIN pg_proc AS p ON p.oid = o.oprcode
+                 WHERE  p.oid >= 16384 AND p.provolatile <> 'i') AS operators,
+                EXISTS (SELECT FROM pg_cast AS k JOIN pg_proc AS p ON p.oid = k.castfunc
+                        WHERE p.oid >= 16384 AND p.provolatile <> 'i') AS casts) AS u
+  WHERE  u.casts OR u.operators <> '[]'), '{}') AS document

@@ -11,6 +11,10 @@ package struct Catalog: Sendable {
   package let nearby: [(schema: String, name: String)]
   package let schemas: [String]
   package let functions: [Function]
+  /// Operators by whose name a function of somebody's own can be called that is not immutable.
+  package let unsettledOperators: [String]
+  /// Whether some cast calls such a function.
+  package let hasUnsettledCasts: Bool
   /// Spelling in the definition to the type's own; `nil` when there is no such type.
   package let types: [String: ResolvedType?]
 
@@ -89,6 +93,8 @@ package struct Catalog: Sendable {
     }
     schemas = reader.document["schemas"]?.elements.compactMap(\.text) ?? []
     functions = try reader.objects("functions").map { (item) throws(Malformed) in try Function(item) }
+    unsettledOperators = reader.document["unsettled"]?["operators"]?.elements.compactMap(\.text) ?? []
+    hasUnsettledCasts = reader.document["unsettled"]?["casts"] == .bool(true)
     var types: [String: ResolvedType?] = [:]
     for member in try reader.object("types").document.members {
       types[member.name] = .some(try ResolvedType(member.value))

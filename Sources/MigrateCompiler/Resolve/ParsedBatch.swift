@@ -83,12 +83,19 @@ package struct ParsedBatch: Sendable {
   }
 
   /// Whether `where` or `set` look beyond the row, by a sub-select or by a function that may do so.
-  var readsOtherRows: Bool {
+  var readsOtherRows: Bool { expressions.contains(where: \.facts.hasSubquery) }
+
+  func usesOperator(of names: [String]) -> Bool {
+    expressions.contains { $0.operators.contains { names.contains($0.name) } }
+  }
+
+  /// `where` and `set`.
+  private var expressions: [SQLExpression] {
     let expressions = values.compactMap { value -> SQLExpression? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
-    return ((filter.map { [$0] } ?? []) + expressions).contains(where: \.facts.hasSubquery)
+    return (filter.map { [$0] } ?? []) + expressions
   }
 
   /// What the compiler has to know about the database. `searchPath` overrides the definition's.

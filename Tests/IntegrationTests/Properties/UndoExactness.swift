@@ -60,6 +60,39 @@ import Testing
     }
   }
 
+  /// Computed by itself such a value would be another one than the one that is stored.
+  @Test(arguments: [
+    (
+      "CREATE OPERATOR |+| (FUNCTION = another, LEFTARG = integer, RIGHTARG = integer)", "n |+| 1"
+    ),
+    (
+      """
+      CREATE TYPE boxed AS (n integer);
+      CREATE FUNCTION unboxed(b boxed) RETURNS integer LANGUAGE sql AS 'SELECT another(b.n, 1)';
+      CREATE CAST (boxed AS integer) WITH FUNCTION unboxed(boxed) AS ASSIGNMENT
+      """, "CAST(ROW(n) AS boxed)"
+    ),
+  ])
+  func `also when a value comes from an operator or a cast that never gives the same one twice`(
+    objects: String, value: String
+  ) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, n integer);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 10) AS n;
+        CREATE FUNCTION another(a integer, b integer) RETURNS integer LANGUAGE sql AS
+        'SELECT $1 + $2 + CAST(random() * 1e8 AS integer)';
+        \(objects)
+        """)
+      let before = try await image(of: "t", on: server)
+      let applied = try await migrated("batch: b\nsource: t\nset:\n  n: \(value)\n", on: server, batchSize: 4)
+      #expect(applied.isComplete)
+      #expect(try await reverted(applied.run, on: server) == .reverted(conflicts: 0))
+      #expect(before.differences(to: try await image(of: "t", on: server)) == [])
+    }
+  }
+
   /// U09
   @Test(arguments: [
     ("ALTER TABLE t DROP COLUMN mood", "column mood is gone"),
