@@ -107,14 +107,15 @@ extension ResolvedBatch {
       """)
   }
 
-  /// What was eligible is known from the bound, or is counted in the same snapshot.
+  /// What was eligible is known from the bound, or is counted in the same snapshot. A bound among collected keys does not tell:
+  /// some of their rows may not be eligible any more.
   var eligibleRows: SQL {
     let counted: SQL = """
       SELECT count(*)
       FROM   \(source)
       \(SQL.filtered(by: batchConditions))
       """
-    return "coalesce(\(Role.eligible), (\(counted)))"
+    return coverage == .collected ? "(\(counted))" : "coalesce(\(Role.eligible), (\(counted)))"
   }
 
   /// Reads the old values and claims the batch: a second attempt at the same one waits here, on the primary key (U08).

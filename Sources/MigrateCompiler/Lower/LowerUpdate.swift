@@ -60,6 +60,8 @@ extension ResolvedBatch {
   /// counted in the same snapshot.
   var changeWithoutUndo: Statement {
     let names = key.indices.map { Name.key($0) }
+    let counted: SQL = "(SELECT rows_read FROM eligible)"
+    let rowsRead: SQL = coverage == .collected ? counted : "coalesce(\(Role.eligible), \(counted))"
     return Statement(
       "change", step: Self.step, why: "undo: none, so only the keys are kept",
       """
@@ -71,7 +73,7 @@ extension ResolvedBatch {
         \(SQL.filtered(by: batchConditions))
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), coalesce(\(Role.eligible), (SELECT rows_read FROM eligible)),
+      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(rowsRead),
              \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s
       """)

@@ -35,6 +35,30 @@ import Testing
     }
   }
 
+  /// K20: the keys are as old as the run, the rows are not.
+  @Test(arguments: ["", "undo: none\n"])
+  func `K20: of collected keys those that are not eligible any more are not counted as read`(undo: String)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (k integer PRIMARY KEY, v integer NOT NULL, n integer);
+        INSERT INTO t SELECT n, n % 1000, 0 FROM generate_series(1, 100000) AS n;
+        ANALYZE t
+        """)
+      let stopped = try await migrated(
+        "batch: b\nsource: t\nwhere: v = 7\n\(undo)set: {n: 1}", on: server, batchSize: 20, stopAfter: 1)
+      #expect(stopped.plan.statements(.bounds).map(\.name).contains("collect"))
+      try await server.psql("UPDATE t SET v = 0 WHERE v = 7 AND k > 20000 AND k % 2000 = 7")
+      #expect(try await resumed(stopped.run, on: server) == .completed(leftBehind: 0))
+      #expect(
+        try await server.psql("SELECT sum(rows_read), sum(rows_changed), sum(rows_unchanged) FROM migrate.batches")
+          == [["60", "60", "0"]])
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE n = 1") == [["60"]])
+    }
+  }
+
   /// K08: to the index 'abc' and 'ABC' are two keys, to the column one, and behind the first the second is not met.
   @Test func `K07 K08: an index with another order than its column's leads no walk`() async throws {
     try await withDatabase { server in
