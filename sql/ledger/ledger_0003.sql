@@ -126,7 +126,7 @@ DECLARE
 BEGIN
   FOR planned IN
     SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
-           t.item -> 'columns' AS columns, r.plan -> 'key' AS key
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key
     FROM   migrate.runs AS r
     CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
     -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
@@ -178,10 +178,20 @@ BEGIN
           FROM  (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) AS names
                  FROM   jsonb_array_elements_text(planned.key) WITH ORDINALITY AS k(name, place)) AS k;
       END IF;
+      -- What the rows become was foreseen without it, and its own writes would be in no undo.
+      IF _applying THEN
+        RETURN QUERY
+          SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
+                 'disable or drop it, or take the run back and apply anew'
+          FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+          JOIN   pg_trigger AS g ON g.tgrelid = t.oid
+          WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
+            AND  NOT planned.triggers ? g.tgname::text;
+      END IF;
     END IF;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk; with what mends it.';
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
