@@ -80,7 +80,7 @@ extension Ledger {
       found.append(
         RunSummary(
           id: try row.int64("run"), name: try row.text("name"), identity: try row.text("identity"),
-          state: try state(row.text("state")), direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+          state: try state(row.text("state")), direction: try direction(row.text("direction")),
           definitionHash: try row.text("definition_hash")))
     }
     return found

@@ -45,7 +45,7 @@ package enum Ledger {
     }
     return Run(
       id: id, name: try row.text("name"), identity: try row.text("identity"),
-      state: try state(row.text("state")), direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+      state: try state(row.text("state")), direction: try direction(row.text("direction")),
       epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
@@ -73,11 +73,20 @@ package enum Ledger {
     return statements
   }
 
+  /// - Throws: when this version does not know the state.
   package static func state(_ text: String) throws(PostgresError) -> RunState {
     guard let state = RunState(rawValue: text) else {
       throw .unreadable("a run is in state \(text), which a newer version of migrate has made")
     }
     return state
+  }
+
+  /// - Throws: when this version does not know the direction: taken for another one, rows would be changed the wrong way.
+  static func direction(_ text: String) throws(PostgresError) -> RunDirection {
+    guard let direction = RunDirection(rawValue: text) else {
+      throw .unreadable("a run goes in direction \(text), which a newer version of migrate has made")
+    }
+    return direction
   }
 
   /// Moves the run by `event`; `nil` when the event does not fit its state.

@@ -141,7 +141,7 @@ extension RunStanding {
     name = try row.text("name")
     state = try Ledger.state(row.text("state"))
     isInterrupted = try row.bool("interrupted")
-    direction = RunDirection(rawValue: try row.text("direction")) ?? .apply
+    direction = try Ledger.direction(row.text("direction"))
     done = BatchCounts(
       batches: try row.int("batches"), read: try row.int("rows_read"), changed: try row.int("rows_changed"),
       unchanged: try row.int("rows_unchanged"), rejected: try row.int("rows_rejected"))
