@@ -167,11 +167,12 @@ package enum Ledger {
       ])
   }
 
-  /// What ``note(_:_:sqlState:message:after:through:)`` has written down.
-  package static func noted(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Note {
+  /// What ``fail(_:_:_:event:)`` has written down.
+  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> FailureReason {
     let row = try connection.query(
       """
       SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
+             failure ->> 'detail' AS detail, failure ->> 'hint' AS hint,
              CASE jsonb_typeof(failure -> 'after')
                WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
              CASE jsonb_typeof(failure -> 'through')
@@ -180,9 +181,9 @@ package enum Ledger {
       WHERE  run = $1::bigint
       """, [String(run)]
     ).onlyRow
-    return Note(
-      sqlState: try row["sqlstate"], message: try row.text("message"), after: try row.ifPresent("after", row.array),
-      through: try row.ifPresent("through", row.array))
+    return FailureReason(
+      sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"], hint: try row["hint"],
+      after: try row.ifPresent("after", row.array), through: try row.ifPresent("through", row.array))
   }
 
   package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
@@ -211,15 +212,7 @@ package enum Ledger {
   }
 }
 
-/// Why a run stands still, as the ledger keeps it.
-package struct Note: Sendable, Equatable {
-  package let sqlState: String?
-  package let message: String
-  package let after: [String?]?
-  package let through: [String?]?
-}
-
-/// Why a run cannot go on, and at which batch.
+/// Why a run cannot go on, and at which batch, as the ledger keeps it.
 package struct FailureReason: Sendable {
   package let sqlState: String?
   package let message: String

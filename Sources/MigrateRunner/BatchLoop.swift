@@ -176,10 +176,10 @@ extension Failure {
       column: error.column, constraint: error.constraint, after: after, through: through)
   }
 
-  init(_ note: Note) {
+  init(_ reason: FailureReason) {
     self.init(
-      sqlState: note.sqlState, message: note.message, detail: nil, hint: nil, column: nil, constraint: nil,
-      after: note.after, through: note.through)
+      sqlState: reason.sqlState, message: reason.message, detail: reason.detail, hint: reason.hint, column: nil,
+      constraint: nil, after: reason.after, through: reason.through)
   }
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
