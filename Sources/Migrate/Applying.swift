@@ -8,7 +8,6 @@ package import MigratePlan
 
 /// How `apply` is asked for.
 package struct ApplyRequest: Sendable {
-  package var compile = CompileRequest()
   /// Run what is complete once more.
   package var again = false
   /// Although another unfinished run writes the same columns.
@@ -31,7 +30,6 @@ package enum ApplyTarget: Sendable {
 
 /// Why a run cannot begin or go on.
 package enum RunRefusal: Error, Sendable {
-  case compile(CompileFailure)
   case database(PostgresError)
   case ledger(UpgradeError)
   /// With a sentence and a remedy.
