@@ -136,9 +136,9 @@ package enum Ledger {
     return (try row.int("ordinal"), try row.array("through_key"))
   }
 
-  /// Rows done so far in the present direction.
-  package static func rowsRead(
-    _ connection: borrowing Connection, _ run: Int64, kind: RunDirection
+  /// Batches and rows that the run has done so far in `direction`.
+  package static func counts(
+    _ connection: borrowing Connection, _ run: Int64, _ direction: RunDirection
   ) throws(PostgresError) -> BatchCounts {
     let row = try connection.query(
       """
@@ -146,7 +146,7 @@ package enum Ledger {
              coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
       FROM   migrate.batches
       WHERE  run = $1::bigint AND kind = $2::text
-      """, [String(run), kind.rawValue]
+      """, [String(run), direction.rawValue]
     ).onlyRow
     return BatchCounts(
       batches: try row.int("batches"), read: try row.int("read"), changed: try row.int("changed"),

@@ -9,7 +9,7 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
-    let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
+    let done = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
     if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
     let upper = try isBounded().upper

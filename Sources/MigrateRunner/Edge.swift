@@ -25,7 +25,7 @@ extension Worker {
       case .cancelled: return .cancelled
       // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
       case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
-      case .reverted: return .reverted(conflicts: try Ledger.rowsRead(connection, run.id, kind: .revert).rejected)
+      case .reverted: return .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
       case .failed: return .failed(Failure(try Ledger.failure(connection, run.id)))
       }
     }

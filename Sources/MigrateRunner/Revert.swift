@@ -8,8 +8,8 @@ extension Worker {
   }
 
   private mutating func revertAll(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome {
-    let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
-    let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
+    let done = try Ledger.counts(connection, run.id, .revert)
+    let applied = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
     while true {
@@ -142,7 +142,7 @@ extension Worker {
   }
 
   private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
-    let counts = try Ledger.rowsRead(connection, run.id, kind: .revert)
+    let counts = try Ledger.counts(connection, run.id, .revert)
     // Nothing is in conflict, so nobody needs the old values any more.
     if counts.rejected == 0 {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
