@@ -113,7 +113,7 @@ let package = Package(
       path: "Tests/MigrateTestSupport", swiftSettings: settings),
     // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
     .target(
-      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      name: "RunTestSupport", dependencies: ["Migrate", "MigratePlan", "MigrateSQL", "TestSupport"],
       path: "Tests/IntegrationTests/Support", swiftSettings: settings),
     .testTarget(
       name: "InterleavingTests",

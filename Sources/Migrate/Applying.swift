@@ -112,7 +112,7 @@ package struct Runs: ~Copyable {
       throw .unreadable("\(Self.overlapMark)run \(other.id) of \(other.name)")
     }
     guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
-    for statement in begun.statements("prepare") { try connection.run(statement, Bindings()) }
+    for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
     try connection.execute("COMMIT")
     return run
   }

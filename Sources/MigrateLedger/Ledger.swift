@@ -65,9 +65,13 @@ package enum Ledger {
       """, [String(id)])
     var statements: [RunStatement] = []
     for row in rows {
+      let name = try row.text("phase")
+      guard let phase = Phase.Name(rawValue: name) else {
+        throw .unreadable("run \(id) has phase \(name), which a newer version of migrate has made")
+      }
       statements.append(
         RunStatement(
-          phase: try row.text("phase"), step: try row.ifPresent("step", row.int), name: try row.text("name"),
+          phase: phase, step: try row.ifPresent("step", row.int), name: try row.text("name"),
           text: try row.text("text"), arguments: try row.array("arguments").map { $0 ?? "" }))
     }
     return statements

@@ -1,4 +1,5 @@
 internal import MigrateLedger
+internal import MigratePlan
 package import MigratePostgres
 
 /// Forward: batch after batch until the upper end.
@@ -94,7 +95,7 @@ extension Worker {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
-    for statement in run.statements("finish") where statement.name != "drop keys" {
+    for statement in run.statements(.finish) where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
         leftBehind = try rows.onlyRow.int(0)
@@ -108,7 +109,7 @@ extension Worker {
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-      if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
+      if let drop = run.statements(.finish).first(where: { $0.name == "drop keys" }) {
         try connection.execute(drop.text)
       }
       try Ledger.advance(connection, run.id, .lastBatchCommitted)
