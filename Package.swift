@@ -54,7 +54,6 @@ let package = Package(
         .embedInCode("ledger/ledger_0003.sql"),
         .embedInCode("ledger/ledger_0004.sql"),
         .embedInCode("ledger/ledger_0005.sql"),
-        .embedInCode("ledger/ledger_0006.sql"),
       ],
       swiftSettings: settings),
 

@@ -101,12 +101,15 @@ public struct PlannedTable: Sendable, Equatable {
   public let columns: [PlannedColumn]
   /// The index that batches walk.
   public let index: String
+  /// Triggers that fire on updates, also those of partitions; what the rows become is foreseen knowing these.
+  public let triggers: [String]
 
-  package init(name: String, oid: Int, columns: [PlannedColumn], index: String) {
+  package init(name: String, oid: Int, columns: [PlannedColumn], index: String, triggers: [String]) {
     self.name = name
     self.oid = oid
     self.columns = columns
     self.index = index
+    self.triggers = triggers
   }
 }
 

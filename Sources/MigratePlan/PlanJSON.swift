@@ -110,6 +110,7 @@ extension PlannedTable {
     .object([
       .init("name", .string(name)), .init("oid", .integer(oid)), .init("index", .string(index)),
       .init("columns", .array(columns.map(\.document))),
+      .init("triggers", .array(triggers.map(JSON.string))),
     ])
   }
 }

@@ -134,6 +134,13 @@ import Testing
         testDescription: "a key that can be NULL",
         change: "ALTER TABLE products DROP CONSTRAINT products_pkey, ALTER id DROP NOT NULL, ADD UNIQUE (id)",
         words: "column id of the key can be NULL", repair: "ALTER TABLE products ALTER id SET NOT NULL"),
+      Change(
+        testDescription: "a trigger that came",
+        change: """
+          CREATE TRIGGER late BEFORE UPDATE ON products
+          FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()
+          """,
+        words: "trigger late fires on updates of public.products now", repair: "DROP TRIGGER late ON products"),
     ]
   }
 

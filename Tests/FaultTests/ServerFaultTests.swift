@@ -82,7 +82,7 @@ import Testing
     code: String
   ) async throws {
     try await withShop { shop in
-      let run = try await shop.begin()
+      let run = try await shop.begin(edit: { $0.overlooking("full_disk") })
       try await shop.server.psql(
         """
         CREATE FUNCTION shop.full() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -106,7 +106,7 @@ import Testing
   /// P08; the batch pins its own, and a passing one elsewhere is passed over.
   @Test func `P08: has a statement timeout does not stop a batch that takes longer`() async throws {
     try await withShop { shop in
-      let run = try await shop.begin()
+      let run = try await shop.begin(edit: { $0.overlooking("slow") })
       let name = try await shop.trial.value("SELECT current_database()") ?? ""
       try await shop.server.psql(
         """

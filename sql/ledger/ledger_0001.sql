@@ -84,6 +84,17 @@ COMMENT ON COLUMN migrate.runs.reverted_at     IS 'When it was taken back.';
 CREATE UNIQUE INDEX one_active ON migrate.runs (name, search_path)
   WHERE state NOT IN ('completed', 'cancelled', 'reverted');
 
+CREATE TABLE migrate.relations (
+  run      bigint NOT NULL REFERENCES migrate.runs,
+  name     text   NOT NULL,
+  relation oid    NOT NULL,
+  PRIMARY KEY (run, name)
+);
+COMMENT ON TABLE  migrate.relations          IS 'The tables of a run, and the ledger''s own migrate.runs, as they were when it was begun.';
+COMMENT ON COLUMN migrate.relations.run      IS 'The run.';
+COMMENT ON COLUMN migrate.relations.name     IS 'The table, as to_regclass reads it.';
+COMMENT ON COLUMN migrate.relations.relation IS 'Its object identifier. A dump brings along the numbers but not what they stand for, which shows in that of migrate.runs.';
+
 CREATE TABLE migrate.transitions (
   state     text NOT NULL,
   direction text NOT NULL,

@@ -72,7 +72,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.moved_collations IS 'Collations of a plan''s key that order otherwise than its index was built, or than they did when a run noted their versions.';
 
-CREATE FUNCTION migrate.begin(
+-- Not "begin": psql, which restores dumps, waits for an END behind that word in CREATE FUNCTION.
+CREATE FUNCTION migrate.start(
   _plan jsonb, _definition text, _back_end text, _version text, _client_host text, _reason text
 ) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -94,6 +95,13 @@ BEGIN
 
   INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);
 
+  INSERT INTO migrate.relations (run, name, relation)
+  SELECT new_run, n.name, to_regclass(n.name)
+  FROM  (SELECT 'migrate.runs' AS name
+         UNION
+         SELECT t.item ->> 'name' FROM jsonb_array_elements(_plan -> 'tables') AS t(item)) AS n
+  WHERE  to_regclass(n.name) IS NOT NULL;
+
   INSERT INTO migrate.statements (run, ordinal, phase, step, name, text, arguments)
   SELECT new_run,
          row_number() OVER (ORDER BY p.place, s.place),
@@ -107,7 +115,7 @@ BEGIN
          jsonb_array_elements(p.phase -> 'statements') WITH ORDINALITY AS s(statement, place);
   RETURN new_run;
 END $$;
-COMMENT ON FUNCTION migrate.begin IS 'Begins a run of a plan: its row, its fence, its statements with its number in them. Returns the number.';
+COMMENT ON FUNCTION migrate.start IS 'Begins a run of a plan: its row, its fence, its tables, its statements with its number in them. Returns the number.';
 
 CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

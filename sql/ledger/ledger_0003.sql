@@ -119,23 +119,142 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';
 
+CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  planned record;
+BEGIN
+  FOR planned IN
+    SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key
+    FROM   migrate.runs AS r
+    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
+    LEFT   JOIN migrate.relations AS b
+           ON  b.run = r.run AND b.name = t.item ->> 'name'
+           AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = b.relation AND c.relkind IN ('r', 'p'))
+           AND EXISTS (SELECT FROM migrate.relations AS l
+                       WHERE l.run = r.run AND l.name = 'migrate.runs' AND l.relation = 'migrate.runs'::regclass)
+    WHERE  r.run = _run
+  LOOP
+    IF planned.now IS NULL AND planned.begun IS NULL THEN
+      RETURN QUERY SELECT format('table %s is gone', planned.name), 'bring it back';
+    ELSIF planned.now IS NULL THEN
+      RETURN QUERY SELECT format('table %s is called %s now', planned.name, planned.begun), 'rename it back';
+    ELSIF planned.now <> planned.begun THEN
+      RETURN QUERY SELECT format('%s is another table now, the one of the run is called %s', planned.name, planned.begun),
+                          'rename them back';
+    ELSE
+      -- A type that was restored from a dump has another number under the same name. A revert writes old values, which fit
+      -- whatever is wider; what is applied was computed and shown for the very type.
+      RETURN QUERY
+        SELECT CASE WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
+                    WHEN a.atttypid <> type.wanted OR NOT type.is_same
+                    THEN format('column %s is %s, was %s', c.item ->> 'name', type.now, c.item ->> 'type')
+                    ELSE format('column %s of the key can be NULL', c.item ->> 'name') END,
+               'bring it back to what it was'
+        FROM   jsonb_array_elements(planned.columns) AS c(item)
+        LEFT   JOIN pg_attribute AS a
+               ON  a.attrelid = planned.now AND a.attname = (c.item ->> 'name') COLLATE "C" AND NOT a.attisdropped
+        CROSS  JOIN LATERAL (
+          SELECT format_type(a.atttypid, a.atttypmod) AS now,
+                 CASE WHEN a.atttypid = (c.item ->> 'type_oid')::oid THEN a.atttypid
+                      ELSE coalesce(to_regtype(c.item ->> 'type')::oid, 0) END AS wanted,
+                 NOT _applying OR format_type(a.atttypid, a.atttypmod) = c.item ->> 'type' AS is_same) AS type
+        WHERE  a.attnum IS NULL OR a.atttypid <> type.wanted OR NOT type.is_same
+          OR  (NOT a.attnotnull AND planned.key ? (c.item ->> 'name'));
+      IF NOT FOUND AND NOT EXISTS (
+        SELECT
+        FROM   pg_index AS i
+        WHERE  i.indrelid = planned.now AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+          AND  planned.key = (SELECT jsonb_agg(a.attname ORDER BY k.place)
+                              FROM   unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+                              LEFT   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                              WHERE  k.place <= i.indnkeyatts))
+      THEN
+        RETURN QUERY
+          SELECT format('no unique index on (%s) is there any more, so each batch would read all of %s', k.names, planned.name),
+                 format('CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s)', planned.now, k.names)
+          FROM  (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) AS names
+                 FROM   jsonb_array_elements_text(planned.key) WITH ORDINALITY AS k(name, place)) AS k;
+      END IF;
+      -- What the rows become was foreseen without it, and its own writes would be in no undo.
+      IF _applying THEN
+        RETURN QUERY
+          SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
+                 'disable or drop it, or take the run back and apply anew'
+          FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+          JOIN   pg_trigger AS g ON g.tgrelid = t.oid
+          WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
+            AND  NOT planned.triggers ? g.tgname::text;
+      END IF;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire; with what mends it.';
+
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN to_regclass(t.item ->> 'name') IS NULL THEN format('table %s is gone', t.item ->> 'name')
-              WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
-              ELSE format('column %s is %s, was %s',
-                          c.item ->> 'name', format_type(a.atttypid, a.atttypmod), c.item ->> 'type') END
-  FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
-  CROSS  JOIN LATERAL jsonb_array_elements(t.item -> 'columns') AS c(item)
-  LEFT   JOIN pg_attribute AS a
-         ON  a.attrelid = to_regclass(t.item ->> 'name')
-         AND a.attname = (c.item ->> 'name') COLLATE "C"
-         AND NOT a.attisdropped
-  WHERE  r.run = _run
-    AND  (a.attnum IS NULL OR a.atttypid::bigint <> (c.item ->> 'type_oid')::bigint)
+  SELECT c.change FROM migrate.changes(_run, false) AS c
 $$;
-COMMENT ON FUNCTION migrate.changed_columns IS 'What has become of the columns that a revert of the run writes, where it is not what it was.';
+COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back, of its table, the columns it writes and the index of its key.';
+
+CREATE FUNCTION migrate.hold(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  held    regclass;
+  broken  text;
+  cure    text;
+  applies boolean;
+BEGIN
+  FOR held IN
+    SELECT c.oid
+    FROM   migrate.runs AS r
+    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
+    WHERE  r.run = _run
+  LOOP
+    EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', held);
+    -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,
+    -- 13.6). The catalog's tables show what the snapshot sees, its functions what is.
+    IF EXISTS (SELECT
+               FROM  (SELECT held::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(held) AS p) AS t
+               JOIN   pg_class AS c USING (oid)
+               WHERE  c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(t.oid))
+    THEN
+      RAISE EXCEPTION 'table % was written anew in this moment', held USING ERRCODE = 'serialization_failure';
+    END IF;
+  END LOOP;
+  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
+  SELECT string_agg(c.change, '; '), string_agg(DISTINCT c.remedy, '; ') INTO broken, cure FROM migrate.changes(_run, applies) AS c;
+  IF broken IS NOT NULL THEN
+    RAISE EXCEPTION 'the table has changed since run % was begun: %', _run, broken
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = format('%s; then %s run %s, which goes on at this batch. It has written nothing since the change', cure,
+                        CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not.';
+
+CREATE FUNCTION migrate.holders(_transactions text[])
+RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT h.pid, h.application_name, h.seconds,
+         CASE WHEN h.pid IS NULL THEN 'prepared transaction ' || coalesce(quote_literal(h.gid), h.virtualtransaction)
+              ELSE concat('pid ', h.pid, ' (' || nullif(h.application_name, '') || ')') END
+         || coalesce(format(', open for %s s', floor(h.seconds)), '')
+  FROM  (SELECT l.pid, l.virtualtransaction, a.application_name, p.gid,
+                extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 AS seconds
+         -- Once each, however many locks it holds.
+         FROM  (SELECT DISTINCT k.pid, k.virtualtransaction FROM pg_locks AS k WHERE k.virtualtransaction = ANY (_transactions)) AS l
+         LEFT   JOIN pg_stat_activity  AS a ON a.pid = l.pid
+         -- A prepared one has no process any more; that it holds its own number tells which it is.
+         LEFT   JOIN pg_locks AS x
+                ON  l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+         LEFT   JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid) AS h
+  ORDER  BY h.seconds DESC NULLS LAST, h.pid
+$$;
+COMMENT ON FUNCTION migrate.holders IS 'Who has these transactions open and since when; to a role that may not see that the time is NULL.';
 
 CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

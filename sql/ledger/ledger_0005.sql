@@ -106,6 +106,11 @@ BEGIN
     PERFORM migrate.refuse('the plan was made by a newer version of migrate',
       'run it with that version, which brings its own ledger');
   END IF;
+  -- Strict: a lax path looks into the array by itself, and asks each argument for its size.
+  IF jsonb_path_exists(_plan, 'strict $.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
+    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
+      'fewer parameters, or `migrate apply`');
+  END IF;
   SELECT r.* INTO other
   FROM   migrate.runs AS r
   WHERE  r.name = named
@@ -146,14 +151,10 @@ BEGIN
   IF needed IS NOT NULL THEN
     PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
   END IF;
-  IF jsonb_path_exists(_plan, '$.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
-    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
-      'fewer parameters, or `migrate apply`');
-  END IF;
   PERFORM migrate.check_order(_plan);
   PERFORM migrate.check_before(_plan);
   BEGIN
-    run := migrate.begin(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
+    run := migrate.start(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
   EXCEPTION WHEN unique_violation THEN
     PERFORM migrate.refuse(format('a run of %s has begun in this moment', named), 'SELECT * FROM migrate.progress');
   END;
@@ -241,6 +242,7 @@ DECLARE
   before  migrate.work;
   ended   migrate.attempted;
   holders text[];
+  told    integer;
   known   text;
   size    integer;
   tries   integer := 0;
@@ -275,19 +277,25 @@ BEGIN
     tries := tries + 1;
     ended := NULL;
 
-    IF work.verb = 'bound' THEN
+    IF work.verb = 'settle' THEN
+      PERFORM migrate.settle(_run);
+      CONTINUE;
+
+    ELSIF work.verb = 'bound' THEN
+      EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
       -- Only those of the first look: who came later is none of our concern, and there would always be somebody.
       holders := ARRAY(SELECT h FROM unnest(migrate.lockers(_run)) AS h WHERE holders IS NULL OR h = ANY (holders));
       IF cardinality(holders) > 0 THEN
-        IF tries = 1 THEN
-          RAISE NOTICE 'run % waits for % transactions that write to the table', _run, cardinality(holders);
+        IF cardinality(holders) IS DISTINCT FROM told THEN
+          told := cardinality(holders);
+          RAISE NOTICE 'run % waits for % that may have written to the table: %', _run,
+            CASE told WHEN 1 THEN 'a transaction' ELSE told || ' transactions' END,
+            (SELECT string_agg(h.words, '; ') FROM migrate.holders(holders) AS h);
         END IF;
         PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
         PERFORM pg_sleep(0.05);
-      ELSE
-        PERFORM migrate.fix_bounds(_run, _epoch);
+        CONTINUE;
       END IF;
-      CONTINUE;
 
     ELSIF work.verb = 'batch' THEN
       -- A snapshot costs nothing when nobody writes; from the second try the rows are locked first; from the third each
@@ -299,6 +307,28 @@ BEGIN
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
       END IF;
+
+    ELSIF work.verb = 'finish' THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+    END IF;
+
+    BEGIN
+      SET LOCAL lock_timeout = '500ms';
+      PERFORM migrate.hold(_run);
+      IF work.verb = 'bound' THEN
+        PERFORM migrate.fix_bounds(_run, _epoch);
+        ended.verdict := 'done';
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+      ended.verdict := 'error';
+    END;
+
+    IF ended.verdict IS NOT NULL THEN
+      NULL;
+    ELSIF work.verb = 'batch' THEN
       ended := migrate.attempt(_run, _epoch, work, size, tries > 1);
 
     ELSIF work.verb = 'restore' THEN
@@ -311,8 +341,6 @@ BEGIN
       END IF;
 
     ELSIF work.verb = 'finish' THEN
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
       ended := migrate.look_back(_run, _epoch);
       IF ended.verdict = 'done' THEN
         COMMIT;
@@ -321,10 +349,6 @@ BEGIN
         PERFORM migrate.execute(s.text, '{}') FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys';
         PERFORM migrate.advance(_run, 'last_batch_committed');
       END IF;
-
-    ELSE
-      PERFORM migrate.settle(_run);
-      CONTINUE;
     END IF;
 
     CONTINUE WHEN ended.verdict = 'done';
@@ -344,8 +368,9 @@ BEGIN
       CONTINUE;
     END IF;
     IF class = 'transient'
-       -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since.
-       OR work.verb = 'batch' AND ended.sqlstate IN ('23503', '23505') AND ended.sqlstate IS DISTINCT FROM known THEN
+       -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
+       -- statement does not find any more, and the next look at the table tells what has become of it.
+       OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) = '42') AND ended.sqlstate IS DISTINCT FROM known THEN
       known := coalesce(ended.sqlstate, known);
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
       COMMIT;
@@ -365,6 +390,7 @@ BEGIN
                       WHEN 'batch'   THEN format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'),
                                                  coalesce(ended.through_key::text, '(not known)'))
                       WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
+                      WHEN 'bound'   THEN 'before the first batch'
                       ELSE 'after the last batch' END),
           HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;

@@ -41,7 +41,8 @@ extension ResolvedBatch {
     return PlannedTable(
       name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
       columns: columns.map { PlannedColumn(name: $0.name.name, type: $0.type.spelling, typeOID: $0.typeOID) },
-      index: table.indexes.first { Set($0.columns) == Set(key.map(\.number)) && $0.isUnique }?.name ?? "")
+      index: table.indexes.first { Set($0.columns) == Set(key.map(\.number)) && $0.isUnique }?.name ?? "",
+      triggers: table.triggers.filter(\.firesOnUpdate).map(\.name))
   }
 
   /// The change over all rows, whose plan EXPLAIN shows.

@@ -59,7 +59,7 @@ package struct Shop: Sendable {
     _ definition: String = Self.definition, knowing isKnown: Bool = false, edit: (Plan) throws -> Plan = { $0 }
   ) async throws -> Int64 {
     if isKnown { try await watch() }
-    let plan = try edit(try await trial.plan(definition))
+    let plan = try edit(try await trial.plan(definition)).overlooking("a_oracle")
     if !isKnown { try await watch() }
     return try await trial.begin(plan)
   }
