@@ -110,22 +110,28 @@ let package = Package(
         "MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateRunner", "MigrateSQL", "TestSupport",
       ],
       path: "Tests/MigrateTestSupport", swiftSettings: settings),
+
+    // Runs from a definition's text, by the library and by psql.
+    .target(
+      name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
+
     // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
     .target(
-      name: "RunTestSupport", dependencies: ["Migrate", "MigrateSQL", "TestSupport"],
+      name: "RunTestSupport", dependencies: ["Migrate", "MigratePlan", "MigrateSQL", "TestSupport"],
       path: "Tests/IntegrationTests/Support", swiftSettings: settings),
+
+    // Every interleaving of batches, reverts and other sessions, step by step.
     .testTarget(
       name: "InterleavingTests",
       dependencies: [
         "RunTestSupport", "Migrate", "MigrateLedger", "MigratePlan", "MigrateRunner", "MigratePostgres", "TestSupport",
       ],
       path: "Tests/IntegrationTests/Interleavings", swiftSettings: settings),
+
+    // Killed clients, terminated backends, stopped servers, cut connections.
     tests(
       "FaultTests",
       ["RunTestSupport", "Migrate", "MigrateLedger", "MigrateRunner", "MigratePostgres", "TestSupport", "migrate-cli"]),
-    // Runs from a definition's text, by the library and by psql.
-    .target(
-      name: "TestRuns", dependencies: ["Migrate"], path: "Tests/TestRuns", swiftSettings: settings),
 
     tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),

@@ -11,5 +11,9 @@ package enum Scripts {
     ].map(text)
   }
 
+  /// The advisory lock under which the ledger is installed, by the program and by scripts alike, so that the two never meet
+  /// half-way: "migr" in ASCII.
+  package static let ledgerLock = 1_835_624_306
+
   private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 }

@@ -12,7 +12,7 @@ extension Diagnostic {
     _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition,
     _ catalog: Catalog
   ) {
-    let byte = error.position.map { sql.text.byteOffset(ofCharacter: $0 - prefix.unicodeScalars.count) }
+    let byte = error.report.byteOffset(in: sql.text, behind: prefix)
     let span = byte.flatMap(sql.origin) ?? sql.onlyOrigin ?? definition.operation.setSpan
     let remedy = Self.remedy(for: error, catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
@@ -69,19 +69,5 @@ extension Diagnostic {
 }
 
 extension String {
-  /// The offset of the byte at which character `position` (from 1; PostgreSQL counts code points) begins.
-  fileprivate func byteOffset(ofCharacter position: Int) -> Int {
-    var left = position - 1
-    var offset = 0
-    for byte in utf8 {
-      if byte & 0xC0 != 0x80 {
-        if left == 0 { return offset }
-        left -= 1
-      }
-      offset += 1
-    }
-    return offset
-  }
-
   fileprivate var firstLowercased: String { prefix(1).lowercased() + dropFirst() }
 }

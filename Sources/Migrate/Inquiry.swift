@@ -212,9 +212,7 @@ struct Inquiry {
       .init("search_path", .strings(searchPath)),
       .init("parameters", .object(parameters.map { .init($0.name, .optional($0.value)) })),
     ])
-    return try connection.query(
-      "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex') AS identity", [document.compact]
-    ).onlyRow.text("identity")
+    return try connection.sha256(of: document.compact)
   }
 
   /// Walking is the rule. Where less than one row in twenty is eligible and no index leads to them, every walk would read the

@@ -63,7 +63,7 @@ extension Runs {
   /// Over a connection of its own: the one of this value may be older than a restart of the server.
   package borrowing func counts(_ run: Int64, _ direction: RunDirection) throws(RunRefusal) -> BatchCounts {
     do throws(PostgresError) {
-      return try Ledger.rowsRead(Connection(to: server), run, kind: direction)
+      return try Ledger.counts(Connection(to: server), run, direction)
     } catch { throw .database(error) }
   }
 }

@@ -38,7 +38,7 @@ extension Session {
       }
       return unmet
     } catch {
-      if error.sqlState?.code == "42501" { return [] }
+      if error.sqlState == .insufficientPrivilege { return [] }
       throw error
     }
   }

@@ -58,20 +58,6 @@ package struct ProjectRoot: Sendable {
   }
 }
 
-/// What tells a file from all others, whatever path leads there.
-struct FileIdentity: Equatable {
-  private let device: UInt
-  private let number: UInt
-  let owner: uid_t
-
-  /// `nil` when there is no such file, or it may not be seen.
-  init?(_ path: String) {
-    var about = stat()
-    guard stat(path, &about) == 0 else { return nil }
-    (device, number, owner) = (UInt(about.st_dev), UInt(about.st_ino), about.st_uid)
-  }
-}
-
 extension Diagnostic {
   fileprivate static func foreign(owner: uid_t) -> Diagnostic {
     Diagnostic(

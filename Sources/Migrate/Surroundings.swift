@@ -19,7 +19,7 @@ extension Session {
       let others = try Ledger.unfinishedRuns(connection, over: plan.tables.map(\.name))
       return Surroundings(hasLedger: true, unfinished: others)
     } catch {
-      if error.sqlState?.code == "42501" { return nil }
+      if error.sqlState == .insufficientPrivilege { return nil }
       throw .database(error)
     }
   }

@@ -85,8 +85,7 @@ extension Session {
   private borrowing func trying<Value>(
     _ plan: Plan, begin: String, _ body: (TrialRun, borrowing Connection) throws(PostgresError) -> Value
   ) throws(PostgresError) -> Value {
-    let settings = plan.statements(.batches).first { $0.name == "settings" }?.text ?? ""
-    try connection.execute("\(begin); \(settings)")
+    try connection.execute("\(begin); \(plan.settings)")
     let result: Result<Value, PostgresError>
     do throws(PostgresError) { result = .success(try body(TrialRun(plan, connection), connection)) } catch {
       result = .failure(error)

@@ -38,6 +38,7 @@ package struct CompileInputs: Sendable {
   }
 }
 
+/// From a definition and the catalog to a plan, without I/O.
 package enum Compiler {
   /// Rows in a batch when nobody says.
   package static let defaultBatchSize = 10_000

@@ -40,8 +40,6 @@ package enum JSON: Sendable, Equatable {
     return Double(digits)
   }
 
-  package var isTrue: Bool { self == .bool(true) }
-
   /// The elements; empty when this is no array.
   package var elements: [JSON] {
     guard case .array(let elements) = self else { return [] }

@@ -17,7 +17,7 @@ extension Ledger {
   ) throws(PostgresError) -> RunSummary? {
     try summaries(
       connection,
-      "name = $1::text AND search_path = $2::text AND state NOT IN ('completed', 'cancelled', 'reverted')",
+      "name = $1::text AND search_path = $2::text AND state NOT IN (\(RunState.ended))",
       [name, searchPath]
     ).first
   }
@@ -33,7 +33,7 @@ extension Ledger {
   package static func unfinishedRun(_ connection: borrowing Connection, name: String) throws(PostgresError)
     -> RunSummary?
   {
-    try summaries(connection, "name = $1::text AND state NOT IN ('completed', 'cancelled', 'reverted')", [name]).first
+    try summaries(connection, "name = $1::text AND state NOT IN (\(RunState.ended))", [name]).first
   }
 
   /// The newest completed run of a definition, whatever its parameters.
@@ -47,8 +47,8 @@ extension Ledger {
   package static func unfinishedRuns(
     _ connection: borrowing Connection, over tables: [String]
   ) throws(PostgresError) -> [RunSummary] {
-    let condition: StaticString = """
-      state NOT IN ('completed', 'cancelled', 'reverted')
+    let condition = """
+      state NOT IN (\(RunState.ended))
       AND EXISTS (SELECT FROM jsonb_array_elements(plan -> 'tables') AS t WHERE t ->> 'name' = ANY ($1::text[]))
       """
     return try summaries(connection, condition, [ArrayText.literal(tables)])
@@ -65,7 +65,7 @@ extension Ledger {
   }
 
   private static func summaries(
-    _ connection: borrowing Connection, from source: StaticString = "migrate.runs", _ condition: StaticString,
+    _ connection: borrowing Connection, from source: String = "migrate.runs", _ condition: String,
     _ arguments: [String?]
   ) throws(PostgresError) -> [RunSummary] {
     let rows = try connection.query(
@@ -80,7 +80,7 @@ extension Ledger {
       found.append(
         RunSummary(
           id: try row.int64("run"), name: try row.text("name"), identity: try row.text("identity"),
-          state: try state(row.text("state")), direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+          state: try state(row.text("state")), direction: try direction(row.text("direction")),
           definitionHash: try row.text("definition_hash")))
     }
     return found

@@ -47,7 +47,7 @@ extension Ledger {
       entries.append(
         HistoryEntry(
           id: try row.int64("run"), name: try row.text("name"), state: try state(row.text("state")),
-          direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+          direction: try direction(row.text("direction")),
           parameters: try row.text("parameters"),
           startedAt: try row.text("started_at"), endedAt: try row["ended_at"], revertedAt: try row["reverted_at"],
           startedBy: try row.text("started_by"), clientHost: try row["client_host"], reason: try row["reason"],

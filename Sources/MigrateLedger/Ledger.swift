@@ -45,7 +45,7 @@ package enum Ledger {
     }
     return Run(
       id: id, name: try row.text("name"), identity: try row.text("identity"),
-      state: try state(row.text("state")), direction: RunDirection(rawValue: try row.text("direction")) ?? .apply,
+      state: try state(row.text("state")), direction: try direction(row.text("direction")),
       epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
@@ -65,19 +65,32 @@ package enum Ledger {
       """, [String(id)])
     var statements: [RunStatement] = []
     for row in rows {
+      let name = try row.text("phase")
+      guard let phase = Phase.Name(rawValue: name) else {
+        throw .unreadable("run \(id) has phase \(name), which a newer version of migrate has made")
+      }
       statements.append(
         RunStatement(
-          phase: try row.text("phase"), step: try row.ifPresent("step", row.int), name: try row.text("name"),
+          phase: phase, step: try row.ifPresent("step", row.int), name: try row.text("name"),
           text: try row.text("text"), arguments: try row.array("arguments").map { $0 ?? "" }))
     }
     return statements
   }
 
+  /// - Throws: when this version does not know the state.
   package static func state(_ text: String) throws(PostgresError) -> RunState {
     guard let state = RunState(rawValue: text) else {
       throw .unreadable("a run is in state \(text), which a newer version of migrate has made")
     }
     return state
+  }
+
+  /// - Throws: when this version does not know the direction: taken for another one, rows would be changed the wrong way.
+  static func direction(_ text: String) throws(PostgresError) -> RunDirection {
+    guard let direction = RunDirection(rawValue: text) else {
+      throw .unreadable("a run goes in direction \(text), which a newer version of migrate has made")
+    }
+    return direction
   }
 
   /// Moves the run by `event`; `nil` when the event does not fit its state.
@@ -127,9 +140,9 @@ package enum Ledger {
     return (try row.int("ordinal"), try row.array("through_key"))
   }
 
-  /// Rows done so far in the present direction.
-  package static func rowsRead(
-    _ connection: borrowing Connection, _ run: Int64, kind: RunDirection
+  /// Batches and rows that the run has done so far in `direction`.
+  package static func counts(
+    _ connection: borrowing Connection, _ run: Int64, _ direction: RunDirection
   ) throws(PostgresError) -> BatchCounts {
     let row = try connection.query(
       """
@@ -137,7 +150,7 @@ package enum Ledger {
              coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
       FROM   migrate.batches
       WHERE  run = $1::bigint AND kind = $2::text
-      """, [String(run), kind.rawValue]
+      """, [String(run), direction.rawValue]
     ).onlyRow
     return BatchCounts(
       batches: try row.int("batches"), read: try row.int("read"), changed: try row.int("changed"),
@@ -158,11 +171,12 @@ package enum Ledger {
       ])
   }
 
-  /// What ``note(_:_:sqlState:message:after:through:)`` has written down.
-  package static func noted(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Note {
+  /// What ``fail(_:_:_:event:)`` has written down.
+  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> FailureReason {
     let row = try connection.query(
       """
       SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
+             failure ->> 'detail' AS detail, failure ->> 'hint' AS hint,
              CASE jsonb_typeof(failure -> 'after')
                WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
              CASE jsonb_typeof(failure -> 'through')
@@ -171,9 +185,9 @@ package enum Ledger {
       WHERE  run = $1::bigint
       """, [String(run)]
     ).onlyRow
-    return Note(
-      sqlState: try row["sqlstate"], message: try row.text("message"), after: try row.ifPresent("after", row.array),
-      through: try row.ifPresent("through", row.array))
+    return FailureReason(
+      sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"], hint: try row["hint"],
+      after: try row.ifPresent("after", row.array), through: try row.ifPresent("through", row.array))
   }
 
   package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
@@ -202,15 +216,7 @@ package enum Ledger {
   }
 }
 
-/// Why a run stands still, as the ledger keeps it.
-package struct Note: Sendable, Equatable {
-  package let sqlState: String?
-  package let message: String
-  package let after: [String?]?
-  package let through: [String?]?
-}
-
-/// Why a run cannot go on, and at which batch.
+/// Why a run cannot go on, and at which batch, as the ledger keeps it.
 package struct FailureReason: Sendable {
   package let sqlState: String?
   package let message: String

@@ -1,3 +1,4 @@
+package import MigratePlan
 package import MigratePostgres
 
 /// A run as the ledger knows it, with all that is needed to go on with it or to take it back.
@@ -21,11 +22,16 @@ package struct Run: Sendable {
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
 
-  package func statements(_ phase: String) -> [RunStatement] { statements.filter { $0.phase == phase } }
+  /// The statements of `phase`, in order.
+  package func statements(_ phase: Phase.Name) -> [RunStatement] { statements.filter { $0.phase == phase } }
 
-  package func statement(_ phase: String, _ name: String) throws(PostgresError) -> RunStatement {
+  /// The statement called `name`.
+  ///
+  /// - Throws: when the run's plan has none.
+  package func statement(_ phase: Phase.Name, _ name: String) throws(PostgresError) -> RunStatement {
     guard let found = statements.first(where: { $0.phase == phase && $0.name == name }) else {
-      throw .unreadable("run \(id) has no statement \(name) in phase \(phase); its plan was made by another version")
+      throw .unreadable(
+        "run \(id) has no statement \(name) in phase \(phase.rawValue); its plan was made by another version")
     }
     return found
   }
@@ -33,7 +39,7 @@ package struct Run: Sendable {
 
 /// A statement of a run, ready to be sent.
 package struct RunStatement: Sendable, Equatable {
-  package let phase: String
+  package let phase: Phase.Name
   package let step: Int?
   package let name: String
   package let text: String

@@ -51,6 +51,9 @@ public enum RunState: String, Sendable, CaseIterable {
     }
   }
 
+  /// The states in which a run has ended, as a list in SQL.
+  static let ended = allCases.filter(\.hasEnded).map { "'\($0.rawValue)'" }.joined(separator: ", ")
+
   /// Whether the run has ended, so that another one of the same definition may begin.
   public var hasEnded: Bool {
     switch self {

@@ -79,17 +79,17 @@ extension Ledger {
     let rows: Rows =
       switch selection {
       case .run(let run): try connection.query(standing("r.run = $1::bigint"), [String(run)])
-      case .unfinished: try connection.query(standing("r.state NOT IN ('completed', 'cancelled', 'reverted')"))
+      case .unfinished: try connection.query(standing("r.state NOT IN (\(RunState.ended))"))
       case .ended(let limit):
         try connection.query(
-          standing("r.state IN ('completed', 'cancelled', 'reverted')", limit: "LIMIT $1::bigint"), [String(limit)])
+          standing("r.state IN (\(RunState.ended))", limit: "LIMIT $1::bigint"), [String(limit)])
       }
     var found: [RunStanding] = []
     for row in rows { found.append(try RunStanding(row)) }
     return found
   }
 
-  private static func standing(_ condition: StaticString, limit: StaticString = "") -> String {
+  private static func standing(_ condition: String, limit: StaticString = "") -> String {
     """
     SELECT r.run, r.name, r.state, p.state = 'interrupted' AS interrupted, r.direction,
            CASE r.direction WHEN 'revert' THEN a.rows_changed
@@ -141,7 +141,7 @@ extension RunStanding {
     name = try row.text("name")
     state = try Ledger.state(row.text("state"))
     isInterrupted = try row.bool("interrupted")
-    direction = RunDirection(rawValue: try row.text("direction")) ?? .apply
+    direction = try Ledger.direction(row.text("direction"))
     done = BatchCounts(
       batches: try row.int("batches"), read: try row.int("rows_read"), changed: try row.int("rows_changed"),
       unchanged: try row.int("rows_unchanged"), rejected: try row.int("rows_rejected"))

@@ -29,11 +29,11 @@ package enum Upgrade {
   package static func run(_ connection: borrowing Connection) throws(UpgradeError) {
     guard try isNeeded(connection) else { return }
     do throws(PostgresError) {
-      // A lock of the transaction: gone with it, and no pooler can keep it. The number is "migr" in ASCII.
+      // A lock of the transaction: gone with it, and no pooler can keep it.
       try connection.execute(
         """
         BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT pg_advisory_xact_lock(1835624306)
+        SELECT pg_advisory_xact_lock(\(Scripts.ledgerLock))
         """)
       for (index, script) in Scripts.ledger.enumerated() where index >= (try version(connection)) {
         try connection.execute(script)

@@ -18,6 +18,7 @@ extension SQLState {
   package static let adminShutdown = SQLState("57P01")
   package static let crashShutdown = SQLState("57P02")
   package static let uniqueViolation = SQLState("23505")
+  package static let insufficientPrivilege = SQLState("42501")
   package static let undefinedTable = SQLState("42P01")
   package static let characterNotInRepertoire = SQLState("22021")
 }

@@ -27,9 +27,11 @@ package struct ServerMessage: Sendable, Equatable {
     self.message = message
   }
 
-  /// The bytes before ``position`` in `text`, the text that was sent; `nil` without a position, or with one outside of it.
-  package func byteOffset(in text: String) -> Int? {
-    guard let position, position >= 1 else { return nil }
+  /// The bytes before ``position`` in `text`; `nil` without a position, or with one outside of it.
+  ///
+  /// - Parameter prefix: what was sent before the text, in one message with it.
+  package func byteOffset(in text: String, behind prefix: String = "") -> Int? {
+    guard let position = position.map({ $0 - prefix.unicodeScalars.count }), position >= 1 else { return nil }
     let scalars = text.unicodeScalars
     guard let index = scalars.index(scalars.startIndex, offsetBy: position - 1, limitedBy: scalars.endIndex) else {
       return nil

@@ -1,4 +1,5 @@
 internal import MigrateLedger
+internal import MigratePlan
 internal import MigratePostgres
 
 /// Which batch, and how it is tried this time.
@@ -36,7 +37,7 @@ struct Attempt {
   /// Whether the capture itself ends the batch after so many rows, and tells the key of the last one.
   func isBoundByCapture(_ run: Run) -> Bool {
     guarded == .snapshot
-      && run.statements("batches").contains { $0.name == "capture" && $0.arguments.contains("size") }
+      && run.statements(.batches).contains { $0.name == "capture" && $0.arguments.contains("size") }
   }
 
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
@@ -76,7 +77,7 @@ extension Worker {
     bindings = bindings.with("eligible", nil).with("changed", nil)
     var through = attempt.upper
     if !attempt.isBoundByCapture(run) {
-      let bound = try connection.run(run.statement("batches", "bound"), bindings).first?.values
+      let bound = try connection.run(run.statement(.batches, "bound"), bindings).first?.values
       if let bound { through = bound }
       // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
       if bound != nil, attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
@@ -85,7 +86,7 @@ extension Worker {
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
     var isCaptured = false
-    for statement in run.statements("batches") where attempt.runs(statement, isCaptured: isCaptured) {
+    for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
       switch statement.name {
       case "settings", "bound": continue
       case "finish":

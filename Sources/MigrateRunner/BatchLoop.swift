@@ -1,4 +1,5 @@
 internal import MigrateLedger
+internal import MigratePlan
 package import MigratePostgres
 
 /// Forward: batch after batch until the upper end.
@@ -9,7 +10,7 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
-    let done = try Ledger.rowsRead(connection, run.id, kind: .apply)
+    let done = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
     if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
     let upper = try isBounded().upper
@@ -94,7 +95,7 @@ extension Worker {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
-    for statement in run.statements("finish") where statement.name != "drop keys" {
+    for statement in run.statements(.finish) where statement.name != "drop keys" {
       let rows = try connection.run(statement, bindings)
       if statement.name == "left behind" {
         leftBehind = try rows.onlyRow.int(0)
@@ -108,7 +109,7 @@ extension Worker {
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-      if let drop = run.statements("finish").first(where: { $0.name == "drop keys" }) {
+      if let drop = run.statements(.finish).first(where: { $0.name == "drop keys" }) {
         try connection.execute(drop.text)
       }
       try Ledger.advance(connection, run.id, .lastBatchCommitted)
@@ -176,10 +177,10 @@ extension Failure {
       column: error.column, constraint: error.constraint, after: after, through: through)
   }
 
-  init(_ note: Note) {
+  init(_ reason: FailureReason) {
     self.init(
-      sqlState: note.sqlState, message: note.message, detail: nil, hint: nil, column: nil, constraint: nil,
-      after: note.after, through: note.through)
+      sqlState: reason.sqlState, message: reason.message, detail: reason.detail, hint: reason.hint, column: nil,
+      constraint: nil, after: reason.after, through: reason.through)
   }
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {

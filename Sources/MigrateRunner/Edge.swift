@@ -1,4 +1,5 @@
 internal import MigrateLedger
+internal import MigratePlan
 internal import MigratePostgres
 
 /// Between two batches: what was asked of the run, and by whom.
@@ -25,8 +26,8 @@ extension Worker {
       case .cancelled: return .cancelled
       // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
       case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
-      case .reverted: return .reverted(conflicts: try Ledger.rowsRead(connection, run.id, kind: .revert).rejected)
-      case .failed: return .failed(Failure(try Ledger.noted(connection, run.id)))
+      case .reverted: return .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
+      case .failed: return .failed(Failure(try Ledger.failure(connection, run.id)))
       }
     }
   }
@@ -38,8 +39,8 @@ extension Worker {
   borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
     let settings =
       switch direction {
-      case .apply: try run.statement("batches", "settings").text
-      case .revert: try run.statement("revert", "settings").text
+      case .apply: try run.statement(.batches, "settings").text
+      case .revert: try run.statement(.revert, "settings").text
       }
     try connection.execute("BEGIN ISOLATION LEVEL \(isolation); \(settings); SELECT migrate.hold(\(runID))")
   }

@@ -1,4 +1,5 @@
 package import MigrateLedger
+internal import MigratePlan
 package import MigratePostgres
 
 /// The way back: batch after batch, the last one first, by what the run has stored.
@@ -8,8 +9,8 @@ extension Worker {
   }
 
   private mutating func revertAll(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome {
-    let done = try Ledger.rowsRead(connection, run.id, kind: .revert)
-    let applied = try Ledger.rowsRead(connection, run.id, kind: .apply)
+    let done = try Ledger.counts(connection, run.id, .revert)
+    let applied = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
     while true {
@@ -51,13 +52,13 @@ extension Worker {
   private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int {
     let own = try ownTransactions()
     try begin("READ COMMITTED READ ONLY", .revert)
-    let quick = run.statements("revert").first { $0.name == "untouched" }
+    let quick = run.statements(.revert).first { $0.name == "untouched" }
     // Before the first batch is back, that is: those that are back have a newer version.
     let isUntouched =
       if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else {
         false
       }
-    let ahead = try run.statement("revert", "conflicts ahead")
+    let ahead = try run.statement(.revert, "conflicts ahead")
     let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
     try connection.commit()
     return count
@@ -74,7 +75,7 @@ extension Worker {
       .with("seq", place.seq)
     try begin("READ COMMITTED READ WRITE", .revert)
     let marked = try unlessDone(place) { () throws(PostgresError) in
-      try connection.run(run.statement("revert", "mark"), bindings).affectedRows
+      try connection.run(run.statement(.revert, "mark"), bindings).affectedRows
     }
     guard marked == 1 else {
       // Another revert has done this batch while we waited at the mark.
@@ -82,7 +83,7 @@ extension Worker {
       return nil
     }
     var keptRows = false
-    for statement in run.statements("revert") where Self.statements(policy).contains(statement.name) {
+    for statement in run.statements(.revert) where Self.statements(policy).contains(statement.name) {
       // It looks at the rows that the restore before it has listed.
       if statement.name == "look", !keptRows { continue }
       // Some are two statements in one text, which only the simple protocol takes; those bind nothing.
@@ -93,7 +94,7 @@ extension Worker {
         if statement.name.utf8.starts(with: "restore".utf8), rows.affectedRows != 0 { keptRows = true }
       }
     }
-    guard let row = try connection.run(run.statement("revert", "finish"), bindings).first else {
+    guard let row = try connection.run(run.statement(.revert, "finish"), bindings).first else {
       try connection.execute("ROLLBACK")
       return .takenOver
     }
@@ -142,12 +143,12 @@ extension Worker {
   }
 
   private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
-    let counts = try Ledger.rowsRead(connection, run.id, kind: .revert)
+    let counts = try Ledger.counts(connection, run.id, .revert)
     // Nothing is in conflict, so nobody needs the old values any more.
     if counts.rejected == 0 {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
       do throws(PostgresError) {
-        try connection.execute(run.statement("revert", "drop undo").text)
+        try connection.execute(run.statement(.revert, "drop undo").text)
         try connection.commit()
       } catch {
         if error.endsConnection { throw error }

@@ -5,8 +5,6 @@ enum LedgerScript {
   static var version: Int { Scripts.ledger.count }
 
   /// Installs the ledger, or what an older one lacks, in one transaction and one session at a time; refuses a newer one.
-  ///
-  /// The number of the lock is the one that the program takes, so the two never meet half-way.
   static var install: String {
     let numbers = 1...version
     let needed = numbers.map { ":ledger < \($0) AS needs_\($0)" }.joined(separator: ", ")
@@ -16,7 +14,7 @@ enum LedgerScript {
     return """
       BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
       SET LOCAL search_path = pg_catalog, pg_temp;
-      SELECT pg_advisory_xact_lock(1835624306) AS locked \\gset
+      SELECT pg_advisory_xact_lock(\(Scripts.ledgerLock)) AS locked \\gset
       \(readVersion)
       \(refuseNewer)
       SELECT \(needed) \\gset

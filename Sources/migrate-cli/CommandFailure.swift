@@ -26,7 +26,6 @@ enum CommandFailure: Error {
 
   init(_ refusal: RunRefusal) {
     switch refusal {
-    case .compile(let failure): self.init(failure)
     case .database(let error): self = .database(error)
     case .refused(let message, let remedy): self = .refused(message, remedy: remedy)
     case .ledger(let error):

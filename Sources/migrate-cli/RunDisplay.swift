@@ -25,10 +25,7 @@ final class RunDisplay: Sendable {
   private init(_ run: Run, _ console: Console) {
     self.run = run
     self.console = console
-    let terminal = Terminal(console.talk, color: console.arguments[Options.color], environment: .process)
-    display =
-      console.isJSON || console.isQuiet
-      ? nil : ProgressDisplay(on: console.talk, terminal: terminal, environment: .process)
+    display = console.progressDisplay
   }
 
   /// Does what is left of `run`, in the direction in which it goes, and says how it ended: the last line of the output.

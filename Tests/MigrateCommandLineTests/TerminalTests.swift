@@ -42,13 +42,6 @@ import Testing
       #expect(Terminal.width(of: file, environment: Environment(["COLUMNS": columns])) == width)
     }
   }
-
-  @Test func `is painted only where there is colour`() {
-    let plain = Terminal(isTerminal: true, color: false, unicode: true)
-    let bright = Terminal(isTerminal: true, color: true, unicode: true)
-    #expect(Style.red.paint("no", on: plain) == "no")
-    #expect(Style.red.paint("no", on: bright) == "\u{1B}[1;31mno\u{1B}[0m")
-  }
 }
 
 @Suite struct `A question` {

@@ -76,7 +76,6 @@ package func migrated(_ yaml: String, on server: Server, _ way: Way) async throw
       let compilation = try Session(to: server).compile(definition, way.request)
       let runs = try Runs(on: server)
       var request = ApplyRequest()
-      request.compile = way.request
       request.concurrent = way.concurrent
       let number = try runs.begin(compilation, definition, request)
       try way.begun(number)
@@ -188,8 +187,7 @@ private func saying<Value>(_ body: () throws -> Value) throws -> Value {
     }
   } catch let error as RunRefusal {
     switch error {
-    case .compile(.refused(let diagnostics)): throw Refused(diagnostics)
-    case .compile(.database(let error)), .database(let error), .ledger(.database(let error)): throw Refused(error)
+    case .database(let error), .ledger(.database(let error)): throw Refused(error)
     case .ledger(.newer(let ledger, let program)):
       throw Refused(codes: [], description: "ledger \(ledger), program \(program)", sqlState: nil)
     case .refused(let text, let remedy):

@@ -6,16 +6,16 @@ internal import MigrateSQL
 extension ResolvedBatch {
   var phases: [Phase] {
     [
-      Phase(.before, checksBefore.map { $0.statement("check") }),
+      Phase(.before, checksBefore.map { $0.statement() }),
       Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
       Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : [])),
       Phase(
         .batches,
         [settings, coverage == .collected ? collectedBound : bound] + stepStatements
-          + checksBatch.map { $0.statement("check", batch: batchRows) } + [finish]),
+          + checksBatch.map { $0.statement(batch: batchRows) } + [finish]),
       Phase(
         .finish,
-        [leftBehind] + checksAfter.map { $0.statement("check") } + (coverage == .collected ? [dropKeys] : [])),
+        [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),
       Phase(.revert, revert),
     ]
   }
@@ -47,26 +47,23 @@ extension ResolvedBatch {
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {
     let kept = capturedColumns
-    let names = key.indices.map { Name.key($0) }
-    let arrays = names + kept.map { Name.old($0) }
+    let arrays = keyNames + kept.map { Name.old($0) }
     let columns: [SQL] = table.columns.map { column in
       kept.contains { $0.number == column.number }
         ? "d.\(Name.old(column)) AS \(column.name)" : "\(alias).\(column.name)"
     }
-    let same: SQL = .joined(zip(keyColumns, names).map { "\($0) = d.\($1)" }, by: " AND ")
-    let here: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
     let changed: SQL = """
       SELECT
-      FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: names.map { "b.\($0)" })) AS d(\(list: names))
-      WHERE  \(here)
-        AND  \(same)
+      FROM   \(unnested(keyNames))
+      WHERE  \(Self.placeRead)
+        AND  \(sameKey)
       """
     return """
       WITH batch AS (
         SELECT \(list: columns)
-        FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: arrays.map { "b.\($0)" })) AS d(\(list: arrays)), \(source)
-        WHERE  \(here)
-          AND  \(same)
+        FROM   \(unnested(arrays)), \(source)
+        WHERE  \(Self.placeRead)
+          AND  \(sameKey)
         UNION  ALL
         SELECT \(list: table.columns.map { "\(alias).\($0.name)" })
         FROM   \(source)

@@ -68,9 +68,11 @@ extension ResolvedBatch {
 
 extension ResolvedCheck {
   /// A query that must find nothing; what it finds is shown.
-  func statement(_ phase: String, batch: SQL? = nil) -> Statement {
+  ///
+  /// - Parameter batch: the clause that gives it the source rows of a batch.
+  func statement(batch: SQL? = nil) -> Statement {
     Statement(
-      "\(phase): \(name)", why: "must return no row",
+      "check: \(name)", why: "must return no row",
       """
       \(batch ?? "")SELECT to_jsonb(found)
       FROM  (\(query)) AS found

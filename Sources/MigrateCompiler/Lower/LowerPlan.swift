@@ -47,12 +47,11 @@ extension ResolvedBatch {
 
   /// The change over all rows, whose plan EXPLAIN shows.
   var explainable: RenderedSQL {
-    let lines: [SQL] = assignments.map { "\($0.column.name) = \($0.value)" }
-    return RenderedSQL(
+    RenderedSQL(
       """
       UPDATE \(source)
-      SET    \(lines: lines)
-      \(SQL.filtered(by: filterConditions.isEmpty ? [] : filterConditions))
+      SET    \(lines: assignmentLines)
+      \(SQL.filtered(by: filterConditions))
       """)
   }
 }

@@ -13,32 +13,19 @@ extension ResolvedBatch {
     }
   }
 
-  private var placeOf: (String) -> SQL {
-    { alias in
-      SQL(pieces: [.text("(\(alias).slice, \(alias).ordinal, \(alias).part) = ")])
-        + "(\(Role.slice), \(Role.ordinal), \(Role.part))"
-    }
-  }
-
   private var written: [Column] { assignments.map(\.column) }
 
-  /// The batch's arrays as rows `d`.
-  private func unnested(_ columns: [SQL]) -> SQL {
-    let arrays: [SQL] = columns.map { "b.\($0)" }
-    return "\(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns))"
+  /// Compares the written columns with what the run left in them, byte for byte; `function` says whether they shall be equal.
+  private func compared(by function: SQL) -> SQL {
+    let current: [SQL] = written.map { $0.plain(of: alias) }
+    let ours: [SQL] = written.map { "d.\(Name.new($0))" }
+    return "\(function)(ROW(\(list: current)), ROW(\(list: ours)))"
   }
 
-  private var keyNames: [SQL] { key.indices.map { Name.key($0) } }
-  private var sameKey: SQL { .joined(zip(keyColumns, keyNames).map { "\($0) = d.\($1)" }, by: " AND ") }
+  private var isOurs: SQL { compared(by: "record_image_eq") }
+  private var isChanged: SQL { compared(by: "record_image_ne") }
 
-  private var isOurs: (String) -> SQL {
-    { relation in
-      let current: [SQL] = written.map { $0.plain(of: alias) }
-      let ours: [SQL] = written.map { "d.\(Name.new($0))" }
-      return SQL(pieces: [.text("record_image_\(relation)")]) + "(ROW(\(list: current)), ROW(\(list: ours)))"
-    }
-  }
-
+  /// What the written columns hold now, as JSON.
   private var found: SQL {
     let members: [SQL] = written.map { "\(Literal($0.name.name)), CAST(\($0.plain(of: alias)) AS text)" }
     return "jsonb_build_object(\(list: members))"
@@ -59,15 +46,16 @@ extension ResolvedBatch {
 
   /// Looks before it leaps: under `stop` nothing is written when a row was changed since.
   private var ahead: Statement {
-    Statement(
+    let columns = keyNames + written.map { Name.new($0) }
+    return Statement(
       "conflicts ahead", step: Self.step, why: "rows changed since, all batches at once; under stop there must be none",
       """
       SELECT count(*) AS conflicts
       FROM   \(Name.undo(Self.step)) AS b
-      CROSS  JOIN LATERAL unnest(\(list: (keyNames + written.map { Name.new($0) }).map { "b.\($0)" })) AS d(\(list: keyNames + written.map { Name.new($0) }))
+      CROSS  JOIN LATERAL unnest(\(list: columns.map { "b.\($0)" })) AS d(\(list: columns))
       LEFT   JOIN \(source) ON \(sameKey)
       WHERE  NOT b.reverted
-        AND  (\(keyColumns[0]) IS NULL OR \(isOurs("ne")))
+        AND  (\(keyColumns[0]) IS NULL OR \(isChanged))
       """)
   }
 
@@ -87,7 +75,7 @@ extension ResolvedBatch {
   private var restore: Statement {
     Statement(
       "restore", step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
-      restoring(where: isOurs("eq")))
+      restoring(where: isOurs))
   }
 
   /// Writes the old values where `condition` holds and lists the rows that it has not written. What became of those is not
@@ -101,7 +89,7 @@ extension ResolvedBatch {
         UPDATE \(source)
         SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
         FROM   \(unnested(columns))
-        WHERE  \(placeOf("b"))
+        WHERE  \(Self.placeRead)
           AND  \(sameKey)
           AND  \(condition)
         RETURNING \(list: returned)
@@ -109,7 +97,7 @@ extension ResolvedBatch {
       INSERT INTO migrate.conflicts (run, step, seq, key, reason)
       SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone'
       FROM   \(unnested(keyNames))
-      WHERE  \(placeOf("b"))
+      WHERE  \(Self.placeRead)
         AND  NOT EXISTS (SELECT FROM back WHERE \(SQL.joined(restored, by: " AND ")))
       """
   }
@@ -124,9 +112,9 @@ extension ResolvedBatch {
       "seize", step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
       """
       WITH d AS MATERIALIZED (
-        SELECT \(list: keyNames.map { "d.\($0)" }), \(isOurs("ne")) AS differs, \(found) AS found
+        SELECT \(list: keyNames.map { "d.\($0)" }), \(isChanged) AS differs, \(found) AS found
         FROM   \(unnested(columns)), \(source)
-        WHERE  \(placeOf("b"))
+        WHERE  \(Self.placeRead)
           AND  \(sameKey)
         FOR    NO KEY UPDATE OF \(alias)
       )
@@ -145,7 +133,7 @@ extension ResolvedBatch {
       """
     return Statement(
       "restore forced", step: Self.step, why: "under force the old values come back over whatever has been kept",
-      restoring(where: "(\(isOurs("eq")) OR \(kept))"))
+      restoring(where: "(\(isOurs) OR \(kept))"))
   }
 
   /// A statement of its own, since only a new one sees what the restoring one has waited for.

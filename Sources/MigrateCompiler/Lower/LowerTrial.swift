@@ -16,12 +16,11 @@ extension ResolvedBatch {
   static let trialParts = 5
 
   var trial: Trial {
-    let lines: [SQL] = assignments.map { "\($0.column.name) = \($0.value)" }
-    return Trial(
+    Trial(
       change: RenderedSQL(
         """
         UPDATE \(source)
-        SET    \(lines: lines)
+        SET    \(lines: assignmentLines)
         \(SQL.filtered(by: changingConditions))
         """),
       starts: RenderedSQL(starts), share: table.sampleShare)

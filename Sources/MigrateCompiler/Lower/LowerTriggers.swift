@@ -27,7 +27,6 @@ extension ResolvedBatch {
   private static func back(_ index: Int) -> SQL { SQL(pieces: [.text("back_\(index + 1)")]) }
   private static func heldKey(_ index: Int) -> SQL { SQL(pieces: [.text("held_k_\(index + 1)")]) }
   private static func held(_ column: Column) -> SQL { SQL(pieces: [.text("held_\(column.number)")]) }
-  private static let here: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
 
   /// Behind the CTE `back`: writes down which rows came back.
   var noteBack: SQL {
@@ -48,34 +47,30 @@ extension ResolvedBatch {
   /// value where it still holds ours, else the later one, which stays.
   var hold: [Statement] {
     guard putsRight else { return [] }
-    let keys = key.indices.map { Name.key($0) }
-    let columns = keys + rewrittenColumns.flatMap { [Name.old($0), Name.new($0)] }
+    let columns = keyNames + rewrittenColumns.flatMap { [Name.old($0), Name.new($0)] }
     let values: [SQL] = rewrittenColumns.map { column in
       let current = column.plain(of: alias)
-      let old = Self.restored(column)
       let chosen: SQL =
-        "CASE WHEN record_image_eq(ROW(\(current)), ROW(d.\(Name.new(column)))) THEN \(old) ELSE \(current) END"
+        "CASE WHEN record_image_eq(ROW(\(current)), ROW(d.\(Name.new(column)))) THEN d.\(Name.old(column)) ELSE \(current) END"
       let kept: SQL = column.isWrapped ? "CAST(ROW(\(chosen)) AS \(Name.wrapper(Self.step, column)))" : chosen
       return "\(kept) AS \(Self.held(column))"
     }
-    let same: SQL = .joined(zip(keyColumns, keys).map { "\($0) = d.\($1)" }, by: " AND ")
     let gathered: [SQL] =
       key.indices.map { "array_agg(h.\(Name.key($0))) AS \(Name.key($0))" }
       + rewrittenColumns.map { "array_agg(h.\(Self.held($0))) AS \(Self.held($0))" }
     let assigned: [SQL] =
       key.indices.map { "\(Self.heldKey($0)) = a.\(Name.key($0))" }
       + rewrittenColumns.map { "\(Self.held($0)) = a.\(Self.held($0))" }
-    let arrays: [SQL] = columns.map { "b.\($0)" }
     return [
       Statement(
         "hold", step: Self.step,
         why: "triggers will write these columns again; what they shall hold afterwards is kept first",
         """
         WITH held AS (
-          SELECT \(lines: keys.map { "d.\($0)" } + values)
-          FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns)), \(source)
-          WHERE  \(Self.here)
-            AND  \(same)
+          SELECT \(lines: keyNames.map { "d.\($0)" } + values)
+          FROM   \(unnested(columns)), \(source)
+          WHERE  \(Self.placeRead)
+            AND  \(sameKey)
           FOR    NO KEY UPDATE OF \(alias)
         )
         UPDATE \(Name.undo(Self.step)) AS u
@@ -86,13 +81,11 @@ extension ResolvedBatch {
     ]
   }
 
-  private static func restored(_ column: Column) -> SQL { "d.\(Name.old(column))" }
-
   /// After the restore, with the triggers off: rows that came back get the values kept by `hold`, and once more their old ones,
   /// which a trigger may have changed on the way.
   var restoreRewritten: [Statement] {
     guard putsRight else { return [] }
-    let keys = key.indices.map { Name.key($0) }
+    let keys = keyNames
     let written = assignments.map(\.column)
     let columns = keys + written.map { Name.old($0) }
     let arrays: [SQL] = columns.map { "b.\($0)" }
@@ -112,7 +105,7 @@ extension ResolvedBatch {
              unnest(\(list: arrays)) AS d(\(list: columns)),
              unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns)),
              unnest(\(list: backs)) AS r(\(list: keys))
-      WHERE  \(Self.here)
+      WHERE  \(Self.placeRead)
         AND  \(SQL.joined(sameRow + sameHeld + sameBack, by: "\n  AND  "))
       """)
     return [

@@ -7,8 +7,21 @@ internal import MigrateSQL
 extension ResolvedBatch {
   static let step = 1
 
-  /// The place of the batch: its row in the undo table.
+  /// The place of the batch: its row in the undo table, which is written as `u` and read as `b`.
   static let place: SQL = "(u.slice, u.ordinal, u.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
+  static let placeRead: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
+
+  /// The names of the key's columns in the undo table.
+  var keyNames: [SQL] { key.indices.map { Name.key($0) } }
+
+  /// The batch's arrays of these columns as rows `d`.
+  func unnested(_ columns: [SQL]) -> SQL {
+    let arrays: [SQL] = columns.map { "b.\($0)" }
+    return "\(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns))"
+  }
+
+  /// The source's row that `d` is about.
+  var sameKey: SQL { .joined(zip(keyColumns, keyNames).map { "\($0) = d.\($1)" }, by: " AND ") }
 
   var capturedColumns: [Column] {
     switch undo {
@@ -44,7 +57,8 @@ extension ResolvedBatch {
       "CREATE TABLE \(Name.undo(Self.step)) (\(lines: columns))")
   }
 
-  private var capturedKeys: [SQL] {
+  /// The source's keys as undo keeps them, domains unwrapped.
+  var capturedKeys: [SQL] {
     zip(keyColumns, key).enumerated().map { index, pair in
       pair.1.isDomain ? "CAST(\(pair.0) AS \(pair.1.base)) AS \(Name.key(index))" : "\(pair.0) AS \(Name.key(index))"
     }
@@ -60,7 +74,7 @@ extension ResolvedBatch {
     let images: [SQL] =
       values.map { "\($0.old) AS \(Name.old($0.column))" } + values.map { "\($0.new) AS \(Name.new($0.column))" }
     let names =
-      key.indices.map { Name.key($0) } + values.map { Name.old($0.column) } + values.map { Name.new($0.column) }
+      keyNames + values.map { Name.old($0.column) } + values.map { Name.new($0.column) }
     let kept: [(column: Column, old: SQL, new: SQL)] = values.map {
       ($0.column, "s.\(Name.old($0.column))", "s.\(Name.new($0.column))")
     }
@@ -85,7 +99,7 @@ extension ResolvedBatch {
   /// Keys of all rows of the batch, and nothing else: those that do not change need no change later either. All rows being
   /// eligible it finds the batch's end by itself.
   var captureKeys: Statement {
-    let names = key.indices.map { Name.key($0) }
+    let names = keyNames
     let last: [SQL] = key.indices.map { index in
       key[index].text(of: "\(names[index])[cardinality(\(names[index]))]")
         + SQL(pieces: [.text(" AS through_\(index + 1)")])
@@ -123,7 +137,7 @@ extension ResolvedBatch {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.old($0))" }
     let test: [SQL] = comparesImages ? ["\(differs) AS differs"] : []
     let only: SQL = comparesImages ? " FILTER (WHERE s.differs)" : ""
-    let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.old($0) }
+    let names = keyNames + capturedColumns.map { Name.old($0) }
     let rows: SQL = """
       SELECT \(lines: capturedKeys + images + test)
       FROM   \(source)

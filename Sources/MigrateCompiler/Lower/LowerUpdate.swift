@@ -4,13 +4,7 @@ internal import MigrateSQL
 
 /// The change itself.
 extension ResolvedBatch {
-  private var assignmentLines: [SQL] { assignments.map { "\($0.column.name) = \($0.value)" } }
-
-  private var returnedKeys: [SQL] {
-    zip(keyColumns, key).enumerated().map { index, pair in
-      pair.1.isDomain ? "CAST(\(pair.0) AS \(pair.1.base)) AS \(Name.key(index))" : "\(pair.0) AS \(Name.key(index))"
-    }
-  }
+  var assignmentLines: [SQL] { assignments.map { "\($0.column.name) = \($0.value)" } }
 
   private func update(where conditions: [SQL], returning: [SQL]) -> SQL {
     """
@@ -37,17 +31,16 @@ extension ResolvedBatch {
   /// Changes the rows and keeps what they became, as RETURNING shows it: after BEFORE triggers (X06).
   var change: Statement {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.new($0))" }
-    let names = key.indices.map { Name.key($0) } + capturedColumns.map { Name.new($0) }
-    let order = key.indices.map { Name.key($0) }
-    let exact: [SQL] = key.indices.map { "u.\(Name.key($0)) IS NOT DISTINCT FROM image.\(Name.key($0))" }
+    let names = keyNames + capturedColumns.map { Name.new($0) }
+    let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
     return Statement(
       "change", step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(update(where: changingConditions, returning: returnedKeys + images))
+        \(update(where: changingConditions, returning: capturedKeys + images))
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
-        FROM  (SELECT * FROM changed ORDER BY \(list: order)) AS s
+        FROM  (SELECT * FROM changed ORDER BY \(list: keyNames)) AS s
       )
       UPDATE \(Name.undo(Self.step)) AS u
       SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined(exact, by: " AND ")))"])
@@ -59,14 +52,14 @@ extension ResolvedBatch {
   /// Without undo the change gives its keys and nothing is captured before. What was eligible is known from the bound, or is
   /// counted in the same snapshot.
   var changeWithoutUndo: Statement {
-    let names = key.indices.map { Name.key($0) }
+    let names = keyNames
     let counted: SQL = "(SELECT rows_read FROM eligible)"
     let rowsRead: SQL = coverage == .collected ? counted : "coalesce(\(Role.eligible), \(counted))"
     return Statement(
       "change", step: Self.step, why: "undo: none, so only the keys are kept",
       """
       WITH changed AS (
-        \(update(where: changingConditions, returning: returnedKeys))
+        \(update(where: changingConditions, returning: capturedKeys))
       ), eligible AS (
         SELECT count(*) AS rows_read
         FROM   \(source)
@@ -83,20 +76,17 @@ extension ResolvedBatch {
   var image: Statement {
     let keys: [SQL] = key.indices.map { "\(keyColumns[$0]) AS \(Name.key($0))" }
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.new($0))" }
-    let arrays: [SQL] = key.indices.map { "b.\(Name.key($0))" }
-    let columns: [SQL] = key.indices.map { Name.key($0) }
-    let same: [SQL] = zip(keyColumns, columns).map { "\($0) = d.\($1)" }
-    let names = columns + capturedColumns.map { Name.new($0) }
-    let exact: [SQL] = columns.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
+    let names = keyNames + capturedColumns.map { Name.new($0) }
+    let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
     return Statement(
       "image", step: Self.step, why: "AFTER triggers may have written the rows again, and RETURNING does not see that",
       """
       WITH image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT \(lines: keys + images)
-               FROM   \(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns)), \(source)
-               WHERE  (b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))
-                 AND  \(SQL.joined(same, by: " AND "))
+               FROM   \(unnested(keyNames)), \(source)
+               WHERE  \(Self.placeRead)
+                 AND  \(sameKey)
                ORDER  BY \(list: keyColumns)) AS s
       )
       UPDATE \(Name.undo(Self.step)) AS u

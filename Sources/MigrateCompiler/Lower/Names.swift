@@ -43,6 +43,12 @@ enum Name {
     SQL(pieces: [.text("migrate.w_"), .run, .text("_\(step)_\(column.number)")])
   }
 
+  /// What the statements call their own relations: a source row of such a name gets another one.
+  static let ofRelations: Set = [
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "changed", "conflicts", "eligible", "found", "heartbeat",
+    "held", "image", "noted",
+  ]
+
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
   static func old(_ column: Column) -> SQL { SQL(pieces: [.text("o_\(column.number)")]) }
   static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }

@@ -178,16 +178,11 @@ extension Resolver {
   /// The user's name for the row, unless our statements need it themselves: `UPDATE shop.d AS d … FROM unnest(…) AS d` would be
   /// refused, and only when the run is taken back (X22).
   static func rowName(for name: String, in parsed: ParsedBatch) -> Identifier {
-    guard ownNames.contains(name) else { return Identifier(trusted: name) }
+    guard Name.ofRelations.contains(name) else { return Identifier(trusted: name) }
     var free = "\(name)_row"
     while parsed.texts.contains(where: { $0.text.contains(free) }) { free += "_" }
     return Identifier(trusted: free)
   }
-
-  /// What the statements of `Lower` call their own relations.
-  private static let ownNames: Set = [
-    "a", "b", "c", "d", "f", "l", "s", "u", "back", "changed", "conflicts", "eligible", "found", "heartbeat", "image",
-  ]
 
   private func parameter(_ name: Identifier) -> Parameter? { resolvedParameters[name] }
 

@@ -27,9 +27,6 @@ package struct YAMLScalar: Sendable {
 
   package var isQuoted: Bool { style == .singleQuoted || style == .doubleQuoted }
 
-  /// Whether line breaks of the file became spaces in the text.
-  package var isFolding: Bool { style != .literal }
-
   /// Whether nothing was written, or nothing but white space in a block.
   package var isMissing: Bool { !isQuoted && text.utf8.allSatisfy { [0x20, 0x09, 0x0A].contains($0) } }
 }

@@ -5,8 +5,7 @@ internal import MigrateCommandLine
 enum HistoryCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
-    let entries: [HistoryEntry]
-    do throws(RunRefusal) { entries = try runs.history() } catch { throw CommandFailure(error) }
+    let entries = try console.ask { () throws(RunRefusal) in try runs.history() }
     if console.isJSON {
       console.print(JSON.array(entries.map(document)).compact)
     } else if console.arguments[Options.csv] {

@@ -11,16 +11,13 @@ extension PlanCommand {
     {
       throw .definitions([error])
     }
-    guard Files.makeFolder(folder) else {
-      throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
-    }
     // Of several definitions each gets a folder of its own.
-    let folder = alone ? folder : "\(folder)/\(definition.name.value)"
-    guard Files.makeFolder(folder) else {
-      throw .refused("the folder \(folder) cannot be made", remedy: "make it, or name another one: `--out DIR`")
+    let own = alone ? folder : "\(folder)/\(definition.name.value)"
+    for wanted in [folder, own] where !Files.makeFolder(wanted) {
+      throw .refused("the folder \(wanted) cannot be made", remedy: "make it, or name another one: `--out DIR`")
     }
     for (name, script) in [("apply", writer.apply), ("verify", writer.verify), ("revert", writer.revert)] {
-      let path = "\(folder)/\(name).sql"
+      let path = "\(own)/\(name).sql"
       guard Files.write(script, to: path) else {
         throw .refused("\(path) cannot be written", remedy: "look at the folder's permissions and at the disk")
       }

@@ -16,7 +16,9 @@ enum SandboxCommand {
         console.print("sandbox stopped")
       case "sandbox url": console.print(sandbox.url)
       case "sandbox status": show(sandbox, console)
-      default: return try destroy(sandbox, console)
+      case "sandbox destroy": return try destroy(sandbox, console)
+      // What removes data is never what is left over.
+      case let other: throw SandboxError("\(other) is not in this version", remedy: "`migrate sandbox --help`")
       }
       return .done
     } catch { throw .refused(error.message, remedy: error.remedy) }

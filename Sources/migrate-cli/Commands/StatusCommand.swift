@@ -73,10 +73,7 @@ struct StatusWatch {
 
   init(_ console: Console) {
     self.console = console
-    let terminal = Terminal(console.talk, color: console.arguments[Options.color], environment: .process)
-    display =
-      console.isJSON || console.isQuiet
-      ? nil : ProgressDisplay(on: console.talk, terminal: terminal, environment: .process)
+    display = console.progressDisplay
   }
 
   func follow(_ run: Int64, _ runs: borrowing Runs) throws(RunRefusal) -> RunStanding {

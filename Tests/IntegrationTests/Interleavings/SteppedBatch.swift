@@ -1,4 +1,5 @@
 import MigrateLedger
+import MigratePlan
 import MigratePostgres
 @testable import MigrateRunner
 import RunTestSupport
@@ -55,7 +56,7 @@ struct SteppedBatch {
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
     rest = [.begin]
     bindings = bindings.with("eligible", nil).with("changed", nil)
-    rest += run.statements("batches").filter { $0.name != "settings" }.map { .statement($0) } + [.commit]
+    rest += run.statements(.batches).filter { $0.name != "settings" }.map { .statement($0) } + [.commit]
     keep(attempt.guarded == .snapshot ? [false, true] : [false])
   }
 
@@ -74,7 +75,7 @@ struct SteppedBatch {
   func start() throws {
     switch rest.first {
     case .begin:
-      let settings = try run.statement("batches", "settings").text
+      let settings = try run.statement(.batches, "settings").text
       try session.start(
         "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
       )

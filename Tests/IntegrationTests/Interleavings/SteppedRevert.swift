@@ -1,4 +1,5 @@
 import MigrateLedger
+import MigratePlan
 import MigratePostgres
 import RunTestSupport
 import TestSupport
@@ -36,13 +37,13 @@ struct SteppedRevert {
   func start() throws {
     switch rest.first {
     case "begin":
-      let settings = try run.statement("revert", "settings").text
+      let settings = try run.statement(.revert, "settings").text
       try session.start(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
       )
     case "commit": try session.start("COMMIT")
     case let name?:
-      let statement = try run.statement("revert", name)
+      let statement = try run.statement(.revert, name)
       try session.start(statement.text, bindings.arguments(for: statement))
     case nil: throw TestSupportError("the batch is over")
     }

@@ -6,8 +6,8 @@ import Testing
 @Suite struct `No name of the user's meets one of ours` {
   /// Each a name that our statements use themselves, or that SQL would read otherwise.
   static let names = [
-    "a", "b", "c", "d", "f", "l", "s", "u", "back", "changed", "image", "eligible", "heartbeat", "conflicts", "found",
-    "batch",
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "changed", "image", "eligible", "heartbeat", "conflicts",
+    "found", "held", "noted", "batch",
     "select", "k_1", "o_2", "n_2", "slice", "ordinal", "part", "exact", "reverted", "rows_read", "differs", "key", "v",
     "is_gone",
     "excluded", "new", "old", "row", "Upper", "semi;colon", "dash--dash", "/*", "$1", "{run}", "%I", ":name",

@@ -1,4 +1,5 @@
 package import Migrate
+import MigratePlan
 package import TestSupport
 import Synchronization
 
@@ -29,7 +30,7 @@ package struct Trial: Sendable {
         connection, plan: plan.json, definition: "batch: \(plan.definition)", version: "test", clientHost: nil,
         reason: nil)
       guard let begun = try Ledger.run(connection, run) else { throw TestSupportError("run \(run) is not there") }
-      for statement in begun.statements("prepare") { try connection.run(statement, Bindings()) }
+      for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
       try connection.execute("COMMIT")
       return run
     }
@@ -122,7 +123,7 @@ package struct Trial: Sendable {
     let run = try await run(id)
     guard !run.isBounded else { return }
     try await withConnection(to: server) { connection in
-      let upper = try connection.run(run.statement("bounds", "upper"), Bindings(run.parameters)).first?.values
+      let upper = try connection.run(run.statement(.bounds, "upper"), Bindings(run.parameters)).first?.values
       let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot())").onlyRow.text(0)
       try Ledger.bound(connection, id, upper: upper, horizon: horizon)
     }

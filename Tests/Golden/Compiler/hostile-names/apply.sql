@@ -30,10 +30,10 @@ WHERE  l.locktype = 'relation'
   AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
 
 -- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
-SELECT CAST("r"."k.1" AS text) AS upper_1,
-       CAST("r"."from" AS text) AS upper_2
-FROM   "we""ird.schema"."Sel ect" AS "r"
-ORDER  BY "r"."k.1" DESC, "r"."from" DESC
+SELECT CAST("r_row"."k.1" AS text) AS upper_1,
+       CAST("r_row"."from" AS text) AS upper_2
+FROM   "we""ird.schema"."Sel ect" AS "r_row"
+ORDER  BY "r_row"."k.1" DESC, "r_row"."from" DESC
 LIMIT  1;
 
 -- ===== batches: one transaction each, REPEATABLE READ
@@ -59,13 +59,13 @@ SET LOCAL client_connection_check_interval = '1s';
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
 -- $1 after.none, $2 after.1, $3 after.2, $4 upper.1, $5 upper.2, $6 size
-SELECT CAST("r"."k.1" AS text) AS through_1,
-       CAST("r"."from" AS text) AS through_2
-FROM   "we""ird.schema"."Sel ect" AS "r"
-WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
-  AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
-  AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-ORDER  BY "r"."k.1", "r"."from"
+SELECT CAST("r_row"."k.1" AS text) AS through_1,
+       CAST("r_row"."from" AS text) AS through_2
+FROM   "we""ird.schema"."Sel ect" AS "r_row"
+WHERE  ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
+  AND  ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
+  AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
+ORDER  BY "r_row"."k.1", "r_row"."from"
 OFFSET $6::bigint - 1
 LIMIT  1;
 
@@ -73,10 +73,10 @@ LIMIT  1;
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6, n_4, n_5, n_6)
 SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "we""ird.schema"."Sel ect" AS "r"
-                                                                    WHERE  ($5::boolean OR ("r"."k.1", "r"."from") > ROW($6::text, $7::integer))
-                                                                      AND  ("r"."k.1", "r"."from") <= ROW($8::text, $9::integer)
-                                                                      AND  ("r"."from" > 1 AND "k.1" <> '{run}'))),
+                                                                    FROM   "we""ird.schema"."Sel ect" AS "r_row"
+                                                                    WHERE  ($5::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($6::text, $7::integer))
+                                                                      AND  ("r_row"."k.1", "r_row"."from") <= ROW($8::text, $9::integer)
+                                                                      AND  ("r_row"."from" > 1 AND "k.1" <> '{run}'))),
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.o_4),
@@ -85,21 +85,21 @@ SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count
        array_agg(s.n_4),
        array_agg(s.n_5),
        array_agg(s.n_6)
-FROM  (SELECT "r"."k.1" AS k_1,
-              "r"."from" AS k_2,
-              "r"."é" AS o_4,
-              "r"."order" AS o_5,
-              "r"."{run}" AS o_6,
+FROM  (SELECT "r_row"."k.1" AS k_1,
+              "r_row"."from" AS k_2,
+              "r_row"."é" AS o_4,
+              "r_row"."order" AS o_5,
+              "r_row"."{run}" AS o_6,
               CAST(upper("é") || '$$%\'
  AS text) AS n_4,
-              CAST("r".order + 1 AS integer) AS n_5,
+              CAST("r_row".order + 1 AS integer) AS n_5,
               CAST("{run}" || 'x'
  AS text) AS n_6
-       FROM   "we""ird.schema"."Sel ect" AS "r"
-       WHERE  ($5::boolean OR ("r"."k.1", "r"."from") > ROW($6::text, $7::integer))
-         AND  ("r"."k.1", "r"."from") <= ROW($8::text, $9::integer)
-         AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-       ORDER  BY "r"."k.1", "r"."from"
+       FROM   "we""ird.schema"."Sel ect" AS "r_row"
+       WHERE  ($5::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($6::text, $7::integer))
+         AND  ("r_row"."k.1", "r_row"."from") <= ROW($8::text, $9::integer)
+         AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
+       ORDER  BY "r_row"."k.1", "r_row"."from"
        OFFSET 0) AS s
 WHERE  record_image_ne(ROW(s.o_4, s.o_5, s.o_6), ROW(s.n_4, s.n_5, s.n_6))
 RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
@@ -113,53 +113,53 @@ SELECT $1::integer, $2::integer, $3::integer, count(*),
        array_agg(s.o_4) FILTER (WHERE s.differs),
        array_agg(s.o_5) FILTER (WHERE s.differs),
        array_agg(s.o_6) FILTER (WHERE s.differs)
-FROM  (SELECT "r"."k.1" AS k_1,
-              "r"."from" AS k_2,
-              "r"."é" AS o_4,
-              "r"."order" AS o_5,
-              "r"."{run}" AS o_6,
-              record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
- AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+FROM  (SELECT "r_row"."k.1" AS k_1,
+              "r_row"."from" AS k_2,
+              "r_row"."é" AS o_4,
+              "r_row"."order" AS o_5,
+              "r_row"."{run}" AS o_6,
+              record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text))) AS differs
-       FROM   "we""ird.schema"."Sel ect" AS "r"
-       WHERE  ($4::boolean OR ("r"."k.1", "r"."from") > ROW($5::text, $6::integer))
-         AND  ("r"."k.1", "r"."from") <= ROW($7::text, $8::integer)
-         AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-       ORDER  BY "r"."k.1", "r"."from"
-       FOR    NO KEY UPDATE OF "r") AS s;
+       FROM   "we""ird.schema"."Sel ect" AS "r_row"
+       WHERE  ($4::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($5::text, $6::integer))
+         AND  ("r_row"."k.1", "r_row"."from") <= ROW($7::text, $8::integer)
+         AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
+       ORDER  BY "r_row"."k.1", "r_row"."from"
+       FOR    NO KEY UPDATE OF "r_row") AS s;
 
 -- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
 -- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2
-UPDATE "we""ird.schema"."Sel ect" AS "r"
+UPDATE "we""ird.schema"."Sel ect" AS "r_row"
 SET    "é" = upper("é") || '$$%\'
 ,
-       "order" = "r".order + 1,
+       "order" = "r_row".order + 1,
        "{run}" = "{run}" || 'x'
 
-WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
-  AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
-  AND  ("r"."from" > 1 AND "k.1" <> '{run}');
+WHERE  ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
+  AND  ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
+  AND  ("r_row"."from" > 1 AND "k.1" <> '{run}');
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH changed AS (
-  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  UPDATE "we""ird.schema"."Sel ect" AS "r_row"
   SET    "é" = upper("é") || '$$%\'
 ,
-         "order" = "r".order + 1,
+         "order" = "r_row".order + 1,
          "{run}" = "{run}" || 'x'
 
-  WHERE  ($1::boolean OR ("r"."k.1", "r"."from") > ROW($2::text, $3::integer))
-    AND  ("r"."k.1", "r"."from") <= ROW($4::text, $5::integer)
-    AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-    AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
- AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+  WHERE  ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
+    AND  ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
+    AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
+    AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text)))
-  RETURNING "r"."k.1" AS k_1,
-            "r"."from" AS k_2,
-            "r"."é" AS n_4,
-            "r"."order" AS n_5,
-            "r"."{run}" AS n_6
+  RETURNING "r_row"."k.1" AS k_1,
+            "r_row"."from" AS k_2,
+            "r_row"."é" AS n_4,
+            "r_row"."order" AS n_5,
+            "r_row"."{run}" AS n_6
 ), image AS (
   SELECT array_agg(s.k_1) AS k_1,
          array_agg(s.k_2) AS k_2,
@@ -198,17 +198,17 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
 SELECT count(*)
-FROM   "we""ird.schema"."Sel ect" AS "r"
-WHERE  ("r"."k.1", "r"."from") <= ROW($1::text, $2::integer)
-  AND  ((CAST(CAST("r".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "r".xmin <> ALL ($4::xid[])
-  AND  ("r"."from" > 1 AND "k.1" <> '{run}')
-  AND  record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(CAST(upper("é") || '$$%\'
- AS text), CAST("r".order + 1 AS integer), CAST("{run}" || 'x'
+FROM   "we""ird.schema"."Sel ect" AS "r_row"
+WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
+  AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "r_row".xmin <> ALL ($4::xid[])
+  AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
+  AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
-                   WHERE  d.k_1 = "r"."k.1" AND d.k_2 = "r"."from");
+                   WHERE  d.k_1 = "r_row"."k.1" AND d.k_2 = "r_row"."from");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -234,16 +234,16 @@ SET LOCAL client_connection_check_interval = '1s';
 -- untouched: when these are all rows that the run changed, none needs to be compared
 -- $1 transactions
 SELECT count(*) AS rows_untouched
-FROM   "we""ird.schema"."Sel ect" AS "r"
-WHERE  "r".xmin = ANY ($1::xid[]);
+FROM   "we""ird.schema"."Sel ect" AS "r_row"
+WHERE  "r_row".xmin = ANY ($1::xid[]);
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
 FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6)
-LEFT   JOIN "we""ird.schema"."Sel ect" AS "r" ON "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
+LEFT   JOIN "we""ird.schema"."Sel ect" AS "r_row" ON "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
 WHERE  NOT b.reverted
-  AND  ("r"."k.1" IS NULL OR record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)));
+  AND  ("r_row"."k.1" IS NULL OR record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -255,15 +255,15 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 -- restore: one statement compares and writes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  UPDATE "we""ird.schema"."Sel ect" AS "r_row"
   SET    "é" = d.o_4,
          "order" = d.o_5,
          "{run}" = d.o_6
   FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
-    AND  record_image_eq(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6))
-  RETURNING "r"."k.1" AS k_1, "r"."from" AS k_2
+    AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
+    AND  record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6))
+  RETURNING "r_row"."k.1" AS k_1, "r_row"."from" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
@@ -274,11 +274,11 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, d.k_2, record_image_ne(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r"
+  SELECT d.k_1, d.k_2, record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r_row"."é" AS text), 'order', CAST("r_row"."order" AS text), '{run}', CAST("r_row"."{run}" AS text)) AS found
+  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r_row"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
-  FOR    NO KEY UPDATE OF "r"
+    AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
+  FOR    NO KEY UPDATE OF "r_row"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', d.found
@@ -288,16 +288,16 @@ WHERE  d.differs;
 -- restore forced: under force the old values come back over whatever has been kept
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  UPDATE "we""ird.schema"."Sel ect" AS "r"
+  UPDATE "we""ird.schema"."Sel ect" AS "r_row"
   SET    "é" = d.o_4,
          "order" = d.o_5,
          "{run}" = d.o_6
   FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "r"."k.1" = d.k_1 AND "r"."from" = d.k_2
-    AND  (record_image_eq(ROW("r"."é", "r"."order", "r"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
-  RETURNING "r"."k.1" AS k_1, "r"."from" AS k_2
+    AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
+    AND  (record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) OR EXISTS (SELECT FROM migrate.conflicts AS c
+                                                                                                                          WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+  RETURNING "r_row"."k.1" AS k_1, "r_row"."from" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
@@ -309,11 +309,11 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('é', CAST("r"."é" AS text), 'order', CAST("r"."order" AS text), '{run}', CAST("r"."{run}" AS text))
-FROM   "we""ird.schema"."Sel ect" AS "r"
+       found = jsonb_build_object('é', CAST("r_row"."é" AS text), 'order', CAST("r_row"."order" AS text), '{run}', CAST("r_row"."{run}" AS text))
+FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'
-  AND  "r"."k.1" = CAST(c.key[1] AS text) AND "r"."from" = CAST(c.key[2] AS integer);
+  AND  "r_row"."k.1" = CAST(c.key[1] AS text) AND "r_row"."from" = CAST(c.key[2] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq

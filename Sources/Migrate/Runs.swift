@@ -8,7 +8,6 @@ package import MigratePlan
 
 /// How `apply` is asked for.
 package struct ApplyRequest: Sendable {
-  package var compile = CompileRequest()
   /// Run what is complete once more.
   package var again = false
   /// Although another unfinished run writes the same columns.
@@ -31,7 +30,6 @@ package enum ApplyTarget: Sendable {
 
 /// Why a run cannot begin or go on.
 package enum RunRefusal: Error, Sendable {
-  case compile(CompileFailure)
   case database(PostgresError)
   case ledger(UpgradeError)
   /// With a sentence and a remedy.
@@ -114,18 +112,17 @@ package struct Runs: ~Copyable {
       throw .unreadable("\(Self.overlapMark)run \(other.id) of \(other.name)")
     }
     guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
-    for statement in begun.statements("prepare") { try connection.run(statement, Bindings()) }
+    for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
     try connection.execute("COMMIT")
     return run
   }
 
   /// `checks: before`, in a transaction of their own: when one finds a row, nothing starts.
   private borrowing func checkBefore(_ plan: Plan) throws(RunRefusal) {
-    let settings = plan.statements(.batches).first { $0.name == "settings" }?.text ?? ""
     for check in plan.statements(.before) {
       let values = plan.parameters.reduce(into: [String: String?]()) { $0.updateValue($1.value, forKey: ":" + $1.name) }
       let found = try asking { (connection) throws(PostgresError) in
-        try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + settings)
+        try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + plan.settings)
         let now = try connection.query("SELECT to_json(now()) #>> '{}' AS now").onlyRow.text("now")
         let arguments = check.arguments.map { $0 == ":started_at" ? now : values[$0] ?? nil }
         let rows = try connection.query(check.text, arguments)
@@ -188,13 +185,12 @@ package struct Runs: ~Copyable {
     }
   }
 
+  /// As the ledger has it: whether a file has another text since.
   static func hash(of definition: Definition, _ connection: borrowing Connection) throws(PostgresError) -> String {
-    try connection.query(
-      "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex') AS hash",
-      [String(decoding: definition.source.bytes, as: UTF8.self)]
-    ).onlyRow.text("hash")
+    try connection.sha256(of: String(decoding: definition.source.bytes, as: UTF8.self))
   }
 
+  /// What the database answers; its refusal ends the transaction, if one is open.
   borrowing func asking<Value>(
     _ question: (borrowing Connection) throws(PostgresError) -> Value
   ) throws(RunRefusal) -> Value {
@@ -222,5 +218,12 @@ extension Runs {
     guard run.definitionHash.utf8.elementsEqual(hash.utf8) else {
       throw .refused("\(definition.source.path) has changed while run \(run.id) is unfinished", remedy: cure)
     }
+  }
+}
+
+extension Connection {
+  /// SHA-256 of `text` in hexadecimal, by the database: this program brings no such function along.
+  borrowing func sha256(of text: String) throws(PostgresError) -> String {
+    try query("SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex') AS hash", [text]).onlyRow.text("hash")
   }
 }

@@ -1,0 +1,79 @@
+internal import MigrateJSON
+package import MigrateSQL
+
+/// A column, and how a value of it is kept and compared.
+package struct Column: Sendable {
+  /// `pg_attribute.attnum`; names of undo columns are made from it, since a name plus a prefix may exceed 63 bytes (X22).
+  package let number: Int
+  package let name: Identifier
+  /// With length and scale, a domain by its own name.
+  package let type: TypeName
+  package let typeOID: Int
+  /// What it is made of: a domain unwrapped, no length. Undo keeps arrays of it.
+  package let base: TypeName
+  package let baseOID: Int
+  /// `base` with the scale, which belongs to a value's image, and without a length, to which a cast would cut.
+  package let image: TypeName
+  package let isDomain: Bool
+  /// `character(n)`: what is stored is filled up with blanks, which an assigned value need not be.
+  package let isPadded: Bool
+  /// `pg_type.typcategory`.
+  package let category: String
+  /// An array or a composite: `array_agg` of it would lose its shape, so it is kept in a wrapper of one column.
+  package let isWrapped: Bool
+  /// Digits in all, digits behind the point; `nil` unless `numeric(p, s)`.
+  package let precision: (digits: Int, scale: Int)?
+  /// Characters at most; `nil` unless `varchar(n)` or `char(n)`.
+  package let length: Int?
+  /// The labels of an enum, in their order.
+  package let labels: [String]?
+  package let isNotNull: Bool
+  package let isGenerated: Bool
+  /// What a generated column is computed from.
+  package let expression: String?
+  package let isIdentity: Bool
+  /// Where it is not the type's own: what the order of its values is decided by.
+  package let collation: QualifiedName?
+  package let mayUpdate: Bool
+  package let maySelect: Bool
+  /// Bytes of a value, on average.
+  package let width: Int
+
+  /// The number of a `pg_type` whose values are objects of the database: as text they are names, which a search path reads.
+  private static let objectTypes: Set = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191]
+  /// A `regclass` and its kin.
+  package var isObject: Bool { Self.objectTypes.contains(baseOID) }
+
+  init(_ item: DocumentReader) throws(Malformed) {
+    number = try item.integer("number")
+    name = Identifier(trusted: try item.text("name"))
+    type = TypeName(trusted: try item.text("type"))
+    typeOID = try item.integer("type_oid")
+    base = TypeName(trusted: try item.text("base"))
+    baseOID = try item.integer("base_oid")
+    image = TypeName(trusted: try item.text("image"))
+    isDomain = try item.flag("is_domain")
+    let modifier = try item.integer("typmod")
+    isPadded = baseOID == 1042 && modifier > 0
+    length = [1042, 1043].contains(baseOID) && modifier > 4 ? modifier - 4 : nil
+    category = try item.text("category")
+    isWrapped = try item.flag("wrapped")
+    let digits = item.integers("precision")
+    precision = digits.count == 2 ? (digits[0], digits[1]) : nil
+    labels = item.document["labels"].flatMap { $0 == .null ? nil : $0.elements.compactMap(\.text) }
+    isNotNull = try item.flag("not_null")
+    isGenerated = try item.flag("generated")
+    expression = item.document["expression"]?.text
+    isIdentity = try item.flag("identity")
+    if let document = item.document["collation"], document != .null {
+      let name = DocumentReader(document)
+      collation = QualifiedName(
+        schema: Identifier(trusted: try name.text("schema")), name: Identifier(trusted: try name.text("name")))
+    } else {
+      collation = nil
+    }
+    mayUpdate = try item.flag("may_update")
+    maySelect = try item.flag("may_select")
+    width = try item.integer("width")
+  }
+}

@@ -1,0 +1,29 @@
+/// A trigger, and what its function does.
+package struct Trigger: Sendable {
+  /// When it fires; `instead` only on views.
+  package enum Timing: String, Sendable { case before, after, instead }
+
+  package let name: String
+  package let timing: Timing
+  package let isForEachRow: Bool
+  package let firesOnUpdate: Bool
+  /// ENABLE ALWAYS: also when session_replication_role says otherwise.
+  package let firesAlways: Bool
+  /// For `UPDATE OF`: the columns; empty means any.
+  package let ofColumns: [Int]
+  package let function: String
+  package let language: String
+  package let body: String
+
+  init(_ item: DocumentReader) throws(Malformed) {
+    name = try item.text("name")
+    timing = Timing(rawValue: try item.text("timing")) ?? .after
+    isForEachRow = try item.flag("row")
+    firesOnUpdate = try item.flag("update")
+    firesAlways = try item.flag("always")
+    ofColumns = item.integers("of_columns")
+    function = try item.text("function")
+    language = try item.text("language")
+    body = try item.text("body")
+  }
+}

@@ -1,0 +1,82 @@
+/// One write of a plan. There is no step without an answer to how it is taken back.
+public struct Step: Sendable, Equatable {
+  /// Its number, from 1.
+  public let number: Int
+  /// The verb: `update`.
+  public let verb: String
+  /// The table that is written.
+  public let table: String
+  /// The columns that the definition writes, each with what it becomes.
+  public let columns: [WrittenColumn]
+  /// Which rows, by an expression that computes something; `nil` when it only compares, or all rows are meant.
+  public let filter: PlannedFilter?
+  /// The way back.
+  public let undo: Undo
+
+  package init(
+    number: Int, verb: String, table: String, columns: [WrittenColumn], filter: PlannedFilter?, undo: Undo
+  ) {
+    self.number = number
+    self.verb = verb
+    self.table = table
+    self.columns = columns
+    self.filter = filter
+    self.undo = undo
+  }
+}
+
+/// A column that a step writes.
+public struct WrittenColumn: Sendable, Equatable {
+  /// The column.
+  public let name: String
+  /// The expression, or the constant, as it will be written.
+  public let value: String
+  /// Where the definition says so.
+  public let place: DefinitionPlace
+
+  package init(name: String, value: String, place: DefinitionPlace) {
+    self.name = name
+    self.value = value
+    self.place = place
+  }
+}
+
+extension WrittenColumn {
+  /// One literal and nothing else; quotes inside of it are doubled.
+  package static func isConstant(_ value: String) -> Bool {
+    if value.utf8.elementsEqual("NULL".utf8) { return true }
+    let quote = UInt8(ascii: "'")
+    let bytes = Array(value.utf8)
+    guard bytes.count >= 2, bytes.first == quote, bytes.last == quote else { return false }
+    var index = 1
+    while index < bytes.count - 1 {
+      if bytes[index] == quote {
+        guard index + 1 < bytes.count - 1, bytes[index + 1] == quote else { return false }
+        index += 1
+      }
+      index += 1
+    }
+    return true
+  }
+}
+
+/// A condition on the rows of a step.
+public struct PlannedFilter: Sendable, Equatable {
+  /// The expression, as the definition writes it.
+  public let value: String
+  /// Where it stands.
+  public let place: DefinitionPlace
+
+  package init(value: String, place: DefinitionPlace) {
+    self.value = value
+    self.place = place
+  }
+}
+
+/// How a step is taken back.
+public enum Undo: Sendable, Equatable {
+  /// The old and new values of these columns are kept, and the statements of phase `revert` put them back.
+  case captured(columns: [String])
+  /// It cannot be taken back, for this reason.
+  case unavailable(reason: String)
+}
