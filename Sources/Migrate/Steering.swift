@@ -122,7 +122,7 @@ extension Runs {
     case .cancelling, .cancelled, .completed, .reverted:
       throw .refused(
         "run \(number) is \(summary.state.rawValue), so there is nothing to resume",
-        remedy: "anew: `migrate apply \(summary.name)`" + (summary.state == .completed ? " --again" : ""))
+        remedy: "anew: `migrate apply \(summary.name)\(summary.state == .completed ? " --again" : "")`")
     }
     let (isWorking, sign) = try asking { (connection) throws(PostgresError) in
       (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))

@@ -1,13 +1,14 @@
 /// Finds the name that was probably meant.
 package enum Suggestion {
   /// The candidate nearest to `name`, when it is near enough to be a slip of the fingers: at most a third of its bytes differ,
-  /// a swap of neighbours counting once; one that differs in capitals only is always taken.
+  /// a swap of neighbours counting once, and something is the same; one that differs in capitals only is always taken.
   package static func nearest(to name: String, among candidates: [String]) -> String? {
     let wanted = Array(name.utf8)
     if let folded = candidates.first(where: { lowercased($0.utf8) == lowercased(name.utf8) }) { return folded }
     let limit = max(1, wanted.count / 3)
     let measured = candidates.map { (name: $0, distance: distance(wanted, Array($0.utf8))) }
-    return measured.filter { $0.distance <= limit }.min { $0.distance < $1.distance }?.name
+    let near = measured.filter { $0.distance <= limit && $0.distance < max(wanted.count, $0.name.utf8.count) }
+    return near.min { $0.distance < $1.distance }?.name
   }
 
   private static func lowercased(_ bytes: String.UTF8View) -> [UInt8] {

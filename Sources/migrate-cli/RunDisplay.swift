@@ -14,6 +14,10 @@ final class RunDisplay: Sendable {
     var note: String?
     /// Whom the start waits for.
     var holders: String?
+    /// Since when it stands still by request.
+    var pausedAt: ContinuousClock.Instant?
+    /// How long it did so before: no part of the rate.
+    var stoodStill = Duration.zero
   }
 
   private let run: Run
@@ -70,7 +74,12 @@ final class RunDisplay: Sendable {
         if case .batch(let record) = event, console.arguments[Options.verbose] {
           display?.say(RunEventText.line(record))
         }
-        if case .waiting = event, let note = progress.note { display?.say(note) }
+        switch event {
+        // Said, since a narrow bar has no room for its note, and a log shows only some of them.
+        case .waiting, .paused: if let note = progress.note { display?.say(note) }
+        case .resumed: display?.say("resumed")
+        case .started, .batch, .again, .reconnecting: break
+        }
       }
     }
   }
@@ -92,14 +101,20 @@ final class RunDisplay: Sendable {
       progress.expected = max(progress.expected, progress.done.read)
     case .again(_, let attempt, let reason): progress.note = "try \(attempt): \(reason)"
     case .reconnecting(let reason): progress.note = "connecting again: \(reason)"
-    case .paused: progress.note = "paused; `migrate resume \(run.id)` goes on"
-    case .resumed: progress.note = nil
+    case .paused:
+      progress.note = "paused from elsewhere; `migrate resume \(run.id)` goes on here, Ctrl-C leaves"
+      progress.pausedAt = ContinuousClock.now
+    case .resumed:
+      progress.note = nil
+      if let moment = progress.pausedAt { progress.stoodStill += ContinuousClock.now - moment }
+      progress.pausedAt = nil
     }
   }
 
   private func state(_ progress: Progress) -> ProgressState {
-    let elapsed = ContinuousClock.now - begin
-    let seconds = elapsed / .seconds(1)
+    let now = ContinuousClock.now
+    let elapsed = now - begin
+    let seconds = (elapsed - progress.stoodStill - (progress.pausedAt.map { now - $0 } ?? .zero)) / .seconds(1)
     let rate = seconds > 0 && progress.here.read > 0 ? Double(progress.here.read) / seconds : nil
     let left = rate.flatMap { rate -> Duration? in
       let rows = progress.expected - progress.done.read

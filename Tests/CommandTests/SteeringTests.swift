@@ -25,6 +25,8 @@ import Testing
       #expect(resume.err.contains("that stayed goes on with it"))
       let applied = try await child.finish()
       #expect(applied.status == 0 && applied.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
+      #expect(applied.err.contains("paused from elsewhere; `migrate resume 1` goes on here, Ctrl-C leaves\n"))
+      #expect(applied.err.contains("\nresumed\n"))
     }
   }
 
@@ -47,6 +49,7 @@ import Testing
 
       let again = try await project.migrate("resume", "1")
       #expect(again.status == 1 && again.err.contains("run 1 is completed, so there is nothing to resume"))
+      #expect(again.err.contains("anew: `migrate apply close --again`\n"))
     }
   }
 

@@ -16,6 +16,14 @@ extension Diagnostic {
       remedy: "for the text write `'\(written)'`; SQL's boolean is `\(boolean)`")
   }
 
+  /// A name that looks like a text: in double quotes, or a word that is all of the expression.
+  static func nameForText(_ name: String, isQuoted: Bool, of table: String, at span: SourceSpan) -> Diagnostic {
+    let text = "'\(name.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''"))'"
+    return Diagnostic(
+      "unknown-column", at: span, "table \(table) has no column \"\(name)\"",
+      remedy: (isQuoted ? "double quotes are for names in SQL; " : "") + "for the text write `\(text)`")
+  }
+
   static func parameterWithoutColon(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "parameter-without-colon", at: span, "no column \"\(name)\"", remedy: "the parameter is written `:\(name)`")

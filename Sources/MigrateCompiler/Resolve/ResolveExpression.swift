@@ -207,6 +207,10 @@ extension Resolver {
     if nearest == nil, let parameter = Suggestion.nearest(to: name, among: parameters.keys.map(\.name)) {
       return .nearParameter(name, parameter, of: table.name.description, at: span)
     }
+    let isAlone = text.text.utf8.elementsEqual(written.utf8)
+    if nearest == nil, !isQualified, part.isQuoted || isAlone {
+      return .nameForText(name, isQuoted: part.isQuoted, of: table.name.description, at: span)
+    }
     return .unknownColumn(name, of: table.name.description, at: span, nearest: nearest)
   }
 }
