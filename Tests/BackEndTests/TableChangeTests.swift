@@ -141,6 +141,10 @@ import Testing
           FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()
           """,
         words: "trigger late fires on updates of public.products now", repair: "DROP TRIGGER late ON products"),
+      Change(
+        testDescription: "a rule that came",
+        change: "CREATE RULE late AS ON UPDATE TO products DO INSTEAD NOTHING",
+        words: "rule late is applied to updates of public.products now", repair: "DROP RULE late ON products"),
     ]
   }
 

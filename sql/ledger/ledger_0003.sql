@@ -187,6 +187,11 @@ BEGIN
           JOIN   pg_trigger AS g ON g.tgrelid = t.oid
           WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
             AND  NOT planned.triggers ? g.tgname::text;
+        RETURN QUERY
+          SELECT format('rule %I is applied to updates of %s now', w.rulename, planned.name),
+                 'drop it, or take the run back and apply anew'
+          FROM   pg_rewrite AS w
+          WHERE  w.ev_class = planned.now AND w.ev_type = '2';
       END IF;
     END IF;
   END LOOP;
@@ -207,6 +212,7 @@ DECLARE
   cure    text;
   applies boolean;
 BEGIN
+  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
   FOR held IN
     SELECT c.oid
     FROM   migrate.runs AS r
@@ -214,7 +220,9 @@ BEGIN
     JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
     WHERE  r.run = _run
   LOOP
-    EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', held);
+    -- To who will write the lock that keeps new triggers out as well. Without a wait: the snapshot is older than what ends it.
+    EXECUTE format(CASE WHEN applies AND has_table_privilege(held, 'UPDATE') THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
+                        ELSE 'LOCK TABLE %s IN ACCESS SHARE MODE' END, held);
     -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,
     -- 13.6). The catalog's tables show what the snapshot sees, its functions what is.
     IF EXISTS (SELECT
@@ -225,7 +233,6 @@ BEGIN
       RAISE EXCEPTION 'table % was written anew in this moment', held USING ERRCODE = 'serialization_failure';
     END IF;
   END LOOP;
-  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
   SELECT string_agg(c.change, '; '), string_agg(DISTINCT c.remedy, '; ') INTO broken, cure FROM migrate.changes(_run, applies) AS c;
   IF broken IS NOT NULL THEN
     RAISE EXCEPTION 'the table has changed since run % was begun: %', _run, broken

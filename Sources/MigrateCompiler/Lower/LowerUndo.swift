@@ -96,7 +96,8 @@ extension ResolvedBatch {
       """)
   }
 
-  /// Keys of all rows of the batch, and nothing else: those that do not change need no change later either. All rows being
+  /// Keys of all rows of the batch, and nothing else: without undo a row that was found as it should be counts as done, too, and
+  /// what others make of it later is not left behind. All rows being
   /// eligible it finds the batch's end by itself.
   var captureKeys: Statement {
     let names = keyNames
