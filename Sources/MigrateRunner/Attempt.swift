@@ -76,7 +76,8 @@ extension Worker {
     bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
     bindings = bindings.with("eligible", nil).with("changed", nil)
     var through = attempt.upper
-    if !attempt.isBoundByCapture(run) {
+    let isBoundByCapture = attempt.isBoundByCapture(run)
+    if !isBoundByCapture {
       let bound = try connection.run(run.statement(.batches, "bound"), bindings).first?.values
       if let bound { through = bound }
       // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
@@ -96,7 +97,7 @@ extension Worker {
         if statement.name == "capture", let row = rows.first {
           isCaptured = try row.bool("as_captured")
           // Without a row it went to the upper end in vain.
-          if attempt.isBoundByCapture(run), try row["through_1"] != nil {
+          if isBoundByCapture, try row["through_1"] != nil {
             through = Array(try row.values.dropFirst())
             self.through = through
             bindings = bindings.with(key: through, as: "through", count: run.keyCount)

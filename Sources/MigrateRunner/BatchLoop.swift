@@ -157,11 +157,12 @@ extension Worker {
 extension PostgresError {
   /// Transient errors are always tried again. A foreign key or a unique key can also be the age of the snapshot: the row that
   /// is missing, or in the way, was committed since; so these are believed only when a fresh snapshot says the same. What a
-  /// statement does not find was there when it was planned: the next look at the table tells what has become of it (P21).
+  /// statement does not find, or cannot be done to the table, was there and could when it was planned: the next look at the table
+  /// tells what has become of it (P21).
   func isWorthAnotherTry(isSecond: Bool) -> Bool {
     if self.class == .transient { return true }
     guard !isSecond, let state = report.sqlState else { return false }
-    return state.code == "23503" || state.code == "23505" || state.family == "42"
+    return state.code == "23503" || state.code == "23505" || state.family == "42" || state.family == "0A"
   }
 }
 

@@ -370,7 +370,7 @@ BEGIN
     IF class = 'transient'
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
        -- statement does not find any more, and the next look at the table tells what has become of it.
-       OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) = '42') AND ended.sqlstate IS DISTINCT FROM known THEN
+       OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
       known := coalesce(ended.sqlstate, known);
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
       COMMIT;

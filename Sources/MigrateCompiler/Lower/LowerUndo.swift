@@ -97,8 +97,7 @@ extension ResolvedBatch {
   }
 
   /// Keys of all rows of the batch, and nothing else: without undo a row that was found as it should be counts as done, too, and
-  /// what others make of it later is not left behind. All rows being
-  /// eligible it finds the batch's end by itself.
+  /// what others make of it later is not left behind. All rows being eligible it finds the batch's end by itself.
   var captureKeys: Statement {
     let names = keyNames
     let last: [SQL] = key.indices.map { index in

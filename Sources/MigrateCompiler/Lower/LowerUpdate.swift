@@ -49,24 +49,17 @@ extension ResolvedBatch {
       """)
   }
 
-  /// Without undo the change gives its keys and nothing is captured before. What was eligible is known from the bound, or is
-  /// counted in the same snapshot.
+  /// Without undo the change gives its keys and nothing is captured before.
   var changeWithoutUndo: Statement {
     let names = keyNames
-    let counted: SQL = "(SELECT rows_read FROM eligible)"
-    let rowsRead: SQL = coverage == .collected ? counted : "coalesce(\(Role.eligible), \(counted))"
     return Statement(
       "change", step: Self.step, why: "undo: none, so only the keys are kept",
       """
       WITH changed AS (
         \(update(where: changingConditions, returning: capturedKeys))
-      ), eligible AS (
-        SELECT count(*) AS rows_read
-        FROM   \(source)
-        \(SQL.filtered(by: batchConditions))
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(rowsRead),
+      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(eligibleRows),
              \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s
       """)

@@ -70,15 +70,13 @@ WITH changed AS (
     AND  (left_on < '2020-01-01')
     AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
   RETURNING "people"."id" AS k_1
-), eligible AS (
-  SELECT count(*) AS rows_read
-  FROM   "shop"."people" AS "people"
-  WHERE  ($1::boolean OR "people"."id" > $2::integer)
-    AND  "people"."id" <= $3::integer
-    AND  (left_on < '2020-01-01')
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
-SELECT $4::integer, $5::integer, $6::integer, coalesce($7::bigint, (SELECT rows_read FROM eligible)),
+SELECT $4::integer, $5::integer, $6::integer, coalesce($7::bigint, (SELECT count(*)
+                                                                    FROM   "shop"."people" AS "people"
+                                                                    WHERE  ($1::boolean OR "people"."id" > $2::integer)
+                                                                      AND  "people"."id" <= $3::integer
+                                                                      AND  (left_on < '2020-01-01'))),
        array_agg(s.k_1),
        true
 FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
