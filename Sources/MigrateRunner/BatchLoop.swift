@@ -117,18 +117,21 @@ extension Worker {
     return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 
-  /// The run's transactions, and the oldest one that was open when its upper end was fixed, for statements that tell by a row's
+  /// The run's transactions, the oldest one that was open when its upper end was fixed, and whether others have written since, for
+  /// statements that tell by a row's
   /// version who has written it.
   borrowing func ownTransactions() throws(PostgresError) -> Bindings {
     let row = try connection.query(
       """
       SELECT CAST(r.horizon AS xid) AS horizon,
-             ARRAY(SELECT CAST(b.xid AS xid) FROM migrate.batches AS b WHERE b.run = r.run AND b.kind = 'apply') AS transactions
+             ARRAY(SELECT CAST(b.xid AS xid) FROM migrate.batches AS b WHERE b.run = r.run AND b.kind = 'apply') AS transactions,
+             migrate.others_wrote(r.run) AS others
       FROM   migrate.runs AS r
       WHERE  r.run = $1::bigint
       """, [runID]
     ).onlyRow
     return constants.with("horizon", try row["horizon"]).with("transactions", try row["transactions"])
+      .with("others", try row["others"])
   }
 
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {

@@ -19,6 +19,21 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.bound IS 'Fixes the upper end of a run''s keys, NULL for an empty table. A second time changes nothing.';
 
+-- Whoever writes has a transaction number, and numbers are given in order: when as many have been given since the horizon as
+-- the run has used (one for each batch, and one that fixed the bounds, after its look at the horizon), nobody else has
+-- written. Numbers that were given and are still at work lie at or above xmax, where nobody sees what they write.
+CREATE FUNCTION migrate.others_wrote(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT s.xmax - r.horizon::text::bigint <> 1 + (SELECT count(DISTINCT b.xid)
+                                                  FROM   migrate.batches AS b
+                                                  WHERE  b.run = _run AND b.kind = 'apply'
+                                                    AND  b.xid > r.horizon AND b.xid::text::bigint < s.xmax)
+  FROM   migrate.runs AS r,
+         (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax) AS s
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.others_wrote IS 'Whether a transaction that is not the run''s own has been given a number since the run''s upper end was fixed, anywhere in the cluster.';
+
 -- The run is taken over -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.relieve(
@@ -372,7 +387,8 @@ BEGIN
     RETURN;
   END IF;
 
-  given := migrate.final_values(_run, 0);
+  -- Who verifies wants the rows looked at, not a conclusion.
+  given := migrate.final_values(_run, 0) || '{"others": true}';
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   FOR statement IN
     SELECT s.*

@@ -52,7 +52,8 @@ COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every stateme
 CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
-         || jsonb_build_object('horizon', r.horizon::xid::text,
+         || jsonb_build_object('others', migrate.others_wrote(_run),
+                               'horizon', r.horizon::xid::text,
                                'transactions', ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')::text)
   FROM   migrate.runs AS r
   WHERE  r.run = _run

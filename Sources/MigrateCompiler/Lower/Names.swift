@@ -23,6 +23,8 @@ enum Role {
   static let afterNone = Parameter("after.none", TypeName(trusted: "boolean"))
   static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
 
+  /// Whether anybody but the run has written, anywhere in the cluster, since the upper end was fixed.
+  static let others = Parameter("others", TypeName(trusted: "boolean"))
   /// The oldest transaction that was open when the upper end was fixed.
   static let horizon = Parameter("horizon", .bigint)
   /// The transactions of the run's batches.

@@ -61,9 +61,10 @@ import Testing
     }
   }
 
-  @Test func `K20: that does not count what was passed over dies`() async throws {
+  @Test(arguments: [Mutant.withoutCountingLeftBehind, Mutant.takingOthersForNobody])
+  func `K20: that does not count what was passed over dies`(edit: @Sendable (Plan) throws -> Plan) async throws {
     let cell = Cell(.insertsIntoRange, .mid, .snapshot)
-    let played = try await cell.play(Mutant.withoutCountingLeftBehind)
+    let played = try await cell.play(edit)
     #expect(cell.leftBehind == 1 && played.outcome == .completed(leftBehind: 0))
   }
 

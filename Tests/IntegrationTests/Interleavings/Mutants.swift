@@ -71,6 +71,11 @@ enum Mutant {
     try plan.replacing("SELECT count(*)", by: "SELECT 0 * count(*)", in: "left behind", of: .finish)
   }
 
+  /// Whoever wrote during the run is thought not to have (K20).
+  static func takingOthersForNobody(_ plan: Plan) throws -> Plan {
+    try plan.replacing("AND  $2::boolean", by: "AND  false", in: "left behind", of: .finish)
+  }
+
   // MARK: The way back
 
   /// A batch that is taken back already is taken back again.

@@ -151,12 +151,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
-  AND  ((CAST(CAST("e".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "e".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "e".xmin <> ALL ($4::xid[])
   AND  (NOT e.is_boss AND e.boss = "e".boss)
   AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT

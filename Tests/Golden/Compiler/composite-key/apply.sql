@@ -169,12 +169,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2, $3 upper.3, $4 horizon, $5 transactions
+-- $1 upper.1, $2 upper.2, $3 upper.3, $4 others, $5 horizon, $6 transactions
 SELECT count(*)
 FROM   "shop"."lines" AS "lines"
 WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character varying, $2::integer, $3::smallint)
-  AND  ((CAST(CAST("lines".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
-  AND  "lines".xmin <> ALL ($5::xid[])
+  AND  $4::boolean
+  AND  ((CAST(CAST("lines".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648
+  AND  "lines".xmin <> ALL ($6::xid[])
   AND  (quantity > 1)
   AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT

@@ -196,12 +196,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
+-- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
 SELECT count(*)
 FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
-  AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "r_row".xmin <> ALL ($4::xid[])
+  AND  $3::boolean
+  AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  "r_row".xmin <> ALL ($5::xid[])
   AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
   AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'

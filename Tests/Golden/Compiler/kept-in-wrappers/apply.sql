@@ -184,12 +184,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."shapes" AS "shapes"
 WHERE  "shapes"."id" <= $1::integer
-  AND  ((CAST(CAST("shapes".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "shapes".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "shapes".xmin <> ALL ($4::xid[])
   AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
   AND  NOT EXISTS (SELECT

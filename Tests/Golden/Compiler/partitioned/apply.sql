@@ -160,12 +160,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
+-- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
 SELECT count(*)
 FROM   "shop"."payments" AS "payments"
 WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
-  AND  ((CAST(CAST("payments".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "payments".xmin <> ALL ($4::xid[])
+  AND  $3::boolean
+  AND  ((CAST(CAST("payments".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  "payments".xmin <> ALL ($5::xid[])
   AND  (amount > 10)
   AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT

@@ -135,12 +135,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
-  AND  ((CAST(CAST("words".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "words".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("words".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "words".xmin <> ALL ($4::xid[])
   AND  (length(word) > 1)
   AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   AND  NOT EXISTS (SELECT

@@ -163,12 +163,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
-  AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "visits".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "visits".xmin <> ALL ($4::xid[])
   AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
   AND  NOT EXISTS (SELECT

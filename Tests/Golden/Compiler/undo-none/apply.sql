@@ -101,12 +101,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
-  AND  ((CAST(CAST("people".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "people".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("people".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "people".xmin <> ALL ($4::xid[])
   AND  (left_on < '2020-01-01')
   AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
   AND  NOT EXISTS (SELECT

@@ -154,12 +154,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 upper.2, $3 horizon, $4 transactions
+-- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
 SELECT count(*)
 FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
-  AND  ((CAST(CAST("articles".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "articles".xmin <> ALL ($4::xid[])
+  AND  $3::boolean
+  AND  ((CAST(CAST("articles".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  "articles".xmin <> ALL ($5::xid[])
   AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)

@@ -138,12 +138,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
 SELECT count(*)
 FROM   "shop"."users" AS "users"
 WHERE  "users"."id" <= $1::integer
-  AND  ((CAST(CAST("users".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "users".xmin <> ALL ($3::xid[])
+  AND  $2::boolean
+  AND  ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "users".xmin <> ALL ($4::xid[])
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "users"."id");

@@ -177,14 +177,15 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 horizon, $3 transactions, $4 :states, $5 :since, $6 :multiplier, $7 :started_at, $8 :run_id
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 :states, $6 :since, $7 :multiplier, $8 :started_at, $9 :run_id
 SELECT count(*)
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::integer
-  AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $2::bigint) & 4294967295) < 2147483648
-  AND  "products".xmin <> ALL ($3::xid[])
-  AND  (state = ANY ($4::text[]) AND added_on >= $5::date AND note IS DISTINCT FROM 'frozen')
-  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $6::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($7::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($8::bigint AS bigint))
+  AND  $2::boolean
+  AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  "products".xmin <> ALL ($4::xid[])
+  AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
+  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($9::bigint AS bigint))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");
