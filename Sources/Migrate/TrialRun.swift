@@ -77,7 +77,7 @@ struct TrialRun {
     let clock = ContinuousClock.now
     let through = try bound(after: after, upper: upper, connection)
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
-    var passedOver: Set = ["settings", "bound", "capture locked", "change as captured", "finish"]
+    var passedOver: Set = ["settings", "lock", "bound", "capture locked", "change as captured", "finish"]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
       let rows = try run(statement, bindings, connection)
       if statement.name == "capture", let row = rows.first, try row.bool("as_captured") {

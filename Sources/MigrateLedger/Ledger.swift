@@ -23,7 +23,9 @@ package enum Ledger {
       SELECT r.run, r.name, r.identity, r.state, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
              r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
-             r.definition_hash, r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format
+             r.definition_hash, r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
+             (SELECT coalesce(bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE')), false)
+              FROM   jsonb_array_elements(r.plan -> 'tables') AS t(item)) AS may_lock
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -50,7 +52,8 @@ package enum Ledger {
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       definitionHash: try row.text("definition_hash"),
-      conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"])
+      conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
+      mayLock: try row.bool("may_lock"))
   }
 
   private static func statements(

@@ -21,6 +21,8 @@ package struct Run: Sendable {
   package let definitionHash: String
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
+  /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
+  package let mayLock: Bool
 
   /// The statements of `phase`, in order.
   package func statements(_ phase: Phase.Name) -> [RunStatement] { statements.filter { $0.phase == phase } }

@@ -20,5 +20,6 @@ extension SQLState {
   package static let uniqueViolation = SQLState("23505")
   package static let insufficientPrivilege = SQLState("42501")
   package static let undefinedTable = SQLState("42P01")
+  package static let invalidParameterValue = SQLState("22023")
   package static let characterNotInRepertoire = SQLState("22021")
 }

@@ -89,7 +89,7 @@ extension Worker {
     var isCaptured = false
     for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
       switch statement.name {
-      case "settings", "bound": continue
+      case "settings", "lock", "bound": continue
       case "finish":
         return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
       default:

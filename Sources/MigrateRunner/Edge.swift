@@ -34,15 +34,31 @@ extension Worker {
 
   /// Opens a transaction with the settings of the plan, in which the table stays what the run was begun with (P21). One message.
   ///
+  /// Whoever applies locks the table before the transaction's snapshot is taken, which LOCK does not do: what somebody else does to
+  /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
+  /// `migrate.hold` tells better.
+  ///
   /// - Throws: 55000 when it has become another one, by name, by a column or by the key's index; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
   borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
-    let settings =
+    let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
-      case .apply: try run.statement(.batches, "settings").text
-      case .revert: try run.statement(.revert, "settings").text
+      case .apply: (try run.statement(.batches, "settings"), run.mayLock ? try run.statement(.batches, "lock") : nil)
+      case .revert: (try run.statement(.revert, "settings"), nil)
       }
-    try connection.execute("BEGIN ISOLATION LEVEL \(isolation); \(settings); SELECT migrate.hold(\(runID))")
+    let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
+    let hold = "SELECT migrate.hold(\(runID))"
+    guard let lock else {
+      try connection.execute(opening + hold)
+      return
+    }
+    do throws(PostgresError) {
+      try connection.execute("\(opening)\(lock.text); \(hold)")
+    } catch {
+      guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }
+      try connection.execute("ROLLBACK")
+      try connection.execute(opening + hold)
+    }
   }
 
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {

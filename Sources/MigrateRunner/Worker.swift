@@ -117,11 +117,21 @@ package struct Worker: ~Copyable {
   private mutating func settle() throws(PostgresError) {
     guard let xid = unsettled else { return }
     var attempt = 0
-    while try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress" {
+    while try isInProgress(xid) {
       attempt += 1
       pause(for: backoff(attempt))
     }
     unsettled = nil
+  }
+
+  /// A server that crashed before the commit was on its disk gives the number out anew: until then it lies in the future.
+  private borrowing func isInProgress(_ xid: String) throws(PostgresError) -> Bool {
+    do throws(PostgresError) {
+      return try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress"
+    } catch {
+      guard error.sqlState == .invalidParameterValue else { throw error }
+      return false
+    }
   }
 
   /// Longer each time, and never the same for two workers that met: at most a second.

@@ -236,6 +236,7 @@ BEGIN
     WHERE  r.run = _run
   LOOP
     -- To who will write the lock that keeps new triggers out as well. Without a wait: the snapshot is older than what ends it.
+    -- The client has it already, from before its snapshot; in a procedure no statement comes before the snapshot.
     EXECUTE format(CASE WHEN applies AND has_table_privilege(held, 'UPDATE') THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
                         ELSE 'LOCK TABLE %s IN ACCESS SHARE MODE' END, held);
     -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,

@@ -203,7 +203,7 @@ BEGIN
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
+    WHEN statement.name IN ('settings', 'lock', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
                             CASE WHEN captured THEN 'change' ELSE 'change as captured' END)
       OR bounds AND statement.name = 'bound' THEN
       NULL;

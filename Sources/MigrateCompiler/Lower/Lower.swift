@@ -11,7 +11,7 @@ extension ResolvedBatch {
       Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : [])),
       Phase(
         .batches,
-        [settings, coverage == .collected ? collectedBound : bound] + stepStatements
+        [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + [finish]),
       Phase(
         .finish,

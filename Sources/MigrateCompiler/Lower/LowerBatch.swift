@@ -28,6 +28,14 @@ extension ResolvedBatch {
       SQL.joined(lines, by: ";\n"))
   }
 
+  /// Sent with `BEGIN`. A trigger, a rule or a column that comes between the snapshot and the first row would be met by the change
+  /// and not be seen before it (P21).
+  var lock: Statement {
+    Statement(
+      "lock", why: "before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait",
+      "LOCK TABLE \(table.name) IN ROW EXCLUSIVE MODE")
+  }
+
   /// The last statement of a batch. FOR SHARE, since a plain read under REPEATABLE READ does not see that another worker has
   /// taken over; last, so that a takeover waits for nothing but a commit (C10).
   var finish: Statement {

@@ -1,7 +1,7 @@
 import Migrate
 import MigrateLedger
 import MigratePostgres
-import MigrateRunner
+@testable import MigrateRunner
 import RunTestSupport
 import TestSupport
 import Testing
@@ -123,6 +123,23 @@ import Testing
       #expect(try await shop.wrong(run) == Shop.Wrong())
       #expect(try await shop.batchSizes(run) == ["10", "9"])
       #expect(try await shop.differsFromOneStatement.isEmpty)
+    }
+  }
+
+  /// P03; a crash has taken the commit back, and the number of its transaction with it.
+  @Test func `P03: goes on when the transaction it asks about is none any more`() async throws {
+    try await withShop { shop in
+      let id = try await shop.begin()
+      let run = try await shop.trial.run(id)
+      let next = try await shop.trial.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1000000")
+      let server = shop.server.applicationName("migrate run \(id)")
+      let outcome = try await onThread {
+        var worker = try Worker(server: server, run: run, control: RunControl()) { _ in }
+        worker.unsettled = next
+        return try worker.apply()
+      }
+      #expect(outcome == .completed(leftBehind: 0))
+      #expect(try await shop.wrong(id) == Shop.Wrong())
     }
   }
 

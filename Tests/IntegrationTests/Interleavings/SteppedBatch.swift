@@ -56,7 +56,7 @@ struct SteppedBatch {
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
     rest = [.begin]
     bindings = bindings.with("eligible", nil).with("changed", nil)
-    rest += run.statements(.batches).filter { $0.name != "settings" }.map { .statement($0) } + [.commit]
+    rest += run.statements(.batches).filter { !["settings", "lock"].contains($0.name) }.map { .statement($0) } + [.commit]
     keep(attempt.guarded == .snapshot ? [false, true] : [false])
   }
 
@@ -76,8 +76,9 @@ struct SteppedBatch {
     switch rest.first {
     case .begin:
       let settings = try run.statement(.batches, "settings").text
+      let lock = try run.statement(.batches, "lock").text
       try session.start(
-        "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
+        "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); \(lock); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
       )
     case .statement(let statement): try session.start(statement.text, bindings.arguments(for: statement))
     case .commit: try session.start("COMMIT")

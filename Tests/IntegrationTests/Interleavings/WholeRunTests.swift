@@ -89,6 +89,46 @@ func pauseBriefly() { usleep(2_000) }
     }
   }
 
+  /// P21; the batch waits for who makes the trigger before it takes its snapshot, and sees it. The mutant, whose snapshot is older
+  /// than the lock, writes ten rows more through a trigger that it does not see.
+  @Test(arguments: [true, false]) func `P21: meets a trigger that comes between two batches before it writes`(
+    isLockedFirst: Bool
+  ) async throws {
+    try await withShop { shop in
+      try await shop.server.psql(
+        "CREATE FUNCTION shop.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$")
+      let run = try await shop.begin(edit: { plan in
+        isLockedFirst
+          ? try plan.patient() : try plan.replacing("LOCK TABLE", by: "SELECT 1; LOCK TABLE", in: "lock").patient()
+      })
+      let (first, locked) = (Reply<Void>(), Reply<Void>())
+      let events = Events { event in
+        guard case .batch(let record) = event, record.ordinal == 1 else { return }
+        first.give(.success(()))
+        while !locked.isKnown { pauseBriefly() }
+      }
+      let outcome = try await withSessions("changer", to: shop.server) { sessions in
+        let changer = try #require(sessions["changer"])
+        return try await shop.trial.applying(run, events: events) {
+          try await first.value
+          try await changer.execute(
+            "BEGIN; CREATE TRIGGER late BEFORE UPDATE ON shop.products FOR EACH ROW EXECUTE FUNCTION shop.nothing()")
+          locked.give(.success(()))
+          try await shop.trial.waitUntilWorkerBlocked(by: changer)
+          try await changer.execute("COMMIT")
+        }
+      }
+      guard case .failed(let failure) = outcome else {
+        Issue.record("it has not stopped: \(outcome)")
+        return
+      }
+      #expect(failure.sqlState == "55000" && failure.message.contains("trigger late fires"))
+      #expect(events.retries.isEmpty, "\(events.retries)")
+      #expect(
+        try await shop.trial.value("SELECT count(*) FROM migrate.batches") == (isLockedFirst ? "1" : "2"))
+    }
+  }
+
   /// X06; RETURNING does not see what they do, so the images are read back.
   @Test func `keeps what AFTER triggers have made of its rows, and takes that back`() async throws {
     try await withShop { shop in

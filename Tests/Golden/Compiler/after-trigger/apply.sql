@@ -51,6 +51,9 @@ SET LOCAL lock_timeout = '500ms';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL client_connection_check_interval = '1s';
 
+-- lock: before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait
+LOCK TABLE "shop"."people" IN ROW EXCLUSIVE MODE;
+
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
 -- $1 after.none, $2 after.1, $3 upper.1, $4 size
 SELECT CAST("people"."id" AS text) AS through_1
