@@ -56,7 +56,8 @@ struct SteppedBatch {
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
     rest = [.begin]
     bindings = bindings.with("eligible", nil).with("changed", nil)
-    rest += run.statements(.batches).filter { !["settings", "lock"].contains($0.name) }.map { .statement($0) } + [.commit]
+    rest +=
+      run.statements(.batches).filter { !["settings", "lock"].contains($0.name) }.map { .statement($0) } + [.commit]
     keep(attempt.guarded == .snapshot ? [false, true] : [false])
   }
 
