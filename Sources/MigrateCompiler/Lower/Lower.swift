@@ -54,14 +54,14 @@ extension ResolvedBatch {
     }
     let changed: SQL = """
       SELECT
-      FROM   \(unnested(keyNames))
+      FROM   \(lines: unnested(keyNames))
       WHERE  \(Self.placeRead)
         AND  \(sameKey)
       """
     return """
       WITH batch AS (
         SELECT \(list: columns)
-        FROM   \(unnested(arrays)), \(source)
+        FROM   \(lines: unnested(arrays) + [source])
         WHERE  \(Self.placeRead)
           AND  \(sameKey)
         UNION  ALL

@@ -41,12 +41,12 @@ extension ResolvedBatch {
   var finish: Statement {
     let kept: SQL =
       switch undo {
-      case .captured(let columns, _): "coalesce(cardinality(u.\(Name.new(columns[0]))), 0)"
-      case .none: "coalesce(cardinality(u.k_1), 0)"
+      case .captured(let columns, _): "cardinality(u.\(Name.new(columns[0])))"
+      case .none: "cardinality(u.k_1)"
       }
-    let changed: SQL = changesAsCaptured ? "coalesce(\(Role.changed), \(kept))" : kept
+    let changed: SQL = changesAsCaptured ? "coalesce(\(Role.changed), \(kept), 0)" : "coalesce(\(kept), 0)"
     // Under one snapshot the same conditions find the same rows, so to compare the numbers is enough.
-    let exact: SQL = changesAsCaptured ? "coalesce(u.exact, \(Role.changed) = \(kept))" : "u.exact"
+    let exact: SQL = changesAsCaptured ? "coalesce(u.exact, \(Role.changed) = coalesce(\(kept), 0))" : "u.exact"
     return Statement(
       "finish", why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
       heartbeat + """
@@ -54,12 +54,16 @@ extension ResolvedBatch {
         INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                                      rows_read, rows_changed, rows_unchanged, epoch, exact)
         SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
-               u.rows_read, \(changed), u.rows_read - \(changed), f.epoch, \(exact)
-        FROM   \(Name.undo(Self.step)) AS u,
-               (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
+               u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+               \(exact)
+        FROM   \(Name.undo(Self.step)) AS u
+        CROSS  JOIN LATERAL (SELECT \(changed) AS rows_changed) AS c
+        CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
         WHERE  \(Self.place)
         RETURNING exact, rows_read, rows_changed, xid,
-                  (SELECT coalesce(cardinality(u.k_1), 0) FROM \(Name.undo(Self.step)) AS u WHERE \(Self.place)) AS rows_captured
+                  (SELECT coalesce(cardinality(u.k_1), 0)
+                   FROM   \(Name.undo(Self.step)) AS u
+                   WHERE  \(Self.place)) AS rows_captured
         """)
   }
 

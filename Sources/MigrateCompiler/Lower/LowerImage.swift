@@ -48,10 +48,24 @@ extension ResolvedBatch {
   /// True where an old value and its new one differ in their images.
   func differing(_ values: [(column: Column, old: SQL, new: SQL)]) -> SQL {
     guard values.allSatisfy(\.column.hasExactEquality) else {
-      return "record_image_ne(ROW(\(list: values.map(\.old))), ROW(\(list: values.map(\.new))))"
+      return Self.images(values.map(\.old), .differFrom, values.map(\.new))
     }
     let tests: [SQL] = values.map { "\($0.old) IS DISTINCT FROM \($0.new)" }
-    return tests.count == 1 ? tests[0] : "(\(SQL.joined(tests, by: " OR ")))"
+    return tests.count == 1 ? tests[0] : SQL("(") + SQL.joined(tests, by: "\n OR ") + SQL(")")
+  }
+
+  /// How rows of values compare byte for byte.
+  enum ImageRelation { case equal, differFrom }
+
+  /// Two rows of values compared byte for byte: on one line where each is a single value, else under one another.
+  static func images(_ left: [SQL], _ relation: ImageRelation, _ right: [SQL]) -> SQL {
+    let comparison: SQL =
+      switch relation {
+      case .equal: "record_image_eq("
+      case .differFrom: "record_image_ne("
+      }
+    let separator: SQL = left.count == 1 ? ", " : ",\n                "
+    return comparison + "ROW(\(list: left))" + separator + "ROW(\(list: right)))"
   }
 
   /// Whether what a row becomes can be told before it is written: no trigger writes it again, no function of somebody's own has

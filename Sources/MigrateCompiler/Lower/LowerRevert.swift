@@ -15,20 +15,22 @@ extension ResolvedBatch {
 
   private var written: [Column] { assignments.map(\.column) }
 
-  /// Compares the written columns with what the run left in them, byte for byte; `function` says whether they shall be equal.
-  private func compared(by function: SQL) -> SQL {
-    let current: [SQL] = written.map { $0.plain(of: alias) }
-    let ours: [SQL] = written.map { "d.\(Name.new($0))" }
-    return "\(function)(ROW(\(list: current)), ROW(\(list: ours)))"
+  /// Compares the written columns with what the run left in them, byte for byte.
+  private func images(_ relation: ImageRelation) -> SQL {
+    Self.images(written.map { $0.plain(of: alias) }, relation, written.map { "d.\(Name.new($0))" })
   }
 
-  private var isOurs: SQL { compared(by: "record_image_eq") }
-  private var isChanged: SQL { compared(by: "record_image_ne") }
+  private var isOurs: SQL { images(.equal) }
+  private var isChanged: SQL { images(.differFrom) }
 
-  /// What the written columns hold now, as JSON.
+  /// What the written columns hold now, as JSON. Of two arrays: a function takes no more than a hundred arguments.
   private var found: SQL {
-    let members: [SQL] = written.map { "\(Literal($0.name.name)), CAST(\($0.plain(of: alias)) AS text)" }
-    return "jsonb_build_object(\(list: members))"
+    let names: [SQL] = written.map { "\(Literal($0.name.name))" }
+    let values: [SQL] = written.map { "CAST(\($0.plain(of: alias)) AS text)" }
+    return """
+      jsonb_object(ARRAY[\(list: names)],
+                   ARRAY[\(list: values)])
+      """
   }
 
   /// The rows whose present version is one that the run's own batches have written: nobody has touched them since. When these
@@ -55,7 +57,8 @@ extension ResolvedBatch {
       CROSS  JOIN LATERAL unnest(\(list: columns.map { "b.\($0)" })) AS d(\(list: columns))
       LEFT   JOIN \(source) ON \(sameKey)
       WHERE  NOT b.reverted
-        AND  (\(keyColumns[0]) IS NULL OR \(isChanged))
+        AND  (\(keyColumns[0]) IS NULL
+              OR \(isChanged))
       """)
   }
 
@@ -88,7 +91,7 @@ extension ResolvedBatch {
       WITH back AS (
         UPDATE \(source)
         SET    \(lines: written.map { "\($0.name) = d.\(Name.old($0))" })
-        FROM   \(unnested(columns))
+        FROM   \(lines: unnested(columns))
         WHERE  \(Self.placeRead)
           AND  \(sameKey)
           AND  \(condition)
@@ -96,7 +99,7 @@ extension ResolvedBatch {
       )\(noteBack)
       INSERT INTO migrate.conflicts (run, step, seq, key, reason)
       SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone'
-      FROM   \(unnested(keyNames))
+      FROM   \(lines: unnested(keyNames))
       WHERE  \(Self.placeRead)
         AND  NOT EXISTS (SELECT FROM back WHERE \(SQL.joined(restored, by: " AND ")))
       """
@@ -112,8 +115,8 @@ extension ResolvedBatch {
       "seize", step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
       """
       WITH d AS MATERIALIZED (
-        SELECT \(list: keyNames.map { "d.\($0)" }), \(isChanged) AS differs, \(found) AS found
-        FROM   \(unnested(columns)), \(source)
+        SELECT \(lines: keyNames.map { "d.\($0)" } + ["\(isChanged) AS differs", "\(found) AS found"])
+        FROM   \(lines: unnested(columns) + [source])
         WHERE  \(Self.placeRead)
           AND  \(sameKey)
         FOR    NO KEY UPDATE OF \(alias)
@@ -128,12 +131,14 @@ extension ResolvedBatch {
   /// A row that came in after the others were seized is neither ours nor kept, so it is not touched.
   private var restoreForced: Statement {
     let kept: SQL = """
-      EXISTS (SELECT FROM migrate.conflicts AS c
-                     WHERE  (c.run, c.step, c.seq) = (\(Role.run), \(Self.step), \(Role.seq)) AND c.key = \(keyTexts))
+      EXISTS (SELECT
+              FROM   migrate.conflicts AS c
+              WHERE  (c.run, c.step, c.seq) = (\(Role.run), \(Self.step), \(Role.seq))
+                AND  c.key = \(keyTexts))
       """
     return Statement(
       "restore forced", step: Self.step, why: "under force the old values come back over whatever has been kept",
-      restoring(where: "(\(isOurs) OR \(kept))"))
+      restoring(where: "(\(isOurs)\n OR \(kept))"))
   }
 
   /// A statement of its own, since only a new one sees what the restoring one has waited for.

@@ -68,7 +68,7 @@ extension ResolvedBatch {
         """
         WITH held AS (
           SELECT \(lines: keyNames.map { "d.\($0)" } + values)
-          FROM   \(unnested(columns)), \(source)
+          FROM   \(lines: unnested(columns) + [source])
           WHERE  \(Self.placeRead)
             AND  \(sameKey)
           FOR    NO KEY UPDATE OF \(alias)

@@ -9,15 +9,16 @@ extension ResolvedBatch {
 
   /// The place of the batch: its row in the undo table, which is written as `u` and read as `b`.
   static let place: SQL = "(u.slice, u.ordinal, u.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
+  static let placeValues: SQL = "\(Role.slice), \(Role.ordinal), \(Role.part)"
   static let placeRead: SQL = "(b.slice, b.ordinal, b.part) = (\(Role.slice), \(Role.ordinal), \(Role.part))"
 
   /// The names of the key's columns in the undo table.
   var keyNames: [SQL] { key.indices.map { Name.key($0) } }
 
-  /// The batch's arrays of these columns as rows `d`.
-  func unnested(_ columns: [SQL]) -> SQL {
+  /// The batch's arrays of these columns as rows `d`: what stands behind FROM.
+  func unnested(_ columns: [SQL]) -> [SQL] {
     let arrays: [SQL] = columns.map { "b.\($0)" }
-    return "\(Name.undo(Self.step)) AS b, unnest(\(list: arrays)) AS d(\(list: columns))"
+    return ["\(Name.undo(Self.step)) AS b", "unnest(\(list: arrays)) AS d(\(list: columns))"]
   }
 
   /// The source's row that `d` is about.
@@ -84,8 +85,7 @@ extension ResolvedBatch {
       why: "the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(eligibleRows),
-             \(lines: names.map { "array_agg(s.\($0))" })
+      SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" })
       FROM  (SELECT \(lines: capturedKeys + images)
              FROM   \(source)
              \(SQL.filtered(by: batchConditions))
@@ -109,8 +109,7 @@ extension ResolvedBatch {
       why: "undo: none, so only the keys are kept, which the index tells; no key: the batch goes to the upper end",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
-             \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
+      SELECT \(lines: [Self.placeValues, "count(*)"] + names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT \(lines: capturedKeys)
              FROM   \(source)
              \(SQL.filtered(by: [behindAfter, compared("<=", Role.upper)]))
@@ -152,8 +151,7 @@ extension ResolvedBatch {
         : "the old values; the key columns tell later whether exactly these rows were changed",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), count(*),
-             \(lines: names.map { "array_agg(s.\($0))\(only)" })
+      SELECT \(lines: [Self.placeValues, "count(*)"] + names.map { "array_agg(s.\($0))\(only)" })
       FROM  (\(locked ? rows + lock : rows)) AS s
       """)
   }

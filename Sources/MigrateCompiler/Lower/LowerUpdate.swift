@@ -59,8 +59,7 @@ extension ResolvedBatch {
         \(update(where: changingConditions, returning: capturedKeys))
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(Role.slice), \(Role.ordinal), \(Role.part), \(eligibleRows),
-             \(lines: names.map { "array_agg(s.\($0))" } + ["true"])
+      SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s
       """)
   }
@@ -77,7 +76,7 @@ extension ResolvedBatch {
       WITH image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT \(lines: keys + images)
-               FROM   \(unnested(keyNames)), \(source)
+               FROM   \(lines: unnested(keyNames) + [source])
                WHERE  \(Self.placeRead)
                  AND  \(sameKey)
                ORDER  BY \(list: keyColumns)) AS s

@@ -45,6 +45,31 @@ import Testing
     }
   }
 
+  /// U01; a function takes a hundred arguments at most.
+  @Test(arguments: [ConflictPolicy.skip, .force])
+  func `U01: also of a table of more columns than a function takes arguments`(policy: ConflictPolicy) async throws {
+    try await withDatabase { server in
+      let columns = (1...120).map { "c\($0)" }
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, \(columns.map { "\($0) integer DEFAULT 1" }.joined(separator: ", ")));
+        INSERT INTO t (id) VALUES (1), (2)
+        """)
+      let before = try await image(of: "t", on: server)
+      let set = columns.map { "  \($0): \($0) + 1\n" }.joined()
+      let applied = try await migrated("batch: wide\nsource: t\nset:\n\(set)", on: server)
+      try await server.psql("UPDATE t SET c120 = 7, c119 = NULL WHERE id = 2")
+      let isForced = policy == .force
+      let outcome = try await reverted(String(applied.run), on: server, onConflict: policy)
+      #expect(outcome == .reverted(conflicts: isForced ? 0 : 1))
+      #expect(before.differences(to: try await image(of: "t", on: server)).isEmpty == isForced)
+      #expect(
+        try await server.psql(
+          "SELECT key, reason, found ->> 'c120', found -> 'c119', found ->> 'c1' FROM migrate.conflicts")
+          == [["{2}", isForced ? "overwritten" : "edited", "7", "null", "2"]])
+    }
+  }
+
   /// U01
   @Test func `U01: under force the old values come back, and what was overwritten is kept`() async throws {
     try await withDatabase { server in

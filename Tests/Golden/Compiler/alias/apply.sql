@@ -68,11 +68,12 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, n_3)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."employees" AS "e"
-                                                                    WHERE  ($5::boolean OR "e"."id" > $6::integer)
-                                                                      AND  "e"."id" <= $7::integer
-                                                                      AND  (NOT e.is_boss AND e.boss = "e".boss))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."employees" AS "e"
+                             WHERE  ($5::boolean OR "e"."id" > $6::integer)
+                               AND  "e"."id" <= $7::integer
+                               AND  (NOT e.is_boss AND e.boss = "e".boss))),
        array_agg(s.k_1),
        array_agg(s.o_3),
        array_agg(s.n_3)
@@ -91,7 +92,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs)
 FROM  (SELECT "e"."id" AS k_1,
@@ -144,12 +146,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_3), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -200,7 +206,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_3) AS d(k_1, n_3)
 LEFT   JOIN "shop"."employees" AS "e" ON "e"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("e"."id" IS NULL OR record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)));
+  AND  ("e"."id" IS NULL
+        OR record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -214,7 +221,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."employees" AS "e"
   SET    "is_boss" = d.o_3
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "e"."id" = d.k_1
     AND  record_image_eq(ROW("e"."is_boss"), ROW(d.n_3))
@@ -222,15 +230,21 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)) AS differs, jsonb_build_object('is_boss', CAST("e"."is_boss" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3) AS d(k_1, n_3), "shop"."employees" AS "e"
+  SELECT d.k_1,
+         record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)) AS differs,
+         jsonb_object(ARRAY['is_boss'],
+                      ARRAY[CAST("e"."is_boss" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_3) AS d(k_1, n_3),
+         "shop"."employees" AS "e"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "e"."id" = d.k_1
   FOR    NO KEY UPDATE OF "e"
@@ -245,16 +259,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."employees" AS "e"
   SET    "is_boss" = d.o_3
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "e"."id" = d.k_1
-    AND  (record_image_eq(ROW("e"."is_boss"), ROW(d.n_3)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                            WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("e"."is_boss"), ROW(d.n_3))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "e"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -262,7 +281,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('is_boss', CAST("e"."is_boss" AS text))
+       found = jsonb_object(ARRAY['is_boss'],
+                            ARRAY[CAST("e"."is_boss" AS text)])
 FROM   "shop"."employees" AS "e"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

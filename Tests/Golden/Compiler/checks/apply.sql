@@ -75,10 +75,11 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."stock" AS "stock"
-                                                                    WHERE  ($5::boolean OR "stock"."id" > $6::integer)
-                                                                      AND  "stock"."id" <= $7::integer)),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."stock" AS "stock"
+                             WHERE  ($5::boolean OR "stock"."id" > $6::integer)
+                               AND  "stock"."id" <= $7::integer)),
        array_agg(s.k_1),
        array_agg(s.o_2),
        array_agg(s.n_2)
@@ -96,7 +97,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "stock"."id" AS k_1,
@@ -140,7 +142,9 @@ WHERE  (u.slice, u.ordinal, u.part) = ($4::integer, $5::integer, $6::integer);
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 WITH batch AS (
   SELECT "stock"."id", d.o_2 AS "quantity", "stock"."note"
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2) AS d(k_1, o_2), "shop"."stock" AS "stock"
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2) AS d(k_1, o_2),
+         "shop"."stock" AS "stock"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "stock"."id" = d.k_1
   UNION  ALL
@@ -149,7 +153,8 @@ WITH batch AS (
   WHERE  ($4::boolean OR "stock"."id" > $5::integer)
     AND  "stock"."id" <= $6::integer
     AND  NOT EXISTS (SELECT
-                     FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+                     FROM   migrate.undo_{run}_1 AS b,
+                            unnest(b.k_1) AS d(k_1)
                      WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
                        AND  "stock"."id" = d.k_1)
 )
@@ -169,12 +174,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_2), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_2), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -230,7 +239,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_2) AS d(k_1, n_2)
 LEFT   JOIN "shop"."stock" AS "stock" ON "stock"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("stock"."id" IS NULL OR record_image_ne(ROW("stock"."quantity"), ROW(d.n_2)));
+  AND  ("stock"."id" IS NULL
+        OR record_image_ne(ROW("stock"."quantity"), ROW(d.n_2)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -244,7 +254,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."stock" AS "stock"
   SET    "quantity" = d.o_2
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "stock"."id" = d.k_1
     AND  record_image_eq(ROW("stock"."quantity"), ROW(d.n_2))
@@ -252,15 +263,21 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("stock"."quantity"), ROW(d.n_2)) AS differs, jsonb_build_object('quantity', CAST("stock"."quantity" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "shop"."stock" AS "stock"
+  SELECT d.k_1,
+         record_image_ne(ROW("stock"."quantity"), ROW(d.n_2)) AS differs,
+         jsonb_object(ARRAY['quantity'],
+                      ARRAY[CAST("stock"."quantity" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2) AS d(k_1, n_2),
+         "shop"."stock" AS "stock"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "stock"."id" = d.k_1
   FOR    NO KEY UPDATE OF "stock"
@@ -275,16 +292,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."stock" AS "stock"
   SET    "quantity" = d.o_2
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "stock"."id" = d.k_1
-    AND  (record_image_eq(ROW("stock"."quantity"), ROW(d.n_2)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("stock"."quantity"), ROW(d.n_2))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "stock"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -292,7 +314,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('quantity', CAST("stock"."quantity" AS text))
+       found = jsonb_object(ARRAY['quantity'],
+                            ARRAY[CAST("stock"."quantity" AS text)])
 FROM   "shop"."stock" AS "stock"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

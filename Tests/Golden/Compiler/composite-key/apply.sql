@@ -74,11 +74,12 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 after.3, $9 through.1, $10 through.2, $11 through.3
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4, n_4)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."lines" AS "lines"
-                                                                    WHERE  ($5::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($6::character varying, $7::integer, $8::smallint))
-                                                                      AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($9::character varying, $10::integer, $11::smallint)
-                                                                      AND  (quantity > 1))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."lines" AS "lines"
+                             WHERE  ($5::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($6::character varying, $7::integer, $8::smallint))
+                               AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($9::character varying, $10::integer, $11::smallint)
+                               AND  (quantity > 1))),
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.k_3),
@@ -101,7 +102,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 after.3, $8 through.1, $9 through.2, $10 through.3
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, k_3, o_4)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.k_2) FILTER (WHERE s.differs),
        array_agg(s.k_3) FILTER (WHERE s.differs),
@@ -162,12 +164,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_4), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -218,7 +224,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.k_3, b.n_4) AS d(k_1, k_2, k_3, n_4)
 LEFT   JOIN "shop"."lines" AS "lines" ON "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
 WHERE  NOT b.reverted
-  AND  ("lines"."sku" IS NULL OR record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)));
+  AND  ("lines"."sku" IS NULL
+        OR record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -232,7 +239,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."lines" AS "lines"
   SET    "quantity" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.o_4, b.n_4) AS d(k_1, k_2, k_3, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.k_3, b.o_4, b.n_4) AS d(k_1, k_2, k_3, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
     AND  record_image_eq(ROW("lines"."quantity"), ROW(d.n_4))
@@ -240,15 +248,23 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2 AND back.k_3 = d.k_3);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, d.k_2, d.k_3, record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)) AS differs, jsonb_build_object('quantity', CAST("lines"."quantity" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.n_4) AS d(k_1, k_2, k_3, n_4), "shop"."lines" AS "lines"
+  SELECT d.k_1,
+         d.k_2,
+         d.k_3,
+         record_image_ne(ROW("lines"."quantity"), ROW(d.n_4)) AS differs,
+         jsonb_object(ARRAY['quantity'],
+                      ARRAY[CAST("lines"."quantity" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.k_3, b.n_4) AS d(k_1, k_2, k_3, n_4),
+         "shop"."lines" AS "lines"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
   FOR    NO KEY UPDATE OF "lines"
@@ -263,16 +279,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."lines" AS "lines"
   SET    "quantity" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3, b.o_4, b.n_4) AS d(k_1, k_2, k_3, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.k_3, b.o_4, b.n_4) AS d(k_1, k_2, k_3, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "lines"."sku" = d.k_1 AND "lines"."tenant" = d.k_2 AND "lines"."line" = d.k_3
-    AND  (record_image_eq(ROW("lines"."quantity"), ROW(d.n_4)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)]))
+    AND  (record_image_eq(ROW("lines"."quantity"), ROW(d.n_4))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)]))
   RETURNING "lines"."sku" AS k_1, "lines"."tenant" AS k_2, "lines"."line" AS k_3
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text), CAST(d.k_3 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2 AND back.k_3 = d.k_3);
 
@@ -280,7 +301,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('quantity', CAST("lines"."quantity" AS text))
+       found = jsonb_object(ARRAY['quantity'],
+                            ARRAY[CAST("lines"."quantity" AS text)])
 FROM   "shop"."lines" AS "lines"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

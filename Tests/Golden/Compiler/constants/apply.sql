@@ -109,7 +109,8 @@ LIMIT  1;
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8, o_9, o_10, o_11, o_12, o_13, o_14, o_15, o_16, o_17, o_18, o_19, o_20)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs),
@@ -150,7 +151,8 @@ FROM  (SELECT "kinds"."id" AS k_1,
               "kinds"."q_interval" AS o_18,
               "kinds"."r_sql" AS o_19,
               "kinds"."s_short" AS o_20,
-              record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
+              record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)),
+                              ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
        FROM   "shop"."kinds" AS "kinds"
        WHERE  ($4::boolean OR "kinds"."id" > $5::integer)
          AND  "kinds"."id" <= $6::integer
@@ -159,7 +161,8 @@ FROM  (SELECT "kinds"."id" AS k_1,
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8, o_9, o_10, o_11, o_12, o_13, o_14, o_15, o_16, o_17, o_18, o_19, o_20)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs),
@@ -200,7 +203,8 @@ FROM  (SELECT "kinds"."id" AS k_1,
               "kinds"."q_interval" AS o_18,
               "kinds"."r_sql" AS o_19,
               "kinds"."s_short" AS o_20,
-              record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
+              record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)),
+                              ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text))) AS differs
        FROM   "shop"."kinds" AS "kinds"
        WHERE  ($4::boolean OR "kinds"."id" > $5::integer)
          AND  "kinds"."id" <= $6::integer
@@ -232,7 +236,8 @@ WITH changed AS (
          "s_short" = 'ab'
   WHERE  ($1::boolean OR "kinds"."id" > $2::integer)
     AND  "kinds"."id" <= $3::integer
-    AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
+    AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)),
+                         ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
   RETURNING "kinds"."id" AS k_1,
             "kinds"."a_text" AS n_2,
             "kinds"."b_text" AS n_3,
@@ -310,12 +315,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_2), 0), u.rows_read - coalesce(cardinality(u.n_2), 0), f.epoch, u.exact
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       u.exact
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.n_2), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -327,7 +336,8 @@ WHERE  "kinds"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("kinds".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "kinds".xmin <> ALL ($4::xid[])
-  AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)), ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
+  AND  record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", CAST("kinds"."s_short" AS text)),
+                       ROW(CAST('it''s' AS text), CAST('a ''b'' and \ c' AS text), CAST(NULL AS text), CAST('true' AS boolean), CAST('42' AS integer), CAST('1.50' AS numeric(6,2)), CAST('1e-3' AS double precision), CAST('2026-01-31' AS date), CAST('2026-01-31 12:00:00+02' AS timestamp with time zone), CAST('sold out' AS shop.state), CAST('{1,NULL,3}' AS integer[]), CAST('{"a","b \"c\"",""}' AS text[]), CAST('{"a":1.0,"b":["x",null,true]}' AS json), CAST('[1,"two"]' AS jsonb), CAST('"plain"' AS jsonb), CAST('\x00ff' AS bytea), CAST('1 mon -30 days' AS interval), CAST(40 + 2 AS bigint), CAST(CAST('ab' AS bpchar) AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "kinds"."id");
@@ -365,7 +375,9 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6, b.n_7, b.n_8, b.n_9, b.n_10, b.n_11, b.n_12, b.n_13, b.n_14, b.n_15, b.n_16, b.n_17, b.n_18, b.n_19, b.n_20) AS d(k_1, n_2, n_3, n_4, n_5, n_6, n_7, n_8, n_9, n_10, n_11, n_12, n_13, n_14, n_15, n_16, n_17, n_18, n_19, n_20)
 LEFT   JOIN "shop"."kinds" AS "kinds" ON "kinds"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("kinds"."id" IS NULL OR record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)));
+  AND  ("kinds"."id" IS NULL
+        OR record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"),
+                           ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -397,23 +409,32 @@ WITH back AS (
          "q_interval" = d.o_18,
          "r_sql" = d.o_19,
          "s_short" = d.o_20
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7, b.o_8, b.n_8, b.o_9, b.n_9, b.o_10, b.n_10, b.o_11, b.n_11, b.o_12, b.n_12, b.o_13, b.n_13, b.o_14, b.n_14, b.o_15, b.n_15, b.o_16, b.n_16, b.o_17, b.n_17, b.o_18, b.n_18, b.o_19, b.n_19, b.o_20, b.n_20) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6, o_7, n_7, o_8, n_8, o_9, n_9, o_10, n_10, o_11, n_11, o_12, n_12, o_13, n_13, o_14, n_14, o_15, n_15, o_16, n_16, o_17, n_17, o_18, n_18, o_19, n_19, o_20, n_20)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7, b.o_8, b.n_8, b.o_9, b.n_9, b.o_10, b.n_10, b.o_11, b.n_11, b.o_12, b.n_12, b.o_13, b.n_13, b.o_14, b.n_14, b.o_15, b.n_15, b.o_16, b.n_16, b.o_17, b.n_17, b.o_18, b.n_18, b.o_19, b.n_19, b.o_20, b.n_20) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6, o_7, n_7, o_8, n_8, o_9, n_9, o_10, n_10, o_11, n_11, o_12, n_12, o_13, n_13, o_14, n_14, o_15, n_15, o_16, n_16, o_17, n_17, o_18, n_18, o_19, n_19, o_20, n_20)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "kinds"."id" = d.k_1
-    AND  record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20))
+    AND  record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"),
+                         ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20))
   RETURNING "kinds"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) AS differs, jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6, b.n_7, b.n_8, b.n_9, b.n_10, b.n_11, b.n_12, b.n_13, b.n_14, b.n_15, b.n_16, b.n_17, b.n_18, b.n_19, b.n_20) AS d(k_1, n_2, n_3, n_4, n_5, n_6, n_7, n_8, n_9, n_10, n_11, n_12, n_13, n_14, n_15, n_16, n_17, n_18, n_19, n_20), "shop"."kinds" AS "kinds"
+  SELECT d.k_1,
+         record_image_ne(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"),
+                         ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) AS differs,
+         jsonb_object(ARRAY['a_text', 'b_text', 'c_null', 'd_bool', 'e_int', 'f_numeric', 'g_float', 'h_date', 'i_moment', 'j_enum', 'k_ints', 'l_texts', 'm_json', 'n_jsonb', 'o_jsontext', 'p_bytea', 'q_interval', 'r_sql', 's_short'],
+                      ARRAY[CAST("kinds"."a_text" AS text), CAST("kinds"."b_text" AS text), CAST("kinds"."c_null" AS text), CAST("kinds"."d_bool" AS text), CAST("kinds"."e_int" AS text), CAST("kinds"."f_numeric" AS text), CAST("kinds"."g_float" AS text), CAST("kinds"."h_date" AS text), CAST("kinds"."i_moment" AS text), CAST("kinds"."j_enum" AS text), CAST(CAST("kinds"."k_ints" AS integer[]) AS text), CAST(CAST("kinds"."l_texts" AS text[]) AS text), CAST("kinds"."m_json" AS text), CAST("kinds"."n_jsonb" AS text), CAST("kinds"."o_jsontext" AS text), CAST("kinds"."p_bytea" AS text), CAST("kinds"."q_interval" AS text), CAST("kinds"."r_sql" AS text), CAST("kinds"."s_short" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6, b.n_7, b.n_8, b.n_9, b.n_10, b.n_11, b.n_12, b.n_13, b.n_14, b.n_15, b.n_16, b.n_17, b.n_18, b.n_19, b.n_20) AS d(k_1, n_2, n_3, n_4, n_5, n_6, n_7, n_8, n_9, n_10, n_11, n_12, n_13, n_14, n_15, n_16, n_17, n_18, n_19, n_20),
+         "shop"."kinds" AS "kinds"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "kinds"."id" = d.k_1
   FOR    NO KEY UPDATE OF "kinds"
@@ -446,16 +467,22 @@ WITH back AS (
          "q_interval" = d.o_18,
          "r_sql" = d.o_19,
          "s_short" = d.o_20
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7, b.o_8, b.n_8, b.o_9, b.n_9, b.o_10, b.n_10, b.o_11, b.n_11, b.o_12, b.n_12, b.o_13, b.n_13, b.o_14, b.n_14, b.o_15, b.n_15, b.o_16, b.n_16, b.o_17, b.n_17, b.o_18, b.n_18, b.o_19, b.n_19, b.o_20, b.n_20) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6, o_7, n_7, o_8, n_8, o_9, n_9, o_10, n_10, o_11, n_11, o_12, n_12, o_13, n_13, o_14, n_14, o_15, n_15, o_16, n_16, o_17, n_17, o_18, n_18, o_19, n_19, o_20, n_20)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7, b.o_8, b.n_8, b.o_9, b.n_9, b.o_10, b.n_10, b.o_11, b.n_11, b.o_12, b.n_12, b.o_13, b.n_13, b.o_14, b.n_14, b.o_15, b.n_15, b.o_16, b.n_16, b.o_17, b.n_17, b.o_18, b.n_18, b.o_19, b.n_19, b.o_20, b.n_20) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6, o_7, n_7, o_8, n_8, o_9, n_9, o_10, n_10, o_11, n_11, o_12, n_12, o_13, n_13, o_14, n_14, o_15, n_15, o_16, n_16, o_17, n_17, o_18, n_18, o_19, n_19, o_20, n_20)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "kinds"."id" = d.k_1
-    AND  (record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("kinds"."a_text", "kinds"."b_text", "kinds"."c_null", "kinds"."d_bool", "kinds"."e_int", "kinds"."f_numeric", "kinds"."g_float", "kinds"."h_date", "kinds"."i_moment", "kinds"."j_enum", CAST("kinds"."k_ints" AS integer[]), CAST("kinds"."l_texts" AS text[]), "kinds"."m_json", "kinds"."n_jsonb", "kinds"."o_jsontext", "kinds"."p_bytea", "kinds"."q_interval", "kinds"."r_sql", "kinds"."s_short"),
+                          ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6, d.n_7, d.n_8, d.n_9, d.n_10, d.n_11, d.n_12, d.n_13, d.n_14, d.n_15, d.n_16, d.n_17, d.n_18, d.n_19, d.n_20))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "kinds"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -463,7 +490,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('a_text', CAST("kinds"."a_text" AS text), 'b_text', CAST("kinds"."b_text" AS text), 'c_null', CAST("kinds"."c_null" AS text), 'd_bool', CAST("kinds"."d_bool" AS text), 'e_int', CAST("kinds"."e_int" AS text), 'f_numeric', CAST("kinds"."f_numeric" AS text), 'g_float', CAST("kinds"."g_float" AS text), 'h_date', CAST("kinds"."h_date" AS text), 'i_moment', CAST("kinds"."i_moment" AS text), 'j_enum', CAST("kinds"."j_enum" AS text), 'k_ints', CAST(CAST("kinds"."k_ints" AS integer[]) AS text), 'l_texts', CAST(CAST("kinds"."l_texts" AS text[]) AS text), 'm_json', CAST("kinds"."m_json" AS text), 'n_jsonb', CAST("kinds"."n_jsonb" AS text), 'o_jsontext', CAST("kinds"."o_jsontext" AS text), 'p_bytea', CAST("kinds"."p_bytea" AS text), 'q_interval', CAST("kinds"."q_interval" AS text), 'r_sql', CAST("kinds"."r_sql" AS text), 's_short', CAST("kinds"."s_short" AS text))
+       found = jsonb_object(ARRAY['a_text', 'b_text', 'c_null', 'd_bool', 'e_int', 'f_numeric', 'g_float', 'h_date', 'i_moment', 'j_enum', 'k_ints', 'l_texts', 'm_json', 'n_jsonb', 'o_jsontext', 'p_bytea', 'q_interval', 'r_sql', 's_short'],
+                            ARRAY[CAST("kinds"."a_text" AS text), CAST("kinds"."b_text" AS text), CAST("kinds"."c_null" AS text), CAST("kinds"."d_bool" AS text), CAST("kinds"."e_int" AS text), CAST("kinds"."f_numeric" AS text), CAST("kinds"."g_float" AS text), CAST("kinds"."h_date" AS text), CAST("kinds"."i_moment" AS text), CAST("kinds"."j_enum" AS text), CAST(CAST("kinds"."k_ints" AS integer[]) AS text), CAST(CAST("kinds"."l_texts" AS text[]) AS text), CAST("kinds"."m_json" AS text), CAST("kinds"."n_jsonb" AS text), CAST("kinds"."o_jsontext" AS text), CAST("kinds"."p_bytea" AS text), CAST("kinds"."q_interval" AS text), CAST("kinds"."r_sql" AS text), CAST("kinds"."s_short" AS text)])
 FROM   "shop"."kinds" AS "kinds"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

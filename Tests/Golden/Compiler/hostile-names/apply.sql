@@ -75,11 +75,12 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6, n_4, n_5, n_6)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "we""ird.schema"."Sel ect" AS "r_row"
-                                                                    WHERE  ($5::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($6::text, $7::integer))
-                                                                      AND  ("r_row"."k.1", "r_row"."from") <= ROW($8::text, $9::integer)
-                                                                      AND  ("r_row"."from" > 1 AND "k.1" <> '{run}'))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "we""ird.schema"."Sel ect" AS "r_row"
+                             WHERE  ($5::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($6::text, $7::integer))
+                               AND  ("r_row"."k.1", "r_row"."from") <= ROW($8::text, $9::integer)
+                               AND  ("r_row"."from" > 1 AND "k.1" <> '{run}'))),
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.o_4),
@@ -104,13 +105,15 @@ FROM  (SELECT "r_row"."k.1" AS k_1,
          AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
        ORDER  BY "r_row"."k.1", "r_row"."from"
        OFFSET 0) AS s
-WHERE  record_image_ne(ROW(s.o_4, s.o_5, s.o_6), ROW(s.n_4, s.n_5, s.n_6))
+WHERE  record_image_ne(ROW(s.o_4, s.o_5, s.o_6),
+                       ROW(s.n_4, s.n_5, s.n_6))
 RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, o_5, o_6)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.k_2) FILTER (WHERE s.differs),
        array_agg(s.o_4) FILTER (WHERE s.differs),
@@ -121,7 +124,8 @@ FROM  (SELECT "r_row"."k.1" AS k_1,
               "r_row"."é" AS o_4,
               "r_row"."order" AS o_5,
               "r_row"."{run}" AS o_6,
-              record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+              record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                              ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text))) AS differs
        FROM   "we""ird.schema"."Sel ect" AS "r_row"
@@ -155,7 +159,8 @@ WITH changed AS (
   WHERE  ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
     AND  ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
     AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
-    AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+    AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                         ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text)))
   RETURNING "r_row"."k.1" AS k_1,
@@ -189,12 +194,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_4), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -207,7 +216,8 @@ WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
   AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
   AND  "r_row".xmin <> ALL ($5::xid[])
   AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
-  AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(CAST(upper("é") || '$$%\'
+  AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                       ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
  AS text)))
   AND  NOT EXISTS (SELECT
@@ -247,7 +257,9 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6)
 LEFT   JOIN "we""ird.schema"."Sel ect" AS "r_row" ON "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
 WHERE  NOT b.reverted
-  AND  ("r_row"."k.1" IS NULL OR record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)));
+  AND  ("r_row"."k.1" IS NULL
+        OR record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                           ROW(d.n_4, d.n_5, d.n_6)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -263,23 +275,33 @@ WITH back AS (
   SET    "é" = d.o_4,
          "order" = d.o_5,
          "{run}" = d.o_6
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
-    AND  record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6))
+    AND  record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                         ROW(d.n_4, d.n_5, d.n_6))
   RETURNING "r_row"."k.1" AS k_1, "r_row"."from" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, d.k_2, record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('é', CAST("r_row"."é" AS text), 'order', CAST("r_row"."order" AS text), '{run}', CAST("r_row"."{run}" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6), "we""ird.schema"."Sel ect" AS "r_row"
+  SELECT d.k_1,
+         d.k_2,
+         record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                         ROW(d.n_4, d.n_5, d.n_6)) AS differs,
+         jsonb_object(ARRAY['é', 'order', '{run}'],
+                      ARRAY[CAST("r_row"."é" AS text), CAST("r_row"."order" AS text), CAST("r_row"."{run}" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.n_4, b.n_5, b.n_6) AS d(k_1, k_2, n_4, n_5, n_6),
+         "we""ird.schema"."Sel ect" AS "r_row"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
   FOR    NO KEY UPDATE OF "r_row"
@@ -296,16 +318,22 @@ WITH back AS (
   SET    "é" = d.o_4,
          "order" = d.o_5,
          "{run}" = d.o_6
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, k_2, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "r_row"."k.1" = d.k_1 AND "r_row"."from" = d.k_2
-    AND  (record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"), ROW(d.n_4, d.n_5, d.n_6)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                                          WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+    AND  (record_image_eq(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                          ROW(d.n_4, d.n_5, d.n_6))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
   RETURNING "r_row"."k.1" AS k_1, "r_row"."from" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
@@ -313,7 +341,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('é', CAST("r_row"."é" AS text), 'order', CAST("r_row"."order" AS text), '{run}', CAST("r_row"."{run}" AS text))
+       found = jsonb_object(ARRAY['é', 'order', '{run}'],
+                            ARRAY[CAST("r_row"."é" AS text), CAST("r_row"."order" AS text), CAST("r_row"."{run}" AS text)])
 FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -84,7 +84,8 @@ LIMIT  1;
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs),
@@ -97,7 +98,8 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
               CAST(ROW(CAST("shapes"."place" AS shop.place)) AS migrate.w_{run}_1_4) AS o_4,
               CAST(ROW(CAST("shapes"."codes" AS character varying[])) AS migrate.w_{run}_1_5) AS o_5,
               "shapes"."state" AS o_6,
-              record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
+              record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                              ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood))) AS differs
        FROM   "shop"."shapes" AS "shapes"
        WHERE  ($4::boolean OR "shapes"."id" > $5::integer)
@@ -107,7 +109,8 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, o_3, o_4, o_5, o_6)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs),
@@ -120,7 +123,8 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
               CAST(ROW(CAST("shapes"."place" AS shop.place)) AS migrate.w_{run}_1_4) AS o_4,
               CAST(ROW(CAST("shapes"."codes" AS character varying[])) AS migrate.w_{run}_1_5) AS o_5,
               "shapes"."state" AS o_6,
-              record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
+              record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                              ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood))) AS differs
        FROM   "shop"."shapes" AS "shapes"
        WHERE  ($4::boolean OR "shapes"."id" > $5::integer)
@@ -140,7 +144,8 @@ WITH changed AS (
          "state" = CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood)
   WHERE  ($1::boolean OR "shapes"."id" > $2::integer)
     AND  "shapes"."id" <= $3::integer
-    AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
+    AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                         ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
   RETURNING CAST("shapes"."id" AS integer) AS k_1,
             CAST("shapes"."positive" AS integer) AS n_2,
@@ -177,12 +182,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_2), 0), u.rows_read - coalesce(cardinality(u.n_2), 0), f.epoch, u.exact
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       u.exact
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.n_2), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -194,7 +203,8 @@ WHERE  "shapes"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "shapes".xmin <> ALL ($4::xid[])
-  AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
+  AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                       ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
@@ -233,7 +243,9 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6) AS d(k_1, n_2, n_3, n_4, n_5, n_6)
 LEFT   JOIN "shop"."shapes" AS "shapes" ON "shapes"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("shapes"."id" IS NULL OR record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6)));
+  AND  ("shapes"."id" IS NULL
+        OR record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                           ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -251,23 +263,32 @@ WITH back AS (
          "place" = d.o_4,
          "codes" = d.o_5,
          "state" = d.o_6
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "shapes"."id" = d.k_1
-    AND  record_image_eq(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6))
+    AND  record_image_eq(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                         ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6))
   RETURNING "shapes"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6)) AS differs, jsonb_build_object('positive', CAST(CAST("shapes"."positive" AS integer) AS text), 'tags', CAST(CAST("shapes"."tags" AS text[]) AS text), 'place', CAST(CAST("shapes"."place" AS shop.place) AS text), 'codes', CAST(CAST("shapes"."codes" AS character varying[]) AS text), 'state', CAST("shapes"."state" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6) AS d(k_1, n_2, n_3, n_4, n_5, n_6), "shop"."shapes" AS "shapes"
+  SELECT d.k_1,
+         record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                         ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6)) AS differs,
+         jsonb_object(ARRAY['positive', 'tags', 'place', 'codes', 'state'],
+                      ARRAY[CAST(CAST("shapes"."positive" AS integer) AS text), CAST(CAST("shapes"."tags" AS text[]) AS text), CAST(CAST("shapes"."place" AS shop.place) AS text), CAST(CAST("shapes"."codes" AS character varying[]) AS text), CAST("shapes"."state" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2, b.n_3, b.n_4, b.n_5, b.n_6) AS d(k_1, n_2, n_3, n_4, n_5, n_6),
+         "shop"."shapes" AS "shapes"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "shapes"."id" = d.k_1
   FOR    NO KEY UPDATE OF "shapes"
@@ -286,16 +307,22 @@ WITH back AS (
          "place" = d.o_4,
          "codes" = d.o_5,
          "state" = d.o_6
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5, b.o_6, b.n_6) AS d(k_1, o_2, n_2, o_3, n_3, o_4, n_4, o_5, n_5, o_6, n_6)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "shapes"."id" = d.k_1
-    AND  (record_image_eq(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"), ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                                                                                                                                                                                       WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                          ROW(d.n_2, d.n_3, d.n_4, d.n_5, d.n_6))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "shapes"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -303,7 +330,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('positive', CAST(CAST("shapes"."positive" AS integer) AS text), 'tags', CAST(CAST("shapes"."tags" AS text[]) AS text), 'place', CAST(CAST("shapes"."place" AS shop.place) AS text), 'codes', CAST(CAST("shapes"."codes" AS character varying[]) AS text), 'state', CAST("shapes"."state" AS text))
+       found = jsonb_object(ARRAY['positive', 'tags', 'place', 'codes', 'state'],
+                            ARRAY[CAST(CAST("shapes"."positive" AS integer) AS text), CAST(CAST("shapes"."tags" AS text[]) AS text), CAST(CAST("shapes"."place" AS shop.place) AS text), CAST(CAST("shapes"."codes" AS character varying[]) AS text), CAST("shapes"."state" AS text)])
 FROM   "shop"."shapes" AS "shapes"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -71,11 +71,12 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4, n_4)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."payments" AS "payments"
-                                                                    WHERE  ($5::boolean OR ("payments"."paid_on", "payments"."id") > ROW($6::date, $7::integer))
-                                                                      AND  ("payments"."paid_on", "payments"."id") <= ROW($8::date, $9::integer)
-                                                                      AND  (amount > 10))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."payments" AS "payments"
+                             WHERE  ($5::boolean OR ("payments"."paid_on", "payments"."id") > ROW($6::date, $7::integer))
+                               AND  ("payments"."paid_on", "payments"."id") <= ROW($8::date, $9::integer)
+                               AND  (amount > 10))),
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.o_4),
@@ -96,7 +97,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_4)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.k_2) FILTER (WHERE s.differs),
        array_agg(s.o_4) FILTER (WHERE s.differs)
@@ -153,12 +155,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_4), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_4), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_4), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -209,7 +215,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_4) AS d(k_1, k_2, n_4)
 LEFT   JOIN "shop"."payments" AS "payments" ON "payments"."paid_on" = d.k_1 AND "payments"."id" = d.k_2
 WHERE  NOT b.reverted
-  AND  ("payments"."paid_on" IS NULL OR record_image_ne(ROW("payments"."settled"), ROW(d.n_4)));
+  AND  ("payments"."paid_on" IS NULL
+        OR record_image_ne(ROW("payments"."settled"), ROW(d.n_4)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -223,7 +230,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."payments" AS "payments"
   SET    "settled" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4) AS d(k_1, k_2, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_4, b.n_4) AS d(k_1, k_2, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "payments"."paid_on" = d.k_1 AND "payments"."id" = d.k_2
     AND  record_image_eq(ROW("payments"."settled"), ROW(d.n_4))
@@ -231,15 +239,22 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, d.k_2, record_image_ne(ROW("payments"."settled"), ROW(d.n_4)) AS differs, jsonb_build_object('settled', CAST("payments"."settled" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_4) AS d(k_1, k_2, n_4), "shop"."payments" AS "payments"
+  SELECT d.k_1,
+         d.k_2,
+         record_image_ne(ROW("payments"."settled"), ROW(d.n_4)) AS differs,
+         jsonb_object(ARRAY['settled'],
+                      ARRAY[CAST("payments"."settled" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.n_4) AS d(k_1, k_2, n_4),
+         "shop"."payments" AS "payments"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "payments"."paid_on" = d.k_1 AND "payments"."id" = d.k_2
   FOR    NO KEY UPDATE OF "payments"
@@ -254,16 +269,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."payments" AS "payments"
   SET    "settled" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_4, b.n_4) AS d(k_1, k_2, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_4, b.n_4) AS d(k_1, k_2, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "payments"."paid_on" = d.k_1 AND "payments"."id" = d.k_2
-    AND  (record_image_eq(ROW("payments"."settled"), ROW(d.n_4)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                   WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+    AND  (record_image_eq(ROW("payments"."settled"), ROW(d.n_4))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
   RETURNING "payments"."paid_on" AS k_1, "payments"."id" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
@@ -271,7 +291,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('settled', CAST("payments"."settled" AS text))
+       found = jsonb_object(ARRAY['settled'],
+                            ARRAY[CAST("payments"."settled" AS text)])
 FROM   "shop"."payments" AS "payments"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -67,10 +67,11 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, n_3)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."products" AS "products"
-                                                                    WHERE  ($5::boolean OR "products"."id" > $6::bigint)
-                                                                      AND  "products"."id" <= $7::bigint)),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."products" AS "products"
+                             WHERE  ($5::boolean OR "products"."id" > $6::bigint)
+                               AND  "products"."id" <= $7::bigint)),
        array_agg(s.k_1),
        array_agg(s.o_3),
        array_agg(s.n_3)
@@ -88,7 +89,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs)
 FROM  (SELECT "products"."id" AS k_1,
@@ -138,12 +140,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_3), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -193,7 +199,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_3) AS d(k_1, n_3)
 LEFT   JOIN "shop"."products" AS "products" ON "products"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("products"."id" IS NULL OR record_image_ne(ROW("products"."price"), ROW(d.n_3)));
+  AND  ("products"."id" IS NULL
+        OR record_image_ne(ROW("products"."price"), ROW(d.n_3)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -207,7 +214,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."products" AS "products"
   SET    "price" = d.o_3
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
     AND  record_image_eq(ROW("products"."price"), ROW(d.n_3))
@@ -215,15 +223,21 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("products"."price"), ROW(d.n_3)) AS differs, jsonb_build_object('price', CAST("products"."price" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3) AS d(k_1, n_3), "shop"."products" AS "products"
+  SELECT d.k_1,
+         record_image_ne(ROW("products"."price"), ROW(d.n_3)) AS differs,
+         jsonb_object(ARRAY['price'],
+                      ARRAY[CAST("products"."price" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_3) AS d(k_1, n_3),
+         "shop"."products" AS "products"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
   FOR    NO KEY UPDATE OF "products"
@@ -238,16 +252,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."products" AS "products"
   SET    "price" = d.o_3
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
-    AND  (record_image_eq(ROW("products"."price"), ROW(d.n_3)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("products"."price"), ROW(d.n_3))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "products"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -255,7 +274,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('price', CAST("products"."price" AS text))
+       found = jsonb_object(ARRAY['price'],
+                            ARRAY[CAST("products"."price" AS text)])
 FROM   "shop"."products" AS "products"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -67,7 +67,8 @@ LIMIT  1;
 -- capture: the old values; the key columns tell later whether exactly these rows were changed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "names"."id" AS k_1,
@@ -81,7 +82,8 @@ FROM  (SELECT "names"."id" AS k_1,
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_2) FILTER (WHERE s.differs)
 FROM  (SELECT "names"."id" AS k_1,
@@ -124,12 +126,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.n_2), 0), u.rows_read - coalesce(cardinality(u.n_2), 0), f.epoch, u.exact
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       u.exact
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.n_2), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -176,7 +182,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_2) AS d(k_1, n_2)
 LEFT   JOIN "tenant_17"."names" AS "names" ON "names"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("names"."id" IS NULL OR record_image_ne(ROW("names"."name"), ROW(d.n_2)));
+  AND  ("names"."id" IS NULL
+        OR record_image_ne(ROW("names"."name"), ROW(d.n_2)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -190,7 +197,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "tenant_17"."names" AS "names"
   SET    "name" = d.o_2
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "names"."id" = d.k_1
     AND  record_image_eq(ROW("names"."name"), ROW(d.n_2))
@@ -198,15 +206,21 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("names"."name"), ROW(d.n_2)) AS differs, jsonb_build_object('name', CAST("names"."name" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_2) AS d(k_1, n_2), "tenant_17"."names" AS "names"
+  SELECT d.k_1,
+         record_image_ne(ROW("names"."name"), ROW(d.n_2)) AS differs,
+         jsonb_object(ARRAY['name'],
+                      ARRAY[CAST("names"."name" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2) AS d(k_1, n_2),
+         "tenant_17"."names" AS "names"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "names"."id" = d.k_1
   FOR    NO KEY UPDATE OF "names"
@@ -221,16 +235,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "tenant_17"."names" AS "names"
   SET    "name" = d.o_2
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "names"."id" = d.k_1
-    AND  (record_image_eq(ROW("names"."name"), ROW(d.n_2)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                             WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("names"."name"), ROW(d.n_2))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "names"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -238,7 +257,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('name', CAST("names"."name" AS text))
+       found = jsonb_object(ARRAY['name'],
+                            ARRAY[CAST("names"."name" AS text)])
 FROM   "tenant_17"."names" AS "names"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -69,10 +69,11 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, o_4, n_3, n_4)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."visits" AS "visits"
-                                                                    WHERE  ($5::boolean OR "visits"."id" > $6::integer)
-                                                                      AND  "visits"."id" <= $7::integer)),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."visits" AS "visits"
+                             WHERE  ($5::boolean OR "visits"."id" > $6::integer)
+                               AND  "visits"."id" <= $7::integer)),
        array_agg(s.k_1),
        array_agg(s.o_3),
        array_agg(s.o_4),
@@ -89,20 +90,23 @@ FROM  (SELECT "visits"."id" AS k_1,
          AND  "visits"."id" <= $7::integer
        ORDER  BY "visits"."id"
        OFFSET 0) AS s
-WHERE  record_image_ne(ROW(s.o_3, s.o_4), ROW(s.n_3, s.n_4))
+WHERE  record_image_ne(ROW(s.o_3, s.o_4),
+                       ROW(s.n_3, s.n_4))
 RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, o_4)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs),
        array_agg(s.o_4) FILTER (WHERE s.differs)
 FROM  (SELECT "visits"."id" AS k_1,
               "visits"."day" AS o_3,
               "visits"."text" AS o_4,
-              record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
+              record_image_ne(ROW("visits"."day", "visits"."text"),
+                              ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text))) AS differs
        FROM   "shop"."visits" AS "visits"
        WHERE  ($4::boolean OR "visits"."id" > $5::integer)
@@ -128,7 +132,8 @@ WITH changed AS (
 
   WHERE  ($1::boolean OR "visits"."id" > $2::integer)
     AND  "visits"."id" <= $3::integer
-    AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
+    AND  record_image_ne(ROW("visits"."day", "visits"."text"),
+                         ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
   RETURNING "visits"."id" AS k_1,
             "visits"."day" AS n_3,
@@ -156,12 +161,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_3), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_3), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_3), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -173,7 +182,8 @@ WHERE  "visits"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "visits".xmin <> ALL ($4::xid[])
-  AND  record_image_ne(ROW("visits"."day", "visits"."text"), ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
+  AND  record_image_ne(ROW("visits"."day", "visits"."text"),
+                       ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
@@ -212,7 +222,9 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_3, b.n_4) AS d(k_1, n_3, n_4)
 LEFT   JOIN "shop"."visits" AS "visits" ON "visits"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("visits"."id" IS NULL OR record_image_ne(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)));
+  AND  ("visits"."id" IS NULL
+        OR record_image_ne(ROW("visits"."day", "visits"."text"),
+                           ROW(d.n_3, d.n_4)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -227,23 +239,32 @@ WITH back AS (
   UPDATE "shop"."visits" AS "visits"
   SET    "day" = d.o_3,
          "text" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3, b.o_4, b.n_4) AS d(k_1, o_3, n_3, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3, b.o_4, b.n_4) AS d(k_1, o_3, n_3, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "visits"."id" = d.k_1
-    AND  record_image_eq(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4))
+    AND  record_image_eq(ROW("visits"."day", "visits"."text"),
+                         ROW(d.n_3, d.n_4))
   RETURNING "visits"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)) AS differs, jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_3, b.n_4) AS d(k_1, n_3, n_4), "shop"."visits" AS "visits"
+  SELECT d.k_1,
+         record_image_ne(ROW("visits"."day", "visits"."text"),
+                         ROW(d.n_3, d.n_4)) AS differs,
+         jsonb_object(ARRAY['day', 'text'],
+                      ARRAY[CAST("visits"."day" AS text), CAST("visits"."text" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_3, b.n_4) AS d(k_1, n_3, n_4),
+         "shop"."visits" AS "visits"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "visits"."id" = d.k_1
   FOR    NO KEY UPDATE OF "visits"
@@ -259,16 +280,22 @@ WITH back AS (
   UPDATE "shop"."visits" AS "visits"
   SET    "day" = d.o_3,
          "text" = d.o_4
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_3, b.n_3, b.o_4, b.n_4) AS d(k_1, o_3, n_3, o_4, n_4)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_3, b.n_3, b.o_4, b.n_4) AS d(k_1, o_3, n_3, o_4, n_4)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "visits"."id" = d.k_1
-    AND  (record_image_eq(ROW("visits"."day", "visits"."text"), ROW(d.n_3, d.n_4)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("visits"."day", "visits"."text"),
+                          ROW(d.n_3, d.n_4))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "visits"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -276,7 +303,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('day', CAST("visits"."day" AS text), 'text', CAST("visits"."text" AS text))
+       found = jsonb_object(ARRAY['day', 'text'],
+                            ARRAY[CAST("visits"."day" AS text), CAST("visits"."text" AS text)])
 FROM   "shop"."visits" AS "visits"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

@@ -75,11 +75,12 @@ WITH changed AS (
   RETURNING "people"."id" AS k_1
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
-SELECT $4::integer, $5::integer, $6::integer, coalesce($7::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."people" AS "people"
-                                                                    WHERE  ($1::boolean OR "people"."id" > $2::integer)
-                                                                      AND  "people"."id" <= $3::integer
-                                                                      AND  (left_on < '2020-01-01'))),
+SELECT $4::integer, $5::integer, $6::integer,
+       coalesce($7::bigint, (SELECT count(*)
+                             FROM   "shop"."people" AS "people"
+                             WHERE  ($1::boolean OR "people"."id" > $2::integer)
+                               AND  "people"."id" <= $3::integer
+                               AND  (left_on < '2020-01-01'))),
        array_agg(s.k_1),
        true
 FROM  (SELECT * FROM changed ORDER BY k_1) AS s;
@@ -94,12 +95,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce(cardinality(u.k_1), 0), u.rows_read - coalesce(cardinality(u.k_1), 0), f.epoch, u.exact
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       u.exact
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 

@@ -70,10 +70,11 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 after.2, $8 through.1, $9 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1, n_1)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."articles" AS "articles"
-                                                                    WHERE  ($5::boolean OR ("articles"."code", "articles"."shelf") > ROW($6::text, $7::integer))
-                                                                      AND  ("articles"."code", "articles"."shelf") <= ROW($8::text, $9::integer))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."articles" AS "articles"
+                             WHERE  ($5::boolean OR ("articles"."code", "articles"."shelf") > ROW($6::text, $7::integer))
+                               AND  ("articles"."code", "articles"."shelf") <= ROW($8::text, $9::integer))),
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.o_1),
@@ -93,7 +94,8 @@ RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, k_2, o_1)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.k_2) FILTER (WHERE s.differs),
        array_agg(s.o_1) FILTER (WHERE s.differs)
@@ -147,12 +149,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_1), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_1), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_1), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_1), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_1), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -202,7 +208,8 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_1) AS d(k_1, k_2, n_1)
 LEFT   JOIN "shop"."articles" AS "articles" ON "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
 WHERE  NOT b.reverted
-  AND  ("articles"."code" IS NULL OR record_image_ne(ROW("articles"."id"), ROW(d.n_1)));
+  AND  ("articles"."code" IS NULL
+        OR record_image_ne(ROW("articles"."id"), ROW(d.n_1)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -216,7 +223,8 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 WITH back AS (
   UPDATE "shop"."articles" AS "articles"
   SET    "id" = d.o_1
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_1, b.n_1) AS d(k_1, k_2, o_1, n_1)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_1, b.n_1) AS d(k_1, k_2, o_1, n_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
     AND  record_image_eq(ROW("articles"."id"), ROW(d.n_1))
@@ -224,15 +232,22 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, d.k_2, record_image_ne(ROW("articles"."id"), ROW(d.n_1)) AS differs, jsonb_build_object('id', CAST("articles"."id" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.n_1) AS d(k_1, k_2, n_1), "shop"."articles" AS "articles"
+  SELECT d.k_1,
+         d.k_2,
+         record_image_ne(ROW("articles"."id"), ROW(d.n_1)) AS differs,
+         jsonb_object(ARRAY['id'],
+                      ARRAY[CAST("articles"."id" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.n_1) AS d(k_1, k_2, n_1),
+         "shop"."articles" AS "articles"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
   FOR    NO KEY UPDATE OF "articles"
@@ -247,16 +262,21 @@ WHERE  d.differs;
 WITH back AS (
   UPDATE "shop"."articles" AS "articles"
   SET    "id" = d.o_1
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2, b.o_1, b.n_1) AS d(k_1, k_2, o_1, n_1)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.k_2, b.o_1, b.n_1) AS d(k_1, k_2, o_1, n_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "articles"."code" = d.k_1 AND "articles"."shelf" = d.k_2
-    AND  (record_image_eq(ROW("articles"."id"), ROW(d.n_1)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                              WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
+    AND  (record_image_eq(ROW("articles"."id"), ROW(d.n_1))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)]))
   RETURNING "articles"."code" AS k_1, "articles"."shelf" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1 AND back.k_2 = d.k_2);
 
@@ -264,7 +284,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('id', CAST("articles"."id" AS text))
+       found = jsonb_object(ARRAY['id'],
+                            ARRAY[CAST("articles"."id" AS text)])
 FROM   "shop"."articles" AS "articles"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'

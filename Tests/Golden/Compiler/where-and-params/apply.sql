@@ -72,11 +72,12 @@ LIMIT  1;
 -- capture: the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1, $8 :states, $9 :since, $10 :multiplier, $11 :started_at, $12 :run_id
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7, n_5, n_6, n_7)
-SELECT $1::integer, $2::integer, $3::integer, coalesce($4::bigint, (SELECT count(*)
-                                                                    FROM   "shop"."products" AS "products"
-                                                                    WHERE  ($5::boolean OR "products"."id" > $6::integer)
-                                                                      AND  "products"."id" <= $7::integer
-                                                                      AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen'))),
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."products" AS "products"
+                             WHERE  ($5::boolean OR "products"."id" > $6::integer)
+                               AND  "products"."id" <= $7::integer
+                               AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen'))),
        array_agg(s.k_1),
        array_agg(s.o_5),
        array_agg(s.o_6),
@@ -97,13 +98,16 @@ FROM  (SELECT "products"."id" AS k_1,
          AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen')
        ORDER  BY "products"."id"
        OFFSET 0) AS s
-WHERE  (s.o_5 IS DISTINCT FROM s.n_5 OR s.o_6 IS DISTINCT FROM s.n_6 OR s.o_7 IS DISTINCT FROM s.n_7)
+WHERE  (s.o_5 IS DISTINCT FROM s.n_5
+        OR s.o_6 IS DISTINCT FROM s.n_6
+        OR s.o_7 IS DISTINCT FROM s.n_7)
 RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 :multiplier, $5 :started_at, $6 :run_id, $7 after.none, $8 after.1, $9 through.1, $10 :states, $11 :since
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_5, o_6, o_7)
-SELECT $1::integer, $2::integer, $3::integer, count(*),
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_5) FILTER (WHERE s.differs),
        array_agg(s.o_6) FILTER (WHERE s.differs),
@@ -112,7 +116,9 @@ FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_5,
               "products"."changed_at" AS o_6,
               "products"."changed_in" AS o_7,
-              ("products"."price" IS DISTINCT FROM CAST(round(price * $4::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($5::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($6::bigint AS bigint)) AS differs
+              ("products"."price" IS DISTINCT FROM CAST(round(price * $4::numeric, 2) AS numeric(10,2))
+               OR "products"."changed_at" IS DISTINCT FROM CAST($5::timestamp with time zone AS timestamp with time zone)
+               OR "products"."changed_in" IS DISTINCT FROM CAST($6::bigint AS bigint)) AS differs
        FROM   "shop"."products" AS "products"
        WHERE  ($7::boolean OR "products"."id" > $8::integer)
          AND  "products"."id" <= $9::integer
@@ -140,7 +146,9 @@ WITH changed AS (
   WHERE  ($4::boolean OR "products"."id" > $5::integer)
     AND  "products"."id" <= $6::integer
     AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
-    AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $1::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint))
+    AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $1::numeric, 2) AS numeric(10,2))
+          OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone)
+          OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint))
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_5,
             "products"."changed_at" AS n_6,
@@ -170,12 +178,16 @@ WITH heartbeat AS (
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, coalesce($6::bigint, coalesce(cardinality(u.n_5), 0)), u.rows_read - coalesce($6::bigint, coalesce(cardinality(u.n_5), 0)), f.epoch, coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_5), 0))
-FROM   migrate.undo_{run}_1 AS u,
-       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_5), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_5), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid,
-          (SELECT coalesce(cardinality(u.k_1), 0) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
 -- ===== finish: once, after the last batch
 
@@ -188,7 +200,9 @@ WHERE  "products"."id" <= $1::integer
   AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
   AND  "products".xmin <> ALL ($4::xid[])
   AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
-  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2)) OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone) OR "products"."changed_in" IS DISTINCT FROM CAST($9::bigint AS bigint))
+  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2))
+        OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone)
+        OR "products"."changed_in" IS DISTINCT FROM CAST($9::bigint AS bigint))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");
@@ -226,7 +240,9 @@ FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_5, b.n_6, b.n_7) AS d(k_1, n_5, n_6, n_7)
 LEFT   JOIN "shop"."products" AS "products" ON "products"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("products"."id" IS NULL OR record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)));
+  AND  ("products"."id" IS NULL
+        OR record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"),
+                           ROW(d.n_5, d.n_6, d.n_7)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -242,23 +258,32 @@ WITH back AS (
   SET    "price" = d.o_5,
          "changed_at" = d.o_6,
          "changed_in" = d.o_7
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7) AS d(k_1, o_5, n_5, o_6, n_6, o_7, n_7)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7) AS d(k_1, o_5, n_5, o_6, n_6, o_7, n_7)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
-    AND  record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7))
+    AND  record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"),
+                         ROW(d.n_5, d.n_6, d.n_7))
   RETURNING "products"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1, record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)) AS differs, jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text)) AS found
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.n_5, b.n_6, b.n_7) AS d(k_1, n_5, n_6, n_7), "shop"."products" AS "products"
+  SELECT d.k_1,
+         record_image_ne(ROW("products"."price", "products"."changed_at", "products"."changed_in"),
+                         ROW(d.n_5, d.n_6, d.n_7)) AS differs,
+         jsonb_object(ARRAY['price', 'changed_at', 'changed_in'],
+                      ARRAY[CAST("products"."price" AS text), CAST("products"."changed_at" AS text), CAST("products"."changed_in" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_5, b.n_6, b.n_7) AS d(k_1, n_5, n_6, n_7),
+         "shop"."products" AS "products"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
   FOR    NO KEY UPDATE OF "products"
@@ -275,16 +300,22 @@ WITH back AS (
   SET    "price" = d.o_5,
          "changed_at" = d.o_6,
          "changed_in" = d.o_7
-  FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7) AS d(k_1, o_5, n_5, o_6, n_6, o_7, n_7)
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_5, b.n_5, b.o_6, b.n_6, b.o_7, b.n_7) AS d(k_1, o_5, n_5, o_6, n_6, o_7, n_7)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "products"."id" = d.k_1
-    AND  (record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"), ROW(d.n_5, d.n_6, d.n_7)) OR EXISTS (SELECT FROM migrate.conflicts AS c
-                                                                                                                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint) AND c.key = ARRAY[CAST(d.k_1 AS text)]))
+    AND  (record_image_eq(ROW("products"."price", "products"."changed_at", "products"."changed_in"),
+                          ROW(d.n_5, d.n_6, d.n_7))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
   RETURNING "products"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b, unnest(b.k_1) AS d(k_1)
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1) AS d(k_1)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
 
@@ -292,7 +323,8 @@ WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 run, $2 seq
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
-       found = jsonb_build_object('price', CAST("products"."price" AS text), 'changed_at', CAST("products"."changed_at" AS text), 'changed_in', CAST("products"."changed_in" AS text))
+       found = jsonb_object(ARRAY['price', 'changed_at', 'changed_in'],
+                            ARRAY[CAST("products"."price" AS text), CAST("products"."changed_at" AS text), CAST("products"."changed_in" AS text)])
 FROM   "shop"."products" AS "products"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'
