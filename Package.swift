@@ -141,7 +141,9 @@ let package = Package(
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
-    tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
+    tests(
+      "CompilerTests",
+      ["Migrate", "MigrateCatalog", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
     .testTarget(
       name: "IntegrationTests",
       dependencies: [
