@@ -65,13 +65,18 @@ package enum Ledger {
       """, [String(id)])
     var statements: [RunStatement] = []
     for row in rows {
-      let name = try row.text("phase")
-      guard let phase = Phase.Name(rawValue: name) else {
-        throw .unreadable("run \(id) has phase \(name), which a newer version of migrate has made")
+      let (phaseText, nameText) = (try row.text("phase"), try row.text("name"))
+      guard let phase = Phase.Name(rawValue: phaseText) else {
+        throw .unreadable("run \(id) has phase \(phaseText), which a newer version of migrate has made")
+      }
+      // Passed over, or run at the place where it stands, it would not do what its version meant by it.
+      guard let name = Statement.Name(nameText) else {
+        throw .unreadable(
+          "run \(id) has statement \(nameText), which this version does not know; its plan was made by another version")
       }
       statements.append(
         RunStatement(
-          phase: phase, step: try row.ifPresent("step", row.int), name: try row.text("name"),
+          phase: phase, step: try row.ifPresent("step", row.int), name: name,
           text: try row.text("text"), arguments: try row.array("arguments").map { $0 ?? "" }))
     }
     return statements

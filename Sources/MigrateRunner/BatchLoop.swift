@@ -95,9 +95,9 @@ extension Worker {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
-    for statement in run.statements(.finish) where statement.name != "drop keys" {
+    for statement in run.statements(.finish) where statement.name != .dropKeys {
       let rows = try connection.run(statement, bindings)
-      if statement.name == "left behind" {
+      if statement.name == .leftBehind {
         leftBehind = try rows.onlyRow.int(0)
       } else if !rows.isEmpty {
         let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
@@ -109,7 +109,7 @@ extension Worker {
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-      if let drop = run.statements(.finish).first(where: { $0.name == "drop keys" }) {
+      if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }) {
         try connection.execute(drop.text)
       }
       try Ledger.advance(connection, run.id, .lastBatchCommitted)
@@ -199,7 +199,9 @@ extension Failure {
       column: nil, constraint: nil, after: after, through: through)
   }
 
-  fileprivate static func check(_ name: String, rows: [String], after: [String?]?, through: [String?]?) -> Failure {
+  fileprivate static func check(_ name: Statement.Name, rows: [String], after: [String?]?, through: [String?]?)
+    -> Failure
+  {
     Failure(
       sqlState: nil, message: "\(name) found rows", detail: rows.joined(separator: "\n"),
       hint: "a check must return no row", column: nil, constraint: nil, after: after, through: through)

@@ -39,8 +39,8 @@ extension Worker {
   borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
     let settings =
       switch direction {
-      case .apply: try run.statement(.batches, "settings").text
-      case .revert: try run.statement(.revert, "settings").text
+      case .apply: try run.statement(.batches, .settings).text
+      case .revert: try run.statement(.revert, .settings).text
       }
     try connection.execute("BEGIN ISOLATION LEVEL \(isolation); \(settings); SELECT migrate.hold(\(runID))")
   }

@@ -151,7 +151,7 @@ func pauseBriefly() { usleep(2_000) }
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
         try await writer.execute(
           "BEGIN; UPDATE shop.products SET note = 'new' WHERE id = 50; UPDATE shop.list SET price = 200 WHERE id = 50")
-        try await batch.run(upTo: level == .snapshot ? "change" : level.capture)
+        try await batch.run(upTo: .statement(level == .snapshot ? .change : level.capture))
         try batch.start()
         try await hand.waitUntilBlocked(by: writer)
         try await writer.execute("COMMIT")
@@ -181,7 +181,7 @@ func pauseBriefly() { usleep(2_000) }
       let definition = Shop.definition.replacing(
         "p.price * 2", with: "(SELECT l.price FROM shop.list AS l WHERE l.id = p.id)")
       let run = try await shop.begin(definition) {
-        try $0.patient().inserting("SELECT shop.third_time()", called: "wait", before: "change")
+        try $0.patient().inserting("SELECT FROM shop.third_time() OFFSET 1", before: .change)
       }
       let events = Events()
       let outcome = try await withSessions("holder", to: shop.server) { sessions in
@@ -230,7 +230,7 @@ func pauseBriefly() { usleep(2_000) }
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
         try await writer.execute(
           "BEGIN; UPDATE shop.products SET status = CASE id WHEN 10 THEN 'idle' ELSE 'active' END WHERE id IN (10, 20)")
-        try await batch.run(upTo: level == .snapshot ? "change" : level.capture)
+        try await batch.run(upTo: .statement(level == .snapshot ? .change : level.capture))
         try batch.start()
         try await hand.waitUntilBlocked(by: writer)
         try await writer.execute("COMMIT")

@@ -73,21 +73,23 @@ import Testing
       #expect(ours.count >= run.count / 2)
 
       // And whatever the plan has was sent, apart from the second ways of doing a thing.
-      let others: Set = ["capture locked", "seize", "restore forced", "look", isForeseen ? "conflicts ahead" : ""]
+      let others: Set<Statement.Name> = [
+        .captureLocked, .seize, .restoreForced, .look, isForeseen ? .conflictsAhead : .look,
+      ]
       for phase in applied.plan.phases {
         for statement in phase.statements where !others.contains(statement.name) {
           let text = numbered(statement, applied.run)
           let found = (sent + begun).contains {
-            $0 == text || (statement.name == "settings" && $0.contains("; " + text + "; SELECT migrate.hold("))
+            $0 == text || (statement.name == .settings && $0.contains("; " + text + "; SELECT migrate.hold("))
           }
           #expect(found, "not sent: \(phase.name) \(statement.name)")
           #expect(shown.contains(statement.text))
         }
       }
       // Each batch in the order of the plan; in the first one every row changes, and the capture tells all where it can.
-      #expect(applied.plan.statements(.batches).contains { $0.name == "change as captured" } == isForeseen)
+      #expect(applied.plan.statements(.batches).contains { $0.name == .changeAsCaptured } == isForeseen)
       let batches = applied.plan.statements(.batches).filter {
-        !["settings", "capture locked", isForeseen ? "change" : ""].contains($0.name)
+        ![.settings, .captureLocked, isForeseen ? .change : .settings].contains($0.name)
       }.map {
         numbered($0, applied.run)
       }
