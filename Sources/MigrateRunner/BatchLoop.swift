@@ -145,7 +145,7 @@ extension Worker {
     try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       for (index, event) in events.enumerated() {
         if index == 0 {
-          try Ledger.fail(connection, run.id, failure.reason, event: event)
+          try Ledger.fail(connection, run.id, failure, event: event)
         } else {
           try Ledger.advance(connection, run.id, event)
         }
@@ -167,43 +167,31 @@ extension PostgresError {
 }
 
 extension Failure {
-  /// What of it the ledger keeps.
-  fileprivate var reason: FailureReason {
-    FailureReason(sqlState: sqlState, message: message, detail: detail, hint: hint, after: after, through: through)
-  }
-
   init(_ error: PostgresError, after: [String?]?, through: [String?]?) {
     self.init(
-      sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint,
-      column: error.column, constraint: error.constraint, after: after, through: through)
-  }
-
-  init(_ reason: FailureReason) {
-    self.init(
-      sqlState: reason.sqlState, message: reason.message, detail: reason.detail, hint: reason.hint, column: nil,
-      constraint: nil, after: reason.after, through: reason.through)
+      sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint, after: after,
+      through: through)
   }
 
   fileprivate static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
     Failure(
-      sqlState: nil, message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
-      detail: nil,
-      hint: "a BEFORE trigger that returns NULL leaves the row out without an error", column: nil, constraint: nil,
+      message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
+      hint: "a BEFORE trigger that returns NULL leaves the row out without an error",
       after: after, through: through)
   }
 
   fileprivate static func keysChanged(after: [String?]?, through: [String?]?) -> Failure {
     Failure(
-      sqlState: nil, message: "the rows changed have other keys than the rows meant", detail: nil,
+      message: "the rows changed have other keys than the rows meant",
       hint: "a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it",
-      column: nil, constraint: nil, after: after, through: through)
+      after: after, through: through)
   }
 
   fileprivate static func check(_ name: Statement.Name, rows: [String], after: [String?]?, through: [String?]?)
     -> Failure
   {
     Failure(
-      sqlState: nil, message: "\(name) found rows", detail: rows.joined(separator: "\n"),
-      hint: "a check must return no row", column: nil, constraint: nil, after: after, through: through)
+      message: "\(name) found rows", detail: rows.joined(separator: "\n"),
+      hint: "a check must return no row", after: after, through: through)
   }
 }

@@ -27,7 +27,7 @@ extension Worker {
       // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
       case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
       case .reverted: return .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
-      case .failed: return .failed(Failure(try Ledger.failure(connection, run.id)))
+      case .failed: return .failed(try Ledger.failure(connection, run.id))
       }
     }
   }

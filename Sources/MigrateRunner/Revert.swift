@@ -1,5 +1,5 @@
-package import MigrateLedger
-internal import MigratePlan
+internal import MigrateLedger
+package import MigratePlan
 package import MigratePostgres
 
 /// The way back: batch after batch, the last one first, by what the run has stored.
@@ -136,9 +136,7 @@ extension Worker {
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    let failure = Failure(
-      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil,
-      constraint: nil, after: nil, through: nil)
+    let failure = Failure(message: "\(conflicts) rows were changed since")
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 

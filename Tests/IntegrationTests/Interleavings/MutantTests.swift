@@ -1,3 +1,4 @@
+import MigrateLedger
 import MigratePlan
 import MigrateRunner
 import RunTestSupport
