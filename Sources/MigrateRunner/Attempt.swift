@@ -71,18 +71,9 @@ extension Worker {
     let clock = ContinuousClock.now
     self.through = nil
     try begin(attempt.isolation, .apply)
-    var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
-    bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
-    bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
-    bindings = bindings.with("eligible", nil).with("changed", nil)
-    var through = attempt.upper
+    var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
-    if !isBoundByCapture {
-      let bound = try connection.run(run.statement(.batches, .bound), bindings).first?.values
-      if let bound { through = bound }
-      // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
-      if bound != nil, attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
-    }
+    var through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
@@ -114,6 +105,24 @@ extension Worker {
       }
     }
     throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
+  }
+
+  /// What is known before the first statement.
+  private func bindings(of attempt: Attempt) -> Bindings {
+    constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
+      .with(key: attempt.after, as: "after", count: run.keyCount)
+      .with(key: attempt.upper, as: "upper", count: run.keyCount)
+      .with("eligible", nil).with("changed", nil)
+  }
+
+  /// The key of the batch's last row, and in `bindings` how many rows are eligible up to it, where that is known.
+  private borrowing func bound(_ attempt: Attempt, _ bindings: inout Bindings) throws(PostgresError) -> [String?] {
+    guard let bound = try connection.run(run.statement(.batches, .bound), bindings).first?.values else {
+      return attempt.upper
+    }
+    // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+    if attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
+    return bound
   }
 
   private mutating func finish(
