@@ -144,7 +144,10 @@ let package = Package(
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
     tests(
       "CompilerTests",
-      ["Migrate", "MigrateCatalog", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
+      [
+        "Migrate", "MigrateCatalog", "MigrateCompiler", "MigrateJSON", "MigratePlan", "MigratePostgres", "MigrateSQL",
+        "MigrateTestSupport", "TestSupport",
+      ]),
     .testTarget(
       name: "IntegrationTests",
       dependencies: [
