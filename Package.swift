@@ -91,8 +91,9 @@ let package = Package(
         "MigrateCompiler", "MigrateScripts", "MigratePostgres", "MigrateLedger", "MigrateRunner", "MigrateSandbox",
       ]),
 
-    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables.
-    module("MigrateCommandLine", ["MigrateDiagnostics"]),
+    // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables. Of the plan
+    // it knows what can be chosen about it.
+    module("MigrateCommandLine", ["MigrateDiagnostics", "MigratePlan"]),
 
     // The command line: parse, call the library, print.
     .executableTarget(name: "migrate-cli", dependencies: ["Migrate", "MigrateCommandLine"], swiftSettings: settings),
@@ -135,13 +136,18 @@ let package = Package(
 
     tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
-    tests("MigrateCommandLineTests", ["MigrateCommandLine"]),
+    tests("MigrateCommandLineTests", ["MigrateCommandLine", "MigratePlan"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),
     tests("MigrateSandboxTests", ["MigrateSandbox", "MigratePostgres", "TestSupport"]),
     tests("TestSupportTests", ["TestSupport", "MigratePostgres"]),
-    tests("CompilerTests", ["Migrate", "MigratePlan", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
+    tests(
+      "CompilerTests",
+      [
+        "Migrate", "MigrateCatalog", "MigrateCompiler", "MigrateJSON", "MigratePlan", "MigratePostgres", "MigrateSQL",
+        "MigrateTestSupport", "TestSupport",
+      ]),
     .testTarget(
       name: "IntegrationTests",
       dependencies: [

@@ -33,7 +33,7 @@ extension Diagnostic {
     }
   }
 
-  /// 28
+  /// 28: extensions by the functions that they bring, for the remedy of a function that is not there.
   private static let extensions: [String: [String]] = [
     "pgcrypto": ["digest", "hmac", "crypt", "gen_salt", "encrypt", "decrypt", "pgp_sym_encrypt", "pgp_sym_decrypt"],
     "unaccent": ["unaccent"],

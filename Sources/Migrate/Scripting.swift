@@ -30,7 +30,7 @@ extension Compilation {
 
 extension Diagnostic {
   fileprivate static func tooManyValues(
-    _ count: Int, _ limit: Int, statement: String, at span: SourceSpan?
+    _ count: Int, _ limit: Int, statement: Statement.Name, at span: SourceSpan?
   ) -> Diagnostic {
     Diagnostic(
       "too-many-values", at: span,

@@ -37,7 +37,7 @@ struct TrialRun {
 
   /// The first row of a statement; `nil` when there is none.
   func row(
-    _ name: String, of phase: Phase.Name, _ bindings: Bindings, _ connection: borrowing Connection
+    _ name: Statement.Name, of phase: Phase.Name, _ bindings: Bindings, _ connection: borrowing Connection
   ) throws(PostgresError) -> [String?]? {
     guard let statement = plan.statements(phase).first(where: { $0.name == name }) else { return nil }
     return try run(statement, bindings, connection).first?.values
@@ -48,7 +48,7 @@ struct TrialRun {
     after: [String?]?, upper: [String?]?, _ connection: borrowing Connection
   ) throws(PostgresError) -> [String?]? {
     let bindings = bindings(after: after, through: nil, upper: upper)
-    return try row("bound", of: .batches, bindings, connection) ?? upper
+    return try row(.bound, of: .batches, bindings, connection) ?? upper
   }
 
   func explain(
@@ -77,12 +77,12 @@ struct TrialRun {
     let clock = ContinuousClock.now
     let through = try bound(after: after, upper: upper, connection)
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
-    var passedOver: Set = ["settings", "lock", "bound", "capture locked", "change as captured", "finish"]
+    var passedOver: Set<Statement.Name> = [.settings, .lock, .bound, .captureLocked, .changeAsCaptured, .finish]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
       let rows = try run(statement, bindings, connection)
-      if statement.name == "capture", let row = rows.first, try row.bool("as_captured") {
-        passedOver.remove("change as captured")
-        passedOver.insert("change")
+      if statement.name == .capture, let row = rows.first, try row.bool("as_captured") {
+        passedOver.remove(.changeAsCaptured)
+        passedOver.insert(.change)
       }
     }
     let duration = ContinuousClock.now - clock

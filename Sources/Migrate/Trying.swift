@@ -1,12 +1,12 @@
 package import MigrateCompiler
 internal import MigrateLedger
-internal import MigratePlan
+package import MigratePlan
 internal import MigratePostgres
 internal import MigrateSQL
 
 /// How PostgreSQL would execute a statement.
 package struct Explanation: Sendable {
-  package let name: String
+  package let name: Statement.Name
   package let text: String
 }
 
@@ -39,17 +39,17 @@ extension Session {
   package borrowing func explain(_ compilation: Compilation) throws(CompileFailure) -> [Explanation] {
     do throws(PostgresError) {
       return try trying(compilation.plan, begin: "BEGIN READ ONLY") { (trial, connection) throws(PostgresError) in
-        let upper = try trial.row("upper", of: .bounds, trial.constants, connection)
+        let upper = try trial.row(.upper, of: .bounds, trial.constants, connection)
         let first = try trial.bound(after: nil, upper: upper, connection)
         let second = try trial.bound(after: first, upper: upper, connection)
         let bindings = trial.bindings(after: first, through: second, upper: upper)
-        let bound = trial.plan.statements(.batches).first { $0.name == "bound" }
+        let bound = trial.plan.statements(.batches).first { $0.name == .bound }
         let change = compilation.trial.change
         return [
           Explanation(
-            name: "bound", text: try trial.explain(bound?.text ?? "", bound?.arguments ?? [], bindings, connection)),
+            name: .bound, text: try trial.explain(bound?.text ?? "", bound?.arguments ?? [], bindings, connection)),
           Explanation(
-            name: "change", text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection)),
+            name: .change, text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection)),
         ]
       }
     } catch { throw .database(error) }
@@ -64,7 +64,7 @@ extension Session {
       return try trying(plan, begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE") {
         (trial, connection) throws(PostgresError) in
         try trial.prepare(connection)
-        let upper = try trial.row("upper", of: .bounds, trial.constants, connection)
+        let upper = try trial.row(.upper, of: .bounds, trial.constants, connection)
         var starts = try trial.starts(compilation.trial, connection)
         // The first part begins at the beginning of the keys.
         if !starts.isEmpty { starts.removeFirst() }

@@ -67,7 +67,8 @@ package struct Catalog: Sendable {
 
   /// A document of `sql/catalog.sql`.
   ///
-  /// - Throws: ``Malformed`` naming the member that is missing; the query and this type are of one version, so it is a fault here.
+  /// - Throws: ``Malformed`` naming the member that is missing or unknown; the query and this type are of one version, so it is
+  ///   a fault here, or a server newer than this program.
   package init(_ document: JSON) throws(Malformed) {
     let reader = DocumentReader(document)
     let server = try reader.object("server")
@@ -120,8 +121,8 @@ extension Catalog.Function {
     argumentCount = try item.integer("arguments")
     defaultCount = try item.integer("defaults")
     isVariadic = try item.flag("variadic")
-    volatility = Volatility(rawValue: try item.text("volatile")) ?? .volatile
-    kind = Kind(rawValue: try item.text("kind")) ?? .function
+    volatility = try item.word("volatile")
+    kind = try item.word("kind")
     returnsSet = try item.flag("returns_set")
     isReplaceable = try item.flag("replaceable")
   }

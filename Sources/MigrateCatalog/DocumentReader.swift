@@ -1,6 +1,6 @@
 internal import MigrateJSON
 
-/// A member is missing in the catalog's document, or is of another kind.
+/// A member is missing in the catalog's document, is of another kind, or says a word that this version does not know.
 package struct Malformed: Error, Equatable {
   package let member: String
 }
@@ -24,6 +24,13 @@ struct DocumentReader {
   func text(_ name: String) throws(Malformed) -> String {
     guard let text = document[name]?.text else { throw Malformed(member: name) }
     return text
+  }
+
+  /// One of the words of `Word`. Another one is refused: taken for some default, a trigger or a key would be judged by what it
+  /// is not.
+  func word<Word: RawRepresentable<String>>(_ name: String) throws(Malformed) -> Word {
+    guard let word = Word(rawValue: try text(name)) else { throw Malformed(member: name) }
+    return word
   }
 
   func integer(_ name: String) throws(Malformed) -> Int {

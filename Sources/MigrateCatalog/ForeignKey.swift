@@ -17,7 +17,7 @@ package struct ForeignKey: Sendable {
     name = try item.text("name")
     self.other = try item.text(other)
     columns = item.integers("columns")
-    onUpdate = Action(rawValue: try item.text("on_update")) ?? .none
-    onDelete = Action(rawValue: try item.text("on_delete")) ?? .none
+    onUpdate = try item.word("on_update")
+    onDelete = try item.word("on_delete")
   }
 }

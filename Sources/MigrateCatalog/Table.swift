@@ -52,7 +52,7 @@ package struct Table: Sendable {
     oid = try item.integer("oid")
     name = QualifiedName(
       schema: Identifier(trusted: try item.text("schema")), name: Identifier(trusted: try item.text("name")))
-    kind = Kind(rawValue: try item.text("kind")) ?? .table
+    kind = try item.word("kind")
     let rows = item.document["rows"]?.double ?? -1
     estimatedRows = rows < 0 ? nil : Int(rows)
     pages = try item.integer("pages")

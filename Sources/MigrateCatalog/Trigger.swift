@@ -17,7 +17,7 @@ package struct Trigger: Sendable {
 
   init(_ item: DocumentReader) throws(Malformed) {
     name = try item.text("name")
-    timing = Timing(rawValue: try item.text("timing")) ?? .after
+    timing = try item.word("timing")
     isForEachRow = try item.flag("row")
     firesOnUpdate = try item.flag("update")
     firesAlways = try item.flag("always")

@@ -68,13 +68,18 @@ package enum Ledger {
       """, [String(id)])
     var statements: [RunStatement] = []
     for row in rows {
-      let name = try row.text("phase")
-      guard let phase = Phase.Name(rawValue: name) else {
-        throw .unreadable("run \(id) has phase \(name), which a newer version of migrate has made")
+      let (phaseText, nameText) = (try row.text("phase"), try row.text("name"))
+      guard let phase = Phase.Name(rawValue: phaseText) else {
+        throw .unreadable("run \(id) has phase \(phaseText), which a newer version of migrate has made")
+      }
+      // Passed over, or run at the place where it stands, it would not do what its version meant by it.
+      guard let name = Statement.Name(nameText) else {
+        throw .unreadable(
+          "run \(id) has statement \(nameText), which this version does not know; its plan was made by another version")
       }
       statements.append(
         RunStatement(
-          phase: phase, step: try row.ifPresent("step", row.int), name: try row.text("name"),
+          phase: phase, step: try row.ifPresent("step", row.int), name: name,
           text: try row.text("text"), arguments: try row.array("arguments").map { $0 ?? "" }))
     }
     return statements
@@ -162,35 +167,24 @@ package enum Ledger {
 
   /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``holding(_:_:epoch:_:)``.
   package static func fail(
-    _ connection: borrowing Connection, _ run: Int64, _ reason: FailureReason, event: RunTransition
+    _ connection: borrowing Connection, _ run: Int64, _ failure: Failure, event: RunTransition
   ) throws(PostgresError) {
     try connection.query(
       """
       SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text[])
       """,
       [
-        String(run), event.rawValue, reason.sqlState, reason.message, reason.detail, reason.hint,
-        reason.after.map(ArrayText.literal), reason.through.map(ArrayText.literal),
+        String(run), event.rawValue, failure.sqlState, failure.message, failure.detail, failure.hint,
+        failure.after.map(ArrayText.literal), failure.through.map(ArrayText.literal),
       ])
   }
 
-  /// What ``fail(_:_:_:event:)`` has written down.
-  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> FailureReason {
+  /// What ``fail(_:_:_:event:)`` has written down; empty when nothing is.
+  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Failure {
     let row = try connection.query(
-      """
-      SELECT failure ->> 'sqlstate' AS sqlstate, coalesce(failure ->> 'message', '') AS message,
-             failure ->> 'detail' AS detail, failure ->> 'hint' AS hint,
-             CASE jsonb_typeof(failure -> 'after')
-               WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'after')) END AS after,
-             CASE jsonb_typeof(failure -> 'through')
-               WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(failure -> 'through')) END AS through
-      FROM   migrate.runs
-      WHERE  run = $1::bigint
-      """, [String(run)]
+      "SELECT \(Failure.columns) FROM migrate.runs AS r WHERE r.run = $1::bigint", [String(run)]
     ).onlyRow
-    return FailureReason(
-      sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"], hint: try row["hint"],
-      after: try row.ifPresent("after", row.array), through: try row.ifPresent("through", row.array))
+    return try Failure(row) ?? Failure(message: "")
   }
 
   package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
@@ -216,28 +210,6 @@ package enum Ledger {
     try body(connection)
     try connection.execute("COMMIT")
     return true
-  }
-}
-
-/// Why a run cannot go on, and at which batch, as the ledger keeps it.
-package struct FailureReason: Sendable {
-  package let sqlState: String?
-  package let message: String
-  package let detail: String?
-  package let hint: String?
-  package let after: [String?]?
-  package let through: [String?]?
-
-  package init(
-    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, after: [String?]? = nil,
-    through: [String?]? = nil
-  ) {
-    self.sqlState = sqlState
-    self.message = message
-    self.detail = detail
-    self.hint = hint
-    self.after = after
-    self.through = through
   }
 }
 

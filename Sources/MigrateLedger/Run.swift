@@ -30,7 +30,7 @@ package struct Run: Sendable {
   /// The statement called `name`.
   ///
   /// - Throws: when the run's plan has none.
-  package func statement(_ phase: Phase.Name, _ name: String) throws(PostgresError) -> RunStatement {
+  package func statement(_ phase: Phase.Name, _ name: Statement.Name) throws(PostgresError) -> RunStatement {
     guard let found = statements.first(where: { $0.phase == phase && $0.name == name }) else {
       throw .unreadable(
         "run \(id) has no statement \(name) in phase \(phase.rawValue); its plan was made by another version")
@@ -43,7 +43,7 @@ package struct Run: Sendable {
 package struct RunStatement: Sendable, Equatable {
   package let phase: Phase.Name
   package let step: Int?
-  package let name: String
+  package let name: Statement.Name
   package let text: String
   package let arguments: [String]
 }

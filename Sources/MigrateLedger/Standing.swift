@@ -15,7 +15,7 @@ package struct RunStanding: Sendable, Equatable {
   /// Rows a second, over the last batches.
   package let rate: Double?
   package let undoBytes: Int
-  package let failure: StoredFailure?
+  package let failure: Failure?
   package let leftBehind: Int?
   /// Whether the last key is fixed: before that no batch begins.
   package let isBounded: Bool
@@ -34,16 +34,6 @@ package struct RunStanding: Sendable, Equatable {
 
   /// The state in a word, `interrupted` included.
   package var word: String { isInterrupted ? "interrupted" : state.rawValue }
-}
-
-/// Why a run stands still.
-package struct StoredFailure: Sendable, Equatable {
-  package let sqlState: String?
-  package let message: String
-  /// The batch: behind this key, through that one; `nil` is not known, for the first also the beginning.
-  package let after: [String?]?
-  package let through: [String?]?
-  package let at: String?
 }
 
 /// A worker's backend, as the server sees it.
@@ -96,9 +86,7 @@ extension Ledger {
                             WHEN 'apply'  THEN nullif(p.rows_expected, 0) END AS rows_expected,
            p.batches, p.rows_read, p.rows_changed, p.rows_unchanged, p.rows_rejected, p.rows_per_second,
            to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
-           r.failure ->> 'message' AS failure, r.failure ->> 'sqlstate' AS failure_state, r.failure ->> 'at' AS failed_at,
-           ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'after', 'null'))) AS failed_after,
-           ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'through', 'null'))) AS failed_through,
+           \(Failure.columns),
            r.left_behind, r.bounded_at IS NOT NULL AS bounded,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
            to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version,
@@ -148,13 +136,7 @@ extension RunStanding {
     expected = try row.ifPresent("rows_expected", row.int)
     rate = try row.ifPresent("rows_per_second", row.double)
     undoBytes = try row.int("undo_bytes")
-    failure = try row["failure"].map { (message) throws(PostgresError) in
-      let after = try row.array("failed_after")
-      let through = try row.array("failed_through")
-      return StoredFailure(
-        sqlState: try row["failure_state"], message: message, after: after.isEmpty ? nil : after,
-        through: through.isEmpty ? nil : through, at: try row["failed_at"])
-    }
+    failure = try Failure(row)
     leftBehind = try row.ifPresent("left_behind", row.int)
     isBounded = try row.bool("bounded")
     startedAt = try row.text("started_at")

@@ -34,7 +34,7 @@ public struct Plan: Sendable, Equatable {
   }
 
   /// The SQL that pins what decides about the meaning of a text, for a transaction of a batch; a plan without it is none.
-  package var settings: String { statements(.batches).first { $0.name == "settings" }?.text ?? "" }
+  package var settings: String { statements(.batches).first { $0.name == .settings }?.text ?? "" }
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,

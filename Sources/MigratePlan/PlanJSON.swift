@@ -43,7 +43,7 @@ extension Phase {
 extension Statement {
   fileprivate var document: JSON {
     .object([
-      .init("name", .string(name)),
+      .init("name", .string(name.description)),
       .init("step", step.map(JSON.integer) ?? .null),
       .init("why", .string(why)),
       .init("text", .string(text)),

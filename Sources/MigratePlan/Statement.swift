@@ -2,8 +2,8 @@ package import MigrateSQL
 
 /// One SQL statement of a plan, as it will be sent.
 public struct Statement: Sendable, Equatable {
-  /// What it is for: `capture`, `change`, `bound`. Unique in its phase and step.
-  public let name: String
+  /// What it is for. Unique in its phase and step.
+  public let name: Name
   /// Why it is written as it is, in a line for the reader.
   public let why: String
   /// The number of its step, from 1; `nil` for one that serves all steps.
@@ -16,11 +16,11 @@ public struct Statement: Sendable, Equatable {
   public let runAt: [Int]
 
   /// The statement `sql`.
-  package init(_ name: String, step: Int? = nil, why: String, _ sql: SQL) {
+  package init(_ name: Name, step: Int? = nil, why: String, _ sql: SQL) {
     self.init(name, step: step, why: why, rendered: RenderedSQL(sql))
   }
 
-  package init(_ name: String, step: Int? = nil, why: String, rendered: RenderedSQL) {
+  package init(_ name: Name, step: Int? = nil, why: String, rendered: RenderedSQL) {
     self.name = name
     self.why = why
     self.step = step

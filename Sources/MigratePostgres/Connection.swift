@@ -1,27 +1,24 @@
 internal import CLibpq
 import Glibc
 
-/// A connection with one owner. Its calls block the thread: see ``withConnection(to:_:)``.
+/// A connection with one owner. Its calls block the thread: see ``onThread(_:)``.
 ///
 /// It cannot be copied, so nothing slips between `BEGIN` and `COMMIT`. Nothing is prepared under a name and nothing set for
 /// the session, so that it also works behind a pooler that shares connections by transaction.
 package struct Connection: ~Copyable {
   private let handle: OpaquePointer
-  private let notices: Notices
   private let redaction: Redaction
   /// Cancels the running statement, from any thread.
   package let cancellation: Cancellation
 
   /// - Throws: origin `connecting`.
   package init(to server: Server) throws(PostgresError) {
-    let notices = Notices()
-    let handle = try Dial.connect(to: server, receiving: notices)
+    let handle = try Dial.connect(to: server)
     guard let cancel = PQgetCancel(handle) else {
       PQfinish(handle)
       throw .insufficientResources("out of memory")
     }
     self.handle = handle
-    self.notices = notices
     redaction = server.redaction(hidingAlso: String(cString: PQpass(handle)))
     cancellation = Cancellation(handle: cancel)
   }
@@ -53,27 +50,11 @@ package struct Connection: ~Copyable {
     _ = try answer(sent: PQsendPrepare(handle, "", text, 0, nil))
     return try answer(sent: PQsendDescribePrepared(handle, "")).columns
   }
-
-  /// Warnings and notices since the last call; the first thousand of them.
-  package borrowing func takeNotices() -> [ServerMessage] { notices.takeAll().map { $0.redacted(by: redaction) } }
-
-  /// What arrived by NOTIFY on channels that this connection listens to, waiting at most `patience` for the first.
-  package borrowing func notifications(waiting patience: Duration = .zero) throws(PostgresError) -> [Notification] {
-    let deadline = ContinuousClock.now + patience
-    while true {
-      guard PQconsumeInput(handle) == 1 else { throw failure(nil) }
-      let arrived = Notification.takeAll(from: handle)
-      if !arrived.isEmpty || !wait(for: PQsocket(handle), events: Int16(POLLIN), until: deadline) { return arrived }
-    }
-  }
 }
 
 extension Connection {
   /// The process that serves this connection, as `pg_stat_activity.pid` has it.
   package var backendPID: Int32 { PQbackendPID(handle) }
-
-  /// For instance 150020 for 15.20.
-  package var serverVersion: Int { Int(PQserverVersion(handle)) }
 
   /// Whether the connection is known to be of no use any more. It shows only after a call that failed.
   package var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
@@ -87,11 +68,6 @@ extension Connection {
     case PQTRANS_INERROR: .failed
     default: .unknown
     }
-  }
-
-  /// A setting that the server reports: `TimeZone`, `standard_conforming_strings`, `in_hot_standby`, …
-  package borrowing func parameterStatus(_ name: String) -> String? {
-    PQparameterStatus(handle, name).map { String(cString: $0) }
   }
 
   package enum TransactionStatus: Sendable, Equatable {

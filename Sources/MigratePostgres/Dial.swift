@@ -9,7 +9,7 @@ enum Dial {
   /// Seconds to wait for a server that does not answer; `connect_timeout` overrules it, 0 means for ever.
   private static let patience = 30
 
-  static func connect(to server: Server, receiving notices: Notices) throws(PostgresError) -> OpaquePointer {
+  static func connect(to server: Server) throws(PostgresError) -> OpaquePointer {
     _ = ignoreBrokenPipes
     // Texts are UTF-8 on our side, whatever PGCLIENTENCODING says: a cut or replaced byte would be a changed value.
     let all = server.setting("client_encoding", "UTF8").parameters
@@ -22,7 +22,8 @@ enum Dial {
       }
     }
     guard let handle else { throw .insufficientResources("out of memory") }
-    notices.receive(from: handle)
+    // Warnings and notices are nobody's; libpq itself would write them to stderr, across what is shown there.
+    PQsetNoticeReceiver(handle, { _, _ in }, nil)
     PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
     let timedOut = PQstatus(handle) == CONNECTION_OK ? false : !finish(handle)
     PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)

@@ -11,13 +11,7 @@ public struct SQLState: Sendable, Hashable {
 }
 
 extension SQLState {
-  package static let serializationFailure = SQLState("40001")
-  package static let deadlockDetected = SQLState("40P01")
   package static let insufficientResources = SQLState("53000")
-  package static let queryCanceled = SQLState("57014")
-  package static let adminShutdown = SQLState("57P01")
-  package static let crashShutdown = SQLState("57P02")
-  package static let uniqueViolation = SQLState("23505")
   package static let insufficientPrivilege = SQLState("42501")
   package static let undefinedTable = SQLState("42P01")
   package static let invalidParameterValue = SQLState("22023")

@@ -27,13 +27,6 @@ package struct Server: Sendable, Equatable {
     parameters = Self.parameters(of: options)
   }
 
-  /// The first that is given: `--database`, `DATABASE_URL`, libpq's own.
-  package static func resolve(flag: String?, environment: [String: String]) throws(PostgresError) -> Server {
-    if let flag, !flag.isEmpty { return try Server(flag) }
-    if let url = environment["DATABASE_URL"], !url.isEmpty { return try Server(url) }
-    return Server()
-  }
-
   /// The same with one parameter of libpq set, replaced when it was there.
   package func setting(_ keyword: String, _ value: String) -> Server {
     var copy = self

@@ -1,6 +1,8 @@
-/// What the server has to say about a statement: an error, a warning or a notice. Source: PostgreSQL manual, 55.8.
+internal import CLibpq
+
+/// What the server has to say about a statement that has failed. Source: PostgreSQL manual, 55.8.
 package struct ServerMessage: Sendable, Equatable {
-  /// `ERROR`, `FATAL`, `PANIC`, `WARNING`, `NOTICE`, … in English whatever the server's language.
+  /// `ERROR`, `FATAL`, `PANIC`, in English whatever the server's language.
   package var severity: String
   /// Absent when libpq speaks for itself: a connection that broke off has no state.
   package var sqlState: SQLState?
@@ -48,5 +50,29 @@ package struct ServerMessage: Sendable, Equatable {
     copy.internalQuery = internalQuery.map(redaction.apply)
     copy.context = context.map(redaction.apply)
     return copy
+  }
+}
+
+extension ServerMessage {
+  /// The fields of a result that is an error.
+  init(of result: OpaquePointer) {
+    func field(_ code: Unicode.Scalar) -> String? {
+      PQresultErrorField(result, Int32(code.value)).map { String(cString: $0) }
+    }
+    // V and not S: the severity that is not translated.
+    self.init(
+      severity: field("V") ?? field("S") ?? "ERROR", sqlState: field("C").map { SQLState($0) },
+      message: field("M") ?? String(cString: PQresultErrorMessage(result)).trimmed)
+    detail = field("D")
+    hint = field("H")
+    position = field("P").flatMap { Int($0) }
+    internalQuery = field("q")
+    internalPosition = field("p").flatMap { Int($0) }
+    context = field("W")
+    schema = field("s")
+    table = field("t")
+    column = field("c")
+    dataType = field("d")
+    constraint = field("n")
   }
 }

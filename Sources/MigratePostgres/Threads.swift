@@ -1,14 +1,7 @@
 import Glibc
 
-/// Runs `body` with a connection of its own, on a thread of its own. The caller suspends, it does not block: two statements
-/// that wait for a lock on Swift's pool (a thread a core) would stop progress, control and every other worker.
-package func withConnection<Value: Sendable>(
-  to server: Server, _ body: @escaping @Sendable (borrowing Connection) throws -> Value
-) async throws -> Value {
-  try await onThread { try body(Connection(to: server)) }
-}
-
-/// Runs `body`, which may block, on a thread of its own while the caller suspends.
+/// Runs `body`, which may block, on a thread of its own. The caller suspends, it does not block: two statements that wait for
+/// a lock on Swift's pool (a thread a core) would stop progress, control and every other worker.
 package func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
   try await withCheckedThrowingContinuation { continuation in
     let started = startThread { continuation.resume(with: Result { try body() }) }

@@ -37,17 +37,17 @@ struct Attempt {
   /// Whether the capture itself ends the batch after so many rows, and tells the key of the last one.
   func isBoundByCapture(_ run: Run) -> Bool {
     guarded == .snapshot
-      && run.statements(.batches).contains { $0.name == "capture" && $0.arguments.contains("size") }
+      && run.statements(.batches).contains { $0.name == .capture && $0.arguments.contains("size") }
   }
 
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
   /// the capture said.
   func runs(_ statement: RunStatement, isCaptured: Bool) -> Bool {
     switch statement.name {
-    case "capture": guarded == .snapshot
-    case "capture locked": guarded != .snapshot
-    case "change": !isCaptured
-    case "change as captured": isCaptured
+    case .capture: guarded == .snapshot
+    case .captureLocked: guarded != .snapshot
+    case .change: !isCaptured
+    case .changeAsCaptured: isCaptured
     default: true
     }
   }
@@ -61,7 +61,7 @@ enum Transacted {
   /// A trigger kept rows from being changed.
   case suppressed(captured: Int, changed: Int, through: [String?])
   /// A check found rows.
-  case found(check: String, rows: [String], through: [String?])
+  case found(check: Statement.Name, rows: [String], through: [String?])
   case takenOver
 }
 
@@ -71,30 +71,21 @@ extension Worker {
     let clock = ContinuousClock.now
     self.through = nil
     try begin(attempt.isolation, .apply)
-    var bindings = constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
-    bindings = bindings.with(key: attempt.after, as: "after", count: run.keyCount)
-    bindings = bindings.with(key: attempt.upper, as: "upper", count: run.keyCount)
-    bindings = bindings.with("eligible", nil).with("changed", nil)
-    var through = attempt.upper
+    var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
-    if !isBoundByCapture {
-      let bound = try connection.run(run.statement(.batches, "bound"), bindings).first?.values
-      if let bound { through = bound }
-      // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
-      if bound != nil, attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
-    }
+    var through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
 
     var isCaptured = false
     for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
       switch statement.name {
-      case "settings", "lock", "bound": continue
-      case "finish":
+      case .settings, .lock, .bound: continue
+      case .finish:
         return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
       default:
         let rows = try connection.run(statement, bindings)
-        if statement.name == "capture", let row = rows.first {
+        if statement.name == .capture, let row = rows.first {
           isCaptured = try row.bool("as_captured")
           // Without a row it went to the upper end in vain.
           if isBoundByCapture, try row["through_1"] != nil {
@@ -103,10 +94,10 @@ extension Worker {
             bindings = bindings.with(key: through, as: "through", count: run.keyCount)
           }
         }
-        if statement.name == "change as captured" {
+        if statement.name == .changeAsCaptured {
           bindings = bindings.with("changed", rows.affectedRows.map(String.init))
         }
-        if statement.name.utf8.starts(with: "check: ".utf8), !rows.isEmpty {
+        if case .check = statement.name, !rows.isEmpty {
           let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
           try connection.execute("ROLLBACK")
           return .found(check: statement.name, rows: shown, through: through)
@@ -114,6 +105,24 @@ extension Worker {
       }
     }
     throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
+  }
+
+  /// What is known before the first statement.
+  private func bindings(of attempt: Attempt) -> Bindings {
+    constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
+      .with(key: attempt.after, as: "after", count: run.keyCount)
+      .with(key: attempt.upper, as: "upper", count: run.keyCount)
+      .with("eligible", nil).with("changed", nil)
+  }
+
+  /// The key of the batch's last row, and in `bindings` how many rows are eligible up to it, where that is known.
+  private borrowing func bound(_ attempt: Attempt, _ bindings: inout Bindings) throws(PostgresError) -> [String?] {
+    guard let bound = try connection.run(run.statement(.batches, .bound), bindings).first?.values else {
+      return attempt.upper
+    }
+    // Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+    if attempt.guarded != .locked { bindings = bindings.with("eligible", String(attempt.size)) }
+    return bound
   }
 
   private mutating func finish(

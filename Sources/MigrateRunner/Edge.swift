@@ -27,7 +27,7 @@ extension Worker {
       // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
       case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
       case .reverted: return .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
-      case .failed: return .failed(Failure(try Ledger.failure(connection, run.id)))
+      case .failed: return .failed(try Ledger.failure(connection, run.id))
       }
     }
   }
@@ -43,8 +43,8 @@ extension Worker {
   borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
-      case .apply: (try run.statement(.batches, "settings"), run.mayLock ? try run.statement(.batches, "lock") : nil)
-      case .revert: (try run.statement(.revert, "settings"), nil)
+      case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
+      case .revert: (try run.statement(.revert, .settings), nil)
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
     let hold = "SELECT migrate.hold(\(runID))"

@@ -1,5 +1,5 @@
-package import MigrateLedger
-internal import MigratePlan
+internal import MigrateLedger
+package import MigratePlan
 package import MigratePostgres
 
 /// The way back: batch after batch, the last one first, by what the run has stored.
@@ -52,13 +52,13 @@ extension Worker {
   private borrowing func conflictsAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> Int {
     let own = try ownTransactions()
     try begin("READ COMMITTED READ ONLY", .revert)
-    let quick = run.statements(.revert).first { $0.name == "untouched" }
+    let quick = run.statements(.revert).first { $0.name == .untouched }
     // Before the first batch is back, that is: those that are back have a newer version.
     let isUntouched =
       if let quick, done.batches == 0 { try connection.run(quick, own).onlyRow.int(0) == applied.changed } else {
         false
       }
-    let ahead = try run.statement(.revert, "conflicts ahead")
+    let ahead = try run.statement(.revert, .conflictsAhead)
     let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
     try connection.commit()
     return count
@@ -75,7 +75,7 @@ extension Worker {
       .with("seq", place.seq)
     try begin("READ COMMITTED READ WRITE", .revert)
     let marked = try unlessDone(place) { () throws(PostgresError) in
-      try connection.run(run.statement(.revert, "mark"), bindings).affectedRows
+      try connection.run(run.statement(.revert, .mark), bindings).affectedRows
     }
     guard marked == 1 else {
       // Another revert has done this batch while we waited at the mark.
@@ -85,16 +85,16 @@ extension Worker {
     var keptRows = false
     for statement in run.statements(.revert) where Self.statements(policy).contains(statement.name) {
       // It looks at the rows that the restore before it has listed.
-      if statement.name == "look", !keptRows { continue }
+      if statement.name == .look, !keptRows { continue }
       // Some are two statements in one text, which only the simple protocol takes; those bind nothing.
       if statement.arguments.isEmpty {
         try connection.execute(statement.text)
       } else {
         let rows = try connection.run(statement, bindings)
-        if statement.name.utf8.starts(with: "restore".utf8), rows.affectedRows != 0 { keptRows = true }
+        if [.restore, .restoreForced].contains(statement.name), rows.affectedRows != 0 { keptRows = true }
       }
     }
-    guard let row = try connection.run(run.statement(.revert, "finish"), bindings).first else {
+    guard let row = try connection.run(run.statement(.revert, .finish), bindings).first else {
       try connection.execute("ROLLBACK")
       return .takenOver
     }
@@ -127,18 +127,16 @@ extension Worker {
     }
   }
 
-  private static func statements(_ policy: ConflictPolicy) -> [String] {
+  private static func statements(_ policy: ConflictPolicy) -> [Statement.Name] {
     switch policy {
-    case .stop, .skip: ["hold", "restore", "look", "triggers off", "restore rewritten", "triggers on"]
-    case .force: ["hold", "seize", "restore forced", "look", "triggers off", "restore rewritten", "triggers on"]
+    case .stop, .skip: [.hold, .restore, .look, .triggersOff, .restoreRewritten, .triggersOn]
+    case .force: [.hold, .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn]
     }
   }
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    let failure = Failure(
-      sqlState: nil, message: "\(conflicts) rows were changed since", detail: nil, hint: nil, column: nil,
-      constraint: nil, after: nil, through: nil)
+    let failure = Failure(message: "\(conflicts) rows were changed since")
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 
@@ -148,7 +146,7 @@ extension Worker {
     if counts.rejected == 0 {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
       do throws(PostgresError) {
-        try connection.execute(run.statement(.revert, "drop undo").text)
+        try connection.execute(run.statement(.revert, .dropUndo).text)
         try connection.commit()
       } catch {
         if error.endsConnection { throw error }

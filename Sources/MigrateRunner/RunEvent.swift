@@ -1,5 +1,4 @@
 package import MigrateLedger
-package import MigratePlan
 
 /// What happens while a run goes on, for whoever listens: a bar, lines, JSON.
 package enum RunEvent: Sendable {
@@ -39,19 +38,4 @@ package enum RunOutcome: Sendable, Equatable {
   case conflicts(Int)
   /// Another worker has taken the run over.
   case takenOver
-}
-
-/// Why a batch, or the run, cannot go on.
-package struct Failure: Error, Sendable, Equatable {
-  package let sqlState: String?
-  package let message: String
-  package let detail: String?
-  package let hint: String?
-  package let column: String?
-  package let constraint: String?
-  /// The batch: behind this key, through that one.
-  package let after: [String?]?
-  package let through: [String?]?
-  /// What of the definition it can have come from, as far as the database tells.
-  package var places: [DefinitionPlace] = []
 }

@@ -9,7 +9,7 @@ extension Worker {
   /// the run meanwhile is heard, and the end is not fixed before its time: `nil` means go on.
   mutating func fixEnd() throws(PostgresError) -> RunOutcome? {
     guard try !isBounded().bounded else { return nil }
-    let statement = try run.statement(.bounds, "lockers")
+    let statement = try run.statement(.bounds, .lockers)
     var holders = try virtualTransactions(statement)
     var told = 0
     while !holders.isEmpty {
@@ -29,8 +29,8 @@ extension Worker {
     try begin("READ COMMITTED READ WRITE", .apply)
     // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
     let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
-    let upper = try connection.run(run.statement(.bounds, "upper"), constants).first?.values
-    if let upper, let collect = run.statements(.bounds).first(where: { $0.name == "collect" }) {
+    let upper = try connection.run(run.statement(.bounds, .upper), constants).first?.values
+    if let upper, let collect = run.statements(.bounds).first(where: { $0.name == .collect }) {
       let bindings = constants.with("size", String(run.batchSize)).with(key: upper, as: "upper", count: run.keyCount)
       try connection.run(collect, bindings)
     }

@@ -76,8 +76,9 @@ extension Console {
     if let environment = arguments[Options.environment] {
       return try server(of: environment).applicationName("migrate")
     }
+    let said = arguments[Options.database] ?? ""
     do throws(PostgresError) {
-      return try Server.resolve(flag: arguments[Options.database], environment: [:]).applicationName("migrate")
+      return try (said.isEmpty ? Server() : Server(said)).applicationName("migrate")
     } catch { throw .database(error) }
   }
 

@@ -99,7 +99,7 @@ enum StatusText {
     ])
   }
 
-  private static func failure(_ failure: StoredFailure, _ standing: RunStanding) -> JSON {
+  private static func failure(_ failure: Failure, _ standing: RunStanding) -> JSON {
     .object([
       .init("message", .string(failure.message)), .init("sqlstate", .optional(failure.sqlState)),
       .init("after", KeyRangeText.document(failure.after)), .init("through", KeyRangeText.document(failure.through)),

@@ -1,5 +1,6 @@
 import Glibc
 import MigrateLedger
+import MigratePlan
 import MigratePostgres
 import MigrateRunner
 import TestRuns

@@ -93,7 +93,7 @@ import Testing
       #expect(try await backEnd.apply(compiled, on: server).isDone)
       let stored = try await server.psql("SELECT phase, name, text FROM migrate.statements ORDER BY ordinal")
       let planned = compiled.plan.phases.flatMap { phase in
-        phase.statements.map { [phase.name.rawValue, $0.name, $0.text(ofRun: 1)] }
+        phase.statements.map { [phase.name.rawValue, $0.name.description, $0.text(ofRun: 1)] }
       }
       let areEqual = stored == planned
       #expect(areEqual)

@@ -1,4 +1,5 @@
 import MigrateLedger
+import MigratePlan
 import MigratePostgres
 import MigrateRunner
 import TestRuns

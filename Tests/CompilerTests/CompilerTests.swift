@@ -69,7 +69,8 @@ import TestSupport
   let rows = try connection.query(
     """
     SELECT s.phase, s.name, s.text FROM migrate.statements AS s
-    WHERE  s.run = $1::bigint AND s.phase <> 'prepare' AND s.name NOT IN ('settings', 'drop undo')
+    WHERE  s.run = $1::bigint AND s.phase <> 'prepare'
+      AND  s.name NOT IN ('settings', 'drop undo', 'triggers off', 'triggers on')
     """, [String(run)])
   let settings = try connection.query(
     "SELECT text FROM migrate.statements WHERE run = $1::bigint AND name = 'settings'", [String(run)])

@@ -42,8 +42,6 @@ import Testing
   private static let outOfReach: Set = [
     // YAML has refused the character before.
     "nul-byte",
-    // A query whose columns have names that somebody reads: a source, a join, a step's rows. None is in this version.
-    "repeated-output", "unnamed-output",
     // About a file of parameters, which is no definition; the test of the command shows it.
     "no-parameters",
     // Of a project's file in a wrong place; the tests of the command show them.

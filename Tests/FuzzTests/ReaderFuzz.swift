@@ -86,10 +86,7 @@ import Testing
 
   private static func query(_ fragment: SourceFragment) -> Reading {
     do throws(SQLDiagnostics) {
-      let query = try SQLQuery.parse(fragment)
-      var found = reading(of: query)
-      found.spans += query.unusableOutputs().compactMap(\.span)
-      return found
+      return reading(of: try SQLQuery.parse(fragment))
     } catch {
       return Reading(isRead: false, spans: error.all.compactMap(\.span))
     }

@@ -1,4 +1,5 @@
 import MigrateCommandLine
+import MigratePlan
 import Testing
 
 @Suite struct `The commands` {

@@ -16,7 +16,6 @@ import Testing
         let again = #expect(throws: PostgresError.self) { try connection.execute("SELECT 1") }
         #expect(again?.origin == .lost && again?.sqlState == nil && again?.class == .transient)
         #expect(again?.endsConnection == true)
-        #expect(throws: PostgresError.self) { try connection.notifications() }
       }
     }
   }

@@ -4,14 +4,6 @@ import TestSupport
 import Testing
 
 @Suite struct `A server's parameters` {
-  @Test func `come from the flag, else DATABASE_URL, else libpq`() throws {
-    let environment = ["DATABASE_URL": "postgres://u@h/variable"]
-    #expect(try Server.resolve(flag: "dbname=flag", environment: environment).redacted == "dbname=flag")
-    #expect(try Server.resolve(flag: nil, environment: environment) == Server("postgres://u@h/variable"))
-    #expect(try Server.resolve(flag: "", environment: ["DATABASE_URL": ""]) == Server())
-    #expect(try Server.resolve(flag: nil, environment: [:]) == Server())
-  }
-
   /// S04
   @Test(arguments: [
     "postgres://u:canary@localhost/d", "postgresql://u@localhost/d?password=canary", "user=u password=canary host=h",
@@ -66,8 +58,6 @@ import Testing
           let shown = error.map { "\($0) \($0.report)" } ?? ""
           #expect(!shown.contains(canary) && shown.contains("***"))
         }
-        try connection.execute("DO $$ BEGIN RAISE WARNING USING MESSAGE = \(literal); END $$")
-        #expect(connection.takeNotices().map(\.message) == ["***"])
       }
       let refused = await #expect(throws: PostgresError.self) {
         try await told.database("no " + canary).psql("SELECT 1")

@@ -246,10 +246,4 @@ func queryProblems(_ sql: String) -> [Diagnostic] {
   @Test(arguments: refusals) func `S02: unless it is one query that only reads`(_ refusal: Refusal) {
     refusal.expect(queryProblems(refusal.sql).first)
   }
-
-  @Test func `for columns without a name or with the same, where names are needed`() throws {
-    let query = try SQLQuery.parse(fragment("SELECT a, b AS a, a + 1, count(*), t.* FROM t"))
-    #expect(query.unusableOutputs().map(\.code) == ["repeated-output", "unnamed-output"])
-    #expect(query.unusableOutputs().map(\.span) == [SourceSpan(10, 11), SourceSpan(18, 19)])
-  }
 }

@@ -218,7 +218,7 @@ extension Array {
       let parameters = read.parameters.map { (range: $0.range, replacement: "$\(numbers[$0.name] ?? 0)") }
       let columns = read.columns.filter { !$0.isQualified }
         .map { (range: $0.range.lowerBound..<$0.range.lowerBound, replacement: "t.") }
-      #expect(Array(read.rewritten(parameters + columns).utf8) == Array(pair.expected.utf8))
+      #expect(Array(read.edited(parameters + columns).utf8) == Array(pair.expected.utf8))
     }
   }
 }

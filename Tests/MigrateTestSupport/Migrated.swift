@@ -105,7 +105,7 @@ package func resumed(_ run: Int64, on server: Server, _ way: Way = Way()) async 
 
 /// Takes a run back, as `migrate revert` does: `reference` is its number or its definition's name.
 package func reverted(
-  _ reference: String, on server: Server, onConflict policy: MigrateLedger.ConflictPolicy = .stop, _ way: Way = Way()
+  _ reference: String, on server: Server, onConflict policy: ConflictPolicy = .stop, _ way: Way = Way()
 ) async throws -> RunOutcome {
   try await onThread {
     try saying {
@@ -120,7 +120,7 @@ package func reverted(
 
 /// Takes a run back.
 package func reverted(
-  _ run: Int64, on server: Server, onConflict policy: MigrateLedger.ConflictPolicy = .stop
+  _ run: Int64, on server: Server, onConflict policy: ConflictPolicy = .stop
 ) async throws -> RunOutcome {
   try await reverted(String(run), on: server, onConflict: policy)
 }

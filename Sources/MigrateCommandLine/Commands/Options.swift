@@ -1,3 +1,5 @@
+package import MigratePlan
+
 /// The options of `migrate`, each said once; a command lists those that it takes.
 package enum Options {
   // Of every command.
@@ -70,9 +72,6 @@ extension Options {
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output]
 }
-
-/// What a revert does about rows that were changed after the run.
-package enum ConflictPolicy: String, CaseIterable, Sendable { case stop, skip, force }
 
 /// The positional arguments of `migrate`.
 package enum Positionals {

@@ -8,7 +8,6 @@ package final class ProgressDisplay: Sendable {
   private static let clearToEnd = "\u{1B}[K"
 
   private struct State {
-    var latest: ProgressState?
     /// What stands on the terminal's last line.
     var drawn = ""
     /// The last line of the log.
@@ -44,17 +43,9 @@ package final class ProgressDisplay: Sendable {
       write: { output.write($0) })
   }
 
-  /// Shows `progress`, or keeps it until ``refresh()`` when it comes too soon.
+  /// Shows `progress`, unless it comes too soon behind the one before.
   package func show(_ progress: ProgressState) {
-    state.withLock { state in
-      state.latest = progress
-      draw(&state)
-    }
-  }
-
-  /// Draws what came too soon, if it is time. To be called now and then where updates may cease: a run that is held sends none.
-  package func refresh() {
-    state.withLock { draw(&$0) }
+    state.withLock { draw(progress, &$0) }
   }
 
   /// Says `line` above the bar.
@@ -74,26 +65,23 @@ package final class ProgressDisplay: Sendable {
     state.withLock { state in
       if state.isFinished { return }
       if let last {
-        state.latest = last
         state.lastDrawn = nil
-        draw(&state)
+        draw(last, &state)
         if terminal.isTerminal { write("\n") }
       } else if !state.drawn.isEmpty {
         write(Self.toLineStart + Self.clearToEnd)
       }
       state.drawn = ""
-      state.latest = nil
       state.isFinished = true
     }
   }
 
-  private func draw(_ state: inout State) {
-    guard let progress = state.latest, !state.isFinished else { return }
+  private func draw(_ progress: ProgressState, _ state: inout State) {
+    if state.isFinished { return }
     let moment = now()
     let pause = terminal.isTerminal ? Self.pause.terminal : Self.pause.log
     if let last = state.lastDrawn, last.duration(to: moment) < pause { return }
     state.lastDrawn = moment
-    state.latest = nil
     let bar = ProgressBar(unicode: terminal.unicode)
     guard terminal.isTerminal else {
       let line = bar.plain(progress)

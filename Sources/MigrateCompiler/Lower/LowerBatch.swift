@@ -24,7 +24,7 @@ extension ResolvedBatch {
       ] + (serverVersion >= 140_000 ? [("client_connection_check_interval", "'1s'")] : [])
     let lines: [SQL] = pinned.map { SQL(pieces: [.text("SET LOCAL \($0.0) = "), .block($0.1)]) }
     return Statement(
-      "settings", why: "what decides about the meaning of a text is said, in each transaction",
+      .settings, why: "what decides about the meaning of a text is said, in each transaction",
       SQL.joined(lines, by: ";\n"))
   }
 
@@ -32,7 +32,7 @@ extension ResolvedBatch {
   /// and not be seen before it (P21).
   var lock: Statement {
     Statement(
-      "lock", why: "before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait",
+      .lock, why: "before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait",
       "LOCK TABLE \(table.name) IN ROW EXCLUSIVE MODE")
   }
 
@@ -48,7 +48,7 @@ extension ResolvedBatch {
     // Under one snapshot the same conditions find the same rows, so to compare the numbers is enough.
     let exact: SQL = changesAsCaptured ? "coalesce(u.exact, \(Role.changed) = coalesce(\(kept), 0))" : "u.exact"
     return Statement(
-      "finish", why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
+      .finish, why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
       heartbeat + """
 
         INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
@@ -84,7 +84,7 @@ extension ResolvedCheck {
   /// - Parameter batch: the clause that gives it the source rows of a batch.
   func statement(batch: SQL? = nil) -> Statement {
     Statement(
-      "check: \(name)", why: "must return no row",
+      .check(name), why: "must return no row",
       """
       \(batch ?? "")SELECT to_jsonb(found)
       FROM  (\(query)) AS found

@@ -10,7 +10,7 @@ extension ResolvedBatch {
   var lockers: Statement {
     let target: SQL = "to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))"
     return Statement(
-      "lockers", why: "the transactions that may hold rows below the upper end which nobody can see yet",
+      .lockers, why: "the transactions that may hold rows below the upper end which nobody can see yet",
       """
       SELECT l.virtualtransaction
       FROM   pg_locks AS l
@@ -26,7 +26,7 @@ extension ResolvedBatch {
   /// `max` does not exist for every type that can be a key (K14).
   var upper: Statement {
     Statement(
-      "upper", why: "the last key, fixed once: a writer that goes on beyond it does not keep the run from ending",
+      .upper, why: "the last key, fixed once: a writer that goes on beyond it does not keep the run from ending",
       """
       SELECT \(lines: keyTexts("upper"))
       FROM   \(source)
@@ -38,7 +38,7 @@ extension ResolvedBatch {
   /// The key of the batch's last row. Counted in rows, never computed from the last key: keys have gaps (K05).
   var bound: Statement {
     Statement(
-      "bound", why: "the key of the batch's last row; no row: the batch goes to the upper end",
+      .bound, why: "the key of the batch's last row; no row: the batch goes to the upper end",
       """
       SELECT \(lines: keyTexts("through"))
       FROM   \(source)
@@ -64,7 +64,7 @@ extension ResolvedBatch {
       [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
       + (comparesImages ? [differs] : []) + [done]
     return Statement(
-      "left behind", why: "rows that became eligible behind the batches, counted and not passed over in silence",
+      .leftBehind, why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """
       SELECT count(*)
       FROM   \(source)

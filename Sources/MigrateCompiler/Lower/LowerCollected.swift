@@ -34,7 +34,7 @@ extension ResolvedBatch {
       ]
     }
     return Statement(
-      "keys table", why: "the eligible keys, a stretch of them a row",
+      .keysTable, why: "the eligible keys, a stretch of them a row",
       "CREATE TABLE \(Self.table) (\(lines: ["ordinal bigint PRIMARY KEY"] + columns))")
   }
 
@@ -47,7 +47,7 @@ extension ResolvedBatch {
     }
     let names: [SQL] = key.indices.flatMap { [Self.first($0), Self.last($0), Name.key($0)] }
     return Statement(
-      "collect", why: "few rows are eligible and no index leads to them, so their keys are read once",
+      .collect, why: "few rows are eligible and no index leads to them, so their keys are read once",
       """
       INSERT INTO \(Self.table) (ordinal, \(list: names))
       SELECT s.ordinal,
@@ -67,7 +67,7 @@ extension ResolvedBatch {
       key[index].text(of: "d.\(Name.key(index))") + SQL(pieces: [.text(" AS through_\(index + 1)")])
     }
     return Statement(
-      "bound", why: "the key of the batch's last row among those collected; no row: the batch goes to the upper end",
+      .bound, why: "the key of the batch's last row among those collected; no row: the batch goes to the upper end",
       """
       SELECT \(lines: texts)
       FROM   \(Self.table) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
@@ -104,6 +104,6 @@ extension ResolvedBatch {
 
   var dropKeys: Statement {
     Statement(
-      "drop keys", why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
+      .dropKeys, why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
   }
 }

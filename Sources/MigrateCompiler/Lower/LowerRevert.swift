@@ -38,7 +38,7 @@ extension ResolvedBatch {
   /// other rows of the table in the same transactions.
   private var untouched: Statement {
     Statement(
-      "untouched", step: Self.step, why: "when these are all rows that the run changed, none needs to be compared",
+      .untouched, step: Self.step, why: "when these are all rows that the run changed, none needs to be compared",
       """
       SELECT count(*) AS rows_untouched
       FROM   \(source)
@@ -50,7 +50,7 @@ extension ResolvedBatch {
   private var ahead: Statement {
     let columns = keyNames + written.map { Name.new($0) }
     return Statement(
-      "conflicts ahead", step: Self.step, why: "rows changed since, all batches at once; under stop there must be none",
+      .conflictsAhead, step: Self.step, why: "rows changed since, all batches at once; under stop there must be none",
       """
       SELECT count(*) AS conflicts
       FROM   \(Name.undo(Self.step)) AS b
@@ -64,7 +64,7 @@ extension ResolvedBatch {
 
   private var mark: Statement {
     Statement(
-      "mark", step: Self.step, why: "a second revert of the same batch waits here and then finds nothing to do",
+      .mark, step: Self.step, why: "a second revert of the same batch waits here and then finds nothing to do",
       """
       UPDATE \(Name.undo(Self.step)) AS u
       SET    reverted = true
@@ -77,7 +77,7 @@ extension ResolvedBatch {
   /// in one statement and written in the next, the edit would be lost.
   private var restore: Statement {
     Statement(
-      "restore", step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
+      .restore, step: Self.step, why: "one statement compares and writes, so no edit is lost between the two",
       restoring(where: isOurs))
   }
 
@@ -112,7 +112,7 @@ extension ResolvedBatch {
   private var seize: Statement {
     let columns = keyNames + written.map { Name.new($0) }
     return Statement(
-      "seize", step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
+      .seize, step: Self.step, why: "under force what is overwritten is kept first, and the rows locked meanwhile",
       """
       WITH d AS MATERIALIZED (
         SELECT \(lines: keyNames.map { "d.\($0)" } + ["\(isChanged) AS differs", "\(found) AS found"])
@@ -137,7 +137,7 @@ extension ResolvedBatch {
                 AND  c.key = \(keyTexts))
       """
     return Statement(
-      "restore forced", step: Self.step, why: "under force the old values come back over whatever has been kept",
+      .restoreForced, step: Self.step, why: "under force the old values come back over whatever has been kept",
       restoring(where: "(\(isOurs)\n OR \(kept))"))
   }
 
@@ -147,7 +147,7 @@ extension ResolvedBatch {
       "\(pair.0) = CAST(c.key[\(index + 1)] AS \(pair.1.base))"
     }
     return Statement(
-      "look", step: Self.step, why: "what is there instead of the values that the run had left",
+      .look, step: Self.step, why: "what is there instead of the values that the run had left",
       """
       UPDATE migrate.conflicts AS c
       SET    reason = 'edited',
@@ -161,7 +161,7 @@ extension ResolvedBatch {
 
   private var finishRevert: Statement {
     Statement(
-      "finish", why: "the ledger's entry; no row: another worker has taken over",
+      .finish, why: "the ledger's entry; no row: another worker has taken over",
       heartbeat + """
         , conflicts AS (
           SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
@@ -184,7 +184,7 @@ extension ResolvedBatch {
   private var dropUndo: Statement {
     let types: [SQL] = capturedColumns.filter(\.isWrapped).map { "DROP TYPE \(Name.wrapper(Self.step, $0))" }
     return Statement(
-      "drop undo", step: Self.step, why: "everything is as it was, so the undo has done its work",
+      .dropUndo, step: Self.step, why: "everything is as it was, so the undo has done its work",
       SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types, by: ";\n"))
   }
 }

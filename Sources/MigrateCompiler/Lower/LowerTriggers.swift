@@ -63,7 +63,7 @@ extension ResolvedBatch {
       + rewrittenColumns.map { "\(Self.held($0)) = a.\(Self.held($0))" }
     return [
       Statement(
-        "hold", step: Self.step,
+        .hold, step: Self.step,
         why: "triggers will write these columns again; what they shall hold afterwards is kept first",
         """
         WITH held AS (
@@ -97,7 +97,7 @@ extension ResolvedBatch {
     let sameHeld: [SQL] = zip(key.indices, keys).map { "h.\(Self.heldKey($0)) = d.\($1)" }
     let sameBack: [SQL] = keys.map { "r.\($0) = d.\($0)" }
     let right = Statement(
-      "restore rewritten", step: Self.step, why: "what the triggers have just written goes, what was there comes back",
+      .restoreRewritten, step: Self.step, why: "what the triggers have just written goes, what was there comes back",
       """
       UPDATE \(source)
       SET    \(lines: set)
@@ -105,17 +105,16 @@ extension ResolvedBatch {
              unnest(\(list: arrays)) AS d(\(list: columns)),
              unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns)),
              unnest(\(list: backs)) AS r(\(list: keys))
-      WHERE  \(Self.placeRead)
-        AND  \(SQL.joined(sameRow + sameHeld + sameBack, by: "\n  AND  "))
+      \(SQL.filtered(by: [Self.placeRead] + sameRow + sameHeld + sameBack))
       """)
     return [
-      switches("triggers off", why: "for this statement alone", on: false), right,
-      switches("triggers on", why: "they fire again for whatever comes", on: true),
+      switches(.triggersOff, why: "for this statement alone", on: false), right,
+      switches(.triggersOn, why: "they fire again for whatever comes", on: true),
     ]
   }
 
   /// By the setting where the role may, which locks nothing; else by ALTER TABLE, for just the triggers that are on.
-  private func switches(_ name: String, why: String, on: Bool) -> Statement {
+  private func switches(_ name: Statement.Name, why: String, on: Bool) -> Statement {
     let sql: SQL
     if mayReplicate, !table.triggers.contains(where: \.firesAlways) {
       sql = on ? "SET LOCAL session_replication_role = origin" : "SET LOCAL session_replication_role = replica"

@@ -35,7 +35,7 @@ extension ResolvedBatch {
   var prepareUndo: [Statement] {
     let wrappers = capturedColumns.filter(\.isWrapped).map { column in
       Statement(
-        "wrapper for column \(column.number)", step: Self.step,
+        .wrapper(column: column.number), step: Self.step,
         why: "an array of arrays would lose their shapes, so each goes in a row of one column",
         "CREATE TYPE \(Name.wrapper(Self.step, column)) AS (v \(column.base))")
     }
@@ -53,7 +53,7 @@ extension ResolvedBatch {
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images + rightColumns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
-      "undo table", step: Self.step,
+      .undoTable, step: Self.step,
       why: "a row a batch, an array a column; never the table's own row type, which would forbid DDL",
       "CREATE TABLE \(Name.undo(Self.step)) (\(lines: columns))")
   }
@@ -81,7 +81,7 @@ extension ResolvedBatch {
     }
     // OFFSET 0 keeps the planner from merging the levels, by which it would compute the new values twice.
     return Statement(
-      "capture", step: Self.step,
+      .capture, step: Self.step,
       why: "the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
@@ -105,7 +105,7 @@ extension ResolvedBatch {
         + SQL(pieces: [.text(" AS through_\(index + 1)")])
     }
     return Statement(
-      "capture", step: Self.step,
+      .capture, step: Self.step,
       why: "undo: none, so only the keys are kept, which the index tells; no key: the batch goes to the upper end",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
@@ -145,7 +145,7 @@ extension ResolvedBatch {
       """
     let lock: SQL = "\nFOR    NO KEY UPDATE OF \(alias)"
     return Statement(
-      locked ? "capture locked" : "capture", step: Self.step,
+      locked ? .captureLocked : .capture, step: Self.step,
       why: locked
         ? "from the second attempt on the rows are locked before anything is computed"
         : "the old values; the key columns tell later whether exactly these rows were changed",

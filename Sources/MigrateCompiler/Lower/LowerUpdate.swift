@@ -19,7 +19,7 @@ extension ResolvedBatch {
   /// The number of rows that it wrote shows at the end that it was so.
   func changeAsCaptured(_ conditions: [SQL]) -> Statement {
     Statement(
-      "change as captured", step: Self.step,
+      .changeAsCaptured, step: Self.step,
       why: "in place of change when the capture, under the same snapshot, has told all that is kept",
       """
       UPDATE \(source)
@@ -34,7 +34,7 @@ extension ResolvedBatch {
     let names = keyNames + capturedColumns.map { Name.new($0) }
     let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
     return Statement(
-      "change", step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
+      .change, step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
         \(update(where: changingConditions, returning: capturedKeys + images))
@@ -53,7 +53,7 @@ extension ResolvedBatch {
   var changeWithoutUndo: Statement {
     let names = keyNames
     return Statement(
-      "change", step: Self.step, why: "undo: none, so only the keys are kept",
+      .change, step: Self.step, why: "undo: none, so only the keys are kept",
       """
       WITH changed AS (
         \(update(where: changingConditions, returning: capturedKeys))
@@ -71,7 +71,7 @@ extension ResolvedBatch {
     let names = keyNames + capturedColumns.map { Name.new($0) }
     let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
     return Statement(
-      "image", step: Self.step, why: "AFTER triggers may have written the rows again, and RETURNING does not see that",
+      .image, step: Self.step, why: "AFTER triggers may have written the rows again, and RETURNING does not see that",
       """
       WITH image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })

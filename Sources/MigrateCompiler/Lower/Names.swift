@@ -47,7 +47,7 @@ enum Name {
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "changed", "conflicts", "found", "heartbeat",
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
     "held", "image", "noted",
   ]
 

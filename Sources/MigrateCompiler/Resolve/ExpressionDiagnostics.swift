@@ -2,13 +2,13 @@ internal import MigrateDiagnostics
 
 /// What can be wrong with the names and calls in an expression.
 extension Diagnostic {
-  /// 26
+  /// 26: `exact` is the column that has the name as it was written, capitals included.
   static func foldedColumn(_ name: String, exact: String, alias: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "folded-column", at: span, "no column \"\(name)\"; SQL folds capitals", remedy: "write `\(alias).\"\(exact)\"`")
   }
 
-  /// 15, 16
+  /// 15, 16: `yes` and its kin are booleans to some readers of YAML; here they are SQL, which takes them for columns.
   static func yamlBoolean(_ name: String, written: String, at span: SourceSpan) -> Diagnostic {
     let boolean = ["yes", "on", "y"].contains(name) ? "true" : "false"
     return Diagnostic(
@@ -35,7 +35,7 @@ extension Diagnostic {
       remedy: "did you mean `:\(parameter)`, a parameter of this definition?")
   }
 
-  /// 46
+  /// 46: `nearest` is the declared parameter that was probably meant.
   static func undeclaredParameter(_ name: String, at span: SourceSpan, nearest: String?) -> Diagnostic {
     if name == "scheduled_at" {
       return Diagnostic(
@@ -47,7 +47,7 @@ extension Diagnostic {
       remedy: nearest.map { "did you mean `:\($0)`?" } ?? "declare it: `params: {\(name): numeric}`")
   }
 
-  /// 50
+  /// 50: each batch is a transaction of its own, so even `now()` gives rows of one run different times.
   static func clock(_ name: String, at span: SourceSpan) -> Diagnostic {
     let written =
       ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"].contains(name)
@@ -57,28 +57,28 @@ extension Diagnostic {
       remedy: "`:started_at`, the moment at which the run began, kept when it is resumed")
   }
 
-  /// 51
+  /// 51: what `where` leaves to chance, capture and change would decide differently.
   static func volatileChoice(_ name: String, key: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "volatile-choice", at: span, "`\(name)()` is volatile: a choice by it differs when a batch is tried again",
       remedy: "choose by the row: `hashtext(\(key)::text) % 10 = 0`")
   }
 
-  /// 29
+  /// 29: its result would depend on the batch size.
   static func aggregate(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "aggregate-over-batch", at: span, "the aggregate \(name) here would run over one batch",
       remedy: "a sub-select means the whole table: `(SELECT \(name)(…) FROM …)`; a `join` query is not in this version")
   }
 
-  /// 30
+  /// 30: like an aggregate, it sees no row beyond its batch.
   static func window(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "window-over-batch", at: span, "the window function \(name) here would restart in each batch",
       remedy: "it belongs in a query that is read once, `source: {query: …}`, which is not in this version")
   }
 
-  /// 31
+  /// 31: a set-returning function would multiply the row that it is to fill.
   static func severalRows(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "several-rows", at: span, "\(name) gives several rows, and a column takes one value",

@@ -215,7 +215,8 @@ extension Constant.Unfit {
 }
 
 extension Diagnostic {
-  /// 32
+  /// 32: the row would move behind or before the batches. `others` are the table's other keys, which could be walked
+  /// instead.
   fileprivate static func keyIsWritten(
     _ column: String, others: [[Identifier]], table: QualifiedName, at span: SourceSpan
   ) -> Diagnostic {
@@ -229,7 +230,7 @@ extension Diagnostic {
       remedy: "\(remedy); a frozen source (`source: {query: …, key: …}`) is not in this version")
   }
 
-  /// 33
+  /// 33: PostgreSQL refuses to write it; what it is computed from can be set.
   fileprivate static func generated(_ column: String, from expression: String?, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "generated-column", at: span, "\"\(column)\" is generated from `\(expression ?? "other columns")`",
@@ -249,7 +250,7 @@ extension Diagnostic {
       remedy: "a definition for \(key.other) of its own, with the foreign key ON UPDATE NO ACTION and deferrable")
   }
 
-  /// 52
+  /// 52: of an enum, whose `labels` are listed in their order.
   fileprivate static func unknownLabel(_ text: String, _ labels: [String], of type: String, at span: SourceSpan)
     -> Diagnostic
   {

@@ -82,7 +82,8 @@ extension Index {
 }
 
 extension Diagnostic {
-  /// 27
+  /// 27: no table of that name where the search path leads. The remedy is the schema that has it, else the nearest
+  /// name.
   static func unknownTable(_ reference: TableReference, at span: SourceSpan, _ catalog: Catalog) -> Diagnostic {
     let elsewhere = catalog.nearby.filter { $0.name.utf8.elementsEqual(reference.name.utf8) }
     guard let schema = reference.schema else {
@@ -108,7 +109,8 @@ extension Diagnostic {
         ?? "the tables of \(schema) are listed by: `psql -c '\\dt \(schema).*'`")
   }
 
-  /// 34
+  /// 34: only rows of a table are written, and taken back. `reads` are the tables that a view stands on, one of which
+  /// is meant.
   fileprivate static func notATable(
     _ name: String, kind: Table.Kind, reads: [String], at span: SourceSpan
   ) -> Diagnostic {
@@ -153,7 +155,7 @@ extension Diagnostic {
       remedy: "`ALTER TABLE \(name.spelled) REPLICA IDENTITY DEFAULT`")
   }
 
-  /// 25
+  /// 25: `nearest` is the column that was probably meant, within a few letters; `nil` when none is.
   static func unknownColumn(_ name: String, of table: String, at span: SourceSpan, nearest: String?) -> Diagnostic {
     Diagnostic(
       "unknown-column", at: span, "table \(table) has no column \"\(name)\"",
@@ -161,7 +163,7 @@ extension Diagnostic {
         ?? "the columns of \(table) are listed by: `psql -c '\\d \(table)'`")
   }
 
-  /// 35
+  /// 35: batches go from key to key, so there must be one that every row has and no two share.
   fileprivate static func noKey(_ name: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "no-key", at: span,
@@ -172,7 +174,7 @@ extension Diagnostic {
         """)
   }
 
-  /// 36
+  /// 36: no comparison with NULL is true, so no batch would ever meet such a row.
   fileprivate static func nullableKey(_ column: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "nullable-key", at: span, "\"\(column)\" may be NULL, and rows with NULL would be passed over",
@@ -201,7 +203,7 @@ extension Diagnostic {
       remedy: "`search_path: [\(path.joined(separator: ", "))]`, so that batches compare keys as the index does")
   }
 
-  /// 37
+  /// 37: a batch ends behind a key; of two rows that share it, one could lie on either side.
   fileprivate static func keyNotUnique(_ columns: [String], _ table: Table, at span: SourceSpan) -> Diagnostic {
     let names = columns.map { "\"\($0)\"" }.joined(separator: ", ")
     let primary = table.indexes.first(where: \.isPrimary)?.columns.compactMap { table.column($0)?.name.name } ?? []

@@ -119,7 +119,7 @@ extension Diagnostic {
       remedy: "put the comment on a line of its own, above the key; if it is SQL, put the expression under a `|`")
   }
 
-  /// 24
+  /// 24: YAML's `>` has made one line of several, and what stood below the comment is now part of it.
   fileprivate static func foldedComment(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "folded-comment", at: span, "folded onto one line, `--` comments out the rest",

@@ -56,7 +56,7 @@ extension Decoder {
 }
 
 extension Diagnostic {
-  /// 3
+  /// 3: nothing behind the colon is NULL to YAML; whether NULL, an empty text or neither is meant must be said.
   fileprivate static func noColumnValue(_ column: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "no-value", at: span, "\"\(column)\" has no value",

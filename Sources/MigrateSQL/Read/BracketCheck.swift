@@ -16,7 +16,7 @@ enum BracketCheck {
 }
 
 extension Diagnostic {
-  /// 22
+  /// 22: a semicolon would end the statement around it, and what follows would run by itself.
   fileprivate static func secondStatement(
     _ range: Range<Int>, _ sql: TokenizedSQL, in fragment: SourceFragment
   ) -> Diagnostic {

@@ -82,7 +82,7 @@ struct ExpressionCheck {
 }
 
 extension Diagnostic {
-  /// 20
+  /// 20: behind a prefixed SELECT a second word is an alias, so `price discount` would be read as the price alone.
   fileprivate static func alias(
     _ name: String, of expression: String, _ range: Range<Int>, remedy: String, in fragment: SourceFragment
   ) -> Diagnostic {
@@ -91,7 +91,7 @@ extension Diagnostic {
       remedy: remedy)
   }
 
-  /// 21
+  /// 21: behind a prefixed SELECT a comma begins another column, and its value would go nowhere.
   fileprivate static func secondExpression(
     _ range: Range<Int>, _ sql: TokenizedSQL, in fragment: SourceFragment
   ) -> Diagnostic {
@@ -100,7 +100,8 @@ extension Diagnostic {
       remedy: "one line for each column; here only `\(sql.trimmed(0..<range.lowerBound))`")
   }
 
-  /// 23
+  /// 23: behind a prefixed SELECT a clause would be accepted, and mean something else than a query. `rest` is what
+  /// follows it.
   fileprivate static func clause(
     _ word: String, _ range: Range<Int>, rest: String, in fragment: SourceFragment
   ) -> Diagnostic {

@@ -1,18 +1,8 @@
-/// A column that a query gives.
-package struct OutputColumn: Sendable, Equatable {
-  /// The alias, or the name that PostgreSQL finds in the expression; `nil` for a star and for `?column?`.
-  package let name: Identifier?
-  package let isStar: Bool
-  /// Where the column's expression begins; of a `VALUES` list the column's first value.
-  package let offset: Int
-}
-
 /// The names that PostgreSQL gives to a query's columns. Source: `FigureColname` in `parse_target.c`.
 struct OutputNames {
   struct Column {
     let name: Identifier?
     let isStar: Bool
-    let location: Int
   }
 
   let columns: [Column]
@@ -22,9 +12,8 @@ struct OutputNames {
     var select = select
     while let left = select["larg"] { select = left }
     if let row = select.list("valuesLists").first?.node("List") {
-      columns = row.list("items").enumerated().map { position, value in
-        let location = value.node?.value["location"]?.integer ?? 0
-        return Column(name: Identifier(trusted: "column\(position + 1)"), isStar: false, location: location)
+      columns = row.list("items").indices.map { position in
+        Column(name: Identifier(trusted: "column\(position + 1)"), isStar: false)
       }
     } else {
       columns = select.list("targetList").compactMap { $0.node("ResTarget") }
@@ -40,14 +29,11 @@ struct OutputNames {
   }
 
   private static func column(_ target: ParseTree, _ depth: Int) -> Column {
-    let location = target["location"]?.integer ?? 0
-    if let alias = target["name"]?.text {
-      return Column(name: Identifier(trusted: alias), isStar: false, location: location)
-    }
+    if let alias = target["name"]?.text { return Column(name: Identifier(trusted: alias), isStar: false) }
     let node = target["val"]?.node
     let last = node?.value.list(node?.name == "ColumnRef" ? "fields" : "indirection").last
     let isStar = last?.node("A_Star") != nil
-    return Column(name: isStar ? nil : found(in: target["val"], depth)?.name, isStar: isStar, location: location)
+    return Column(name: isStar ? nil : found(in: target["val"], depth)?.name, isStar: isStar)
   }
 
   /// The name in an expression; a weak one gives way to what stands around it.

@@ -97,7 +97,7 @@ struct ParameterScanner {
 }
 
 extension Diagnostic {
-  /// 48
+  /// 48: inside of brackets a colon ends the lower bound of a slice, too, and a name behind it is read both ways.
   fileprivate static func parameterOrSlice(_ name: String, _ range: Range<Int>, in fragment: SourceFragment)
     -> Diagnostic
   {

@@ -42,17 +42,11 @@ package struct SQLExpression: SQLText {
   /// Whether its value is fixed by the text alone.
   package var isConstantOnly: Bool { facts.isConstantOnly }
 
-  /// Whether it is a column and nothing else.
-  package var isBareColumn: Bool { bareColumn != nil }
-
   /// The column, when it is one and nothing else.
   package var bareColumn: ColumnUse? {
     guard case .column(let column) = shape else { return nil }
     return column
   }
-
-  /// Whether it is a string constant and nothing else.
-  package var isStringLiteral: Bool { stringLiteral != nil }
 
   /// The string, when it is a string constant and nothing else.
   package var stringLiteral: String? {

@@ -13,20 +13,6 @@ package indirect enum SQLShape: Sendable, Equatable {
   case call([Identifier], [SQLShape])
   case cast(SQLShape, to: [Identifier])
   case other
-
-  /// The terms that must all be true: those of a top AND, or the whole.
-  package var conjuncts: [SQLShape] {
-    guard case .and(let terms) = self else { return [self] }
-    return terms.flatMap(\.conjuncts)
-  }
-
-  /// The two sides of each equality that must be true.
-  package var equalities: [(left: SQLShape, right: SQLShape)] {
-    conjuncts.compactMap { term in
-      guard case .infix("=", let left, let right) = term else { return nil }
-      return (left, right)
-    }
-  }
 }
 
 extension SQLShape {

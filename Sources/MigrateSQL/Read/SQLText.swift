@@ -24,27 +24,6 @@ extension SQLText {
   /// The place in the file of the bytes `range` of the text.
   package func span(of range: Range<Int>) -> SourceSpan { fragment.span(of: range) }
 
-  /// The text with other bytes in the places of `edits`, in any order; an empty range inserts. Of two edits that overlap, and
-  /// of one that reaches out of the text, nothing sensible can be made: the later one is passed over.
-  package func rewritten(_ edits: [(range: Range<Int>, replacement: String)]) -> String {
-    let bytes = Array(fragment.text.utf8)
-    var result: [UInt8] = []
-    var done = 0
-    let ordered = edits.enumerated().sorted { left, right in
-      let (first, second) = (left.element.range, right.element.range)
-      if first.lowerBound != second.lowerBound { return first.lowerBound < second.lowerBound }
-      // What is inserted before a word stands before the word's replacement.
-      if first.isEmpty != second.isEmpty { return first.isEmpty }
-      return left.offset < right.offset
-    }
-    for (_, edit) in ordered where edit.range.lowerBound >= done && edit.range.upperBound <= bytes.count {
-      result += bytes[done..<edit.range.lowerBound]
-      result += Array(edit.replacement.utf8)
-      done = edit.range.upperBound
-    }
-    return String(decoding: result + bytes[done...], as: UTF8.self)
-  }
-
   /// 19: what SQL reads as `user` or `current_date` although a column of that name is in sight.
   package func sqlValuesThatNameColumns(_ visibleColumns: [String]) -> [Diagnostic] {
     let visible = Set(visibleColumns.map(Identifier.init(trusted:)))

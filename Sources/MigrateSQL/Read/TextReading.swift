@@ -57,14 +57,14 @@ package enum TextReading {
 }
 
 extension Diagnostic {
-  /// B17
+  /// B17: in YAML `'NULL'` is four letters, and whoever writes it may mean none.
   fileprivate static func readsAsNull(_ text: SourceFragment) -> Diagnostic {
     Diagnostic(
       "text-reads-as-sql", at: text.span, "quoted, so the text \"\(text.text)\", yet it reads as SQL's NULL",
       remedy: "write `null` for NULL, `{value: \(yamlQuoted(text.text))}` if the text is meant")
   }
 
-  /// 12
+  /// 12: `"'a'"` keeps the inner quotes in the text. `literal` is the string when the text is nothing but one.
   fileprivate static func holdsQuotes(_ literal: String?, _ text: SourceFragment) -> Diagnostic {
     let remedy =
       literal.map { "for the text \($0) write `\(yamlSingleQuoted($0))`" }
@@ -72,7 +72,7 @@ extension Diagnostic {
     return Diagnostic("text-holds-sql-quotes", at: text.span, "this text contains SQL quotes", remedy: remedy)
   }
 
-  /// 13
+  /// 13: a text that reads as an expression over `names`, the columns or functions that it would use.
   fileprivate static func readsAsSQL(over names: [String], _ text: SourceFragment) -> Diagnostic {
     var listed: [String] = []
     for name in names.map({ "\"\($0)\"" }) where !listed.contains(name) { listed.append(name) }
@@ -82,7 +82,7 @@ extension Diagnostic {
       remedy: "leave the quotes off for SQL; `{value: \(yamlQuoted(text.text))}` if the text is meant")
   }
 
-  /// 14
+  /// 14: a text that is the name of a column, which without quotes would be read.
   fileprivate static func namesColumn(_ name: String, _ text: SourceFragment) -> Diagnostic {
     let isPlain = text.text.utf8.allSatisfy {
       (97...122).contains($0) || (65...90).contains($0) || $0 == UInt8(ascii: "_")

@@ -20,7 +20,7 @@ enum RevertCommand {
       "run \(summary.id) of \(summary.name), \(standing.word), begun \(standing.startedAt) by \(standing.startedBy): "
         + "\(Wording.count(standing.done.changed, "row")) \(standing.direction == .apply ? "changed" : "back so far")")
     guard try console.allows("revert run \(summary.id) of \(summary.name)") else { return .interrupted }
-    let policy = MigrateLedger.ConflictPolicy(rawValue: console.arguments[Options.onConflict].rawValue) ?? .stop
+    let policy = console.arguments[Options.onConflict]
     return try console.ask { () throws(RunRefusal) in
       let run = try runs.enterRevert(summary, onConflict: policy, reason: console.arguments[Options.reason])
       return try RunDisplay.goOn(with: run, runs, console)

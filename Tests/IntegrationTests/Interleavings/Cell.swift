@@ -59,7 +59,7 @@ enum Level: Int, CaseIterable {
   case snapshot = 1
   case lockedSnapshot, locked
 
-  var capture: String { self == .snapshot ? "capture" : "capture locked" }
+  var capture: Statement.Name { self == .snapshot ? .capture : .captureLocked }
 }
 
 /// A row of the table of interleavings: who waits for whom, how the batch ends, and what a revert then finds.
@@ -68,7 +68,7 @@ struct Cell {
   let moment: Moment
   let level: Level
   /// The statement at which the batch waits for the writer.
-  var batchWaits: String?
+  var batchWaits: Statement.Name?
   /// Whether the writer waits for the batch's commit.
   var writerWaits: Bool
 
@@ -76,8 +76,8 @@ struct Cell {
     (self.writer, self.moment, self.level) = (writer, moment, level)
     batchWaits =
       switch (writer.kind, moment, level) {
-      case (.writes, .held, _), (.locks, .held, _): level == .snapshot ? "change" : level.capture
-      case (.locks, .mid, .snapshot): "change"
+      case (.writes, .held, _), (.locks, .held, _): level == .snapshot ? .change : level.capture
+      case (.locks, .mid, .snapshot): .change
       default: nil
       }
     writerWaits = moment == .mid && level != .snapshot && (writer.kind == .writes || writer.kind == .locks)
@@ -152,7 +152,7 @@ extension Cell {
     if moment == .held {
       try await other.execute(script)
     } else {
-      try await batch.run(through: level.capture)
+      try await batch.run(through: .statement(level.capture))
       if writerWaits {
         try other.start(script)
         try await other.waitUntilBlocked(by: hand)
@@ -166,7 +166,7 @@ extension Cell {
     }
     while let next = batch.next {
       try batch.start()
-      if next == batchWaits {
+      if next == batchWaits.map(SteppedPart.statement) {
         try await hand.waitUntilBlocked(by: other)
         try await other.execute("COMMIT")
         isOpen = false

@@ -8,11 +8,12 @@ import Testing
 
 @Suite struct `A worker that was taken over` {
   /// C10: stopped after each statement, at both levels and both ways to capture. Whoever takes over does not wait for it.
-  @Test(arguments: Level.allCases, ["begin", "bound", "capture", "change"])
-  func `C10: and wakes later changes nothing`(level: Level, last: String) async throws {
+  @Test(arguments: Level.allCases, [SteppedPart.begin, .statement(.bound), .statement(.capture), .statement(.change)])
+  func `C10: and wakes later changes nothing`(level: Level, last: SteppedPart) async throws {
     try await withShop { shop in
       let run = try await shop.begin(edit: { try $0.patient() })
-      let end = try await wake(shop, run, level, stoppedAfter: last == "capture" ? level.capture : last)
+      let end = try await wake(
+        shop, run, level, stoppedAfter: last == .statement(.capture) ? .statement(level.capture) : last)
       #expect(end != .committed, "at \(end.map { "\($0)" } ?? "no end")")
       #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
       #expect(try await shop.wrong(run) == Shop.Wrong())
@@ -23,7 +24,9 @@ import Testing
   }
 
   /// Takes over while the batch stands behind `last`, wakes it, and lets it run to its end.
-  private func wake(_ shop: Shop, _ run: Int64, _ level: Level, stoppedAfter last: String) async throws -> BatchEnd? {
+  private func wake(_ shop: Shop, _ run: Int64, _ level: Level, stoppedAfter last: SteppedPart) async throws
+    -> BatchEnd?
+  {
     try await withSessions("migrate run by hand", to: shop.server) { sessions in
       let hand = try #require(sessions["migrate run by hand"])
       var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
@@ -41,7 +44,7 @@ import Testing
       try await withSessions("migrate run by hand", "successor", to: shop.server) { sessions in
         let (hand, successor) = (try #require(sessions["migrate run by hand"]), try #require(sessions["successor"]))
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
-        try await batch.run(through: "finish")
+        try await batch.run(through: .statement(.finish))
         try successor.start("SELECT migrate.take_over(\(run), 1)")
         try await successor.waitUntilBlocked(by: hand)
         #expect(try await batch.conclude() == .committed)
@@ -78,18 +81,18 @@ import Testing
   }
 
   /// C10; a worker that takes over ends the backend of a client that was stopped in a transaction.
-  @Test(arguments: ["change", "finish"])
-  func `C10: loses its backend when it stands in a transaction`(last: String) async throws {
+  @Test(arguments: [Statement.Name.change, .finish])
+  func `C10: loses its backend when it stands in a transaction`(last: Statement.Name) async throws {
     try await withShop { shop in
       let run = try await shop.begin()
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
         let hand = try #require(sessions["migrate run by hand"])
         try await hand.execute("SELECT migrate.enlist(\(run), 1, 1, NULL)")
         var zombie = try await SteppedBatch(shop.trial, run: run, on: hand, number: Level.locked.rawValue)
-        try await zombie.run(through: "change")
+        try await zombie.run(through: .statement(.change))
         // Its last sign of life is long ago; the one in the last statement nobody can see.
         try await shop.server.psql("UPDATE migrate.workers SET heartbeat_at = now() - interval '1 minute'")
-        if last == "finish" { try await zombie.run(through: last) }
+        if last == .finish { try await zombie.run(through: .statement(last)) }
         #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
         #expect(try await zombie.conclude() == .lost)
       }
@@ -105,7 +108,7 @@ import Testing
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
         let hand = try #require(sessions["migrate run by hand"])
         var old = try await SteppedBatch(shop.trial, run: run, on: hand, number: 1)
-        try await old.run(through: commits ? "finish" : "change")
+        try await old.run(through: .statement(commits ? .finish : .change))
         if commits {
           // The same worker, which has lost its connection and not its epoch.
           async let next = applyInSameEpoch(shop, run)
@@ -156,7 +159,7 @@ import Testing
     try await withShop { shop in
       let run = try await shop.begin(edit: Mutant.withoutFenceLock)
       // Under REPEATABLE READ the plain read still sees the old epoch.
-      #expect(try await wake(shop, run, .snapshot, stoppedAfter: "change") == .committed)
+      #expect(try await wake(shop, run, .snapshot, stoppedAfter: .statement(.change)) == .committed)
     }
   }
 
@@ -166,7 +169,7 @@ import Testing
       try await withSessions("migrate run by hand", "successor", to: shop.server) { sessions in
         let (hand, successor) = (try #require(sessions["migrate run by hand"]), try #require(sessions["successor"]))
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: Level.locked.rawValue)
-        try await batch.run(through: "finish")
+        try await batch.run(through: .statement(.finish))
         #expect(try await successor.execute("SELECT migrate.take_over(\(run), 1)").onlyRow[0] == "2")
         // Two workers, and both can commit.
         #expect(try await batch.conclude() == .committed)
@@ -177,7 +180,7 @@ import Testing
   @Test func `C10: commits when the epoch is not compared: that mutant dies`() async throws {
     try await withShop { shop in
       let run = try await shop.begin(edit: Mutant.withoutEpoch)
-      #expect(try await wake(shop, run, .locked, stoppedAfter: "change") == .committed)
+      #expect(try await wake(shop, run, .locked, stoppedAfter: .statement(.change)) == .committed)
     }
   }
 }

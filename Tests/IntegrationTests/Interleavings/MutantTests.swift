@@ -1,3 +1,4 @@
+import MigrateLedger
 import MigratePlan
 import MigrateRunner
 import RunTestSupport
@@ -20,7 +21,7 @@ import Testing
   func `that captures without lock dies: the undo holds what an edit had replaced`(moment: Moment) async throws {
     var cell = Cell(.sameColumn, moment, .locked)
     cell.writerWaits = false
-    cell.batchWaits = moment == .held ? "change" : nil
+    cell.batchWaits = moment == .held ? .change : nil
     let played = try await cell.play(Mutant.withoutRowLocks)
     #expect(played.end == .committed && played.wrong == Shop.Wrong(unkept: 1, unseen: 1))
     #expect(played.strangers == 2, "the revert has taken the edit away")

@@ -16,7 +16,7 @@ import Testing
   /// Counts a row when the run says that others have written, and none when not.
   private static func telling(_ plan: Plan) -> Plan {
     plan.editing(.finish) { statement in
-      guard statement.name == "left behind" else { return [statement] }
+      guard statement.name == .leftBehind else { return [statement] }
       return [statement.with(text: "SELECT CASE WHEN $2::boolean THEN 1 ELSE 0 END")]
     }
   }
@@ -62,7 +62,7 @@ import Testing
   @Test func `keeps the table from being read when not`() async throws {
     try await withQuietShop { shop in
       let plan = try await shop.trial.plan(Shop.definition)
-      let statement = try #require(plan.phases.flatMap(\.statements).first { $0.name == "left behind" })
+      let statement = try #require(plan.phases.flatMap(\.statements).first { $0.name == .leftBehind })
       #expect(statement.arguments == ["upper.1", "others", "horizon", "transactions"])
       let run = try await shop.trial.begin(plan)
       let text = statement.text(ofRun: run)

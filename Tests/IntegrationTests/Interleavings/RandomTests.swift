@@ -41,7 +41,7 @@ import Testing
     let definition = shop.definitionOfSmallSteps
     var plan = try await shop.trial.plan(definition).overlooking("a_oracle")
     // Two milliseconds between the two statements that must agree.
-    if slowly { plan = plan.inserting("SELECT pg_sleep(0.002)", called: "wait", before: "change") }
+    if slowly { plan = plan.inserting("SELECT FROM pg_sleep(0.002) OFFSET 1", before: .change) }
     if tally.runs == 0 { try await shop.watch() }
     let run = try await shop.trial.begin(plan)
     let events = Events()

@@ -9,7 +9,9 @@ import Testing
 
 @Suite struct `A revert` {
   /// U06; the backend of a worker dies behind each statement of a batch.
-  @Test(arguments: SteppedRevert.steps) func `U06: that is killed at a statement goes on`(last: String) async throws {
+  @Test(arguments: SteppedRevert.steps) func `U06: that is killed at a statement goes on`(last: SteppedPart)
+    async throws
+  {
     try await withAppliedShop { shop, run in
       try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
@@ -24,9 +26,8 @@ import Testing
   }
 
   /// C10, on the way back.
-  @Test(arguments: ["begin", "mark", "restore"]) func `C10: that was taken over changes nothing`(last: String)
-    async throws
-  {
+  @Test(arguments: [SteppedPart.begin, .statement(.mark), .statement(.restore)])
+  func `C10: that was taken over changes nothing`(last: SteppedPart) async throws {
     try await withAppliedShop { shop, run in
       try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested')")
       try await withSessions("migrate run by hand", to: shop.server) { sessions in
@@ -62,8 +63,8 @@ import Testing
         let (one, two) = (try #require(sessions["migrate run one"]), try #require(sessions["migrate run two"]))
         var first = try await SteppedRevert(shop.trial, run: run, on: one, ordinal: 2)
         var second = try await SteppedRevert(shop.trial, run: run, on: two, ordinal: 2)
-        try await first.run(through: "restore")
-        try await second.run(through: "begin")
+        try await first.run(through: .statement(.restore))
+        try await second.run(through: .begin)
         try second.start()
         try await two.waitUntilBlocked(by: one)
         #expect(try await first.conclude() == .committed)

@@ -4,6 +4,7 @@ import MigratePostgres
 @testable import MigrateRunner
 import RunTestSupport
 import TestSupport
+import Testing
 
 /// How a batch that a test stepped has ended.
 enum BatchEnd: Equatable {
@@ -15,6 +16,21 @@ enum BatchEnd: Equatable {
   case failed(SQLState)
   /// Its backend is gone.
   case lost
+}
+
+/// What a stepped transaction is made of, and where a test can stop it.
+enum SteppedPart: Hashable, CustomTestStringConvertible {
+  case begin
+  case statement(Statement.Name)
+  case commit
+
+  var testDescription: String {
+    switch self {
+    case .begin: "begin"
+    case .statement(let name): "\(name)"
+    case .commit: "commit"
+    }
+  }
 }
 
 /// One batch of a run, statement by statement: the very texts that the ledger holds, in the order and with the values that
@@ -32,12 +48,13 @@ struct SteppedBatch {
     case statement(RunStatement)
     case commit
 
-    var name: String {
+    var part: SteppedPart {
       switch self {
-      case .begin: "begin"
+      case .begin: .begin
       // Which of the two it is the capture decides.
-      case .statement(let statement): statement.name == "change as captured" ? "change" : statement.name
-      case .commit: "commit"
+      case .statement(let statement):
+        .statement(statement.name == .changeAsCaptured ? .change : statement.name)
+      case .commit: .commit
       }
     }
   }
@@ -57,7 +74,7 @@ struct SteppedBatch {
     rest = [.begin]
     bindings = bindings.with("eligible", nil).with("changed", nil)
     rest +=
-      run.statements(.batches).filter { !["settings", "lock"].contains($0.name) }.map { .statement($0) } + [.commit]
+      run.statements(.batches).filter { ![.settings, .lock].contains($0.name) }.map { .statement($0) } + [.commit]
     keep(attempt.guarded == .snapshot ? [false, true] : [false])
   }
 
@@ -69,15 +86,15 @@ struct SteppedBatch {
     }
   }
 
-  /// What comes next: `begin`, `bound`, `capture`, `capture locked`, `change`, `finish`, `commit`; `nil` at the end.
-  var next: String? { end == nil ? rest.first?.name : nil }
+  /// What comes next, `change` for either change; `nil` at the end.
+  var next: SteppedPart? { end == nil ? rest.first?.part : nil }
 
   /// Sends the next statement and does not wait for it.
   func start() throws {
     switch rest.first {
     case .begin:
-      let settings = try run.statement(.batches, "settings").text
-      let lock = try run.statement(.batches, "lock").text
+      let settings = try run.statement(.batches, .settings).text
+      let lock = try run.statement(.batches, .lock).text
       try session.start(
         "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); \(lock); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
       )
@@ -92,20 +109,20 @@ struct SteppedBatch {
     let step = rest.removeFirst()
     do {
       let rows = try await session.finish()
-      switch step.name {
-      case "bound":
+      switch step.part {
+      case .statement(.bound):
         bindings = bindings.with(key: try rows.first?.values ?? attempt.upper, as: "through", count: run.keyCount)
-      case "capture":
+      case .statement(.capture):
         keep([try rows.first?.bool("as_captured") ?? false])
-      case "change":
-        if case .statement(let statement) = step, statement.name == "change as captured" {
+      case .statement(.change):
+        if case .statement(let statement) = step, statement.name == .changeAsCaptured {
           bindings = bindings.with("changed", rows.affectedRows.map(String.init))
         }
-      case "finish":
+      case .statement(.finish):
         guard let row = rows.first else { return end = .takenOver }
         if try !row.bool("exact") { end = .inexact }
-      case "commit": end = .committed
-      default: break
+      case .commit: end = .committed
+      case .begin, .statement: break
       }
     } catch let error as PostgresError {
       end = error.endsConnection ? .lost : .failed(error.sqlState ?? SQLState("-----"))
@@ -117,17 +134,17 @@ struct SteppedBatch {
     try await finish()
   }
 
-  /// Steps until `name` is done, or the batch has ended.
-  mutating func run(through name: String) async throws {
+  /// Steps until `part` is done, or the batch has ended.
+  mutating func run(through part: SteppedPart) async throws {
     while let next {
       try await step()
-      if next == name { return }
+      if next == part { return }
     }
   }
 
-  /// Steps until the statement `name` comes next.
-  mutating func run(upTo name: String) async throws {
-    while let next, next != name { try await step() }
+  /// Steps until `part` comes next.
+  mutating func run(upTo part: SteppedPart) async throws {
+    while let next, next != part { try await step() }
   }
 
   /// Steps to the end, and rolls back what did not commit, as the runner does.

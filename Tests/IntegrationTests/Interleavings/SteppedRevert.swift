@@ -6,7 +6,9 @@ import TestSupport
 
 /// One batch of a run taken back, statement by statement: the texts that the ledger holds, as the runner sends them.
 struct SteppedRevert {
-  static let steps = ["begin", "mark", "restore", "finish", "commit"]
+  static let steps: [SteppedPart] = [
+    .begin, .statement(.mark), .statement(.restore), .statement(.finish), .commit,
+  ]
 
   let session: NamedSession
   private let run: Run
@@ -32,17 +34,17 @@ struct SteppedRevert {
       .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("seq", seq)
   }
 
-  var next: String? { end == nil ? rest.first : nil }
+  var next: SteppedPart? { end == nil ? rest.first : nil }
 
   func start() throws {
     switch rest.first {
-    case "begin":
-      let settings = try run.statement(.revert, "settings").text
+    case .begin:
+      let settings = try run.statement(.revert, .settings).text
       try session.start(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
       )
-    case "commit": try session.start("COMMIT")
-    case let name?:
+    case .commit: try session.start("COMMIT")
+    case .statement(let name):
       let statement = try run.statement(.revert, name)
       try session.start(statement.text, bindings.arguments(for: statement))
     case nil: throw TestSupportError("the batch is over")
@@ -50,30 +52,30 @@ struct SteppedRevert {
   }
 
   mutating func finish() async throws {
-    let name = rest.removeFirst()
+    let part = rest.removeFirst()
     do {
       let rows = try await session.finish()
-      switch name {
-      case "mark": if rows.affectedRows != 1 { end = .doneAlready }
-      case "finish": if rows.isEmpty { end = .takenOver }
-      case "commit": end = .committed
-      default: break
+      switch part {
+      case .statement(.mark): if rows.affectedRows != 1 { end = .doneAlready }
+      case .statement(.finish): if rows.isEmpty { end = .takenOver }
+      case .commit: end = .committed
+      case .begin, .statement: break
       }
     } catch let error as PostgresError {
       end = error.endsConnection ? .lost : .failed(error.sqlState ?? SQLState("-----"))
     }
   }
 
-  mutating func run(through name: String) async throws {
+  mutating func run(through part: SteppedPart) async throws {
     while let next {
       try start()
       try await finish()
-      if next == name { return }
+      if next == part { return }
     }
   }
 
   mutating func conclude() async throws -> End? {
-    while next != nil { try await run(through: next ?? "") }
+    while let next { try await run(through: next) }
     if end != .committed, end != .lost { try await session.execute("ROLLBACK") }
     return end
   }

@@ -99,7 +99,7 @@ func pauseBriefly() { usleep(2_000) }
         "CREATE FUNCTION shop.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$")
       let run = try await shop.begin(edit: { plan in
         isLockedFirst
-          ? try plan.patient() : try plan.replacing("LOCK TABLE", by: "SELECT 1; LOCK TABLE", in: "lock").patient()
+          ? try plan.patient() : try plan.replacing("LOCK TABLE", by: "SELECT 1; LOCK TABLE", in: .lock).patient()
       })
       let (first, locked) = (Reply<Void>(), Reply<Void>())
       let events = Events { event in
@@ -191,7 +191,7 @@ func pauseBriefly() { usleep(2_000) }
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
         try await writer.execute(
           "BEGIN; UPDATE shop.products SET note = 'new' WHERE id = 50; UPDATE shop.list SET price = 200 WHERE id = 50")
-        try await batch.run(upTo: level == .snapshot ? "change" : level.capture)
+        try await batch.run(upTo: .statement(level == .snapshot ? .change : level.capture))
         try batch.start()
         try await hand.waitUntilBlocked(by: writer)
         try await writer.execute("COMMIT")
@@ -221,7 +221,7 @@ func pauseBriefly() { usleep(2_000) }
       let definition = Shop.definition.replacing(
         "p.price * 2", with: "(SELECT l.price FROM shop.list AS l WHERE l.id = p.id)")
       let run = try await shop.begin(definition) {
-        try $0.patient().inserting("SELECT shop.third_time()", called: "wait", before: "change")
+        try $0.patient().inserting("SELECT FROM shop.third_time() OFFSET 1", before: .change)
       }
       let events = Events()
       let outcome = try await withSessions("holder", to: shop.server) { sessions in
@@ -270,7 +270,7 @@ func pauseBriefly() { usleep(2_000) }
         var batch = try await SteppedBatch(shop.trial, run: run, on: hand, number: level.rawValue)
         try await writer.execute(
           "BEGIN; UPDATE shop.products SET status = CASE id WHEN 10 THEN 'idle' ELSE 'active' END WHERE id IN (10, 20)")
-        try await batch.run(upTo: level == .snapshot ? "change" : level.capture)
+        try await batch.run(upTo: .statement(level == .snapshot ? .change : level.capture))
         try batch.start()
         try await hand.waitUntilBlocked(by: writer)
         try await writer.execute("COMMIT")

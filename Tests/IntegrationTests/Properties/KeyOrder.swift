@@ -26,7 +26,7 @@ import Testing
       let before = try await image(of: "t", on: server)
       let expected = try await image(of: "t", on: server, after: "UPDATE t SET n = 1 WHERE v = 7")
       let applied = try await migrated("batch: b\nsource: t\nwhere: v = 7\nset: {n: 1}", on: server, batchSize: 7)
-      #expect(applied.plan.statements(.bounds).map(\.name).contains("collect"))
+      #expect(applied.plan.statements(.bounds).map(\.name).contains(.collect))
       #expect(applied.outcome == .completed(leftBehind: 0))
       #expect(applied.counts == BatchCounts(batches: 15, read: 100, changed: 100))
       #expect(expected.differences(to: try await image(of: "t", on: server)) == [])
@@ -49,7 +49,7 @@ import Testing
         """)
       let stopped = try await migrated(
         "batch: b\nsource: t\nwhere: v = 7\n\(undo)set: {n: 1}", on: server, batchSize: 20, stopAfter: 1)
-      #expect(stopped.plan.statements(.bounds).map(\.name).contains("collect"))
+      #expect(stopped.plan.statements(.bounds).map(\.name).contains(.collect))
       try await server.psql("UPDATE t SET v = 0 WHERE v = 7 AND k > 20000 AND k % 2000 = 7")
       #expect(try await resumed(stopped.run, on: server) == .completed(leftBehind: 0))
       #expect(

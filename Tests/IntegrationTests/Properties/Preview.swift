@@ -70,7 +70,7 @@ import Testing
       }
       #expect(!run.isEmpty)
       // Each batch is opened by one message, of the plan's settings and its lock.
-      let opening = ["settings", "lock"].compactMap { name in
+      let opening = [Statement.Name.settings, .lock].compactMap { name in
         applied.plan.statements(.batches).first { $0.name == name }.map { numbered($0, applied.run) }
       }.joined(separator: "; ")
       for text in run where !text.hasSuffix("; \(opening); SELECT migrate.hold(\(applied.run))") {
@@ -79,21 +79,23 @@ import Testing
       #expect(ours.count >= run.count / 2)
 
       // And whatever the plan has was sent, apart from the second ways of doing a thing.
-      let others: Set = ["capture locked", "seize", "restore forced", "look", isForeseen ? "conflicts ahead" : ""]
+      let others: Set<Statement.Name> = [
+        .captureLocked, .seize, .restoreForced, .look, isForeseen ? .conflictsAhead : .look,
+      ]
       for phase in applied.plan.phases {
         for statement in phase.statements where !others.contains(statement.name) {
           let text = numbered(statement, applied.run)
           let found = (sent + begun).contains {
-            $0 == text || (["settings", "lock"].contains(statement.name) && $0.contains("; " + text + "; "))
+            $0 == text || ([.settings, .lock].contains(statement.name) && $0.contains("; " + text + "; "))
           }
           #expect(found, "not sent: \(phase.name) \(statement.name)")
           #expect(shown.contains(statement.text))
         }
       }
       // Each batch in the order of the plan; in the first one every row changes, and the capture tells all where it can.
-      #expect(applied.plan.statements(.batches).contains { $0.name == "change as captured" } == isForeseen)
+      #expect(applied.plan.statements(.batches).contains { $0.name == .changeAsCaptured } == isForeseen)
       let batches = applied.plan.statements(.batches).filter {
-        !["settings", "lock", "capture locked", isForeseen ? "change" : ""].contains($0.name)
+        ![.settings, .lock, .captureLocked, isForeseen ? .change : .settings].contains($0.name)
       }.map {
         numbered($0, applied.run)
       }

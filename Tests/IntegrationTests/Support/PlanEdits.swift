@@ -17,11 +17,11 @@ extension Plan {
   /// The same with `old` replaced by `new` in one statement; in both forms of the change, which are one to a mutant.
   /// - Throws: when the statement does not say `old`: an edit that changes nothing would prove nothing.
   package func replacing(
-    _ old: String, by new: String, in name: String, of phase: Phase.Name = .batches
+    _ old: String, by new: String, in name: Statement.Name, of phase: Phase.Name = .batches
   ) throws -> Plan {
     var found = false
     let edited = editing(phase) { statement in
-      let isMeant = statement.name == name || (name == "change" && statement.name == "change as captured")
+      let isMeant = statement.name == name || (name == .change && statement.name == .changeAsCaptured)
       guard isMeant, statement.text.contains(old) else { return [statement] }
       found = true
       return [statement.with(text: statement.text.replacing(old, with: new))]
@@ -30,13 +30,11 @@ extension Plan {
     return edited
   }
 
-  /// The same with `text` as a statement of its own before the one called `name`.
-  package func inserting(_ text: String, called new: String, before name: String, of phase: Phase.Name = .batches)
-    -> Plan
-  {
+  /// The same with `text`, which must return no row, as a check before the statement called `name`.
+  package func inserting(_ text: String, before name: Statement.Name, of phase: Phase.Name = .batches) -> Plan {
     editing(phase) { statement in
       guard statement.name == name else { return [statement] }
-      return [Statement(new, why: "a test wants it", SQL(pieces: [.verbatim(text)])), statement]
+      return [Statement(.check("of a test"), why: "a test wants it", SQL(pieces: [.verbatim(text)])), statement]
     }
   }
 
@@ -53,8 +51,8 @@ extension Plan {
 
   /// The same without the time limit for locks: a test that holds one decides itself when it lets go.
   package func patient() throws -> Plan {
-    try replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: "settings")
-      .replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: "settings", of: .revert)
+    try replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: .settings)
+      .replacing("SET LOCAL lock_timeout = '500ms'", by: "SET LOCAL lock_timeout = 0", in: .settings, of: .revert)
   }
 }
 

@@ -123,7 +123,7 @@ package struct Trial: Sendable {
     let run = try await run(id)
     guard !run.isBounded else { return }
     try await withConnection(to: server) { connection in
-      let upper = try connection.run(run.statement(.bounds, "upper"), Bindings(run.parameters)).first?.values
+      let upper = try connection.run(run.statement(.bounds, .upper), Bindings(run.parameters)).first?.values
       let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot())").onlyRow.text(0)
       try Ledger.bound(connection, id, upper: upper, horizon: horizon)
     }

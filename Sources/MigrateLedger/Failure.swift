@@ -1,0 +1,52 @@
+package import MigratePlan
+internal import MigratePostgres
+
+/// Why a run, or a batch of it, cannot go on: a worker finds it, the ledger keeps it, and ``RunStanding`` shows it.
+package struct Failure: Error, Sendable, Equatable {
+  /// What the server calls it; `nil` when it is the runner that refuses.
+  package let sqlState: String?
+  package let message: String
+  package let detail: String?
+  package let hint: String?
+  /// The batch: behind this key, through that one; `nil` is not known, for the first also the beginning.
+  package let after: [String?]?
+  package let through: [String?]?
+  /// What of the definition it can have come from, as far as the database tells. The ledger does not keep it.
+  package var places: [DefinitionPlace] = []
+  /// When it was written down, as ISO 8601; `nil` while it is not.
+  package private(set) var at: String?
+
+  package init(
+    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, after: [String?]? = nil,
+    through: [String?]? = nil
+  ) {
+    self.sqlState = sqlState
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.after = after
+    self.through = through
+  }
+}
+
+extension Failure {
+  /// The columns of `migrate.runs AS r` that ``init(_:)`` reads.
+  static let columns = """
+    r.failure ->> 'message' AS failure, r.failure ->> 'sqlstate' AS failure_state,
+    r.failure ->> 'detail' AS failure_detail, r.failure ->> 'hint' AS failure_hint, r.failure ->> 'at' AS failed_at,
+    CASE jsonb_typeof(r.failure -> 'after')
+      WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'after')) END AS failed_after,
+    CASE jsonb_typeof(r.failure -> 'through')
+      WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'through')) END AS failed_through
+    """
+
+  /// `nil` for a run that has none.
+  init?(_ row: Row) throws(PostgresError) {
+    guard let message = try row["failure"] else { return nil }
+    self.init(
+      sqlState: try row["failure_state"], message: message, detail: try row["failure_detail"],
+      hint: try row["failure_hint"], after: try row.ifPresent("failed_after", row.array),
+      through: try row.ifPresent("failed_through", row.array))
+    at = try row["failed_at"]
+  }
+}

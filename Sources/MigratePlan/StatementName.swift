@@ -1,0 +1,146 @@
+extension Statement {
+  /// What a statement is for. Compiler, runner and the procedure `migrate.drive` know the statements by it.
+  ///
+  /// Its ``description`` is what a plan shows and the ledger stores; a plan of another version can have names that are none here.
+  public enum Name: Sendable, Hashable {
+    // Phase `prepare`.
+    /// Creates the table that keeps what was there, and by it the way back.
+    case undoTable
+    /// Creates the type in which undo keeps the values of an array or composite column, by the column's number.
+    case wrapper(column: Int)
+    /// Creates the table of the keys that are collected.
+    case keysTable
+
+    // Phase `bounds`.
+    /// Who must end before the upper end is fixed.
+    case lockers
+    /// The last key of the run.
+    case upper
+    /// Reads the eligible keys once.
+    case collect
+
+    // Phase `batches`.
+    /// Pins what decides about the meaning of a text; of phase `revert`, too.
+    case settings
+    /// Keeps the table what it is for as long as the batch lasts.
+    case lock
+    /// The key of a batch's last row.
+    case bound
+    /// Keeps the old values.
+    case capture
+    /// The same with the rows locked, from the second attempt on.
+    case captureLocked
+    /// Writes, and keeps what the rows became.
+    case change
+    /// Only writes, the capture having told all that is kept.
+    case changeAsCaptured
+    /// Reads back what AFTER triggers have made of the rows.
+    case image
+    /// The ledger's entry, which ends the transaction; of phase `revert`, too.
+    case finish
+
+    // Phase `finish`.
+    /// Counts the rows that became eligible behind the batches.
+    case leftBehind
+    /// Drops the table of the keys.
+    case dropKeys
+
+    // Phase `revert`.
+    /// Counts the rows that nobody has written since the run.
+    case untouched
+    /// Counts the rows that were changed since.
+    case conflictsAhead
+    /// Claims the batch that is to be taken back.
+    case mark
+    /// Keeps what the columns shall hold that triggers will write again.
+    case hold
+    /// Puts the old values back where the run's own still stand.
+    case restore
+    /// Keeps what `force` will overwrite.
+    case seize
+    /// Puts the old values back over whatever was kept.
+    case restoreForced
+    /// What is there instead of the run's values.
+    case look
+    /// Switches the triggers off for one statement.
+    case triggersOff
+    /// Takes back what the triggers have written on the way back.
+    case restoreRewritten
+    /// Switches the triggers on again.
+    case triggersOn
+    /// Drops what undo has kept.
+    case dropUndo
+
+    /// A check of the definition under its label, in the phases `before`, `batches` and `finish`: it must find no row.
+    case check(String)
+  }
+}
+
+extension Statement.Name: LosslessStringConvertible {
+  private static let checkMark = "check: "
+  private static let wrapperMark = "wrapper for column "
+
+  /// The name as it is shown and stored.
+  public var description: String {
+    switch self {
+    case .undoTable: "undo table"
+    case .wrapper(let column): "\(Self.wrapperMark)\(column)"
+    case .keysTable: "keys table"
+    case .lockers: "lockers"
+    case .upper: "upper"
+    case .collect: "collect"
+    case .settings: "settings"
+    case .lock: "lock"
+    case .bound: "bound"
+    case .capture: "capture"
+    case .captureLocked: "capture locked"
+    case .change: "change"
+    case .changeAsCaptured: "change as captured"
+    case .image: "image"
+    case .finish: "finish"
+    case .leftBehind: "left behind"
+    case .dropKeys: "drop keys"
+    case .untouched: "untouched"
+    case .conflictsAhead: "conflicts ahead"
+    case .mark: "mark"
+    case .hold: "hold"
+    case .restore: "restore"
+    case .seize: "seize"
+    case .restoreForced: "restore forced"
+    case .look: "look"
+    case .triggersOff: "triggers off"
+    case .restoreRewritten: "restore rewritten"
+    case .triggersOn: "triggers on"
+    case .dropUndo: "drop undo"
+    case .check(let label): Self.checkMark + label
+    }
+  }
+
+  /// The names that are always the same text.
+  private static let fixed: [Self] = [
+    .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .change,
+    .changeAsCaptured, .image, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark, .hold, .restore,
+    .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
+  ]
+
+  private static let ofText = Dictionary(uniqueKeysWithValues: fixed.map { ($0.description, $0) })
+
+  /// The name of that ``description``; `nil` when this version has none.
+  public init?(_ description: String) {
+    if let name = Self.ofText[description] {
+      self = name
+    } else if let label = Self.rest(of: description, behind: Self.checkMark) {
+      self = .check(label)
+    } else if let number = Self.rest(of: description, behind: Self.wrapperMark), let column = Int(number) {
+      self = .wrapper(column: column)
+    } else {
+      return nil
+    }
+  }
+
+  /// By bytes: a label can begin with an accent, which would be one character with the blank before it.
+  private static func rest(of text: String, behind mark: String) -> String? {
+    guard text.utf8.starts(with: mark.utf8) else { return nil }
+    return String(decoding: text.utf8.dropFirst(mark.utf8.count), as: UTF8.self)
+  }
+}

@@ -1,0 +1,58 @@
+internal import MigrateLedger
+internal import MigratePlan
+internal import MigratePostgres
+
+/// A run that cannot go on: what it is told, and what is written down.
+extension Worker {
+  mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
+    try stand(failure, by: [.batchFailed]) ? .failed(failure) : .takenOver
+  }
+
+  /// The server cannot go on, and no row is to blame: pause.
+  mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
+    try stand(failure, by: [.pauseRequested, .batchEdgeReached]) ? .held(failure) : .takenOver
+  }
+
+  /// Writes down why the run stands still. `false`: it is another worker's by now, and stays as that one wants it.
+  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> Bool {
+    try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      for (index, event) in events.enumerated() {
+        if index == 0 {
+          try Ledger.fail(connection, run.id, failure, event: event)
+        } else {
+          try Ledger.advance(connection, run.id, event)
+        }
+      }
+    }
+  }
+}
+
+extension Failure {
+  init(_ error: PostgresError, after: [String?]?, through: [String?]?) {
+    self.init(
+      sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint, after: after,
+      through: through)
+  }
+
+  static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {
+    Failure(
+      message: "a trigger kept \(captured - changed) of \(captured) rows from being changed",
+      hint: "a BEFORE trigger that returns NULL leaves the row out without an error",
+      after: after, through: through)
+  }
+
+  static func keysChanged(after: [String?]?, through: [String?]?) -> Failure {
+    Failure(
+      message: "the rows changed have other keys than the rows meant",
+      hint: "a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it",
+      after: after, through: through)
+  }
+
+  static func check(_ name: Statement.Name, rows: [String], after: [String?]?, through: [String?]?)
+    -> Failure
+  {
+    Failure(
+      message: "\(name) found rows", detail: rows.joined(separator: "\n"),
+      hint: "a check must return no row", after: after, through: through)
+  }
+}

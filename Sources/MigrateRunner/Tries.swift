@@ -1,0 +1,121 @@
+internal import MigrateLedger
+internal import MigratePostgres
+
+/// What the attempts at a batch have shown so far, and how the next one is made.
+struct Tries {
+  /// The next attempt's, from 1.
+  private(set) var number = 1
+  /// The next attempt's rows.
+  private(set) var size: Int
+  /// Whether rows needed no change any more at an attempt that had locked them.
+  var wasSuppressed = false
+  private var last: SQLState?
+
+  init(size: Int) { self.size = size }
+
+  /// Whether there is another attempt after `error`. Told of every error, since some are believed only at the second time.
+  mutating func goOn(after error: PostgresError) -> Bool {
+    let isSecond = last == error.sqlState
+    last = error.sqlState
+    // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+    let isTooMuch = error.sqlState == SQLState("54000") && size > 1
+    if isTooMuch { size /= 2 }
+    return isTooMuch || error.isWorthAnotherTry(isSecond: isSecond)
+  }
+
+  /// Counts an attempt that was in vain.
+  mutating func count() {
+    number += 1
+    // Six tries in vain: fewer rows meet fewer writers, down to a single one.
+    if number > 6 { size = max(1, size / 2) }
+  }
+}
+
+/// What an attempt at a batch leads to.
+private enum Verdict {
+  case done
+  case ended(RunOutcome)
+  case again(reason: String)
+}
+
+extension Worker {
+  /// One batch, tried until it is done. `nil`: go on.
+  mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> RunOutcome? {
+    var tries = Tries(size: run.batchSize)
+    while true {
+      let attempt = Attempt(ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size)
+      switch try tried(attempt, &tries) {
+      case .done: return nil
+      case .ended(let outcome): return outcome
+      case .again(let reason):
+        tries.count()
+        report(.again(ordinal: ordinal, attempt: tries.number, reason: reason))
+        pause(for: backoff(tries.number))
+      }
+      // The state may have changed, and the old backend of a lost connection may have ended this very batch.
+      if let outcome = try edge() { return outcome }
+      if try Ledger.lastBatch(connection, run.id, slice: 0).ordinal >= ordinal { return nil }
+    }
+  }
+
+  private mutating func tried(_ attempt: Attempt, _ tries: inout Tries) throws(PostgresError) -> Verdict {
+    do throws(PostgresError) {
+      return try verdict(on: transact(attempt), attempt, &tries)
+    } catch {
+      return try verdict(on: error, attempt, &tries)
+    }
+  }
+
+  private mutating func verdict(
+    on transacted: Transacted, _ attempt: Attempt, _ tries: inout Tries
+  ) throws(PostgresError) -> Verdict {
+    switch transacted {
+    case .committed(let record):
+      report(.batch(record))
+      return .done
+    case .takenOver: return .ended(.takenOver)
+    case .inexact:
+      // With one snapshot for all statements no row can come in between.
+      guard attempt.guarded != .snapshot else {
+        return .ended(try fail(.keysChanged(after: attempt.after, through: nil)))
+      }
+      return .again(reason: "rows came in between")
+    case .suppressed(let captured, let changed, let through):
+      // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
+      // needs no change any more. A trigger does it again.
+      guard attempt.guarded == .locked, !tries.wasSuppressed else {
+        return .ended(
+          try fail(.suppressed(captured: captured, changed: changed, after: attempt.after, through: through)))
+      }
+      tries.wasSuppressed = true
+      return .again(reason: "rows needed no change any more")
+    case .found(let check, let rows, let through):
+      return .ended(try fail(.check(check, rows: rows, after: attempt.after, through: through)))
+    }
+  }
+
+  private mutating func verdict(
+    on error: PostgresError, _ attempt: Attempt, _ tries: inout Tries
+  ) throws(PostgresError) -> Verdict {
+    if error.endsConnection || error.origin == .lost { throw error }
+    try connection.execute("ROLLBACK")
+    if control.isCancelRequested { return .ended(try pauseBySignal()) }
+    guard !tries.goOn(after: error) else { return .again(reason: error.message) }
+    var failure = Failure(error, after: attempt.after, through: through)
+    if error.class == .environment { return .ended(try hold(failure)) }
+    failure.places = try Ledger.places(blamedFor: error, connection, run.id)
+    return .ended(try fail(failure))
+  }
+}
+
+extension PostgresError {
+  /// Transient errors are always tried again. A foreign key or a unique key can also be the age of the snapshot: the row that
+  /// is missing, or in the way, was committed since; so these are believed only when a fresh snapshot says the same. What a
+  /// statement does not find, or cannot be done to the table, was there and could when it was planned: the next look at the table
+  /// tells what has become of it (P21).
+  func isWorthAnotherTry(isSecond: Bool) -> Bool {
+    if self.class == .transient { return true }
+    guard !isSecond, let state = report.sqlState else { return false }
+    return state.code == "23503" || state.code == "23505" || state.family == "42" || state.family == "0A"
+  }
+}

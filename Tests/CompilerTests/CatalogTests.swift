@@ -1,0 +1,40 @@
+import MigrateCatalog
+import MigrateJSON
+import MigrateTestSupport
+import Testing
+
+@Suite struct `A word of the server's catalog that this version does not know is refused` {
+  @Test(arguments: [
+    ["tables", "0", "kind"], ["tables", "0", "triggers", "0", "timing"],
+    ["tables", "0", "foreign_keys", "0", "on_update"], ["tables", "0", "foreign_keys", "0", "on_delete"],
+    ["functions", "0", "volatile"], ["functions", "0", "kind"],
+  ])
+  func refused(path: [String]) throws {
+    let golden = try #require(GoldenCase.all(under: "Compiler").first { $0.name == "after-trigger" })
+    let key: JSON = ["name": "place", "references": "shop.places", "columns": [1], "on_update": "a", "on_delete": "c"]
+    let document = try JSON(golden.text("catalog.json")).replacing(at: ["tables", "0", "foreign_keys"], by: [key])
+    #expect(try Catalog(document).asked.first??.foreignKeys.first?.onDelete == .cascade)
+    let refusal = #expect(throws: Malformed.self) { try Catalog(document.replacing(at: path[...], by: "?")) }
+    #expect(refusal?.member == path.last)
+  }
+}
+
+extension JSON {
+  /// The document with another value where the path of names and numbers leads; unchanged where it leads nowhere.
+  fileprivate func replacing(at path: ArraySlice<String>, by value: JSON) -> JSON {
+    guard let first = path.first else { return value }
+    switch self {
+    case .object(let members):
+      return .object(
+        members.map {
+          Member($0.name, $0.name == first ? $0.value.replacing(at: path.dropFirst(), by: value) : $0.value)
+        })
+    case .array(let elements):
+      return .array(
+        elements.enumerated().map {
+          String($0.offset) == first ? $0.element.replacing(at: path.dropFirst(), by: value) : $0.element
+        })
+    case .null, .bool, .number, .string: return self
+    }
+  }
+}
