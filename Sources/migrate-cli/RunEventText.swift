@@ -96,7 +96,7 @@ struct RunEnd {
       (word, code) = ("stopped", .conflicts)
       conflicts = count
       advice =
-        "\(Wording.count(count, "row")) changed since; nothing of them is touched. `--on-conflict skip` restores the "
+        "\(Wording.count(count, "row")) changed since, and nothing more is touched. `--on-conflict skip` restores the "
         + "others, `force` all"
     case .takenOver:
       (word, code) = ("taken over", .interrupted)
