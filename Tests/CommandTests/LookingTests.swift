@@ -1,3 +1,4 @@
+import Foundation
 import MigrateJSON
 import TestSupport
 import Testing
@@ -41,6 +42,24 @@ import Testing
       #expect(csv.out.hasPrefix("run,name,state,direction,rows_changed,") && csv.out.contains("\r\n1,close,completed,"))
       let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
       #expect(entry["rows_changed"]?.integer == 1_000 && entry["parameters"] == .object([]))
+    }
+  }
+
+  @Test func `history tells the time worked, and beside it for programs the whole`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      // It stood still for a night; each of its ten batches took two seconds.
+      try await project.server.psql(
+        """
+        UPDATE migrate.runs SET started_at = ended_at - interval '9 hours';
+        UPDATE migrate.batches SET started_at = ended_at - interval '2 seconds'
+        """)
+      let took = try await project.migrate("history").lines[1].split(separator: " ")
+      #expect(took.contains("20.0"), "\(took)")
+      let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
+      #expect(entry["seconds_worked"]?.double == 20 && entry["seconds"]?.double == 32_400, "\(entry.compact)")
+      let csv = try await project.migrate("history", "--csv").out.components(separatedBy: "\r\n")
+      #expect(csv[0].hasSuffix(",seconds_worked") && csv[1].hasSuffix(",20.0"), "\(csv)")
     }
   }
 
