@@ -63,6 +63,22 @@ import Testing
         """)
   }
 
+  @Test func `of a command that has commands names their options, and of which they are`() {
+    #expect(
+      answer(["help", "sandbox"]).contains(
+        """
+
+        Options of these commands:
+          --folder DIR          Where the sandbox lives, an absolute path; without it
+                                one place for each account. [MIGRATE_FOLDER]
+          -y, --yes             With destroy. Do not ask. Needed without a terminal and
+                                in CI. [MIGRATE_YES]
+          --json                With status. Print JSON, an event a line where things
+                                happen over time. [MIGRATE_JSON]
+
+        """))
+  }
+
   @Test func `of revert is this`() {
     #expect(
       answer(["revert", "--help"]) == """
