@@ -52,10 +52,59 @@ struct RunEventText {
     ]
   }
 
+  /// What is told as it happens; `nil` for what the bar alone shows.
+  static func line(_ event: RunEvent, _ run: Int64) -> String? {
+    switch event {
+    case .waiting(let holders):
+      "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
+    case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    case .resumed: "resumed"
+    case .started, .batch, .again, .reconnecting: nil
+    }
+  }
+
   /// For `--verbose`.
   static func line(_ record: BatchRecord) -> String {
     "batch \(record.ordinal): \(Wording.count(record.counts.read)) read, \(Wording.count(record.counts.changed)) changed, "
       + Wording.duration(record.duration)
+  }
+}
+
+/// What keeps a run from going on, for its bar: with how long it does, which comes first where room is short.
+enum RunHold {
+  case waiting([LockHolder])
+  case again(Int, String)
+  case reconnecting(String)
+  case paused(Int64)
+
+  func note(for duration: Duration) -> String {
+    let time = duration < .seconds(1) ? "" : " \(Wording.roughly(duration))"
+    return switch self {
+    case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
+    case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
+    case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
+    case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    }
+  }
+
+  /// What the library for connections says of a lost one has several; the first tells it.
+  static func firstLine(of reason: String) -> String {
+    String(decoding: reason.utf8.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+  }
+
+  /// Whether both have one cause, whatever they say.
+  func isLike(_ other: RunHold) -> Bool {
+    switch (self, other) {
+    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.paused, .paused): true
+    case (.waiting, _), (.again, _), (.reconnecting, _), (.paused, _): false
+    }
+  }
+}
+
+extension LockHolder {
+  /// Who it is, without how long: that goes on.
+  fileprivate var name: String {
+    pid.map { "pid \($0)" + (application.map { $0.isEmpty ? "" : " (\($0))" } ?? "") } ?? words
   }
 }
 

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import MigrateJSON
 import TestSupport
 import Testing
@@ -27,6 +27,25 @@ import Testing
       #expect(applied.status == 0 && applied.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
       #expect(applied.err.contains("paused from elsewhere; `migrate resume 1` goes on here, Ctrl-C leaves\n"))
       #expect(applied.err.contains("\nresumed\n"))
+    }
+  }
+
+  @Test func `show on a terminal for how long a run has stood still`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let environment = ["TERM": "xterm", "COLUMNS": "160"]
+      let child = try project.start(
+        ["-qfec", "\(Binary.path) apply close --yes", "/dev/null"], environment: environment,
+        executable: "/usr/bin/script")
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("pause", "1").status == 0)
+      try await gate.close()
+      try await child.wait(untilSaid: "how long it is paused, three times", on: "out") { said in
+        Set(said.matches(of: /paused ([0-9]+) s; `migrate/).map(\.1)).count >= 3
+      }
+      #expect(try await project.migrate("resume", "1").status == 0)
+      let applied = try await child.finish()
+      #expect(applied.status == 0 && applied.out.contains("run 1 completed 1000 rows 0 rejects "), "\(applied)")
     }
   }
 
