@@ -71,16 +71,20 @@ package struct Worker: ~Copyable {
   ) throws(PostgresError) -> RunOutcome {
     var attempt = 0
     var last = ContinuousClock.now
+    var lost: ContinuousClock.Instant?
     while true {
       do throws(PostgresError) {
         try enlist()
         try settle()
+        if let moment = lost { report(.reconnected(after: .now - moment)) }
+        lost = nil
         let outcome = try body(&self)
         leave()
         return outcome
       } catch {
         if error.endsConnection || error.origin == .lost {
-          report(.reconnecting(reason: error.message))
+          if lost == nil { report(.reconnecting(reason: error.message)) }
+          lost = lost ?? .now
           try reconnect(after: error)
           continue
         }
@@ -89,7 +93,8 @@ package struct Worker: ~Copyable {
         // When this breaks the connection, the next statement says so.
         if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
         guard error.class == .transient, attempt < 100 else { throw error }
-        report(.reconnecting(reason: error.message))
+        if lost == nil { report(.reconnecting(reason: error.message)) }
+        lost = lost ?? .now
         pause(for: backoff(attempt))
       }
     }

@@ -113,6 +113,7 @@ final class RunDisplay: Sendable {
       progress.expected = max(progress.expected, progress.done.read)
     case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
+    case .reconnected: progress.hold = nil
     case .paused:
       progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now

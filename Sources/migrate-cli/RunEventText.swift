@@ -40,6 +40,8 @@ struct RunEventText {
           .init("reason", .string(reason)),
         ])
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
+    case .reconnected(let after):
+      console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     }
@@ -59,7 +61,9 @@ struct RunEventText {
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
     case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
-    case .started, .batch, .again, .reconnecting: nil
+    case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
+    case .reconnected(let after): "going on after \(Wording.duration(after))"
+    case .started, .batch, .again: nil
     }
   }
 

@@ -49,6 +49,31 @@ import Testing
     }
   }
 
+  @Test(arguments: [false, true])
+  func `tell once that the connection is lost, and once that it works again`(isJSON: Bool) async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : []))
+      try await project.waitForGate(gate)
+      let worker = "application_name = 'migrate run 1 close' AND datname = current_database()"
+      let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE \(worker)"
+      #expect(try await project.value(cut) == "1")
+      try await child.wait(untilSaid: isJSON ? "\"reconnected\"" : "going on after ", on: isJSON ? "out" : "err")
+      try await gate.close()
+      let applied = try await child.finish()
+      #expect(applied.status == 0, "\(applied)")
+      if isJSON {
+        let events = try applied.events()
+        #expect(events.count { $0["event"]?.text == "reconnecting" } == 1, "\(applied.out)")
+        let back = events.filter { $0["event"]?.text == "reconnected" }
+        #expect(back.count == 1 && (back.first?["seconds"]?.double ?? -1) >= 0, "\(applied.out)")
+      } else {
+        #expect(applied.err.components(separatedBy: "\ntrying again: ").count == 2, "\(applied.err)")
+        #expect(applied.err.components(separatedBy: "\ngoing on after ").count == 2, "\(applied.err)")
+      }
+    }
+  }
+
   @Test func `resume goes on itself with a run whose worker is gone`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 3)
