@@ -1,3 +1,4 @@
+package import MigratePlan
 package import MigratePostgres
 
 /// Where a run stands, as `status` shows it: read from the ledger in one statement, so its figures fit together (P19).
@@ -15,7 +16,7 @@ package struct RunStanding: Sendable, Equatable {
   /// Rows a second, over the last batches.
   package let rate: Double?
   package let undoBytes: Int
-  package let failure: StoredFailure?
+  package fileprivate(set) var failure: StoredFailure?
   package let leftBehind: Int?
   /// Whether the last key is fixed: before that no batch begins.
   package let isBounded: Bool
@@ -44,6 +45,10 @@ package struct StoredFailure: Sendable, Equatable {
   package let after: [String?]?
   package let through: [String?]?
   package let at: String?
+  package let detail: String?
+  package let hint: String?
+  /// What of the definition it can have come from.
+  package fileprivate(set) var places: [DefinitionPlace] = []
 }
 
 /// A worker's backend, as the server sees it.
@@ -85,7 +90,13 @@ extension Ledger {
           standing("r.state IN (\(RunState.ended))", limit: "LIMIT $1::bigint"), [String(limit)])
       }
     var found: [RunStanding] = []
-    for row in rows { found.append(try RunStanding(row)) }
+    for row in rows {
+      var standing = try RunStanding(row)
+      if standing.state == .failed, standing.direction == .apply, let failure = standing.failure {
+        standing.failure?.places = try places(blamedFor: failure, connection, standing.id)
+      }
+      found.append(standing)
+    }
     return found
   }
 
@@ -97,6 +108,7 @@ extension Ledger {
            p.batches, p.rows_read, p.rows_changed, p.rows_unchanged, p.rows_rejected, p.rows_per_second,
            to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
            r.failure ->> 'message' AS failure, r.failure ->> 'sqlstate' AS failure_state, r.failure ->> 'at' AS failed_at,
+           r.failure ->> 'detail' AS failure_detail, r.failure ->> 'hint' AS failure_hint,
            ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'after', 'null'))) AS failed_after,
            ARRAY(SELECT jsonb_array_elements_text(nullif(r.failure -> 'through', 'null'))) AS failed_through,
            r.left_behind, r.bounded_at IS NOT NULL AS bounded,
@@ -153,7 +165,8 @@ extension RunStanding {
       let through = try row.array("failed_through")
       return StoredFailure(
         sqlState: try row["failure_state"], message: message, after: after.isEmpty ? nil : after,
-        through: through.isEmpty ? nil : through, at: try row["failed_at"])
+        through: through.isEmpty ? nil : through, at: try row["failed_at"], detail: try row["failure_detail"],
+        hint: try row["failure_hint"])
     }
     leftBehind = try row.ifPresent("left_behind", row.int)
     isBounded = try row.bool("bounded")

@@ -56,4 +56,19 @@ package struct Failure: Error, Sendable, Equatable {
   package let through: [String?]?
   /// What of the definition it can have come from, as far as the database tells.
   package var places: [DefinitionPlace] = []
+
+  package init(
+    sqlState: String?, message: String, detail: String?, hint: String?, column: String?, constraint: String?,
+    after: [String?]?, through: [String?]?, places: [DefinitionPlace] = []
+  ) {
+    self.sqlState = sqlState
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.column = column
+    self.constraint = constraint
+    self.after = after
+    self.through = through
+    self.places = places
+  }
 }

@@ -151,7 +151,7 @@ final class RunDisplay: Sendable {
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let remedy = failure.hint ?? "mend it, then `migrate resume \(run.id)` goes on at this batch"
-      console.explain(end.explanation(of: failure, remedy: remedy))
+      console.explain(RunEnd.explanation(of: failure, remedy: remedy))
     }
     if !end.isWhole, let holders = last.holders {
       console.say("the first batch has not begun: the start waited for \(holders)")

@@ -174,7 +174,7 @@ struct RunEnd {
   }
 
   /// Told at the definition's own line, where the database says enough to know it.
-  func explanation(of failure: Failure, remedy: String) -> CommandFailure {
+  static func explanation(of failure: Failure, remedy: String) -> CommandFailure {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
     guard !failure.places.isEmpty else {
       return .refused("\(failure.message)\(state)\n\(Self.circumstances(of: failure))", remedy: remedy)
