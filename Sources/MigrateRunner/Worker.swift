@@ -122,7 +122,7 @@ package struct Worker: ~Copyable {
   private mutating func settle() throws(PostgresError) {
     guard let xid = unsettled else { return }
     var attempt = 0
-    while try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress" {
+    while try Ledger.isInProgress(connection, transaction: xid) {
       attempt += 1
       pause(for: backoff(attempt))
     }
