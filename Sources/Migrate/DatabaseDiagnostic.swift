@@ -7,15 +7,31 @@ internal import MigrateSQL
 extension Diagnostic {
   /// What the database says about a statement made from a definition, at the place in the file that it is about.
   ///
-  /// - Parameter prefix: what was sent before the statement, in one message with it; a position counts from there.
+  /// - Parameters:
+  ///   - prefix: what was sent before the statement, in one message with it; a position counts from there.
+  ///   - home: the only table that has the name which was not found.
   init(
     _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", of definition: Definition,
-    _ catalog: Catalog
+    _ catalog: Catalog, home: QualifiedName? = nil
   ) {
     let byte = error.report.byteOffset(in: sql.text, behind: prefix)
     let span = byte.flatMap(sql.origin) ?? sql.onlyOrigin ?? definition.operation.setSpan
-    let remedy = Self.remedy(for: error, catalog)
+    let path = catalog.searchPath.map(\.name).joined(separator: ", ")
+    let remedy =
+      home.map { "`\($0.spelled)`, or `search_path: [\($0.schema.name), \(path)]`" } ?? Self.remedy(for: error, catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
+  }
+
+  /// The name that was looked for in vain, where no schema stands before it. Read in the statement, since the message comes in
+  /// the server's language.
+  static func unknownRelation(_ error: PostgresError, in sql: RenderedSQL, behind prefix: String) -> String? {
+    guard error.sqlState == .undefinedTable, let start = error.report.byteOffset(in: sql.text, behind: prefix) else {
+      return nil
+    }
+    let rest = String(decoding: sql.text.utf8.dropFirst(start), as: UTF8.self)
+    let alone = /(?:"((?:[^"]|"")+)"|([\p{L}_][\p{L}\p{N}_$]*+))(?!\s*\.)/
+    guard let match = rest.prefixMatch(of: alone) else { return nil }
+    return match.1.map { String($0).replacing("\"\"", with: "\"") } ?? match.2.map { $0.lowercased() }
   }
 
   private static func code(of error: PostgresError) -> String {

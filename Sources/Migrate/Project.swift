@@ -34,8 +34,8 @@ package struct Project: Sendable {
     }
     let known = zip(files, decoded).map { file, result -> (name: String, result: Result<Definition, Diagnostics>) in
       switch result {
-      case .success(let definition): (definition.name.value, result)
-      case .failure: (Self.declaredName(file) ?? file.path, result)
+      case .success(let definition) where !definition.name.value.utf8.isEmpty: (definition.name.value, result)
+      case .success, .failure: (Self.declaredName(file) ?? file.path, result)
       }
     }
     try Self.refuseDoubles(known, files)

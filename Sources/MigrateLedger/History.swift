@@ -23,6 +23,8 @@ package struct HistoryEntry: Sendable, Equatable {
   package let leftBehind: Int?
   /// From its beginning to its end, pauses included.
   package let seconds: Double?
+  /// What its batches took, one after another; `nil` before the first one.
+  package let secondsWorked: Double?
 }
 
 extension Ledger {
@@ -34,10 +36,12 @@ extension Ledger {
              to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
              to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason,
              r.revert_reason, r.version, r.definition_hash, b.rows_changed, b.rows_rejected, r.left_behind,
-             extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds
+             extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds,
+             extract(epoch FROM b.worked)::float8 AS seconds_worked
       FROM   migrate.runs AS r
       CROSS  JOIN LATERAL (
-        SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected
+        SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
+               sum(b.ended_at - b.started_at) AS worked
         FROM   migrate.batches AS b
         WHERE  b.run = r.run AND b.kind = 'apply') AS b
       ORDER  BY r.run DESC
@@ -54,7 +58,8 @@ extension Ledger {
           revertReason: try row["revert_reason"], version: try row.text("version"),
           definitionHash: try row.text("definition_hash"), rowsChanged: try row.int("rows_changed"),
           rowsRejected: try row.int("rows_rejected"), leftBehind: try row.ifPresent("left_behind", row.int),
-          seconds: try row.ifPresent("seconds", row.double)))
+          seconds: try row.ifPresent("seconds", row.double),
+          secondsWorked: try row.ifPresent("seconds_worked", row.double)))
     }
     return entries
   }

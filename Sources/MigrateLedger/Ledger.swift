@@ -187,6 +187,19 @@ package enum Ledger {
     return try Failure(row) ?? Failure(message: "")
   }
 
+  /// Whether a transaction that had begun is not over yet, outside of any transaction. When its number is "in the future", a
+  /// crash has taken it back: a batch does not wait for the disk, so that nothing of it need be left, not even its number.
+  package static func isInProgress(
+    _ connection: borrowing Connection, transaction xid: String
+  ) throws(PostgresError) -> Bool {
+    do throws(PostgresError) {
+      return try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress"
+    } catch {
+      guard error.sqlState == SQLState("22023"), !error.endsConnection else { throw error }
+      return false
+    }
+  }
+
   package static func leftBehind(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int? {
     let row = try connection.query("SELECT left_behind FROM migrate.runs WHERE run = $1::bigint", [String(run)]).onlyRow
     return try row.ifPresent("left_behind", row.int)

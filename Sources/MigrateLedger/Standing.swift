@@ -1,3 +1,4 @@
+internal import MigratePlan
 package import MigratePostgres
 
 /// Where a run stands, as `status` shows it: read from the ledger in one statement, so its figures fit together (P19).
@@ -15,7 +16,7 @@ package struct RunStanding: Sendable, Equatable {
   /// Rows a second, over the last batches.
   package let rate: Double?
   package let undoBytes: Int
-  package let failure: Failure?
+  package fileprivate(set) var failure: Failure?
   package let leftBehind: Int?
   /// Whether the last key is fixed: before that no batch begins.
   package let isBounded: Bool
@@ -75,7 +76,13 @@ extension Ledger {
           standing("r.state IN (\(RunState.ended))", limit: "LIMIT $1::bigint"), [String(limit)])
       }
     var found: [RunStanding] = []
-    for row in rows { found.append(try RunStanding(row)) }
+    for row in rows {
+      var standing = try RunStanding(row)
+      if standing.state == .failed, standing.direction == .apply, let failure = standing.failure {
+        standing.failure?.places = try places(blamedFor: failure, connection, standing.id)
+      }
+      found.append(standing)
+    }
     return found
   }
 

@@ -12,6 +12,8 @@ package enum RunEvent: Sendable {
   case again(ordinal: Int, attempt: Int, reason: String)
   /// The connection is lost and is being made again, or the worker begins anew for another passing reason.
   case reconnecting(reason: String)
+  /// After that it works again, and has so many seconds behind it without work.
+  case reconnected(after: Duration)
   /// The run stands still by request; the worker waits for `resume`.
   case paused
   case resumed

@@ -71,16 +71,20 @@ package struct Worker: ~Copyable {
   ) throws(PostgresError) -> RunOutcome {
     var attempt = 0
     var last = ContinuousClock.now
+    var lost: ContinuousClock.Instant?
     while true {
       do throws(PostgresError) {
         try enlist()
         try settle()
+        if let moment = lost { report(.reconnected(after: .now - moment)) }
+        lost = nil
         let outcome = try body(&self)
         leave()
         return outcome
       } catch {
         if error.endsConnection || error.origin == .lost {
-          report(.reconnecting(reason: error.message))
+          if lost == nil { report(.reconnecting(reason: error.message)) }
+          lost = lost ?? .now
           try reconnect(after: error)
           continue
         }
@@ -89,7 +93,8 @@ package struct Worker: ~Copyable {
         // When this breaks the connection, the next statement says so.
         if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
         guard error.class == .transient, attempt < 100 else { throw error }
-        report(.reconnecting(reason: error.message))
+        if lost == nil { report(.reconnecting(reason: error.message)) }
+        lost = lost ?? .now
         pause(for: backoff(attempt))
       }
     }
@@ -117,21 +122,11 @@ package struct Worker: ~Copyable {
   private mutating func settle() throws(PostgresError) {
     guard let xid = unsettled else { return }
     var attempt = 0
-    while try isInProgress(xid) {
+    while try Ledger.isInProgress(connection, transaction: xid) {
       attempt += 1
       pause(for: backoff(attempt))
     }
     unsettled = nil
-  }
-
-  /// A server that crashed before the commit was on its disk gives the number out anew: until then it lies in the future.
-  private borrowing func isInProgress(_ xid: String) throws(PostgresError) -> Bool {
-    do throws(PostgresError) {
-      return try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress"
-    } catch {
-      guard error.sqlState == .invalidParameterValue else { throw error }
-      return false
-    }
   }
 
   /// Longer each time, and never the same for two workers that met: at most a second.

@@ -11,13 +11,20 @@ final class RunDisplay: Sendable {
     /// Since this program works on it: the rate is its own.
     var here = BatchCounts()
     var expected = 0
-    var note: String?
+    /// What keeps it from going on, and since when.
+    var hold: (words: RunHold, since: ContinuousClock.Instant)?
     /// Whom the start waits for.
     var holders: String?
     /// Since when it stands still by request.
     var pausedAt: ContinuousClock.Instant?
     /// How long it did so before: no part of the rate.
     var stoodStill = Duration.zero
+
+    /// What held it before by the same cause has begun to do so then.
+    mutating func hold(_ words: RunHold) {
+      let since = hold.flatMap { $0.words.isLike(words) ? $0.since : nil }
+      hold = (words, since ?? ContinuousClock.now)
+    }
   }
 
   private let run: Run
@@ -38,6 +45,14 @@ final class RunDisplay: Sendable {
     let control = RunControl()
     let watch = try? SignalWatch.start { signal, count in display.heard(signal, count, control) }
     defer { watch?.stop() }
+    // A run that is held sends no events, and its bar would look dead.
+    let ticker = Task.detached {
+      while !Task.isCancelled {
+        try? await Task.sleep(for: .milliseconds(250))
+        display.display?.refresh()
+      }
+    }
+    defer { ticker.cancel() }
     let outcome: RunOutcome
     do throws(RunRefusal) {
       switch run.direction {
@@ -70,16 +85,13 @@ final class RunDisplay: Sendable {
       if console.isJSON {
         RunEventText(run.id).write(event, done: progress.done, console)
       } else {
-        display?.show(state(progress))
+        let latest = progress
+        display?.show { [self] in state(latest) }
         if case .batch(let record) = event, console.arguments[Options.verbose] {
           display?.say(RunEventText.line(record))
         }
-        switch event {
         // Said, since a narrow bar has no room for its note, and a log shows only some of them.
-        case .waiting, .paused: if let note = progress.note { display?.say(note) }
-        case .resumed: display?.say("resumed")
-        case .started, .batch, .again, .reconnecting: break
-        }
+        if let line = RunEventText.line(event, run.id) { display?.say(line) }
       }
     }
   }
@@ -92,20 +104,21 @@ final class RunDisplay: Sendable {
       progress.expected = max(expected, done.read)
     case .waiting(let holders):
       progress.holders = holders.map(\.words).joined(separator: "; ")
-      progress.note = progress.holders.map { "waits for who may have written to the table: \($0)" }
+      progress.hold(.waiting(holders))
     case .batch(let record):
-      progress.note = nil
+      progress.hold = nil
       progress.holders = nil
       progress.done.add(record.counts)
       progress.here.add(record.counts)
       progress.expected = max(progress.expected, progress.done.read)
-    case .again(_, let attempt, let reason): progress.note = "try \(attempt): \(reason)"
-    case .reconnecting(let reason): progress.note = "connecting again: \(reason)"
+    case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
+    case .reconnecting(let reason): progress.hold(.reconnecting(reason))
+    case .reconnected: progress.hold = nil
     case .paused:
-      progress.note = "paused from elsewhere; `migrate resume \(run.id)` goes on here, Ctrl-C leaves"
+      progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now
     case .resumed:
-      progress.note = nil
+      progress.hold = nil
       if let moment = progress.pausedAt { progress.stoodStill += ContinuousClock.now - moment }
       progress.pausedAt = nil
     }
@@ -123,7 +136,7 @@ final class RunDisplay: Sendable {
     return ProgressState(
       "run \(run.id) \(progress.label)", rowsDone: progress.done.read,
       rowsTotal: progress.expected > 0 ? progress.expected : nil, rate: rate, elapsed: elapsed, left: left,
-      note: progress.note)
+      note: progress.hold.map { $0.words.note(for: now - $0.since) })
   }
 
   /// The last line: `run 17 completed 1000000 rows 0 rejects 41.2 s`. Numbers are plain, so that it greps.
@@ -131,14 +144,14 @@ final class RunDisplay: Sendable {
     let end = RunEnd(outcome, rejected: ledger?.rejected ?? 0)
     var last = progress.withLock { $0 }
     last.done = ledger ?? last.done
-    last.note = nil
+    last.hold = nil
     // What is done has met as many rows as there were, whatever the statistics had promised.
     if end.isWhole { last.expected = last.done.read }
     display?.finish(showing: state(last))
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let remedy = failure.hint ?? "mend it, then `migrate resume \(run.id)` goes on at this batch"
-      console.explain(end.explanation(of: failure, remedy: remedy))
+      console.explain(RunEnd.explanation(of: failure, remedy: remedy))
     }
     if !end.isWhole, let holders = last.holders {
       console.say("the first batch has not begun: the start waited for \(holders)")

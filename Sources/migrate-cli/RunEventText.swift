@@ -40,6 +40,8 @@ struct RunEventText {
           .init("reason", .string(reason)),
         ])
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
+    case .reconnected(let after):
+      console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     }
@@ -52,10 +54,61 @@ struct RunEventText {
     ]
   }
 
+  /// What is told as it happens; `nil` for what the bar alone shows.
+  static func line(_ event: RunEvent, _ run: Int64) -> String? {
+    switch event {
+    case .waiting(let holders):
+      "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
+    case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    case .resumed: "resumed"
+    case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
+    case .reconnected(let after): "going on after \(Wording.duration(after))"
+    case .started, .batch, .again: nil
+    }
+  }
+
   /// For `--verbose`.
   static func line(_ record: BatchRecord) -> String {
     "batch \(record.ordinal): \(Wording.count(record.counts.read)) read, \(Wording.count(record.counts.changed)) changed, "
       + Wording.duration(record.duration)
+  }
+}
+
+/// What keeps a run from going on, for its bar: with how long it does, which comes first where room is short.
+enum RunHold {
+  case waiting([LockHolder])
+  case again(Int, String)
+  case reconnecting(String)
+  case paused(Int64)
+
+  func note(for duration: Duration) -> String {
+    let time = duration < .seconds(1) ? "" : " \(Wording.roughly(duration))"
+    return switch self {
+    case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
+    case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
+    case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
+    case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    }
+  }
+
+  /// What the library for connections says of a lost one has several; the first tells it.
+  static func firstLine(of reason: String) -> String {
+    String(decoding: reason.utf8.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+  }
+
+  /// Whether both have one cause, whatever they say.
+  func isLike(_ other: RunHold) -> Bool {
+    switch (self, other) {
+    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.paused, .paused): true
+    case (.waiting, _), (.again, _), (.reconnecting, _), (.paused, _): false
+    }
+  }
+}
+
+extension LockHolder {
+  /// Who it is, without how long: that goes on.
+  fileprivate var name: String {
+    pid.map { "pid \($0)" + (application.map { $0.isEmpty ? "" : " (\($0))" } ?? "") } ?? words
   }
 }
 
@@ -96,7 +149,7 @@ struct RunEnd {
       (word, code) = ("stopped", .conflicts)
       conflicts = count
       advice =
-        "\(Wording.count(count, "row")) changed since; nothing of them is touched. `--on-conflict skip` restores the "
+        "\(Wording.count(count, "row")) changed since, and nothing more is touched. `--on-conflict skip` restores the "
         + "others, `force` all"
     case .takenOver:
       (word, code) = ("taken over", .interrupted)
@@ -121,7 +174,7 @@ struct RunEnd {
   }
 
   /// Told at the definition's own line, where the database says enough to know it.
-  func explanation(of failure: Failure, remedy: String) -> CommandFailure {
+  static func explanation(of failure: Failure, remedy: String) -> CommandFailure {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
     guard !failure.places.isEmpty else {
       return .refused("\(failure.message)\(state)\n\(Self.circumstances(of: failure))", remedy: remedy)

@@ -33,7 +33,8 @@ enum StatusText {
     add("waits for", standing.hold)
     add("worker", standing.worker.map { "backend \($0.pid)" + ($0.host.map { " of a client on \($0)" } ?? "") })
     add("asked", standing.request.map { "\($0.request) by \($0.by) at \($0.at)" + ($0.reason.map { ": \($0)" } ?? "") })
-    if let failure = standing.failure {
+    let place = failureAtItsPlace(standing, console)
+    if let failure = standing.failure, place == nil {
       add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
       add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
       add("help", standing.remedy)
@@ -46,7 +47,23 @@ enum StatusText {
     add("reason", standing.reason)
     add("ended", standing.endedAt)
     add("reverted", standing.revertedAt)
-    return lines.map(Printable.line).joined(separator: "\n") + "\n"
+    return lines.map(Printable.line).joined(separator: "\n") + "\n" + (place.map { "\n\($0)" } ?? "")
+  }
+
+  /// The failure at the definition's own line, as the command that met it has told; `nil` where no place is known, or the file
+  /// has another line there by now.
+  private static func failureAtItsPlace(_ standing: RunStanding, _ console: Console) -> String? {
+    guard let failure = standing.failure, !failure.places.isEmpty, failure.places.allSatisfy(isUnchanged) else {
+      return nil
+    }
+    let remedy = failure.hint ?? standing.remedy ?? ""
+    return RunEnd.explanation(of: failure, remedy: remedy).text(DiagnosticRenderer(color: console.page.color))
+  }
+
+  /// Where the file is not at hand, the line is told as the run remembers it.
+  private static func isUnchanged(_ place: DefinitionPlace) -> Bool {
+    guard let bytes = Files.read(place.file) else { return true }
+    return SourceText(path: place.file, bytes: bytes).line(place.line).elementsEqual(place.text.utf8)
   }
 
   private static func word(_ standing: RunStanding) -> String {
@@ -104,6 +121,13 @@ enum StatusText {
       .init("message", .string(failure.message)), .init("sqlstate", .optional(failure.sqlState)),
       .init("after", KeyRangeText.document(failure.after)), .init("through", KeyRangeText.document(failure.through)),
       .init("at", .optional(failure.at)), .init("remedy", .optional(standing.remedy)),
+      .init("places", .array(failure.places.map(place))),
+    ])
+  }
+
+  private static func place(_ place: DefinitionPlace) -> JSON {
+    .object([
+      .init("path", .string(place.file)), .init("line", .integer(place.line)), .init("column", .integer(place.column)),
     ])
   }
 

@@ -12,7 +12,8 @@ struct Summary {
   let name: String
   private(set) var lines: [Line] = []
 
-  init(_ plan: Plan, _ surroundings: Surroundings?) {
+  /// - Parameter isMeasured: whether the time that it takes is told elsewhere.
+  init(_ plan: Plan, _ surroundings: Surroundings?, isMeasured: Bool = false) {
     name = plan.definition
     let batches = max(1, (plan.estimate.rows + plan.batchSize - 1) / plan.batchSize)
     for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
@@ -31,6 +32,9 @@ struct Summary {
         "locks",
         "ROW EXCLUSIVE on \(step.table), and the rows of one batch at a time; waits 500 ms for a lock, then tries again"
       )
+    }
+    if !isMeasured {
+      add("time", "not known; `migrate plan \(plan.definition) --measure` tries five batches and rolls them back")
     }
     for parameter in plan.parameters {
       add("parameter", "\(parameter.name) = \(parameter.value ?? "NULL") (\(parameter.type))")

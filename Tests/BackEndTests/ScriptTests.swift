@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Migrate
 import MigrateLedger
 import MigratePlan
@@ -195,8 +195,13 @@ import Testing
         batchSize: 10)
       #expect(try await Psql.apply(compiled, on: server).isDone)
       let verify = compiled.scripts.verify
+      // A second time would read the table a second time.
+      #expect(verify.components(separatedBy: "migrate.verify(").count == 2)
       let good = try await Psql.run(verify, on: server)
       #expect(good.isDone && good.text.hasSuffix("run 1 verified\n"), "\(good.text)")
+      let rows = good.text.split(separator: "\n").filter { $0.contains(" | ") }.dropFirst()
+      let names = rows.map { $0.prefix { $0 != "|" }.trimmingCharacters(in: .whitespaces) }
+      #expect(try await names == Client.verify(1, on: server).findings.map(\.name), "\(good.text)")
 
       for (damage, name) in [
         ("DELETE FROM migrate.batches WHERE ordinal = 3", "slices contiguous"),

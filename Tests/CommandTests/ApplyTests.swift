@@ -172,9 +172,9 @@ import Testing
           """.dropLast()) && failed.err.contains("\n  batch: behind key (200), through key (300)\n"), "\(failed.err)")
       let status = try await project.migrate("status", "1", "--exit-code")
       #expect(
-        status.status == 1 && status.out.contains("  batch      behind key (200), through key (300)\n"), "\(status.out)"
+        status.status == 1 && status.out.contains("\n  batch: behind key (200), through key (300)\n"), "\(status.out)"
       )
-      #expect(status.out.contains("  help       mend the rows behind that key"))
+      #expect(status.out.contains("  help: mend the rows behind that key"))
       try await project.server.psql("ALTER TABLE items DROP CONSTRAINT items_check")
       let resumed = try await project.migrate("apply", "close", "--yes")
       #expect(resumed.status == 0 && resumed.lines.last?.hasPrefix("run 1 completed 1000 rows") == true)

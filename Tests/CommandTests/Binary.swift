@@ -98,9 +98,16 @@ final class Child: @unchecked Sendable {
 
   /// Waits until the program has said `text` on standard error, or on the other one of its outputs.
   func wait(untilSaid text: String, on output: String = "err") async throws {
+    try await wait(untilSaid: text, on: output) { $0.contains(text) }
+  }
+
+  /// The same of a text that `fits`; `what` is its name.
+  func wait(untilSaid what: String, on output: String, _ fits: (String) -> Bool) async throws {
     let deadline = ContinuousClock.now + .seconds(30)
-    while !(try String(contentsOfFile: "\(folder)/\(output)-\(number)", encoding: .utf8)).contains(text) {
-      guard ContinuousClock.now < deadline else { throw TestSupportError("the program does not say: \(text)") }
+    while true {
+      let said = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(output)-\(number)"))
+      if fits(String(decoding: said, as: UTF8.self)) { return }
+      guard ContinuousClock.now < deadline else { throw TestSupportError("the program does not say: \(what)") }
       try await Task.sleep(for: .milliseconds(10))
     }
   }

@@ -1,3 +1,4 @@
+import Foundation
 import MigrateJSON
 import TestSupport
 import Testing
@@ -41,6 +42,59 @@ import Testing
       #expect(csv.out.hasPrefix("run,name,state,direction,rows_changed,") && csv.out.contains("\r\n1,close,completed,"))
       let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
       #expect(entry["rows_changed"]?.integer == 1_000 && entry["parameters"] == .object([]))
+    }
+  }
+
+  @Test func `history tells the time worked, and beside it for programs the whole`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      // It stood still for a night; each of its ten batches took two seconds.
+      try await project.server.psql(
+        """
+        UPDATE migrate.runs SET started_at = ended_at - interval '9 hours';
+        UPDATE migrate.batches SET started_at = ended_at - interval '2 seconds'
+        """)
+      let took = try await project.migrate("history").lines[1].split(separator: " ")
+      #expect(took.contains("20.0"), "\(took)")
+      let entry = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
+      #expect(entry["seconds_worked"]?.double == 20 && entry["seconds"]?.double == 32_400, "\(entry.compact)")
+      let csv = try await project.migrate("history", "--csv").out.components(separatedBy: "\r\n")
+      #expect(csv[0].hasSuffix(",seconds_worked") && csv[1].hasSuffix(",20.0"), "\(csv)")
+    }
+  }
+
+  /// The assignment, what of the table forbids it, and the state that this has.
+  @Test(arguments: [
+    ("state: nullif(state, 'open')", "SELECT 1", "23502"),
+    ("state: 'closed'", "ALTER TABLE items ADD CHECK (id < 250 OR state = 'open')", "23514"),
+    ("state: 'closed'", "CREATE UNIQUE INDEX one ON items (state) WHERE state = 'closed'", "23505"),
+    ("price: price / (250 - id)", "SELECT 1", "22012"),
+    ("price: price * 100000000", "SELECT 1", "22003"),
+  ])
+  func `status shows why a run failed where apply has shown it`(
+    assignment: String, forbidden: String, state: String
+  ) async throws {
+    try await withProject { project in
+      try await project.server.psql(forbidden)
+      let yaml = "batch: close\nsource: public.items\nset:\n  \(assignment)\nbatch_size: 100\n"
+      try project.write(yaml, to: "migrations/close.yaml")
+      let applied = try await project.migrate("apply", "close", "--yes")
+      let line = try #require(applied.err.split(separator: "\n").first { $0.hasSuffix(" [\(state)]") })
+      #expect(applied.status == 1 && line.hasPrefix("migrations/close.yaml:4:"), "\(applied.err)")
+      let told = try #require(applied.err.range(of: line).map { applied.err[$0.lowerBound...].split(separator: "\n") })
+      let status = try await project.migrate("status", "1")
+      let shown = try #require(status.out.range(of: line).map { status.out[$0.lowerBound...].split(separator: "\n") })
+      // What mends it is told by who has tried it in other words than by who looks.
+      #expect(told.filter { !$0.hasPrefix("  help: ") } == shown.filter { !$0.hasPrefix("  help: ") }, "\(status.out)")
+      #expect(told.count == shown.count && !status.out.contains("  failure "))
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["failure"]?["places"]?.elements.first?["line"]?.integer == 4)
+      #expect(standing["failure"]?["places"]?.elements.first?["path"]?.text == "migrations/close.yaml")
+
+      // The line is another one by now.
+      try project.write("# why\n" + yaml, to: "migrations/close.yaml")
+      let later = try await project.migrate("status", "1")
+      #expect(!later.out.contains("migrations/close.yaml") && later.out.contains("  failure "), "\(later.out)")
     }
   }
 

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import MigrateJSON
 import TestSupport
 import Testing
@@ -27,6 +27,50 @@ import Testing
       #expect(applied.status == 0 && applied.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
       #expect(applied.err.contains("paused from elsewhere; `migrate resume 1` goes on here, Ctrl-C leaves\n"))
       #expect(applied.err.contains("\nresumed\n"))
+    }
+  }
+
+  @Test func `show on a terminal for how long a run has stood still`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let environment = ["TERM": "xterm", "COLUMNS": "160"]
+      let child = try project.start(
+        ["-qfec", "\(Binary.path) apply close --yes", "/dev/null"], environment: environment,
+        executable: "/usr/bin/script")
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("pause", "1").status == 0)
+      try await gate.close()
+      try await child.wait(untilSaid: "how long it is paused, three times", on: "out") { said in
+        Set(said.matches(of: /paused ([0-9]+) s; `migrate/).map(\.1)).count >= 3
+      }
+      #expect(try await project.migrate("resume", "1").status == 0)
+      let applied = try await child.finish()
+      #expect(applied.status == 0 && applied.out.contains("run 1 completed 1000 rows 0 rejects "), "\(applied)")
+    }
+  }
+
+  @Test(arguments: [false, true])
+  func `tell once that the connection is lost, and once that it works again`(isJSON: Bool) async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : []))
+      try await project.waitForGate(gate)
+      let worker = "application_name = 'migrate run 1 close' AND datname = current_database()"
+      let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE \(worker)"
+      #expect(try await project.value(cut) == "1")
+      try await child.wait(untilSaid: isJSON ? "\"reconnected\"" : "going on after ", on: isJSON ? "out" : "err")
+      try await gate.close()
+      let applied = try await child.finish()
+      #expect(applied.status == 0, "\(applied)")
+      if isJSON {
+        let events = try applied.events()
+        #expect(events.count { $0["event"]?.text == "reconnecting" } == 1, "\(applied.out)")
+        let back = events.filter { $0["event"]?.text == "reconnected" }
+        #expect(back.count == 1 && (back.first?["seconds"]?.double ?? -1) >= 0, "\(applied.out)")
+      } else {
+        #expect(applied.err.components(separatedBy: "\ntrying again: ").count == 2, "\(applied.err)")
+        #expect(applied.err.components(separatedBy: "\ngoing on after ").count == 2, "\(applied.err)")
+      }
     }
   }
 

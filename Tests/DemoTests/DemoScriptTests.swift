@@ -26,6 +26,14 @@ import Testing
       #expect(text.components(separatedBy: "\nproven: ").count == 4, "\(text)")
       // Whether it could be interrupted is a matter of speed, and no matter here.
       #expect(text.contains("\nrun 1 completed ") && text.contains("\nrun 1 reverted "))
+      // What it advises at its end works as it stands, in a shell that knows nothing of it.
+      let lines = text.components(separatedBy: "== And now\n").last?.split(separator: "\n")
+      let advised = lines?.filter { $0.hasPrefix("  ") }
+      let shell = try Program.process(
+        "/bin/bash", ["-ec", try #require(advised).joined(separator: "\n")], database: Server())
+      shell.environment = ["PATH": "/usr/bin:/bin", "HOME": "/nonexistent"]
+      let (code, said) = try await onThread { try Program.output(of: shell) }
+      #expect(code == 0 && said.contains("\nvip_level\n"), "\(said)")
       try Sandbox(folder: folder + "/my box", environment: [:]).destroy()
     }
   }

@@ -23,6 +23,27 @@ import Testing
     }
   }
 
+  /// Whoever tries the tutorial a second time would have each row twice in the tables that have no key yet.
+  @Test("load the shop, and a second time touch nothing", arguments: ["README.md", "docs/tutorial.md"])
+  func load(_ path: String) async throws {
+    let commands = try Fence.all(in: path).flatMap { $0.text.split(separator: "\n").map(String.init) }
+      .filter { $0.hasSuffix(" -f migrations/demo/shop.sql") }
+    let command = try #require(commands.first)
+    try await Shop.with { shop in
+      let before = try await shop.checksums()
+      let process = try Program.process("/bin/bash", ["-c", command], database: shop.server)
+      process.environment?["PGOPTIONS"] = "-c demo.size=small"
+      let (status, text) = try await onThread { try Program.output(of: process) }
+      #expect(status == 3 && text.hasSuffix("ERROR:  schema \"shop\" already exists\n"), "\(text)")
+      #expect(try await shop.checksums() == before)
+      _ = try await shop.server.psql("DROP SCHEMA shop CASCADE")
+      let again = try Program.process("/bin/bash", ["-c", command], database: shop.server)
+      again.environment?["PGOPTIONS"] = "-c demo.size=small"
+      #expect(try await onThread { try Program.output(of: again) } == (0, ""))
+      #expect(try await shop.checksums() == before)
+    }
+  }
+
   private struct Step: Sendable {
     let command: String
     let expected: String

@@ -1,3 +1,4 @@
+import Foundation
 import MigrateCommandLine
 import MigrateDefinition
 import Testing
@@ -26,6 +27,15 @@ import Testing
     | --- | --- | --- | --- |
     \(Schema.keys.compactMap(later).joined(separator: "\n"))
 
+    ## What stands for `$1 … $n`
+
+    Above each statement that takes values, `migrate plan` names them by their roles: `-- $1 after.none, $2 after.1`.
+    What the run binds there:
+
+    | role | value |
+    | --- | --- |
+    \(roles.map(role).joined(separator: "\n"))
+
     ## Commands
 
     | command | also | does |
@@ -43,6 +53,60 @@ import Testing
     Nothing rejects rows in this version, so 3 does not occur yet.
 
     """
+  }
+
+  /// A key of two columns has `after.2`, too, and so on.
+  private static let roles: [(names: [String], meaning: String)] = [
+    ([":name"], "a parameter of the definition; `:run_id` and `:started_at` are the run's own"),
+    (["run"], "the number of the run"),
+    (["worker"], "the number of its worker: 1"),
+    (["epoch"], "raised by whoever takes the run over; a statement with an old one finds no row"),
+    (["slice"], "the chain of batches that one worker does: 0"),
+    (["ordinal"], "the batch's place in its chain, from 1"),
+    (["part"], "the part of the batch: 0, the whole"),
+    (["size"], "how many rows the batch shall have"),
+    (["after"], "the key behind which the batch begins, as an array of texts; NULL is the beginning"),
+    (["after.none"], "whether the batch begins at the beginning, before all keys"),
+    (["after.1", "after.2", "…"], "the columns of that key"),
+    (["through"], "the key of the batch's last row, as an array of texts"),
+    (["through.1", "through.2", "…"], "the columns of that key"),
+    (["upper.1", "upper.2", "…"], "the last key when the run began; what comes behind it is not the run's"),
+    (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
+    (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
+    (["seq"], "the order in which batches ended; of a revert: the batch that is taken back"),
+    (["horizon"], "the oldest transaction that was open when the upper end was fixed"),
+    (["transactions"], "the transactions of the run's batches"),
+    (["others"], "whether anybody but the run has written to the cluster since the upper end was fixed"),
+  ]
+
+  private static func role(_ names: [String], _ meaning: String) -> String {
+    "| \(names.map { $0 == "…" ? $0 : "`\($0)`" }.joined(separator: ", ")) | \(cell(meaning)) |"
+  }
+
+  /// Of a role in a statement: `after.2` is `after.1`, `:multiplier` is `:name`.
+  private static func kind(_ role: String) -> String {
+    if role.hasPrefix(":") { return ":name" }
+    return role.firstMatch(of: /^(.*)\.[0-9]+$/).map { "\($0.1).1" } ?? role
+  }
+
+  @Test func `explains each role that stands in a statement, and no other`() throws {
+    let explained = Set(Self.roles.flatMap(\.names)).subtracting(["…"]).filter { !$0.hasSuffix(".2") }
+    let names = try Repository.text("Sources/MigrateCompiler/Lower/Names.swift")
+    // "after.\(index + 1)" stands for `after.1`.
+    let declared = names.matches(of: /Parameter\("([a-z.]+)/).map { String($0.1) + ($0.1.hasSuffix(".") ? "1" : "") }
+    #expect(declared.count > 15)
+    #expect(Set(declared).subtracting(explained).sorted() == [])
+    #expect(explained.subtracting(declared).subtracting([":name", "others"]).sorted() == [])
+    var printed: Set<String> = []
+    let goldens = Repository.root.appending(path: "Tests/Golden/Compiler")
+    for name in try FileManager.default.contentsOfDirectory(atPath: goldens.path) {
+      for line in try Repository.text("Tests/Golden/Compiler/\(name)/apply.sql").split(separator: "\n")
+      where line.hasPrefix("-- $1 ") {
+        for match in line.matches(of: /\$[0-9]+ ([^,]+)/) { printed.insert(Self.kind(String(match.1))) }
+      }
+    }
+    #expect(printed.count > 15)
+    #expect(printed.subtracting(explained).sorted() == [])
   }
 
   private static func table(_ place: Schema.Place) -> String? {

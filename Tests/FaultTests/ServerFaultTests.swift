@@ -146,6 +146,24 @@ import Testing
     }
   }
 
+  /// P03; the number that the server gave before it crashed is one that it has not given yet.
+  @Test func `P03: has lost a transaction in a crash does not know its number, and it is over`() async throws {
+    try await withShop { shop in
+      try await onThread { [server = shop.server] in
+        let asked = try Connection(to: server)
+        let asking = try Connection(to: server)
+        try asked.execute("BEGIN")
+        let xid = try asked.query("SELECT pg_current_xact_id() AS xid").onlyRow.text(0)
+        #expect(try Ledger.isInProgress(asking, transaction: xid))
+        try asked.execute("ROLLBACK")
+        #expect(try !Ledger.isInProgress(asking, transaction: xid))
+        let future = String((Int(xid) ?? 0) + 1_000_000)
+        #expect(try !Ledger.isInProgress(asking, transaction: future))
+        #expect(asking.transactionStatus == .idle)
+      }
+    }
+  }
+
   /// C18; there is nothing to do but say so, and nothing is changed.
   @Test func `C18: is read-only refuses with its own word`() async throws {
     try await withShop { shop in

@@ -26,6 +26,10 @@ import Testing
 
         Usage: migrate history [OPTIONS]
 
+        TOOK is the time that the batches took, without what lay between them, a pause
+        for instance. JSON and CSV have it as `seconds_worked`, and as `seconds` the
+        whole time from the beginning to the end.
+
         Options:
           --json                Print JSON, an event a line where things happen over
                                 time. [MIGRATE_JSON]
@@ -57,6 +61,22 @@ import Testing
           2  usage or definition error
 
         """)
+  }
+
+  @Test func `of a command that has commands names their options, and of which they are`() {
+    #expect(
+      answer(["help", "sandbox"]).contains(
+        """
+
+        Options of these commands:
+          --folder DIR          Where the sandbox lives, an absolute path; without it
+                                one place for each account. [MIGRATE_FOLDER]
+          -y, --yes             With destroy. Do not ask. Needed without a terminal and
+                                in CI. [MIGRATE_YES]
+          --json                With status. Print JSON, an event a line where things
+                                happen over time. [MIGRATE_JSON]
+
+        """))
   }
 
   @Test func `of revert is this`() {

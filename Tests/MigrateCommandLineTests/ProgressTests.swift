@@ -141,6 +141,25 @@ import Testing
     #expect(screen.written.count == 2)
   }
 
+  @Test(arguments: [
+    (true, ["\rp  0 rows  for 0 ms\u{1B}[K", "\rp  0 rows  for 1.0 s\u{1B}[K", "\rp  0 rows  for 2.0 s\u{1B}[K"]),
+    (false, ["p  0 rows  for 0 ms\n", "p  0 rows  for 1 min 00 s\n", "p  0 rows  for 2 min 00 s\n"]),
+  ])
+  func `goes on telling how long something is held, in a log once a minute`(isTerminal: Bool, expected: [String]) {
+    let screen = Screen()
+    let display = screen.display(isTerminal: isTerminal)
+    let begin = screen.time.withLock { $0 }
+    display.show {
+      let passed = begin.duration(to: screen.time.withLock { $0 })
+      return ProgressState("p", rowsDone: 0, note: "for \(Wording.duration(passed))")
+    }
+    for _ in 0..<(isTerminal ? 20 : 1_200) {
+      screen.pass(.milliseconds(100))
+      display.refresh()
+    }
+    #expect(screen.written == expected)
+  }
+
   @Test func `says lines above the bar, and is gone at the end`() {
     let screen = Screen()
     let display = screen.display(isTerminal: true)

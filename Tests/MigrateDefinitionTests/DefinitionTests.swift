@@ -144,6 +144,17 @@ import Testing
     #expect(Array(fragment.text.utf8) == Array("a\n+ b\n".utf8))
   }
 
+  @Test(arguments: [
+    ("5k", 5_000), ("5K", 5_000), ("1.5k", 1_500), ("2M", 2_000_000), ("5_000", 5_000), ("5,000", 5_000),
+    ("5 000", 5_000), ("'5000'", 5_000), ("\"5k\"", 5_000), ("3e4", 30_000), ("1_000_000", 1_000_000),
+    // Nobody can tell, or no batch can be so large: the default.
+    ("5.000", 10_000), ("1e9", 10_000), ("0k", 10_000), ("0.5", 10_000), ("many", 10_000), ("5,00", 10_000),
+  ])
+  func `offers the batch size that was meant`(written: String, meant: Int) {
+    let text = refusal(of: head + foot + "batch_size: \(written)\n")
+    #expect(text.hasSuffix("\n  help: write `batch_size: \(meant)`\n"), "\(text)")
+  }
+
   @Test func `allows comments wherever they cut nothing off`() throws {
     _ = try decode(
       """

@@ -2,7 +2,7 @@
 -- Every value is a hash of its row's number, so each load gives the same rows, and a checksum means something.
 --
 -- How much of it, `demo.size` says: small (for tests), usual, full. For instance:
---   PGOPTIONS='-c demo.size=full' psql -d demo -f migrations/demo/shop.sql
+--   PGOPTIONS='-c demo.size=full' psql -v ON_ERROR_STOP=1 -d demo -f migrations/demo/shop.sql
 
 CREATE SCHEMA shop;
 

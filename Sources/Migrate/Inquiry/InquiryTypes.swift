@@ -38,8 +38,26 @@ extension Inquiry {
     _ error: PostgresError, in sql: RenderedSQL, behind prefix: String = "", _ connection: borrowing Connection
   ) throws(PostgresError) {
     if error.origin != .server || error.endsConnection { throw error }
-    problems.append(Diagnostic(error, in: sql, behind: prefix, of: definition, catalog))
     try connection.execute("ROLLBACK")
     try begin(connection, zone: knownZone)
+    let name = Diagnostic.unknownRelation(error, in: sql, behind: prefix)
+    let home = try name.flatMap { (name) throws(PostgresError) in try onlyHome(of: name, connection) }
+    problems.append(Diagnostic(error, in: sql, behind: prefix, of: definition, catalog, home: home))
+  }
+
+  /// The table called `name`, when one schema alone has such a one.
+  private func onlyHome(
+    of name: String, _ connection: borrowing Connection
+  ) throws(PostgresError) -> QualifiedName? {
+    let rows = try connection.query(
+      """
+      SELECT n.nspname AS schema
+      FROM   pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE  c.relname = $1::text COLLATE "C" AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND  n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'migrate')
+      LIMIT  2
+      """, [name])
+    guard rows.count == 1, let row = rows.first else { return nil }
+    return QualifiedName(schema: Identifier(trusted: try row.text("schema")), name: Identifier(trusted: name))
   }
 }

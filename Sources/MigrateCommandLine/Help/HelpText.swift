@@ -25,6 +25,7 @@ package struct HelpText: Sendable {
       list("Arguments:", (command?.positionals ?? []).map { ($0.name, $0.help) }),
       list("Commands:", subcommands.map(Self.entry)),
       list("Options:", options.map(Self.entry)),
+      list("Options of these commands:", command.map { Self.shared($0.subcommands) } ?? []),
       list(path.isEmpty ? "Options:" : "Options of every command:", program.globalOptions.map(Self.entry)),
       path.isEmpty ? conventions : [],
       examples(command?.examples ?? program.examples),
@@ -83,6 +84,17 @@ package struct HelpText: Sendable {
   private static func entry(of command: Command) -> (name: String, help: String) {
     let aliases = command.aliases.isEmpty ? "" : " (also: \(command.aliases.joined(separator: ", ")))"
     return (command.name, command.abstract + aliases)
+  }
+
+  /// The options of `commands`, each once, and which of them take it when not all do.
+  private static func shared(_ commands: [Command]) -> [(name: String, help: String)] {
+    var seen: Set<String> = []
+    return commands.flatMap(\.options).filter { seen.insert($0.name).inserted }.map { option in
+      let takers = commands.filter { $0.options.contains { $0.name == option.name } }
+      let (name, help) = entry(of: option)
+      if takers.count == commands.count { return (name, help) }
+      return (name, "With \(takers.map(\.name).joined(separator: ", ")). \(help)")
+    }
   }
 
   private static func entry(of option: OptionDescription) -> (name: String, help: String) {

@@ -25,12 +25,9 @@ extension Decoder {
     case scalar.isMissing:
       refuse(.badBatchSize("`batch_size` has no value", at: scalar.span))
     case scalar.style != .plain:
-      refuse(.badBatchSize("quoted, `\(text)` is a text and no number", like: isWhole ? text : nil, at: scalar.span))
+      refuse(.badBatchSize("quoted, `\(text)` is a text and no number", like: text, at: scalar.span))
     case !isWhole || (digits.first == UInt8(ascii: "0") && digits.count > 1):
-      let cleaned = text.utf8.filter { ![UInt8(ascii: "_"), UInt8(ascii: ","), 0x20].contains($0) }
-      let isNumber = !cleaned.isEmpty && cleaned.allSatisfy { (48...57).contains($0) } && cleaned.first != 48
-      let like = isNumber ? String(decoding: cleaned, as: UTF8.self) : nil
-      refuse(.badBatchSize("`\(text)` is not a whole number, in digits alone", like: like, at: scalar.span))
+      refuse(.badBatchSize("`\(text)` is not a whole number, in digits alone", like: text, at: scalar.span))
     case text.utf8.first == UInt8(ascii: "-") || Int(text) == 0:
       refuse(.badBatchSize("a batch has at least one row, not \(text)", at: scalar.span))
     default:
@@ -90,8 +87,9 @@ extension Diagnostic {
       remedy: "until then: leave it out for 10000 rows, or give a number: `batch_size: 10000`")
   }
 
-  fileprivate static func badBatchSize(_ cause: String, like: String? = nil, at span: SourceSpan) -> Diagnostic {
-    Diagnostic("bad-batch-size", at: span, cause, remedy: "write `batch_size: \(like ?? "10000")`")
+  fileprivate static func badBatchSize(_ cause: String, like text: String = "", at span: SourceSpan) -> Diagnostic {
+    let meant = RoundNumber.meant(by: text) ?? 10_000
+    return Diagnostic("bad-batch-size", at: span, cause, remedy: "write `batch_size: \(meant)`")
   }
 
   fileprivate static func badUndo(_ policy: String, nearest: String?, at span: SourceSpan) -> Diagnostic {
@@ -99,5 +97,20 @@ extension Diagnostic {
       "bad-undo", at: span, "`undo` cannot be `\(policy)`",
       remedy: nearest.map { "did you mean `undo: \($0)`?" }
         ?? "`undo: full`, `undo: none`, or `undo: {except: [last_update]}`")
+  }
+}
+
+/// A number of rows as people write it where digits alone are asked for: `5k`, `5_000`, `5,000`, `1.5M`, `1e4`.
+private enum RoundNumber {
+  /// The number, where it can be a batch's; `nil` where nobody could tell.
+  static func meant(by text: String) -> Int? {
+    let form = /\+?([0-9][0-9_]*|[0-9]{1,3}(?:[, ][0-9]{3})+|[0-9]+\.[0-9]+)(?:[eE]\+?([0-9]{1,2})| ?([kKmM]))?/
+    guard let parts = text.wholeMatch(of: form) else { return nil }
+    let digits = parts.1.filter { $0.isNumber || $0 == "." }
+    // `5.000` alone is five to some and five thousand to others.
+    guard !digits.contains(".") || parts.2 != nil || parts.3 != nil, var number = Double(digits) else { return nil }
+    for _ in 0..<(parts.2.flatMap { Int($0) } ?? 0) { number *= 10 }
+    if let unit = parts.3 { number *= unit.lowercased() == "k" ? 1_000 : 1_000_000 }
+    return (1...Double(Decoder.largestBatch)).contains(number) ? Int(exactly: number) : nil
   }
 }

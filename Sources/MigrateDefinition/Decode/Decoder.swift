@@ -21,9 +21,12 @@ struct Decoder {
     let name = fields["batch"].flatMap { batchName($0) }
     if fields["batch"] == nil { refuseMissing("batch", in: fields, root, unless: ["migration"]) }
     let description = fields["description"].flatMap { text($0, "one text") }
-    guard let operation = operation(of: fields, root), let name else { return nil }
+    guard let operation = operation(of: fields, root) else { return nil }
+    // Refused already; what is wrong below it is told with it.
+    let nobody = Located("", at: fields.first ?? SourceSpan(root.span.start, root.span.start))
     return Definition(
-      source: source, name: name, description: description?.value, operation: operation, problems: diagnostics)
+      source: source, name: name ?? nobody, description: description?.value, operation: operation, problems: diagnostics
+    )
   }
 
   private mutating func operation(of fields: Fields, _ root: YAMLNode) -> BatchOperation? {
@@ -42,7 +45,8 @@ struct Decoder {
     let timezone = fields["timezone"].flatMap { text($0, "the name of a zone, such as `Europe/Berlin`") }
     let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
     let needs = fields["needs"].map { self.needs($0) } ?? []
-    guard let rows, let setSpan = fields["set"]?.key.span else { return nil }
+    guard let rows else { return nil }
+    let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
       batchSize: batchSize, undo: undo, timezone: timezone, searchPath: searchPath, needs: needs)

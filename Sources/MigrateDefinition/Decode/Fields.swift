@@ -6,13 +6,15 @@ struct Fields {
   private var read: [(name: String, entry: YAMLEntry)] = []
   /// Keys that were refused, by the name that was probably meant.
   private var refused: [String] = []
+  /// Of those the misspelt ones, read as what was meant: what is wrong below them comes in the same breath.
+  private var meant: [(name: String, entry: YAMLEntry)] = []
   /// The first key's place.
   private(set) var first: SourceSpan?
 
   init(isFlow: Bool) { self.isFlow = isFlow }
 
   /// The entry of the key `name`, one of the language's.
-  subscript(_ name: String) -> YAMLEntry? { read.first { $0.name == name }?.entry }
+  subscript(_ name: String) -> YAMLEntry? { (read.first { $0.name == name } ?? meant.first { $0.name == name })?.entry }
 
   /// Whether one of `names` was meant by a key that has been refused, so that its absence is no further error.
   func mayStandFor(_ names: [String]) -> Bool { refused.contains { names.contains($0) } }
@@ -22,6 +24,11 @@ struct Fields {
   }
 
   mutating func addRefused(_ name: String) { refused.append(name) }
+
+  mutating func addMisspelt(_ key: Schema.Key, _ entry: YAMLEntry) {
+    refused.append(key.name)
+    if key.isAvailable { meant.append((key.name, entry)) }
+  }
 
   mutating func see(_ span: SourceSpan) { first = first ?? span }
 }
@@ -45,8 +52,8 @@ extension Decoder {
       } else {
         let known = Schema.keys(at: place)
         let nearest = Suggestion.nearest(to: name, among: known.map(\.name))
-        if let nearest { fields.addRefused(nearest) }
         let meant = known.first { $0.name == nearest }
+        if let meant { fields.addMisspelt(meant, entry) }
         refuse(.unknownKey(name, nearest: meant, allowed: known.filter(\.isAvailable).map(\.name), at: span))
       }
     }

@@ -28,6 +28,8 @@ package struct RenderedSQL: Sendable {
   /// Where the word that begins at the byte `offset` of the text comes from; `nil` for what the compiler wrote itself.
   package func origin(ofByte offset: Int) -> SourceSpan? {
     guard let origin = origins.first(where: { $0.output.contains(offset) }) else { return nil }
+    // A constant is written anew: all of it stands for all that is in the file.
+    if origin.range.isEmpty { return origin.fragment.span }
     guard origin.isVerbatim else { return origin.fragment.span(of: origin.range) }
     let start = origin.range.lowerBound + offset - origin.output.lowerBound
     let word = origin.fragment.text.utf8.dropFirst(start).prefix { byte in

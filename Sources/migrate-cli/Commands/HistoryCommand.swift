@@ -26,7 +26,7 @@ enum HistoryCommand {
     for entry in entries {
       table.add([
         String(entry.id), entry.name, entry.state.rawValue, Wording.count(entry.rowsChanged), entry.startedAt,
-        entry.seconds.map { Wording.duration(.seconds($0)) } ?? "", entry.startedBy, entry.reason ?? "",
+        entry.secondsWorked.map { Wording.duration(.seconds($0)) } ?? "", entry.startedBy, entry.reason ?? "",
       ])
     }
     return table.rendered(width: console.page.isTerminal ? console.pageWidth : nil, unicode: console.page.unicode)
@@ -37,14 +37,14 @@ enum HistoryCommand {
     let heading = [
       "run", "name", "state", "direction", "rows_changed", "rows_rejected", "left_behind", "started_at", "ended_at",
       "reverted_at", "seconds", "started_by", "client_host", "reason", "revert_reason", "parameters", "version",
-      "definition_hash",
+      "definition_hash", "seconds_worked",
     ]
     let rows = entries.map { entry -> [String?] in
       [
         String(entry.id), entry.name, entry.state.rawValue, entry.direction.rawValue, String(entry.rowsChanged),
         String(entry.rowsRejected), entry.leftBehind.map(String.init), entry.startedAt, entry.endedAt, entry.revertedAt,
         entry.seconds.map { String($0) }, entry.startedBy, entry.clientHost, entry.reason, entry.revertReason,
-        entry.parameters, entry.version, entry.definitionHash,
+        entry.parameters, entry.version, entry.definitionHash, entry.secondsWorked.map { String($0) },
       ]
     }
     return ([heading] + rows).map(writer.record).joined()
@@ -59,6 +59,7 @@ enum HistoryCommand {
       .init("started_at", .string(entry.startedAt)), .init("ended_at", .optional(entry.endedAt)),
       .init("reverted_at", .optional(entry.revertedAt)),
       .init("seconds", entry.seconds.map { .number(String($0)) } ?? .null),
+      .init("seconds_worked", entry.secondsWorked.map { .number(String($0)) } ?? .null),
       .init("started_by", .string(entry.startedBy)), .init("client_host", .optional(entry.clientHost)),
       .init("reason", .optional(entry.reason)), .init("revert_reason", .optional(entry.revertReason)),
       .init("parameters", (try? JSON(entry.parameters)) ?? .string(entry.parameters)),

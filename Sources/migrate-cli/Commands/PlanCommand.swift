@@ -39,7 +39,7 @@ enum PlanCommand {
       surroundings = try session.surroundings(of: compilation.plan)
       if console.arguments[Options.explain] { explanations = try session.explain(compilation) }
     } catch { throw CommandFailure(error) }
-    let summary = Summary(compilation.plan, surroundings)
+    let summary = Summary(compilation.plan, surroundings, isMeasured: console.arguments[Options.measure])
     if console.arguments[Options.markdown] {
       console.output.write(MarkdownPlan(compilation.plan, summary, explanations).text)
       return
