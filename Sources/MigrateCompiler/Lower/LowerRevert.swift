@@ -42,7 +42,7 @@ extension ResolvedBatch {
       """
       SELECT count(*) AS rows_untouched
       FROM   \(source)
-      WHERE  \(alias).xmin = ANY (\(Role.transactions))
+      WHERE  \(alias).xmin IN (SELECT unnest(\(Role.transactions)))
       """)
   }
 

@@ -166,7 +166,7 @@ FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "e".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "e".xmin)
   AND  (NOT e.is_boss AND e.boss = "e".boss)
   AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
@@ -198,7 +198,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."employees" AS "e"
-WHERE  "e".xmin = ANY ($1::xid[]);
+WHERE  "e".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

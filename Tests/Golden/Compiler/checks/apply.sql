@@ -194,7 +194,7 @@ FROM   "shop"."stock" AS "stock"
 WHERE  "stock"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("stock".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "stock".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "stock".xmin)
   AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
@@ -231,7 +231,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."stock" AS "stock"
-WHERE  "stock".xmin = ANY ($1::xid[]);
+WHERE  "stock".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -184,7 +184,7 @@ FROM   "shop"."lines" AS "lines"
 WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character varying, $2::integer, $3::smallint)
   AND  $4::boolean
   AND  ((CAST(CAST("lines".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648
-  AND  "lines".xmin <> ALL ($6::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($6::xid[]) AS own(xid) WHERE own.xid = "lines".xmin)
   AND  (quantity > 1)
   AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT
@@ -216,7 +216,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."lines" AS "lines"
-WHERE  "lines".xmin = ANY ($1::xid[]);
+WHERE  "lines".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

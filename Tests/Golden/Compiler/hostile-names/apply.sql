@@ -214,7 +214,7 @@ FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
   AND  $3::boolean
   AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
-  AND  "r_row".xmin <> ALL ($5::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "r_row".xmin)
   AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
   AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
                        ROW(CAST(upper("é") || '$$%\'
@@ -249,7 +249,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "we""ird.schema"."Sel ect" AS "r_row"
-WHERE  "r_row".xmin = ANY ($1::xid[]);
+WHERE  "r_row".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

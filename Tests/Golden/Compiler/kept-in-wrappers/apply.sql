@@ -202,7 +202,7 @@ FROM   "shop"."shapes" AS "shapes"
 WHERE  "shapes"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "shapes".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "shapes".xmin)
   AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
                        ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
  AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
@@ -235,7 +235,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."shapes" AS "shapes"
-WHERE  "shapes".xmin = ANY ($1::xid[]);
+WHERE  "shapes".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

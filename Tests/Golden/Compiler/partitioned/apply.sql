@@ -175,7 +175,7 @@ FROM   "shop"."payments" AS "payments"
 WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
   AND  $3::boolean
   AND  ((CAST(CAST("payments".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
-  AND  "payments".xmin <> ALL ($5::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "payments".xmin)
   AND  (amount > 10)
   AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
@@ -207,7 +207,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."payments" AS "payments"
-WHERE  "payments".xmin = ANY ($1::xid[]);
+WHERE  "payments".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

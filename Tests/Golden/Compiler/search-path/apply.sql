@@ -174,7 +174,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "tenant_17"."names" AS "names"
-WHERE  "names".xmin = ANY ($1::xid[]);
+WHERE  "names".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -150,7 +150,7 @@ FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
   AND  $2::boolean
   AND  ((CAST(CAST("words".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "words".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "words".xmin)
   AND  (length(word) > 1)
   AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   AND  NOT EXISTS (SELECT
@@ -182,7 +182,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."words" AS "words"
-WHERE  "words".xmin = ANY ($1::xid[]);
+WHERE  "words".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -181,7 +181,7 @@ FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "visits".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "visits".xmin)
   AND  record_image_ne(ROW("visits"."day", "visits"."text"),
                        ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')
  AS text)))
@@ -214,7 +214,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."visits" AS "visits"
-WHERE  "visits".xmin = ANY ($1::xid[]);
+WHERE  "visits".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

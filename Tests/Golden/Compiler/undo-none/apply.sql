@@ -115,7 +115,7 @@ FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("people".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "people".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "people".xmin)
   AND  (left_on < '2020-01-01')
   AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
   AND  NOT EXISTS (SELECT

@@ -169,7 +169,7 @@ FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
   AND  $3::boolean
   AND  ((CAST(CAST("articles".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
-  AND  "articles".xmin <> ALL ($5::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "articles".xmin)
   AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
@@ -200,7 +200,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."articles" AS "articles"
-WHERE  "articles".xmin = ANY ($1::xid[]);
+WHERE  "articles".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -160,7 +160,7 @@ FROM   "shop"."events" AS "events"
 WHERE  "events"."id" <= $1::uuid
   AND  $2::boolean
   AND  ((CAST(CAST("events".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "events".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "events".xmin)
   AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
@@ -191,7 +191,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."events" AS "events"
-WHERE  "events".xmin = ANY ($1::xid[]);
+WHERE  "events".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -153,7 +153,7 @@ FROM   "shop"."users" AS "users"
 WHERE  "users"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "users".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "users"."id");
@@ -183,7 +183,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."users" AS "users"
-WHERE  "users".xmin = ANY ($1::xid[]);
+WHERE  "users".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts

@@ -198,7 +198,7 @@ FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::integer
   AND  $2::boolean
   AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
-  AND  "products".xmin <> ALL ($4::xid[])
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
   AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
   AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2))
         OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone)
@@ -232,7 +232,7 @@ SET LOCAL client_connection_check_interval = '1s';
 -- $1 transactions
 SELECT count(*) AS rows_untouched
 FROM   "shop"."products" AS "products"
-WHERE  "products".xmin = ANY ($1::xid[]);
+WHERE  "products".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
