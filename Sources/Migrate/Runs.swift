@@ -140,6 +140,7 @@ package struct Runs: ~Copyable {
 
   /// A ledger made by an older program lacks functions that this one calls.
   borrowing func upgrade() throws(RunRefusal) {
+    try asking { (connection) throws(PostgresError) in try Ledger.refuseReadOnly(connection) }
     do throws(UpgradeError) { try Upgrade.run(connection) } catch { throw .ledger(error) }
   }
 

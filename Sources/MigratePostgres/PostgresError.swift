@@ -51,6 +51,13 @@ extension PostgresError {
     PostgresError(.client, ServerMessage(severity: "ERROR", message: message))
   }
 
+  /// What the server would say at the first statement that writes, with a word on why.
+  package static func readOnly(_ message: String, hint: String) -> PostgresError {
+    var report = ServerMessage(severity: "ERROR", sqlState: .readOnlyTransaction, message: message)
+    report.hint = hint
+    return PostgresError(.client, report)
+  }
+
   /// This program lacks memory or threads; the state is that of a server in the same distress.
   static func insufficientResources(_ message: String) -> PostgresError {
     PostgresError(.client, ServerMessage(severity: "ERROR", sqlState: .insufficientResources, message: message))

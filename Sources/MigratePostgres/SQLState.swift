@@ -11,6 +11,7 @@ public struct SQLState: Sendable, Hashable {
 }
 
 extension SQLState {
+  package static let readOnlyTransaction = SQLState("25006")
   package static let insufficientResources = SQLState("53000")
   package static let insufficientPrivilege = SQLState("42501")
   package static let undefinedTable = SQLState("42P01")

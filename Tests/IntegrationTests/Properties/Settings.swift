@@ -122,6 +122,9 @@ import Testing
       let reading = try await role("reading_later", ["default_transaction_read_only = on"], on: server)
       let refused = await #expect(throws: Refused.self) { try await resumed(stopped.run, on: reading) }
       #expect(refused?.sqlState == "25006")
+      // Nor does another run begin that could not even write down why it stands.
+      await #expect(throws: Refused.self) { try await migrated("batch: other\nsource: t\nset: {v: 1}", on: reading) }
+      #expect(try await server.psql("SELECT count(*), max(state) FROM migrate.runs") == [["1", "paused"]])
       #expect(try await resumed(stopped.run, on: server) == .completed(leftBehind: 0))
     }
   }
