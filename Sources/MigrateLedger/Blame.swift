@@ -47,20 +47,15 @@ extension Ledger {
 }
 
 extension Ledger {
-  /// The same from what the ledger keeps of the error. It keeps the message alone, which has the names in quotes, in whatever
-  /// language: of a NOT NULL the column first, of other constraints their own name last.
+  /// The same of an error that the ledger has kept.
   static func places(
     blamedFor failure: Failure, _ connection: borrowing Connection, _ run: Int64
   ) throws(PostgresError) -> [DefinitionPlace] {
-    guard let state = failure.sqlState.flatMap({ SQLState($0) }) else { return [] }
-    let names = failure.message.matches(of: /"([^"]+)"/).map { String($0.1) }
+    guard let state = failure.sqlState.map({ SQLState($0) }) else { return [] }
     var report = ServerMessage(severity: "ERROR", sqlState: state, message: failure.message)
     report.detail = failure.detail
-    switch state.code {
-    case "23502": report.column = names.first
-    case let code where code.hasPrefix("23"): report.constraint = names.last
-    default: break
-    }
+    report.column = failure.column
+    report.constraint = failure.constraint
     return try places(blamedFor: PostgresError(.server, report), connection, run)
   }
 }

@@ -8,6 +8,9 @@ package struct Failure: Error, Sendable, Equatable {
   package let message: String
   package let detail: String?
   package let hint: String?
+  /// What the server blames by name, if it does.
+  package let column: String?
+  package let constraint: String?
   /// The batch: behind this key, through that one; `nil` is not known, for the first also the beginning.
   package let after: [String?]?
   package let through: [String?]?
@@ -17,13 +20,15 @@ package struct Failure: Error, Sendable, Equatable {
   package private(set) var at: String?
 
   package init(
-    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, after: [String?]? = nil,
-    through: [String?]? = nil
+    sqlState: String? = nil, message: String, detail: String? = nil, hint: String? = nil, column: String? = nil,
+    constraint: String? = nil, after: [String?]? = nil, through: [String?]? = nil
   ) {
     self.sqlState = sqlState
     self.message = message
     self.detail = detail
     self.hint = hint
+    self.column = column
+    self.constraint = constraint
     self.after = after
     self.through = through
   }
@@ -33,7 +38,9 @@ extension Failure {
   /// The columns of `migrate.runs AS r` that ``init(_:)`` reads.
   static let columns = """
     r.failure ->> 'message' AS failure, r.failure ->> 'sqlstate' AS failure_state,
-    r.failure ->> 'detail' AS failure_detail, r.failure ->> 'hint' AS failure_hint, r.failure ->> 'at' AS failed_at,
+    r.failure ->> 'detail' AS failure_detail, r.failure ->> 'hint' AS failure_hint,
+    r.failure ->> 'column' AS failure_column, r.failure ->> 'constraint' AS failure_constraint,
+    r.failure ->> 'at' AS failed_at,
     CASE jsonb_typeof(r.failure -> 'after')
       WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'after')) END AS failed_after,
     CASE jsonb_typeof(r.failure -> 'through')
@@ -45,7 +52,8 @@ extension Failure {
     guard let message = try row["failure"] else { return nil }
     self.init(
       sqlState: try row["failure_state"], message: message, detail: try row["failure_detail"],
-      hint: try row["failure_hint"], after: try row.ifPresent("failed_after", row.array),
+      hint: try row["failure_hint"], column: try row["failure_column"], constraint: try row["failure_constraint"],
+      after: try row.ifPresent("failed_after", row.array),
       through: try row.ifPresent("failed_through", row.array))
     at = try row["failed_at"]
   }

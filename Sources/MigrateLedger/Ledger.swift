@@ -171,11 +171,12 @@ package enum Ledger {
   ) throws(PostgresError) {
     try connection.query(
       """
-      SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text[])
+      SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text,
+                          $9::text[], $10::text[])
       """,
       [
-        String(run), event.rawValue, failure.sqlState, failure.message, failure.detail, failure.hint,
-        failure.after.map(ArrayText.literal), failure.through.map(ArrayText.literal),
+        String(run), event.rawValue, failure.sqlState, failure.message, failure.detail, failure.hint, failure.column,
+        failure.constraint, failure.after.map(ArrayText.literal), failure.through.map(ArrayText.literal),
       ])
   }
 

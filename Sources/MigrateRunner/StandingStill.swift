@@ -30,8 +30,8 @@ extension Worker {
 extension Failure {
   init(_ error: PostgresError, after: [String?]?, through: [String?]?) {
     self.init(
-      sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint, after: after,
-      through: through)
+      sqlState: error.sqlState?.code, message: error.message, detail: error.detail, hint: error.hint,
+      column: error.column, constraint: error.constraint, after: after, through: through)
   }
 
   static func suppressed(captured: Int, changed: Int, after: [String?]?, through: [String?]?) -> Failure {

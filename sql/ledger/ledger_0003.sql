@@ -1,12 +1,14 @@
 -- What both back ends ask the ledger before and between their batches, said once.
 
 CREATE FUNCTION migrate.fail(
-  _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text, _after text[], _through text[]
+  _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text,
+  _column text, _constraint text, _after text[], _through text[]
 ) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE migrate.runs
   SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', _detail, 'hint', _hint,
-                                      'after', _after, 'through', _through, 'at', clock_timestamp())
+                                      'column', _column, 'constraint', _constraint, 'after', _after, 'through', _through,
+                                      'at', clock_timestamp())
   WHERE  run = _run;
   SELECT migrate.advance(_run, _event)
 $$;

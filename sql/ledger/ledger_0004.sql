@@ -166,7 +166,8 @@ END $$;
 COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a run now.';
 
 CREATE TYPE migrate.attempted AS (
-  verdict text, through_key text[], sqlstate text, message text, detail text, hint text, left_behind bigint
+  verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
+  column_name text, constraint_name text, left_behind bigint
 );
 COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check, a trigger or conflicts), or taken over.';
 
@@ -175,7 +176,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', _through, NULL, _check || ' found rows',
           (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place)
            FROM   unnest(_rows) WITH ORDINALITY AS r(found, place)),
-          'a check must return no row', NULL)::migrate.attempted
+          'a check must return no row', NULL, NULL, NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
 
@@ -254,7 +255,8 @@ BEGIN
   RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
   ended.verdict := 'error';
   RETURN ended;
 END $$;
@@ -297,7 +299,8 @@ BEGIN
   RETURN ended;
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
   ended.verdict := 'error';
   RETURN ended;
 END $$;
@@ -306,7 +309,7 @@ COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back
 CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', NULL, NULL, _rows || ' rows were changed since', 'nothing of them is touched',
-          'on_conflict skip restores the others, force all', NULL)::migrate.attempted
+          'on_conflict skip restores the others, force all', NULL, NULL, NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows that were changed since.';
 
@@ -322,9 +325,9 @@ BEGIN
   IF (entry ->> 'conflicts')::bigint > 0 THEN
     RETURN migrate.conflicting((entry ->> 'conflicts')::bigint);
   END IF;
-  RETURN ('done', NULL, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
+  RETURN ('done', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
 EXCEPTION WHEN OTHERS THEN
-  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL)::migrate.attempted;
+  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
 END $$;
 COMMENT ON FUNCTION migrate.look_ahead IS 'Under stop a revert writes nothing when a row was changed since.';
 
@@ -380,7 +383,7 @@ BEGIN
   ended.verdict := 'done';
   RETURN ended;
 EXCEPTION WHEN OTHERS THEN
-  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL)::migrate.attempted;
+  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
 END $$;
 COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
 

@@ -322,7 +322,8 @@ BEGIN
       END IF;
     EXCEPTION WHEN OTHERS THEN
       GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                              ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
       ended.verdict := 'error';
     END;
 
@@ -378,7 +379,8 @@ BEGIN
       CONTINUE;
     END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
-                         ended.sqlstate, ended.message, ended.detail, ended.hint, work.after_key, ended.through_key);
+                         ended.sqlstate, ended.message, ended.detail, ended.hint, nullif(ended.column_name, ''),
+                         nullif(ended.constraint_name, ''), work.after_key, ended.through_key);
     IF class = 'environment' THEN
       PERFORM migrate.advance(_run, 'batch_edge_reached');
     END IF;
