@@ -175,3 +175,16 @@ let package = Package(
       ["migrate-cli", "MigrateCommandLine", "MigrateJSON", "MigratePostgres", "MigrateTestSupport", "TestSupport"]),
   ]
 )
+
+// A module's values are laid out in all that stands below it, and what is compiled again is decided by direct dependencies: so
+// each target depends on all that it is made of. Otherwise a value that grows would be read as what it was.
+for target in package.targets {
+  var reached: [String] = []
+  var ahead = target.dependencies
+  while !ahead.isEmpty {
+    guard case .byNameItem(let name, _) = ahead.removeFirst(), !reached.contains(name) else { continue }
+    reached.append(name)
+    ahead += package.targets.first { $0.name == name }?.dependencies ?? []
+  }
+  target.dependencies = reached.map { .byName(name: $0) }
+}
