@@ -69,10 +69,10 @@ let package = Package(
       ["MigrateDiagnostics", "MigrateDefinition", "MigrateCatalog", "MigrateSQL", "MigratePlan", "MigrateJSON"]),
 
     // Back end 2, a plan as scripts for psql: the ledger, the plan, and a CALL of the procedure that runs it.
-    module("MigrateScripts", ["MigratePlan", "MigrateSQL", "MigrateSQLFiles", "MigrateJSON"]),
+    module("MigrateScripts", ["MigratePlan", "MigrateSQL", "MigrateSQLFiles"]),
 
     // libpq: a connection, its transactions, rows and errors.
-    module("MigratePostgres", ["MigrateSQL", "CLibpq"]),
+    module("MigratePostgres", ["CLibpq"]),
 
     // A private PostgreSQL cluster: for trying things, for the demo and for the tests.
     module("MigrateSandbox", ["MigratePostgres"]),
@@ -81,7 +81,7 @@ let package = Package(
     module("MigrateLedger", ["MigratePlan", "MigratePostgres", "MigrateSQL", "MigrateSQLFiles"]),
 
     // Back end 1, a plan run from the client: batch loop, attempts, settlement, revert.
-    module("MigrateRunner", ["MigrateLedger", "MigratePlan", "MigratePostgres", "MigrateSQL"]),
+    module("MigrateRunner", ["MigrateLedger", "MigratePlan", "MigratePostgres"]),
 
     // The library that others import, and the only place that knows all.
     module(

@@ -80,28 +80,33 @@ package struct Runs: ~Copyable {
     }
     try refuse(moved, then: "again")
     try checkBefore(plan)
-    do throws(PostgresError) {
-      return try start(plan, definition, request)
-    } catch {
+    let begun: Begun
+    do throws(PostgresError) { begun = try start(plan, definition, request) } catch {
       if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
       if error.constraint == "one_active" {
         throw .refused(
           "a run of \(plan.definition) has begun in this moment", remedy: "look at it: `migrate status`")
       }
-      if error.message.utf8.starts(with: Self.overlapMark.utf8) {
-        throw .refused(
-          "\(error.message.dropFirst(Self.overlapMark.count)) is unfinished and writes the same columns",
-          remedy: "wait for it, cancel it, or say `--concurrent`: the two then meet row by row")
-      }
       throw .database(error)
+    }
+    switch begun {
+    case .run(let run): return run
+    case .overlapping(let other):
+      throw .refused(
+        "run \(other.id) of \(other.name) is unfinished and writes the same columns",
+        remedy: "wait for it, cancel it, or say `--concurrent`: the two then meet row by row")
     }
   }
 
-  private static let overlapMark = "overlap: "
+  /// What came of an attempt to begin; of a run that would overlap with another one nothing stays.
+  private enum Begun {
+    case run(Int64)
+    case overlapping(RunSummary)
+  }
 
   private borrowing func start(
     _ plan: Plan, _ definition: Definition, _ request: ApplyRequest
-  ) throws(PostgresError) -> Int64 {
+  ) throws(PostgresError) -> Begun {
     // Who begins the same at this moment waits for us, and shall not do so for ever if this client is stopped.
     try connection.execute(
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '60s'")
@@ -109,12 +114,13 @@ package struct Runs: ~Copyable {
       connection, plan: plan.json, definition: String(decoding: definition.source.bytes, as: UTF8.self),
       version: request.version, clientHost: Worker.hostName, reason: request.reason)
     if !request.concurrent, let other = try Ledger.concurrentRuns(connection, with: run).first {
-      throw .unreadable("\(Self.overlapMark)run \(other.id) of \(other.name)")
+      try connection.execute("ROLLBACK")
+      return .overlapping(other)
     }
     guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
     for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
     try connection.execute("COMMIT")
-    return run
+    return .run(run)
   }
 
   /// `checks: before`, in a transaction of their own: when one finds a row, nothing starts.

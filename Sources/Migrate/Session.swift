@@ -10,7 +10,7 @@ internal import MigrateSQL
 /// What the command line adds to a definition.
 package struct CompileRequest: Sendable {
   /// `--param` and `--param-file`, in the order given; `nil` is NULL.
-  package var parameters: [(name: String, value: String?)] = []
+  package var parameters: [(name: String, value: Constant)] = []
   /// `--search-path`.
   package var searchPath: [String]?
   /// `--batch-size`.

@@ -5,9 +5,9 @@ extension Ledger {
   /// What the definition of `run` wrote, or asks of its rows, that an error can have come from, as its plan remembers it: the
   /// column that the database names, those of the constraint that it names, or the expressions that could not be computed.
   ///
-  /// - Parameter error: of a batch that was applied.
+  /// - Parameter failure: of a batch that was applied.
   package static func places(
-    blamedFor error: PostgresError, _ connection: borrowing Connection, _ run: Int64
+    blamedFor failure: Failure, _ connection: borrowing Connection, _ run: Int64
   ) throws(PostgresError) -> [DefinitionPlace] {
     let rows = try connection.query(
       """
@@ -36,27 +36,15 @@ extension Ledger {
       FROM   blamed AS b
       WHERE  b.item ? 'place'
       ORDER  BY b.ordinal
-      """, [String(run), error.column, error.constraint])
+      """, [String(run), failure.column, failure.constraint])
     var candidates: [Candidate] = []
     for row in rows { candidates.append(try Candidate(row)) }
     let named = candidates.filter(\.isNamed)
     if !named.isEmpty { return named.map(\.place) }
-    guard error.column == nil, error.constraint == nil, error.sqlState?.code.hasPrefix("22") == true else { return [] }
-    return Candidate.computing(candidates, error).map(\.place)
-  }
-}
-
-extension Ledger {
-  /// The same of an error that the ledger has kept.
-  static func places(
-    blamedFor failure: Failure, _ connection: borrowing Connection, _ run: Int64
-  ) throws(PostgresError) -> [DefinitionPlace] {
-    guard let state = failure.sqlState.map({ SQLState($0) }) else { return [] }
-    var report = ServerMessage(severity: "ERROR", sqlState: state, message: failure.message)
-    report.detail = failure.detail
-    report.column = failure.column
-    report.constraint = failure.constraint
-    return try places(blamedFor: PostgresError(.server, report), connection, run)
+    guard failure.column == nil, failure.constraint == nil, let state = failure.sqlState,
+      state.utf8.starts(with: "22".utf8)
+    else { return [] }
+    return Candidate.computing(candidates, failure).map(\.place)
   }
 }
 
@@ -79,14 +67,15 @@ private struct Candidate {
 
   /// The expressions that can have met a value of class 22. The server does not say which; what it says of the value tells
   /// them apart where it can.
-  static func computing(_ all: [Candidate], _ error: PostgresError) -> [Candidate] {
+  static func computing(_ all: [Candidate], _ failure: Failure) -> [Candidate] {
     let fitting: [Candidate]
-    switch error.sqlState?.code {
+    switch failure.sqlState {
     case "22012": fitting = all.filter { $0.divides }
-    case "22001": fitting = all.filter { error.message.hasSuffix(" type \($0.type ?? "of nothing")") }
+    // The type's name is the same in every language of the message.
+    case "22001": fitting = all.filter { $0.type.map(failure.message.contains) ?? false }
     case "22003":
       // "A field with precision 10, scale 2 must round to an absolute value less than 10^8."
-      let digits = (error.detail ?? "").split { !$0.isNumber }.prefix(2).joined(separator: ",")
+      let digits = (failure.detail ?? "").split { !$0.isNumber }.prefix(2).joined(separator: ",")
       let type = digits.isEmpty ? nil : "numeric(\(digits))"
       fitting = all.filter { $0.type != nil && $0.type == type }
     case .some, nil: fitting = []

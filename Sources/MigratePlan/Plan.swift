@@ -133,7 +133,7 @@ public struct PlannedColumn: Sendable, Equatable {
 public struct Estimate: Sendable, Equatable {
   /// Rows that are eligible.
   public let rows: Int
-  /// Bytes that undo will take, before compression; 0 without undo.
+  /// Bytes that undo will take, before compression: old and new values, and the keys, which are kept without undo, too.
   public let undoBytes: Int
 
   package init(rows: Int, undoBytes: Int) {

@@ -29,7 +29,7 @@ extension Phase.Name {
     case .before: "before: nothing starts unless these find no row"
     case .prepare: "prepare: once, in the transaction that begins the run"
     case .bounds: "bounds: once, before the first batch"
-    case .batches: "batches: one transaction each, REPEATABLE READ"
+    case .batches: "batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED"
     case .finish: "finish: once, after the last batch"
     case .revert: "revert: the way back, one transaction for each batch, the last one first"
     }

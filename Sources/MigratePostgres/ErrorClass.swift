@@ -5,7 +5,7 @@
 package enum ErrorClass: Sendable, Equatable, CaseIterable {
   /// Try again, with backoff: the same statement can succeed without anybody mending anything.
   case transient
-  /// A row is at fault; `on_error` decides.
+  /// A row is at fault: the batch fails there.
   case rowBad
   /// The server, its disk or its memory: pause; no row is to blame.
   case environment

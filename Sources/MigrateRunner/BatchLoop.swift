@@ -57,9 +57,8 @@ extension Worker {
     return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 
-  /// The run's transactions, the oldest one that was open when its upper end was fixed, and whether others have written since, for
-  /// statements that tell by a row's
-  /// version who has written it.
+  /// For statements that tell by a row's version who has written it: the run's transactions, the oldest one that was open when
+  /// the upper end was fixed, and whether others have written since.
   borrowing func ownTransactions() throws(PostgresError) -> Bindings {
     let row = try connection.query(
       """

@@ -103,7 +103,7 @@ extension Worker {
     guard !tries.goOn(after: error) else { return .again(reason: error.message) }
     var failure = Failure(error, after: attempt.after, through: through)
     if error.class == .environment { return .ended(try hold(failure)) }
-    failure.places = try Ledger.places(blamedFor: error, connection, run.id)
+    failure.places = try Ledger.places(blamedFor: failure, connection, run.id)
     return .ended(try fail(failure))
   }
 }

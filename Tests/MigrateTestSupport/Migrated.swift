@@ -49,7 +49,7 @@ package struct Way: Sendable {
   var request: CompileRequest {
     var request = CompileRequest()
     request.batchSize = batchSize
-    request.parameters = parameters
+    request.parameters = parameters.map { ($0.name, .text($0.value)) }
     request.searchPath = searchPath
     request.beginning = beginning
     return request

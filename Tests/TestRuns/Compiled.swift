@@ -20,7 +20,7 @@ package struct Compiled: Sendable {
         let definition = try Definition(SourceText(path: "test.yaml", bytes: Array(yaml.utf8)))
         var request = CompileRequest()
         request.batchSize = batchSize
-        request.parameters = parameters.map { ($0.key, $0.value) }
+        request.parameters = parameters.map { ($0.key, .text($0.value)) }
         return Compiled(definition: definition, compilation: try Session(to: server).compile(definition, request))
       } catch let diagnostics as Diagnostics {
         throw Refusal(diagnostics)

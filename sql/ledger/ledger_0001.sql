@@ -59,7 +59,7 @@ COMMENT ON COLUMN migrate.runs.definition_hash IS 'The text that was applied.';
 COMMENT ON COLUMN migrate.runs.name            IS 'The definition''s name.';
 COMMENT ON COLUMN migrate.runs.identity        IS 'SHA-256 of name, search_path and parameters: what has completed once is not applied again by accident.';
 COMMENT ON COLUMN migrate.runs.search_path     IS 'The search_path that the definition''s SQL runs with.';
-COMMENT ON COLUMN migrate.runs.parameters      IS 'Name to value, each value as its type''s text.';
+COMMENT ON COLUMN migrate.runs.parameters      IS 'Name to type and value, each value as its type''s text.';
 COMMENT ON COLUMN migrate.runs.plan            IS 'The plan as it was shown; a revert needs nothing else.';
 COMMENT ON COLUMN migrate.runs.state           IS 'Where the run is in its life; changed by migrate.advance alone.';
 COMMENT ON COLUMN migrate.runs.direction       IS 'Whether the run is being applied or taken back.';
@@ -175,7 +175,7 @@ CREATE TABLE migrate.statements (
 COMMENT ON TABLE  migrate.statements           IS 'The statements of a run, as both back ends send them, byte for byte.';
 COMMENT ON COLUMN migrate.statements.run       IS 'The run.';
 COMMENT ON COLUMN migrate.statements.ordinal   IS 'Their order in the plan, from 1.';
-COMMENT ON COLUMN migrate.statements.phase     IS 'prepare, batches, finish or revert.';
+COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, finish or revert.';
 COMMENT ON COLUMN migrate.statements.step      IS 'The step that the statement belongs to; NULL for one that serves all.';
 COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, …';
 COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 … $n, each cast where it stands.';

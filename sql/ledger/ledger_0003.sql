@@ -6,8 +6,9 @@ CREATE FUNCTION migrate.fail(
 ) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE migrate.runs
-  SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', _detail, 'hint', _hint,
-                                      'column', _column, 'constraint', _constraint, 'after', _after, 'through', _through,
+  SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', nullif(_detail, ''),
+                                      'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
+                                      'constraint', nullif(_constraint, ''), 'after', _after, 'through', _through,
                                       'at', clock_timestamp())
   WHERE  run = _run;
   SELECT migrate.advance(_run, _event)

@@ -316,6 +316,7 @@ COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows tha
 CREATE FUNCTION migrate.look_ahead(_run bigint, _epoch integer) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  ended     migrate.attempted;
   statement migrate.statements := migrate.statement(_run, 'revert', 'conflicts ahead');
   entry     json;
 BEGIN
@@ -325,9 +326,14 @@ BEGIN
   IF (entry ->> 'conflicts')::bigint > 0 THEN
     RETURN migrate.conflicting((entry ->> 'conflicts')::bigint);
   END IF;
-  RETURN ('done', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
+  ended.verdict := 'done';
+  RETURN ended;
 EXCEPTION WHEN OTHERS THEN
-  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
 END $$;
 COMMENT ON FUNCTION migrate.look_ahead IS 'Under stop a revert writes nothing when a row was changed since.';
 
@@ -383,7 +389,11 @@ BEGIN
   ended.verdict := 'done';
   RETURN ended;
 EXCEPTION WHEN OTHERS THEN
-  RETURN ('error', NULL, SQLSTATE, SQLERRM, NULL, NULL, NULL, NULL, NULL)::migrate.attempted;
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
 END $$;
 COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
 

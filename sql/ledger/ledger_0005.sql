@@ -379,8 +379,8 @@ BEGIN
       CONTINUE;
     END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
-                         ended.sqlstate, ended.message, ended.detail, ended.hint, nullif(ended.column_name, ''),
-                         nullif(ended.constraint_name, ''), work.after_key, ended.through_key);
+                         ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
+                         work.after_key, ended.through_key);
     IF class = 'environment' THEN
       PERFORM migrate.advance(_run, 'batch_edge_reached');
     END IF;

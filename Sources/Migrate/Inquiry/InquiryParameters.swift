@@ -25,7 +25,8 @@ extension Inquiry {
         problems.append(.missingParameter(name, type: type.name.spelling, at: declaration.name.span))
         continue
       }
-      let text = given.map { $0.value } ?? declaration.defaultValue?.value.parameterText
+      let constant = given?.value ?? declaration.defaultValue?.value
+      let text = constant?.parameterText(isJSON: ["json", "jsonb"].contains(type.name.spelling))
       do throws(PostgresError) {
         try begin(connection, zone: knownZone)
         let value = try connection.query(
@@ -45,15 +46,17 @@ extension Inquiry {
 }
 
 extension Constant {
-  /// The text that a parameter's type reads; `nil` is NULL. A list becomes an array.
-  var parameterText: String? {
+  /// The text that a parameter's type reads; `nil` is NULL. A list is an array, unless the type is one of JSON; a map can mean
+  /// nothing else. A text is what it is, since an argument has no other way to spell JSON.
+  func parameterText(isJSON: Bool) -> String? {
     switch self {
     case .null: nil
     case .bool(let value): value ? "true" : "false"
     case .number(let digits): digits
     case .text(let text): text
-    case .list(let items): ArrayText.literal(items.map(\.parameterText))
-    case .map(let members): JSON.object(members.map { .init($0.key, .optional($0.value.parameterText)) }).compact
+    case .list where isJSON: ConstantJSON.spelled(self)
+    case .list(let items): ArrayText.literal(items.map { $0.parameterText(isJSON: false) })
+    case .map: ConstantJSON.spelled(self)
     }
   }
 }

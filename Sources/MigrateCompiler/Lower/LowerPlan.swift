@@ -41,7 +41,7 @@ extension ResolvedBatch {
     return PlannedTable(
       name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
       columns: columns.map { PlannedColumn(name: $0.name.name, type: $0.type.spelling, typeOID: $0.typeOID) },
-      index: table.indexes.first { Set($0.columns) == Set(key.map(\.number)) && $0.isUnique }?.name ?? "",
+      index: table.indexes.first { $0.isWalkable && Set($0.columns) == Set(key.map(\.number)) }?.name ?? "",
       triggers: table.triggers.filter(\.firesOnUpdate).map(\.name))
   }
 

@@ -12,7 +12,7 @@ extension ResolvedBatch {
     }
   }
 
-  /// Whether a BEFORE trigger may have a hand in the rows, also in the columns that the definition writes.
+  /// Whether triggers may write columns of the rows that the definition does not.
   var putsRight: Bool { !rewrittenColumns.isEmpty }
 
   /// Columns of the undo table that only such tables need: the keys that came back, and the values to be put right.

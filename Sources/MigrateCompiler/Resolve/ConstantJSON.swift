@@ -1,9 +1,9 @@
-internal import MigrateDefinition
+package import MigrateDefinition
 internal import MigrateJSON
 
 /// A constant of YAML as JSON.
-enum ConstantJSON {
-  static func spelled(_ constant: Constant) -> String { document(constant).compact }
+package enum ConstantJSON {
+  package static func spelled(_ constant: Constant) -> String { document(constant).compact }
 
   static func string(_ text: String) -> String { JSON.string(text).compact }
 

@@ -82,8 +82,8 @@ package struct ParsedBatch: Sendable {
     return (filter.map { [$0 as any SQLText] } ?? []) + expressions + checks.map(\.query)
   }
 
-  /// Whether `where` or `set` look beyond the row, by a sub-select or by a function that may do so.
-  var readsOtherRows: Bool { expressions.contains(where: \.facts.hasSubquery) }
+  /// Whether a sub-select stands in `where` or `set`.
+  var hasSubquery: Bool { expressions.contains(where: \.facts.hasSubquery) }
 
   func usesOperator(of names: [String]) -> Bool {
     expressions.contains { $0.operators.contains { names.contains($0.name) } }

@@ -94,7 +94,7 @@ extension NamedBatch {
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
-      readsOtherRows: parsed.readsOtherRows || catalog.hasUnsettledCasts
+      readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts
         || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) }
         || parsed.usesOperator(of: catalog.unsettledOperators),
       serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)

@@ -27,7 +27,8 @@ struct ResolvedBatch: Sendable {
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]
-  /// Whether a sub-select stands in `where` or `set`: what a row becomes then depends on more than the row.
+  /// Whether what a row becomes may depend on more than the row: by a sub-select, or by a function, an operator or a cast of
+  /// somebody's own, which may read whatever it likes.
   let readsOtherRows: Bool
   let serverVersion: Int
   /// May switch triggers off for itself.

@@ -40,6 +40,48 @@ import Testing
     ("V23", "text", "upper('ß' || s) || lower('I')"),
   ]
 
+  /// JSON is the same JSON whether it stands in `set` or comes as a parameter's default or from a file.
+  @Test func `V13: a map and a list mean one thing as a value, as a default and in a file of parameters`() async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        "CREATE TABLE t (id integer PRIMARY KEY, a jsonb, b jsonb, c jsonb, d jsonb, e text[]); INSERT INTO t VALUES (1)"
+      )
+      let map = "{n: 1, yes: true, no: null, list: [1, 'x'], text: '1'}"
+      let yaml = """
+        batch: b
+        source: t
+        params:
+          map: {type: jsonb, default: \(map)}
+          list: {type: jsonb, default: [1, 'x', null]}
+          given: {type: jsonb}
+          texts: {type: 'text[]', default: [1, 'x', null]}
+        set:
+          a: {value: \(map)}
+          b: :map
+          c: :list
+          d: :given
+          e: :texts
+        """
+      let file = SourceText(path: "values.yaml", bytes: Array("given: \(map)".utf8))
+      let definition = try Definition(SourceText(path: "b.yaml", bytes: Array(yaml.utf8)))
+      var request = CompileRequest()
+      request.parameters = try GivenParameters(file: file, arguments: []).values(for: definition, among: [definition])
+      let plan = try await onThread { [request] in try Session(to: server).compile(definition, request).plan }
+      let expected = #"{"n": 1, "no": null, "yes": true, "list": [1, "x"], "text": "1"}"#
+      let values = Dictionary(uniqueKeysWithValues: plan.parameters.map { ($0.name, $0.value) })
+      #expect(values["map"] == expected && values["given"] == expected)
+      #expect(values["list"] == #"[1, "x", null]"# && values["texts"] == "{1,x,NULL}")
+      let applied = try await migrated(
+        yaml, on: server, parameters: [("given", #"{"n": 1, "no": null, "yes": true, "list": [1, "x"], "text": "1"}"#)])
+      #expect(applied.outcome == .completed(leftBehind: 0))
+      #expect(
+        try await server.psql("SELECT a = b AND a = d, b, c, e FROM t") == [
+          ["t", expected, #"[1, "x", null]"#, "{1,x,NULL}"]
+        ])
+    }
+  }
+
   @Test(arguments: ["UTC", "Asia/Kathmandu"])
   func `V03 V04 V05 V07 V08 V09 V10 V14 V23: in whatever zone the server is`(zone: String) async throws {
     try await withDatabase { server in

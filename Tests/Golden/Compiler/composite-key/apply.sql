@@ -34,7 +34,7 @@ FROM   "shop"."lines" AS "lines"
 ORDER  BY "lines"."sku" DESC, "lines"."tenant" DESC, "lines"."line" DESC
 LIMIT  1;
 
--- ===== batches: one transaction each, REPEATABLE READ
+-- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
 
 -- settings: what decides about the meaning of a text is said, in each transaction
 SET LOCAL search_path = "pg_catalog", "public", pg_temp;

@@ -36,7 +36,7 @@ FROM   "we""ird.schema"."Sel ect" AS "r_row"
 ORDER  BY "r_row"."k.1" DESC, "r_row"."from" DESC
 LIMIT  1;
 
--- ===== batches: one transaction each, REPEATABLE READ
+-- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
 
 -- settings: what decides about the meaning of a text is said, in each transaction
 SET LOCAL search_path = "pg_catalog", "public", pg_temp;

@@ -30,7 +30,7 @@ FROM   "tenant_17"."names" AS "names"
 ORDER  BY "names"."id" DESC
 LIMIT  1;
 
--- ===== batches: one transaction each, REPEATABLE READ
+-- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
 
 -- settings: what decides about the meaning of a text is said, in each transaction
 SET LOCAL search_path = "pg_catalog", "tools", "tenant_17", pg_temp;
