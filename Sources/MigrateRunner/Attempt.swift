@@ -86,7 +86,7 @@ extension Worker {
       default:
         let rows = try connection.run(statement, bindings)
         if statement.name == .capture, let row = rows.first {
-          isCaptured = try row.bool("as_captured")
+          isCaptured = try row.bool("as_captured") && mayForesee
           // Without a row it went to the upper end in vain.
           if isBoundByCapture, try row["through_1"] != nil {
             through = Array(try row.values.dropFirst())
@@ -106,6 +106,10 @@ extension Worker {
     }
     throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
   }
+
+  /// Whether a capture's word for the new values is taken. Who may not lock the table before the snapshot cannot keep a trigger
+  /// from coming behind it, so what the rows became is asked of the change; without undo nobody asks.
+  private var mayForesee: Bool { run.mayLock || run.undoReason != nil }
 
   /// What is known before the first statement.
   private func bindings(of attempt: Attempt) -> Bindings {
@@ -140,6 +144,8 @@ extension Worker {
       return changed < captured ? .suppressed(captured: captured, changed: changed, through: through) : .inexact
     }
     let read = try row.int("rows_read")
+    // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
+    try connection.execute("SELECT migrate.hold(\(runID))")
     unsettled = try row.text("xid")
     try connection.commit()
     unsettled = nil

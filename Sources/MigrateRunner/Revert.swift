@@ -103,6 +103,8 @@ extension Worker {
       try connection.execute("ROLLBACK")
       return try stopped(kept)
     }
+    // As after a batch forward: the schema may have got another name meanwhile.
+    try connection.execute("SELECT migrate.hold(\(runID))")
     try connection.commit()
     let counts = BatchCounts(
       batches: 1, read: try row.int("rows_read"), changed: try row.int("rows_changed"), rejected: kept)

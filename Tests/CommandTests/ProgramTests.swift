@@ -39,6 +39,8 @@ import Testing
       try await project.server.psql("UPDATE items SET state = 'sold' WHERE id = 7")
       #expect(try await code("revert", "close", "--yes") == 5)
       #expect(try await code("revert", "close", "--yes", "--on-conflict", "skip") == 5)
+      // What is not back is told each time.
+      #expect(try await project.migrate("revert", "1", "--yes").out.contains(" rows 1 conflicts"))
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'open'") == "999")
       #expect(try await code("history", "--no-such") == 2)
       #expect(try await code("history") == 0)

@@ -12,8 +12,8 @@ enum RevertCommand {
     if summary.state == .reverted {
       console.say("run \(summary.id) of \(summary.name) is reverted already; nothing is left to do")
       console.conclude(
-        summary.id, "reverted", "\(standing.done.changed) rows",
-        [.init("rows_changed", .integer(standing.done.changed))])
+        summary.id, "reverted", "\(standing.done.changed) rows \(standing.done.rejected) conflicts",
+        [.init("rows_changed", .integer(standing.done.changed)), .init("conflicts", .integer(standing.done.rejected))])
       return .done
     }
     console.say(

@@ -129,6 +129,81 @@ func pauseBriefly() { usleep(2_000) }
     }
   }
 
+  /// P21; a lock on a table does not keep its schema from being renamed.
+  @Test func `P21: changes nothing in another table that comes to its name in the middle of a batch`() async throws {
+    try await withShop { shop in
+      try await shop.server.psql(
+        """
+        CREATE SCHEMA green;
+        CREATE TABLE green.products (LIKE shop.products INCLUDING ALL);
+        INSERT INTO green.products TABLE shop.products
+        """)
+      let gate = "SELECT FROM pg_advisory_xact_lock_shared(7) AS gate(held) WHERE gate.held IS NULL"
+      let run = try await shop.begin(edit: { plan in
+        try plan.patient().inserting(gate, before: .changeAsCaptured)
+      })
+      let outcome = try await withSessions("changer", to: shop.server) { sessions in
+        let changer = try #require(sessions["changer"])
+        try await changer.execute("SELECT pg_advisory_lock(7)")
+        return try await shop.trial.applying(run) {
+          try await shop.trial.waitUntilWorkerBlocked(by: changer)
+          try await changer.execute(
+            "BEGIN; ALTER SCHEMA shop RENAME TO blue; ALTER SCHEMA green RENAME TO shop; COMMIT; SELECT pg_advisory_unlock(7)"
+          )
+        }
+      }
+      guard case .failed(let failure) = outcome else {
+        Issue.record("it has not stopped: \(outcome)")
+        return
+      }
+      #expect(
+        failure.sqlState == "55000"
+          && failure.message.contains("another table now, the one of the run is called blue.products"))
+      #expect(try await shop.trial.value("SELECT count(*) FROM migrate.batches") == "0")
+      #expect(
+        try await shop.trial.value(
+          "SELECT count(*) FROM shop.products AS a JOIN blue.products AS b USING (id) WHERE a.price <> b.price") == "0")
+    }
+  }
+
+  /// P21; who may update one column only cannot keep a trigger out, so what the rows became is asked of the change.
+  @Test func `P21: keeps what a trigger has made of a batch that it came into`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        CREATE TABLE t (id integer PRIMARY KEY, v integer);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 20) AS n;
+        CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := -NEW.v; RETURN NEW; END $$;
+        GRANT SELECT, UPDATE (v) ON t TO clerk;
+        DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO clerk', current_database()); END $$
+        """)
+      let clerk = Trial(server.setting("user", "clerk"))
+      let gate = "SELECT FROM pg_advisory_xact_lock_shared(7) AS gate(held) WHERE gate.held IS NULL"
+      let run = try await clerk.begin(
+        clerk.plan("batch: b\nsource: t\nset: {v: v + 1}\nbatch_size: 10").patient()
+          .inserting(gate, before: .changeAsCaptured))
+      let outcome = try await withSessions("changer", to: server) { sessions in
+        let changer = try #require(sessions["changer"])
+        try await changer.execute("SELECT pg_advisory_lock(7)")
+        return try await clerk.applying(run) {
+          try await clerk.waitUntilWorkerBlocked(by: changer)
+          try await changer.execute("CREATE TRIGGER late BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION late()")
+          try await changer.execute("SELECT pg_advisory_unlock(7)")
+        }
+      }
+      guard case .failed(let failure) = outcome else {
+        Issue.record("it has not stopped: \(outcome)")
+        return
+      }
+      #expect(failure.sqlState == "55000" && failure.message.contains("trigger late fires"))
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE v = -(id + 1)") == [["10"]])
+      try await server.psql("DROP TRIGGER late ON t")
+      #expect(try await clerk.revert(run) == .reverted(conflicts: 0))
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE v = id") == [["20"]])
+    }
+  }
+
   /// X06; RETURNING does not see what they do, so the images are read back.
   @Test func `keeps what AFTER triggers have made of its rows, and takes that back`() async throws {
     try await withShop { shop in
