@@ -145,7 +145,7 @@ extension Worker {
     }
     let read = try row.int("rows_read")
     // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-    try connection.execute("SELECT migrate.hold(\(runID))")
+    try connection.execute("SELECT migrate.confirm(\(runID))")
     unsettled = try row.text("xid")
     try connection.commit()
     unsettled = nil

@@ -62,11 +62,7 @@ extension Worker {
   borrowing func ownTransactions() throws(PostgresError) -> Bindings {
     let row = try connection.query(
       """
-      SELECT CAST(r.horizon AS xid) AS horizon,
-             ARRAY(SELECT CAST(b.xid AS xid) FROM migrate.batches AS b WHERE b.run = r.run AND b.kind = 'apply') AS transactions,
-             migrate.others_wrote(r.run) AS others
-      FROM   migrate.runs AS r
-      WHERE  r.run = $1::bigint
+      SELECT others, horizon, transactions FROM migrate.versions_since($1::bigint)
       """, [runID]
     ).onlyRow
     return constants.with("horizon", try row["horizon"]).with("transactions", try row["transactions"])

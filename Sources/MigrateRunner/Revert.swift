@@ -104,7 +104,7 @@ extension Worker {
       return try stopped(kept)
     }
     // As after a batch forward: the schema may have got another name meanwhile.
-    try connection.execute("SELECT migrate.hold(\(runID))")
+    try connection.execute("SELECT migrate.confirm(\(runID))")
     try connection.commit()
     let counts = BatchCounts(
       batches: 1, read: try row.int("rows_read"), changed: try row.int("rows_changed"), rejected: kept)

@@ -37,6 +37,32 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.others_wrote IS 'Whether a transaction that is not the run''s own has been given a number since the run''s upper end was fixed, anywhere in the cluster.';
 
+CREATE FUNCTION migrate.is_restored(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT NOT EXISTS (SELECT FROM migrate.relations AS l
+                     WHERE l.run = _run AND l.name = 'migrate.runs' AND l.relation = 'migrate.runs'::regclass)
+$$;
+COMMENT ON FUNCTION migrate.is_restored IS 'Whether the ledger came from a dump since the run was begun: its numbers of tables and transactions then mean others here.';
+
+CREATE FUNCTION migrate.versions_since(_run bigint, OUT others boolean, OUT horizon xid, OUT transactions xid[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT w.restored OR migrate.others_wrote(_run),
+         -- The rows of a partition that was attached since are as old as they are.
+         CASE WHEN NOT w.restored AND NOT EXISTS (
+           SELECT
+           FROM   jsonb_array_elements(r.plan -> 'tables') AS t(item)
+           CROSS  JOIN LATERAL pg_partition_tree(to_regclass(t.item ->> 'name')) AS p
+           JOIN   pg_inherits AS i ON i.inhrelid = p.relid
+           WHERE  ((i.xmin::text::bigint - r.horizon::xid::text::bigint) & 4294967295) < 2147483648)
+         THEN r.horizon::xid END,
+         CASE WHEN w.restored THEN '{}'
+         ELSE ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply') END
+  FROM   migrate.runs AS r,
+         (SELECT migrate.is_restored(_run) AS restored) AS w
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.versions_since IS 'What tells the versions of rows that others have written since the run''s upper end was fixed; no horizon: any version may be.';
+
 -- The run is taken over -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.relieve(
@@ -144,15 +170,16 @@ DECLARE
 BEGIN
   FOR planned IN
     SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
-           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key, r.plan, r.collations,
+           ARRAY(SELECT c.col ->> 'name'
+                 FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
     FROM   migrate.runs AS r
     CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
     -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
     LEFT   JOIN migrate.relations AS b
            ON  b.run = r.run AND b.name = t.item ->> 'name'
            AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = b.relation AND c.relkind IN ('r', 'p'))
-           AND EXISTS (SELECT FROM migrate.relations AS l
-                       WHERE l.run = r.run AND l.name = 'migrate.runs' AND l.relation = 'migrate.runs'::regclass)
+           AND NOT migrate.is_restored(r.run)
     WHERE  r.run = _run
   LOOP
     IF planned.now IS NULL AND planned.begun IS NULL THEN
@@ -196,15 +223,33 @@ BEGIN
           FROM  (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) AS names
                  FROM   jsonb_array_elements_text(planned.key) WITH ORDINALITY AS k(name, place)) AS k;
       END IF;
-      -- What the rows become was foreseen without it, and its own writes would be in no undo.
+      -- Its writes would be in no undo, on the way there and on the way back.
+      RETURN QUERY
+        SELECT DISTINCT format('%s follows column %s by foreign key %I now', f.conrelid::regclass, a.attname, f.conname),
+               'make it ON UPDATE NO ACTION'
+        FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+        -- By the triggers that do it, which an index leads to.
+        JOIN   pg_trigger    AS g ON g.tgrelid = t.oid AND g.tgisinternal
+        JOIN   pg_constraint AS f ON f.oid = g.tgconstraint AND f.confrelid = t.oid AND f.confupdtype IN ('c', 'n', 'd')
+        JOIN   pg_attribute  AS a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
+        WHERE  a.attname = ANY (planned.written);
+      -- What the rows become was foreseen without it, and its own writes would be in no undo. On the way back one that fires
+      -- before the rows are written decides what comes back.
+      RETURN QUERY
+        SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
+               'disable or drop it' || CASE WHEN _applying THEN ', or take the run back and apply anew' ELSE '' END
+        FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+        JOIN   pg_trigger AS g ON g.tgrelid = t.oid
+        WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0 AND (_applying OR g.tgtype & 2 > 0)
+          AND  NOT planned.triggers ? g.tgname::text;
       IF _applying THEN
+        -- Batches of two orders pass rows over, and do others twice.
         RETURN QUERY
-          SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
-                 'disable or drop it, or take the run back and apply anew'
-          FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
-          JOIN   pg_trigger AS g ON g.tgrelid = t.oid
-          WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
-            AND  NOT planned.triggers ? g.tgname::text;
+          SELECT 'the key is ordered by another collation now', 'give its columns their collations back'
+          WHERE  ARRAY(SELECT c.name FROM migrate.key_collations(planned.plan) AS c
+                       WHERE c.name NOT LIKE 'of database %' ORDER BY c.name COLLATE "C")
+                 <> ARRAY(SELECT o.name FROM jsonb_object_keys(planned.collations) AS o(name)
+                          WHERE o.name NOT LIKE 'of database %' ORDER BY o.name COLLATE "C");
         RETURN QUERY
           SELECT format('rule %I is applied to updates of %s now', w.rulename, planned.name),
                  'drop it, or take the run back and apply anew'
@@ -231,6 +276,10 @@ DECLARE
   applies boolean;
 BEGIN
   SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
+  IF current_setting('session_replication_role') = 'replica' THEN
+    RAISE EXCEPTION 'session_replication_role is replica: foreign keys would not be checked, and other triggers fire than those of the plan'
+    USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('ALTER ROLE %I RESET session_replication_role', session_user);
+  END IF;
   FOR held IN
     SELECT c.oid
     FROM   migrate.runs AS r
@@ -261,6 +310,16 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not.';
+
+CREATE FUNCTION migrate.confirm(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Numbers that came with a dump are others, and the whole look is taken once more.
+  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation) THEN
+    PERFORM migrate.hold(_run);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, and the name may mean another one by now; an error when it does.';
 
 CREATE FUNCTION migrate.holders(_transactions text[])
 RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)

@@ -52,10 +52,9 @@ COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every stateme
 CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
-         || jsonb_build_object('others', migrate.others_wrote(_run),
-                               'horizon', r.horizon::xid::text,
-                               'transactions', ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')::text)
-  FROM   migrate.runs AS r
+         || jsonb_build_object('others', v.others, 'horizon', v.horizon::text, 'transactions', v.transactions::text)
+  FROM   migrate.runs AS r,
+         migrate.versions_since(_run) AS v
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.final_values IS 'The values for statements that look at a run as a whole.';
@@ -192,6 +191,13 @@ DECLARE
   found     json[];
   entry     json;
   captured  boolean := false;
+  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
+  -- asked of the change; without undo nobody asks.
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL
+                               OR bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE'))
+                        FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                        WHERE  r.run = _run
+                        GROUP  BY r.run);
   -- Whether the capture itself ends the batch after so many rows.
   bounds    boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s
                                                WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
@@ -210,7 +216,7 @@ BEGIN
       NULL;
     WHEN statement.name = 'capture' THEN
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      captured := coalesce((entry ->> 'as_captured')::boolean, false);
+      captured := foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
       IF bounds THEN
         ended.through_key := CASE WHEN entry ->> 'through_1' IS NULL THEN _work.upper_key ELSE (migrate.fields(entry))[2:] END;
         given := migrate.with_key(given, 'through', ended.through_key, columns);
@@ -240,6 +246,9 @@ BEGIN
         WHEN (entry ->> 'exact')::boolean THEN 'done'
         WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'stopped'
         ELSE 'inexact' END;
+      IF ended.verdict = 'done' THEN
+        PERFORM migrate.confirm(_run);
+      END IF;
       IF ended.verdict = 'stopped' THEN
         ended.message := format('a trigger kept %s of %s rows from being changed',
           (entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, entry ->> 'rows_captured');
@@ -296,6 +305,7 @@ BEGIN
   IF _work.policy = 'stop' AND (entry ->> 'rows_rejected')::bigint > 0 THEN
     RETURN migrate.conflicting((entry ->> 'rows_rejected')::bigint);
   END IF;
+  PERFORM migrate.confirm(_run);
   RETURN ended;
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,

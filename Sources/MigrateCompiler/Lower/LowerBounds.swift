@@ -78,12 +78,17 @@ extension ResolvedBatch {
   /// Only a row that somebody else has written since the run began can have become eligible, unless the definition reads other
   /// rows than the one it writes. Its version then has a transaction at or after the oldest one that was open when the upper end
   /// was fixed, and none of the run's own; where no such transaction exists, as in a window of maintenance, there is nothing to
-  /// look for. Numbers go round in a circle of 2^32, of which half lies ahead; `age` would say it shorter, and keep the scan from
-  /// being parallel. A join with the transactions: where they come as a text, an array of them would be read anew for each row.
+  /// look for. Without a horizon it may be any version: of a partition that was attached since, or in a restored dump.
+  ///
+  /// Numbers go round in a circle of 2^32, of which half lies ahead; `age` would say it shorter, and keep the scan from being
+  /// parallel. A join with the transactions: where they come as a text, an array of them would be read anew for each row.
   private var writtenMeanwhile: [SQL] {
     [
       "\(Role.others)",
-      "((CAST(CAST(\(alias).xmin AS text) AS bigint) - \(Role.horizon)) & 4294967295) < 2147483648",
+      """
+      (\(Role.horizon) IS NULL
+       OR ((CAST(CAST(\(alias).xmin AS text) AS bigint) - \(Role.horizon)) & 4294967295) < 2147483648)
+      """,
       "NOT EXISTS (SELECT FROM unnest(\(Role.transactions)) AS own(xid) WHERE own.xid = \(alias).xmin)",
     ]
   }

@@ -25,7 +25,7 @@ enum Role {
 
   /// Whether anybody but the run has written, anywhere in the cluster, since the upper end was fixed.
   static let others = Parameter("others", TypeName(trusted: "boolean"))
-  /// The oldest transaction that was open when the upper end was fixed.
+  /// The oldest transaction that was open when the upper end was fixed; NULL when it does not tell versions apart any more.
   static let horizon = Parameter("horizon", .bigint)
   /// The transactions of the run's batches.
   static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))

@@ -165,7 +165,8 @@ SELECT count(*)
 FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "e".xmin)
   AND  (NOT e.is_boss AND e.boss = "e".boss)
   AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)

@@ -193,7 +193,8 @@ SELECT count(*)
 FROM   "shop"."stock" AS "stock"
 WHERE  "stock"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("stock".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("stock".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "stock".xmin)
   AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT

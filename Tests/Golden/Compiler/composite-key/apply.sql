@@ -183,7 +183,8 @@ SELECT count(*)
 FROM   "shop"."lines" AS "lines"
 WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character varying, $2::integer, $3::smallint)
   AND  $4::boolean
-  AND  ((CAST(CAST("lines".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648
+  AND  ($5::bigint IS NULL
+        OR ((CAST(CAST("lines".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($6::xid[]) AS own(xid) WHERE own.xid = "lines".xmin)
   AND  (quantity > 1)
   AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)

@@ -213,7 +213,8 @@ SELECT count(*)
 FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
   AND  $3::boolean
-  AND  ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  ($4::bigint IS NULL
+        OR ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "r_row".xmin)
   AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
   AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),

@@ -201,7 +201,8 @@ SELECT count(*)
 FROM   "shop"."shapes" AS "shapes"
 WHERE  "shapes"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "shapes".xmin)
   AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
                        ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place

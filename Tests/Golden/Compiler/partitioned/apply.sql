@@ -174,7 +174,8 @@ SELECT count(*)
 FROM   "shop"."payments" AS "payments"
 WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
   AND  $3::boolean
-  AND  ((CAST(CAST("payments".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  ($4::bigint IS NULL
+        OR ((CAST(CAST("payments".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "payments".xmin)
   AND  (amount > 10)
   AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)

@@ -149,7 +149,8 @@ SELECT count(*)
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
   AND  $2::boolean
-  AND  ((CAST(CAST("words".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("words".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "words".xmin)
   AND  (length(word) > 1)
   AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))

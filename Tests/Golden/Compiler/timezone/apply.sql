@@ -180,7 +180,8 @@ SELECT count(*)
 FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "visits".xmin)
   AND  record_image_ne(ROW("visits"."day", "visits"."text"),
                        ROW(CAST(at::date AS date), CAST(to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ')

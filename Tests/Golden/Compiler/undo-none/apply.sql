@@ -114,7 +114,8 @@ SELECT count(*)
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("people".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("people".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "people".xmin)
   AND  (left_on < '2020-01-01')
   AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))

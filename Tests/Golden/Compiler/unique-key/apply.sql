@@ -168,7 +168,8 @@ SELECT count(*)
 FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
   AND  $3::boolean
-  AND  ((CAST(CAST("articles".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648
+  AND  ($4::bigint IS NULL
+        OR ((CAST(CAST("articles".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "articles".xmin)
   AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT

@@ -159,7 +159,8 @@ SELECT count(*)
 FROM   "shop"."events" AS "events"
 WHERE  "events"."id" <= $1::uuid
   AND  $2::boolean
-  AND  ((CAST(CAST("events".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("events".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "events".xmin)
   AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT

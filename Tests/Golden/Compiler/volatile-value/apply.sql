@@ -152,7 +152,8 @@ SELECT count(*)
 FROM   "shop"."users" AS "users"
 WHERE  "users"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)

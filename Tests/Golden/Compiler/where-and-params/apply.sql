@@ -197,7 +197,8 @@ SELECT count(*)
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::integer
   AND  $2::boolean
-  AND  ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
   AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
   AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2))
