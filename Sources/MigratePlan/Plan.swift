@@ -117,13 +117,16 @@ public struct PlannedTable: Sendable, Equatable {
 public struct PlannedColumn: Sendable, Equatable {
   /// Its name.
   public let name: String
+  /// What tells it from another column that comes to its name.
+  public let number: Int
   /// Its type, as PostgreSQL spells it.
   public let type: String
   /// The type's object identifier.
   public let typeOID: Int
 
-  package init(name: String, type: String, typeOID: Int) {
+  package init(name: String, number: Int, type: String, typeOID: Int) {
     self.name = name
+    self.number = number
     self.type = type
     self.typeOID = typeOID
   }

@@ -117,6 +117,9 @@ extension PlannedTable {
 
 extension PlannedColumn {
   fileprivate var document: JSON {
-    .object([.init("name", .string(name)), .init("type", .string(type)), .init("type_oid", .integer(typeOID))])
+    .object([
+      .init("name", .string(name)), .init("number", .integer(number)), .init("type", .string(type)),
+      .init("type_oid", .integer(typeOID)),
+    ])
   }
 }

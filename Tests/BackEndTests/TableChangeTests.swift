@@ -121,6 +121,11 @@ import Testing
         testDescription: "a column renamed", change: "ALTER TABLE products RENAME price TO cost",
         words: "column price is gone", repair: "ALTER TABLE products RENAME cost TO price"),
       Change(
+        testDescription: "a column of the same name and type that is another one",
+        change: "ALTER TABLE products RENAME price TO cost; ALTER TABLE products ADD price numeric",
+        words: "column price is another one now",
+        repair: "ALTER TABLE products DROP price; ALTER TABLE products RENAME cost TO price"),
+      Change(
         testDescription: "a column of another type", change: "ALTER TABLE products ALTER price TYPE float8",
         words: "column price is double precision, was numeric", repair: "ALTER TABLE products ALTER price TYPE numeric"),
       Change(
@@ -171,6 +176,24 @@ import Testing
       let resumed = try await backEnd.apply(compiled, on: server)
       #expect(resumed.isDone, "\(resumed.text)")
       #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "52")
+    }
+  }
+
+  /// P21; foreign keys would not be checked, and the plan's own triggers not fire.
+  @Test(arguments: BackEnd.allCases) func `P21: writes nothing as a replica`(backEnd: BackEnd) async throws {
+    try await withProducts { server in
+      let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      let set = { (value: String) in
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = \(value)', current_database()); END $$"
+      }
+      try await server.psql(set("replica"))
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("session_replication_role is replica"), "\(told.text)")
+      #expect(try await server.has(before))
+      try await server.psql(set("origin"))
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.has(expected))
     }
   }
 

@@ -74,7 +74,10 @@ import Testing
     (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
     (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
     (["seq"], "the order in which batches ended; of a revert: the batch that is taken back"),
-    (["horizon"], "the oldest transaction that was open when the upper end was fixed; NULL when that does not tell versions apart any more"),
+    (
+      ["horizon"],
+      "the oldest transaction that was open when the upper end was fixed; NULL when that does not tell versions apart any more"
+    ),
     (["transactions"], "the transactions of the run's batches"),
     (["others"], "whether anybody but the run has written to the cluster since the upper end was fixed"),
   ]

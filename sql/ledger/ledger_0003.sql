@@ -194,6 +194,8 @@ BEGIN
       -- whatever is wider; what is applied was computed and shown for the very type.
       RETURN QUERY
         SELECT CASE WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
+                    WHEN planned.begun IS NOT NULL AND a.attnum <> (c.item ->> 'number')::integer
+                    THEN format('column %s is another one now', c.item ->> 'name')
                     WHEN a.atttypid <> type.wanted OR NOT type.is_same
                     THEN format('column %s is %s, was %s', c.item ->> 'name', type.now, c.item ->> 'type')
                     ELSE format('column %s of the key can be NULL', c.item ->> 'name') END,
@@ -207,6 +209,7 @@ BEGIN
                       ELSE coalesce(to_regtype(c.item ->> 'type')::oid, 0) END AS wanted,
                  NOT _applying OR format_type(a.atttypid, a.atttypmod) = c.item ->> 'type' AS is_same) AS type
         WHERE  a.attnum IS NULL OR a.atttypid <> type.wanted OR NOT type.is_same
+          OR  (planned.begun IS NOT NULL AND a.attnum <> (c.item ->> 'number')::integer)
           OR  (NOT a.attnotnull AND planned.key ? (c.item ->> 'name'));
       IF NOT FOUND AND NOT EXISTS (
         SELECT

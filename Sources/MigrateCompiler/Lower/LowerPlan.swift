@@ -40,7 +40,9 @@ extension ResolvedBatch {
     let columns = key + capturedColumns
     return PlannedTable(
       name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
-      columns: columns.map { PlannedColumn(name: $0.name.name, type: $0.type.spelling, typeOID: $0.typeOID) },
+      columns: columns.map {
+        PlannedColumn(name: $0.name.name, number: $0.number, type: $0.type.spelling, typeOID: $0.typeOID)
+      },
       index: table.indexes.first { $0.isWalkable && Set($0.columns) == Set(key.map(\.number)) }?.name ?? "",
       triggers: table.triggers.filter(\.firesOnUpdate).map(\.name))
   }
