@@ -237,13 +237,13 @@ BEGIN
         JOIN   pg_attribute  AS a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
         WHERE  a.attname = ANY (planned.written);
       -- What the rows become was foreseen without it, and its own writes would be in no undo. On the way back one that fires
-      -- before the rows are written decides what comes back.
+      -- before each row is written decides what comes back.
       RETURN QUERY
         SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
                'disable or drop it' || CASE WHEN _applying THEN ', or take the run back and apply anew' ELSE '' END
         FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
         JOIN   pg_trigger AS g ON g.tgrelid = t.oid
-        WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0 AND (_applying OR g.tgtype & 2 > 0)
+        WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0 AND (_applying OR g.tgtype & 3 = 3)
           AND  NOT planned.triggers ? g.tgname::text;
       IF _applying THEN
         -- Batches of two orders pass rows over, and do others twice.
