@@ -42,8 +42,11 @@ RETURNS TABLE (name text, recorded text, given text, refresh text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ordering oid[] := ARRAY(SELECT a.attcollation
-                          FROM   jsonb_array_elements(_plan -> 'tables') AS t(item)
-                          JOIN   pg_attribute AS a ON a.attrelid = to_regclass(t.item ->> 'name') AND _plan -> 'key' ? a.attname::text);
+                          FROM   pg_attribute AS a
+                          -- Of arrays, which are made once, and lead to the index.
+                          WHERE  a.attrelid = ANY (ARRAY(SELECT to_regclass(t.item ->> 'name')::oid
+                                                         FROM   jsonb_array_elements(_plan -> 'tables') AS t(item)))
+                            AND  a.attname  = ANY (ARRAY(SELECT jsonb_array_elements_text(_plan -> 'key')::name)));
 BEGIN
   RETURN QUERY
   SELECT format('%I.%I', n.nspname, l.collname), l.collversion, pg_collation_actual_version(l.oid),

@@ -170,7 +170,7 @@ DECLARE
 BEGIN
   FOR planned IN
     SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
-           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key, r.plan, r.collations,
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key, r.collations,
            ARRAY(SELECT c.col ->> 'name'
                  FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
     FROM   migrate.runs AS r
@@ -249,8 +249,12 @@ BEGIN
         -- Batches of two orders pass rows over, and do others twice.
         RETURN QUERY
           SELECT 'the key is ordered by another collation now', 'give its columns their collations back'
-          WHERE  ARRAY(SELECT c.name FROM migrate.key_collations(planned.plan) AS c
-                       WHERE c.name NOT LIKE 'of database %' ORDER BY c.name COLLATE "C")
+          WHERE  ARRAY(SELECT DISTINCT format('%I.%I', n.nspname, l.collname) COLLATE "C"
+                       FROM   pg_attribute AS a
+                       JOIN   pg_collation AS l ON l.oid = a.attcollation AND l.collprovider <> 'd'
+                       JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+                       WHERE  a.attrelid = planned.now AND planned.key ? a.attname::text
+                       ORDER  BY 1)
                  <> ARRAY(SELECT o.name FROM jsonb_object_keys(planned.collations) AS o(name)
                           WHERE o.name NOT LIKE 'of database %' ORDER BY o.name COLLATE "C");
         RETURN QUERY
