@@ -24,8 +24,7 @@ package enum Ledger {
              r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.definition_hash, r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             (SELECT coalesce(bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE')), false)
-              FROM   jsonb_array_elements(r.plan -> 'tables') AS t(item)) AS may_lock
+             migrate.may_lock(r.run) AS may_lock
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -196,7 +195,7 @@ package enum Ledger {
     do throws(PostgresError) {
       return try connection.query("SELECT pg_xact_status($1::xid8) AS status", [xid]).onlyRow["status"] == "in progress"
     } catch {
-      guard error.sqlState == SQLState("22023"), !error.endsConnection else { throw error }
+      guard error.sqlState == .invalidParameterValue, !error.endsConnection else { throw error }
       return false
     }
   }

@@ -274,6 +274,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back, of its table, the columns it writes and the index of its key.';
 
+CREATE FUNCTION migrate.may_lock(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE')), false)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.may_lock IS 'Whether the role may lock a run''s table as a writer does; who may update only some of its columns may not.';
+
 CREATE FUNCTION migrate.hold(_run bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -193,11 +193,9 @@ DECLARE
   captured  boolean := false;
   -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
   -- asked of the change; without undo nobody asks.
-  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL
-                               OR bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE'))
-                        FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
-                        WHERE  r.run = _run
-                        GROUP  BY r.run);
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                        FROM   migrate.runs AS r
+                        WHERE  r.run = _run);
   -- Whether the capture itself ends the batch after so many rows.
   bounds    boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s
                                                WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
