@@ -70,7 +70,7 @@ extension Worker {
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
     self.through = nil
-    try begin(attempt.isolation, .apply)
+    try begin(attempt.isolation, .apply, before: alone)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     var through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
@@ -145,7 +145,7 @@ extension Worker {
     }
     let read = try row.int("rows_read")
     // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-    try connection.execute("SELECT migrate.confirm(\(runID))")
+    alone = try connection.execute("SELECT migrate.confirm(\(runID)) AS alone").onlyRow["alone"]
     unsettled = try row.text("xid")
     try connection.commit()
     unsettled = nil

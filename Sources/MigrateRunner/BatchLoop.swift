@@ -14,14 +14,17 @@ extension Worker {
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
     if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
     let upper = try isBounded().upper
+    var last = try Ledger.lastBatch(connection, run.id, slice: 0)
     while true {
       if let outcome = try edge() { return outcome }
-      let last = try Ledger.lastBatch(connection, run.id, slice: 0)
       guard let upper, last.through != upper else {
         if let outcome = try finishRun(upper: upper) { return outcome }
         continue
       }
-      if let outcome = try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) { return outcome }
+      switch try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) {
+      case .done(let ordinal, let through): last = (ordinal, through)
+      case .ended(let outcome): return outcome
+      }
     }
   }
 

@@ -38,9 +38,13 @@ extension Worker {
   /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
   /// `migrate.hold` tells better.
   ///
+  /// - Parameter before: what `migrate.confirm` told before the last batch was committed; with it the look at the table is left out
+  ///   where nobody can have changed it.
   /// - Throws: 55000 when it has become another one, by name, by a column or by the key's index; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
-  borrowing func begin(_ isolation: String, _ direction: RunDirection) throws(PostgresError) {
+  borrowing func begin(
+    _ isolation: String, _ direction: RunDirection, before: String? = nil
+  ) throws(PostgresError) {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
       case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
@@ -53,7 +57,8 @@ extension Worker {
       return
     }
     do throws(PostgresError) {
-      try connection.execute("\(opening)\(lock.text); \(hold)")
+      let sparing = "SELECT migrate.hold(\(runID), \(before.map { "'\($0)'" } ?? "NULL"))"
+      try connection.execute("\(opening)\(lock.text); \(sparing)")
     } catch {
       guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }
       try connection.execute("ROLLBACK")

@@ -31,30 +31,38 @@ struct Tries {
   }
 }
 
+/// What became of a batch in the end.
+enum Batched {
+  /// The last batch of the ledger now, and the key that it went to.
+  case done(ordinal: Int, through: [String?]?)
+  case ended(RunOutcome)
+}
+
 /// What an attempt at a batch leads to.
 private enum Verdict {
-  case done
+  case done(BatchRecord)
   case ended(RunOutcome)
   case again(reason: String)
 }
 
 extension Worker {
-  /// One batch, tried until it is done. `nil`: go on.
-  mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> RunOutcome? {
+  /// One batch, tried until it is done.
+  mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> Batched {
     var tries = Tries(size: run.batchSize)
     while true {
       let attempt = Attempt(ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size)
       switch try tried(attempt, &tries) {
-      case .done: return nil
-      case .ended(let outcome): return outcome
+      case .done(let record): return .done(ordinal: record.ordinal, through: record.through)
+      case .ended(let outcome): return .ended(outcome)
       case .again(let reason):
         tries.count()
         report(.again(ordinal: ordinal, attempt: tries.number, reason: reason))
         pause(for: backoff(tries.number))
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
-      if let outcome = try edge() { return outcome }
-      if try Ledger.lastBatch(connection, run.id, slice: 0).ordinal >= ordinal { return nil }
+      if let outcome = try edge() { return .ended(outcome) }
+      let last = try Ledger.lastBatch(connection, run.id, slice: 0)
+      if last.ordinal >= ordinal { return .done(ordinal: last.ordinal, through: last.through) }
     }
   }
 
@@ -72,7 +80,7 @@ extension Worker {
     switch transacted {
     case .committed(let record):
       report(.batch(record))
-      return .done
+      return .done(record)
     case .takenOver: return .ended(.takenOver)
     case .inexact:
       // With one snapshot for all statements no row can come in between.

@@ -19,6 +19,8 @@ package struct Worker: ~Copyable {
   var through: [String?]?
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
+  /// The transaction of the last batch, when no other one was at work in the cluster.
+  var alone: String?
 
   /// A worker of `run` in its present epoch.
   package init(

@@ -282,7 +282,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.may_lock IS 'Whether the role may lock a run''s table as a writer does; who may update only some of its columns may not.';
 
-CREATE FUNCTION migrate.hold(_run bigint) RETURNS void
+CREATE FUNCTION migrate.hold(_run bigint, _before xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   held    regclass;
@@ -290,11 +290,16 @@ DECLARE
   cure    text;
   applies boolean;
 BEGIN
-  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
   IF current_setting('session_replication_role') = 'replica' THEN
     RAISE EXCEPTION 'session_replication_role is replica: foreign keys would not be checked, and other triggers fire than those of the plan'
     USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('ALTER ROLE %I RESET session_replication_role', session_user);
   END IF;
+  -- Whoever changes a table has a transaction number. The batch before was alone, and no number but its own was given since, so
+  -- the table is as that batch has found it.
+  IF pg_snapshot_xmax(pg_current_snapshot())::text::bigint = _before::text::bigint + 1 THEN
+    RETURN;
+  END IF;
+  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
   FOR held IN
     SELECT c.oid
     FROM   migrate.runs AS r
@@ -324,17 +329,21 @@ BEGIN
                         CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run);
   END IF;
 END $$;
-COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not.';
+COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
-CREATE FUNCTION migrate.confirm(_run bigint) RETURNS void
+CREATE FUNCTION migrate.confirm(_run bigint) RETURNS xid8
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   -- Numbers that came with a dump are others, and the whole look is taken once more.
   IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation) THEN
     PERFORM migrate.hold(_run);
   END IF;
+  -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write.
+  RETURN (SELECT pg_current_xact_id()
+          FROM   pg_current_snapshot() AS s
+          WHERE  pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND pg_snapshot_xmax(s) = pg_current_xact_id());
 END $$;
-COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, and the name may mean another one by now; an error when it does.';
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, and the name may mean another one by now; an error when it does. Its number when no other transaction was at work, else NULL.';
 
 CREATE FUNCTION migrate.holders(_transactions text[])
 RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)

@@ -39,11 +39,15 @@ extension ResolvedBatch {
       return assignment.column.isPadded ? "CAST(\(plain) AS text)" : plain
     }
     let new: [SQL] = assignments.map { assignment in
+      // Where equality is what is asked, the cast would only fill up with zeros, and cost as much as a function.
+      if assignment.isKeptWhole, equalityTells { return assignment.value }
       let image: SQL = "CAST(\(assignment.value) AS \(assignment.column.image))"
       return assignment.column.isPadded ? "CAST(\(image) AS text)" : image
     }
     return differing(zip(assignments, zip(old, new)).map { ($0.column, $1.0, $1.1) })
   }
+
+  private var equalityTells: Bool { assignments.allSatisfy(\.column.hasExactEquality) }
 
   /// True where an old value and its new one differ in their images.
   func differing(_ values: [(column: Column, old: SQL, new: SQL)]) -> SQL {

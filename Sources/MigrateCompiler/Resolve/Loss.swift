@@ -88,13 +88,19 @@ extension Column {
     guard let precision, let tooLarge = tooLarge(exact) else { return nil }
     if TypeOID.integers[type.oid] != nil { return Loss(from: "an integer", kind: .refused, test: tooLarge) }
     guard type.oid == TypeOID.numeric else { return nil }
-    let other = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
-    guard min(scale ?? Int.max, other) > precision.scale else {
+    guard !keepsWhole(type, scale: scale) else {
       return Loss(from: "numeric", kind: .refused, test: tooLarge)
     }
     return Loss(
       from: "numeric", kind: .silent("digits beyond scale \(precision.scale) are rounded"),
       test: "\(v) <> round(\(v), \(precision.scale)) OR \(tooLarge)")
+  }
+
+  /// Whether a numeric column has room for as many digits behind the point as a value of `type` and `scale` can have.
+  func keepsWhole(_ type: DescribedType, scale: Int?) -> Bool {
+    guard let precision, type.oid == TypeOID.numeric else { return false }
+    let declared = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
+    return min(scale ?? Int.max, declared) <= precision.scale
   }
 
   /// Whether `value` has more digits before the point than the column; `NaN` has none.

@@ -79,6 +79,7 @@ extension NamedBatch {
       }
       return ResolvedAssignment(
         column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
+        isKeptWhole: type.map { assignment.column.keepsWhole($0, scale: assignment.scale) } ?? false,
         isVolatile: assignment.isVolatile, text: assignment.text,
         place: parsed.definition.source.place(of: assignment.span))
     }

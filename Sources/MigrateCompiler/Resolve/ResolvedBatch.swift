@@ -43,6 +43,8 @@ struct ResolvedAssignment: Sendable {
   let column: Column
   /// As it stands behind `SET column =`.
   let value: SQL
+  /// Whether the column keeps each digit of the value, so that it equals what is stored.
+  let isKeptWhole: Bool
   let isVolatile: Bool
   /// As the definition writes it, for people.
   let text: String

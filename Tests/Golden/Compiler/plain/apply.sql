@@ -95,7 +95,7 @@ SELECT $1::integer, $2::integer, $3::integer,
        array_agg(s.o_3) FILTER (WHERE s.differs)
 FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_3,
-              "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2)) AS differs
+              "products"."price" IS DISTINCT FROM round(price * 1.05, 2) AS differs
        FROM   "shop"."products" AS "products"
        WHERE  ($4::boolean OR "products"."id" > $5::bigint)
          AND  "products"."id" <= $6::bigint
@@ -116,7 +116,7 @@ WITH changed AS (
   SET    "price" = round(price * 1.05, 2)
   WHERE  ($1::boolean OR "products"."id" > $2::bigint)
     AND  "products"."id" <= $3::bigint
-    AND  "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2))
+    AND  "products"."price" IS DISTINCT FROM round(price * 1.05, 2)
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_3
 ), image AS (
@@ -162,7 +162,7 @@ WHERE  "products"."id" <= $1::bigint
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
-  AND  "products"."price" IS DISTINCT FROM CAST(round(price * 1.05, 2) AS numeric(10,2))
+  AND  "products"."price" IS DISTINCT FROM round(price * 1.05, 2)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");

@@ -116,7 +116,7 @@ FROM  (SELECT "products"."id" AS k_1,
               "products"."price" AS o_5,
               "products"."changed_at" AS o_6,
               "products"."changed_in" AS o_7,
-              ("products"."price" IS DISTINCT FROM CAST(round(price * $4::numeric, 2) AS numeric(10,2))
+              ("products"."price" IS DISTINCT FROM round(price * $4::numeric, 2)
                OR "products"."changed_at" IS DISTINCT FROM CAST($5::timestamp with time zone AS timestamp with time zone)
                OR "products"."changed_in" IS DISTINCT FROM CAST($6::bigint AS bigint)) AS differs
        FROM   "shop"."products" AS "products"
@@ -146,7 +146,7 @@ WITH changed AS (
   WHERE  ($4::boolean OR "products"."id" > $5::integer)
     AND  "products"."id" <= $6::integer
     AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
-    AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $1::numeric, 2) AS numeric(10,2))
+    AND  ("products"."price" IS DISTINCT FROM round(price * $1::numeric, 2)
           OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone)
           OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint))
   RETURNING "products"."id" AS k_1,
@@ -201,7 +201,7 @@ WHERE  "products"."id" <= $1::integer
         OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
   AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
-  AND  ("products"."price" IS DISTINCT FROM CAST(round(price * $7::numeric, 2) AS numeric(10,2))
+  AND  ("products"."price" IS DISTINCT FROM round(price * $7::numeric, 2)
         OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone)
         OR "products"."changed_in" IS DISTINCT FROM CAST($9::bigint AS bigint))
   AND  NOT EXISTS (SELECT
