@@ -52,12 +52,12 @@ extension Worker {
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
     let hold = "SELECT migrate.hold(\(runID))"
+    let sparing = before.map { "SELECT migrate.hold(\(runID), '\($0)')" } ?? hold
     guard let lock else {
       try connection.execute(opening + hold)
       return
     }
     do throws(PostgresError) {
-      let sparing = "SELECT migrate.hold(\(runID), \(before.map { "'\($0)'" } ?? "NULL"))"
       try connection.execute("\(opening)\(lock.text); \(sparing)")
     } catch {
       guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }

@@ -73,7 +73,7 @@ import Testing
       let opening = [Statement.Name.settings, .lock].compactMap { name in
         applied.plan.statements(.batches).first { $0.name == name }.map { numbered($0, applied.run) }
       }.joined(separator: "; ")
-      for text in run where !text.hasSuffix("; \(opening); SELECT migrate.hold(\(applied.run))") {
+      for text in run where !text.contains("; \(opening); SELECT migrate.hold(\(applied.run)") {
         #expect(texts.contains(text), "not in the plan:\n\(text)")
       }
       #expect(ours.count >= run.count / 2)
