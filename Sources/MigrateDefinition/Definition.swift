@@ -142,7 +142,7 @@ public enum UndoPolicy: Sendable {
   /// Old and new values of everything written.
   case full
   /// Keys only; revert is refused.
-  case none(SourceSpan)
+  case none
   /// As full, but columns that triggers write and revert may leave are not kept.
   case except([Located<String>])
 }

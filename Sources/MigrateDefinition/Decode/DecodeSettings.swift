@@ -51,7 +51,7 @@ extension Decoder {
     }
     guard let policy = text(entry, "`full` or `none`") else { return .full }
     if policy.value.utf8.elementsEqual("full".utf8) { return .full }
-    if policy.value.utf8.elementsEqual("none".utf8) { return .none(policy.span) }
+    if policy.value.utf8.elementsEqual("none".utf8) { return UndoPolicy.none }
     let nearest = Suggestion.nearest(to: policy.value, among: ["full", "none"])
     refuse(.badUndo(policy.value, nearest: nearest, at: policy.span))
     return .full
