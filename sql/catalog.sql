@@ -4,7 +4,7 @@ WITH asked AS (
   SELECT ARRAY(SELECT 'pg_catalog'::text UNION ALL
                SELECT p FROM jsonb_array_elements_text($1::jsonb -> 'search_path') AS p) AS search_path
 ), wanted AS (
-  SELECT w.place, w.item ->> 'schema' AS schema, w.item ->> 'name' AS name, found.oid
+  SELECT w.place, found.oid
   FROM   asked, jsonb_array_elements($1::jsonb -> 'tables') WITH ORDINALITY AS w(item, place)
   LEFT   JOIN LATERAL (
     SELECT c.oid
@@ -50,26 +50,17 @@ WITH asked AS (
 )
 SELECT jsonb_build_object(
   'server', jsonb_build_object(
-    'version',        current_setting('server_version_num')::int,
-    'in_recovery',    pg_is_in_recovery(),
     'user',           current_user,
-    'superuser',      (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-    'may_replicate',  CASE WHEN current_setting('server_version_num')::int >= 150000
-                           THEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-                             OR EXISTS (SELECT FROM pg_parameter_acl AS p, aclexplode(p.paracl) AS x
-                                        WHERE p.parname = 'session_replication_role' AND x.privilege_type = 'SET'
-                                          AND pg_has_role(x.grantee, 'USAGE'))
-                           ELSE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) END,
+    'may_replicate',  has_parameter_privilege('session_replication_role', 'SET'),
     'may_create',     has_database_privilege(current_database(), 'CREATE'),
     'ledger',         to_regclass('migrate.version') IS NOT NULL,
-    'lz4',            EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)),
-    'citus',          EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')),
+    'lz4',            EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))),
   'search_path', (SELECT jsonb_agg(jsonb_build_object(
                     'name', s.name, 'exists', n.oid IS NOT NULL,
                     'open_to_others', coalesce(has_schema_privilege('public', n.oid, 'CREATE'), false)) ORDER BY s.place)
                   FROM jsonb_array_elements_text($1::jsonb -> 'search_path') WITH ORDINALITY AS s(name, place)
                   LEFT JOIN pg_namespace AS n ON n.nspname = s.name COLLATE "C"),
-  'asked', (SELECT jsonb_agg(jsonb_build_object('schema', schema, 'name', name, 'oid', oid::bigint) ORDER BY place) FROM wanted),
+  'asked', (SELECT jsonb_agg(jsonb_build_object('oid', oid::bigint) ORDER BY place) FROM wanted),
   'nearby', (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', n.nspname, 'name', c.relname)), '[]')
              FROM   pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE  c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -80,8 +71,7 @@ SELECT jsonb_build_object(
     'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
     'rows', c.reltuples, 'pages', c.relpages, 'bytes', pg_relation_size(c.oid),
     'owned', pg_has_role(c.relowner, 'USAGE'),
-    'row_security', c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
-                    AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
+    'row_security', row_security_active(c.oid),
     'inherited', EXISTS (SELECT FROM pg_inherits AS i WHERE (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
     'reads', (SELECT coalesce(jsonb_agg(DISTINCT format('%s.%s', sn.nspname, sc.relname)), '[]')
@@ -90,10 +80,10 @@ SELECT jsonb_build_object(
               JOIN   pg_class AS sc ON sc.oid = d.refobjid AND sc.oid <> c.oid AND sc.relkind IN ('r', 'p')
               JOIN   pg_namespace AS sn ON sn.oid = sc.relnamespace
               WHERE  r.ev_class = c.oid AND c.relkind IN ('v', 'm')),
-    'published_without_identity', c.relreplident = 'n' AND EXISTS (SELECT FROM pg_publication_tables AS p WHERE p.schemaname = n.nspname AND p.tablename = c.relname),
+    'published_without_identity', c.relreplident = 'n' AND EXISTS (
+      SELECT FROM pg_publication AS p, pg_get_publication_tables(p.pubname) AS t WHERE t.relid = c.oid),
     'may', jsonb_build_object('schema', has_schema_privilege(n.oid, 'USAGE'), 'select', has_table_privilege(c.oid, 'SELECT'),
-                              'update', has_table_privilege(c.oid, 'UPDATE'), 'insert', has_table_privilege(c.oid, 'INSERT'),
-                              'delete', has_table_privilege(c.oid, 'DELETE')),
+                              'update', has_table_privilege(c.oid, 'UPDATE')),
     'columns', (SELECT jsonb_agg(jsonb_build_object(
         'number', a.attnum, 'name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
@@ -153,33 +143,25 @@ SELECT jsonb_build_object(
         'name', g.tgname,
         'timing', CASE WHEN g.tgtype & 2 > 0 THEN 'before' WHEN g.tgtype & 64 > 0 THEN 'instead' ELSE 'after' END,
         'row', g.tgtype & 1 > 0,
-        'update', g.tgtype & 16 > 0, 'insert', g.tgtype & 4 > 0, 'delete', g.tgtype & 8 > 0,
+        'update', g.tgtype & 16 > 0,
         -- A partition may have its columns in other places: by their names.
         'of_columns', (SELECT coalesce(jsonb_agg(a.attnum ORDER BY a.attnum), '[]')
                        FROM   unnest(g.tgattr) AS x
                        JOIN   pg_attribute AS o ON o.attrelid = g.tgrelid AND o.attnum = x
                        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attname = o.attname),
         'function', fn.nspname || '.' || p.proname, 'language', l.lanname, 'body', p.prosrc,
-        'enabled', g.tgenabled IN ('O', 'A'), 'always', g.tgenabled = 'A')), '[]')
+        'always', g.tgenabled = 'A')), '[]')
       FROM reachable AS re JOIN pg_trigger AS g ON g.tgrelid = re.oid JOIN pg_proc AS p ON p.oid = g.tgfoid
       JOIN pg_namespace AS fn ON fn.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
       WHERE re.root = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')),
-    'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'name', f.conname, 'columns', to_jsonb(f.conkey), 'references', format('%s.%s', fns.nspname, fc.relname), 'referenced_columns', to_jsonb(f.confkey),
-        'on_update', f.confupdtype, 'on_delete', f.confdeltype, 'deferrable', f.condeferrable)), '[]')
-      FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.confrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0),
     'referenced_by', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'name', f.conname, 'table', format('%s.%s', fns.nspname, fc.relname), 'columns', to_jsonb(f.confkey),
-        'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
+        'on_update', f.confupdtype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0),
-    'deferrable_constraints', EXISTS (SELECT FROM pg_constraint AS f WHERE f.conrelid = c.oid AND f.condeferrable),
-    'partition_key', (SELECT coalesce(to_jsonb(pt.partattrs::int2[]), '[]') FROM pg_partitioned_table AS pt WHERE pt.partrelid = c.oid)
-    ) ORDER BY c.oid), '[]')
+      WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
     FROM tables JOIN pg_class AS c ON c.oid = tables.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-      'asked', w.name, 'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults, 'variadic', p.provariadic <> 0,
+      'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults, 'variadic', p.provariadic <> 0,
       'volatile', p.provolatile, 'kind', p.prokind, 'returns_set', p.proretset,
       'replaceable', n.nspname <> 'pg_catalog' AND (has_schema_privilege('public', n.oid, 'CREATE') OR NOT pg_has_role(p.proowner, 'USAGE')))
       ORDER BY array_position(asked.search_path, n.nspname::text), p.oid), '[]')
