@@ -40,9 +40,6 @@ package struct CompileInputs: Sendable {
 
 /// From a definition and the catalog to a plan, without I/O.
 package enum Compiler {
-  /// Rows in a batch when nobody says.
-  package static let defaultBatchSize = 10_000
-
   /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
   package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
     guard let found = catalog.asked.first, let table = found else {
@@ -60,7 +57,7 @@ package enum Compiler {
     _ named: NamedBatch, types: [Int: DescribedType], _ inputs: CompileInputs
   ) -> Compilation {
     let definition = named.parsed.definition
-    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? defaultBatchSize
+    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? BatchOperation.defaultBatchSize
     let (batch, warnings) = named.typed(types, batchSize: size, inputs)
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
