@@ -48,6 +48,10 @@ package enum Compiler {
       let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
       return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
     }
+    guard !table.isOfTheSystem else {
+      let problem = Diagnostic.systemTable(table, at: parsed.definition.operation.source.table.span)
+      return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
+    }
     var resolver = Resolver(parsed, catalog, table)
     return resolver.resolve()
   }
