@@ -34,7 +34,9 @@ package struct Session: ~Copyable {
   let connection: Connection
 
   package init(to server: Server) throws(PostgresError) {
-    connection = try Connection(to: server)
+    let connection = try Connection(to: server)
+    if let error = PostgresError.tooOld(connection.serverVersion) { throw error }
+    self.connection = connection
   }
 
   package borrowing func compile(
