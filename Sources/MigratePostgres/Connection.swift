@@ -56,6 +56,9 @@ extension Connection {
   /// The process that serves this connection, as `pg_stat_activity.pid` has it.
   package var backendPID: Int32 { PQbackendPID(handle) }
 
+  /// For instance 150018: major version and minor one.
+  package var serverVersion: Int { Int(PQserverVersion(handle)) }
+
   /// Whether the connection is known to be of no use any more. It shows only after a call that failed.
   package var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
 
