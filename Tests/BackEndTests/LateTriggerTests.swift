@@ -54,7 +54,8 @@ import Testing
         testDescription: "writes elsewhere, and there was one before", body: "INSERT INTO public.seen SELECT NEW.id",
         trigger: "TRIGGER late AFTER UPDATE ON products FOR EACH ROW", known: Self.stamping),
       Late(
-        testDescription: "writes elsewhere at the end of the transaction", body: "INSERT INTO public.seen SELECT NEW.id",
+        testDescription: "writes elsewhere at the end of the transaction",
+        body: "INSERT INTO public.seen SELECT NEW.id",
         trigger: "CONSTRAINT TRIGGER late AFTER UPDATE ON products DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"),
     ]
 
@@ -92,7 +93,8 @@ import Testing
       for policy in [ConflictPolicy.stop, .skip, .force] {
         let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
         #expect(!told.isDone && told.text.contains("trigger late"), "\(told.text)")
-        #expect(told.text.contains("disable or drop it; then revert run 1, which goes on at this batch"), "\(told.text)")
+        #expect(
+          told.text.contains("disable or drop it; then revert run 1, which goes on at this batch"), "\(told.text)")
         #expect(try await server.has(applied))
       }
       #expect(try await server.rows("SELECT state, failure ->> 'sqlstate' FROM migrate.runs") == ["failed|55000"])
