@@ -34,7 +34,7 @@ import Testing
     try await withDatabase { server in
       try await server.psql(
         """
-        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
         CREATE TABLE t (id integer PRIMARY KEY, v integer);
         INSERT INTO t SELECT n, n FROM generate_series(1, 20) AS n;
         CREATE FUNCTION minus() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := -NEW.v; RETURN NEW; END $$;
