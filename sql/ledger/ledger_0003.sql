@@ -163,6 +163,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';
 
+CREATE FUNCTION migrate.relabelled(_run bigint) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  begun record;
+  now   text[];
+BEGIN
+  FOR begun IN
+    SELECT l.type, to_regtype(l.type) AS known, ARRAY(SELECT jsonb_array_elements_text(l.labels)) AS labels
+    FROM   migrate.runs AS r, jsonb_each(r.labels) AS l(type, labels)
+    WHERE  r.run = _run AND r.direction = 'apply'
+  LOOP
+    IF begun.known IS NULL THEN
+      RETURN NEXT format('enum %s is gone', begun.type);
+      CONTINUE;
+    END IF;
+    now := migrate.enum_labels(begun.known);
+    -- One that was added is none of the rows' that there were.
+    IF ARRAY(SELECT n.label FROM unnest(now) WITH ORDINALITY AS n(label, place) WHERE n.label = ANY (begun.labels) ORDER BY n.place)
+       <> begun.labels THEN
+      RETURN NEXT format('the labels of enum %s are %s, were %s', begun.type, now, begun.labels);
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.relabelled IS 'Enums among the columns'' types of a run that is applied whose labels have been renamed since it was begun.';
+
 CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -265,8 +290,12 @@ BEGIN
       END IF;
     END IF;
   END LOOP;
+  -- What is compared as a text would silently not be eligible any more.
+  IF _applying THEN
+    RETURN QUERY SELECT e.change, 'rename them back, or take the run back and apply anew' FROM migrate.relabelled(_run) AS e(change);
+  END IF;
 END $$;
-COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire; with what mends it.';
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -416,7 +445,8 @@ BEGIN
     END IF;
   END IF;
   -- Numbers that came with a dump are others, and the whole look is taken once more.
-  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation) THEN
+  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation)
+     OR EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.labels <> '{}' AND EXISTS (SELECT FROM migrate.relabelled(_run))) THEN
     PERFORM migrate.hold(_run);
   END IF;
   -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write.
@@ -424,7 +454,7 @@ BEGIN
           FROM   pg_current_snapshot() AS s
           WHERE  pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND pg_snapshot_xmax(s) = pg_current_xact_id());
 END $$;
-COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, and the name may mean another one by now; an error when it does. Its number when no other transaction was at work, else NULL.';
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, nor the labels of an enum, and a name may mean something else by now; an error when it does. Its number when no other transaction was at work, else NULL.';
 
 CREATE FUNCTION migrate.holders(_transactions text[])
 RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)
