@@ -120,6 +120,44 @@ import Testing
     }
   }
 
+  @Test(arguments: BackEnd.allCases, [true, false])
+  func `P21: and belongs to a partition is met alike`(backEnd: BackEnd, writesRows: Bool) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE products (id integer PRIMARY KEY, price integer, note text) PARTITION BY RANGE (id);
+        CREATE TABLE low  PARTITION OF products FOR VALUES FROM (0) TO (31);
+        CREATE TABLE high PARTITION OF products FOR VALUES FROM (31) TO (100);
+        CREATE TABLE seen (id bigint);
+        INSERT INTO products SELECT n, n, 'note' FROM generate_series(1, 60) AS n
+        """)
+      let all = "SELECT id, price, note FROM products ORDER BY id"
+      let before = try await server.rows(all)
+      let compiled = try await Compiled(
+        "batch: b\nsource: products\nset: {price: price + 1}", on: server, batchSize: 25)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let body =
+        writesRows
+        ? "IF pg_trigger_depth() = 1 THEN UPDATE public.high SET note = 'late' WHERE id = 60; END IF"
+        : "INSERT INTO public.seen VALUES (NEW.id)"
+      try await server.psql(
+        """
+        CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \(body); RETURN NULL; END $$;
+        CREATE TRIGGER late AFTER UPDATE ON low FOR EACH ROW EXECUTE FUNCTION late()
+        """)
+      let told = try await backEnd.revert(compiled, on: server)
+      #expect(told.isDone == !writesRows, "\(told.text)")
+      if writesRows {
+        // The last batch has no row of the partition.
+        #expect(try await server.rows("SELECT count(*) FROM migrate.batches WHERE kind = 'revert'") == ["1"])
+        #expect(try await server.rows("SELECT count(*) FROM products WHERE note = 'late'") == ["0"])
+        try await server.psql("DROP TRIGGER late ON low")
+        #expect(try await backEnd.revert(compiled, on: server).isDone)
+      }
+      #expect(try await server.rows(all) == before)
+    }
+  }
+
   /// The counts of what a transaction has written are then not kept.
   @Test(arguments: BackEnd.allCases) func `P21: stops the way back where nobody counts what it writes`(backEnd: BackEnd)
     async throws

@@ -329,16 +329,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.late_triggers IS 'Triggers that fire on updates of a run''s table and were not there when it was planned.';
 
-CREATE FUNCTION migrate.rows_written(_run bigint) RETURNS bigint[]
+CREATE FUNCTION migrate.rows_written(_run bigint) RETURNS bigint
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- A row that goes to another partition is deleted there and inserted here.
-  SELECT ARRAY[sum(pg_stat_get_xact_tuples_updated(k.oid) + pg_stat_get_xact_tuples_inserted(k.oid)),
-               sum(pg_stat_get_xact_tuples_deleted(k.oid) - pg_stat_get_xact_tuples_inserted(k.oid))]
+  SELECT sum(pg_stat_get_xact_tuples_inserted(k.oid) + pg_stat_get_xact_tuples_updated(k.oid) + pg_stat_get_xact_tuples_deleted(k.oid))
   FROM   migrate.relations AS b
   CROSS  JOIN LATERAL (SELECT to_regclass(b.name)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(b.name)) AS p) AS k
   WHERE  b.run = _run AND b.name <> 'migrate.runs'
 $$;
-COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between. And how many more it has deleted than inserted.';
+COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
 
 CREATE FUNCTION migrate.hold(_run bigint, _before xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -401,11 +399,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
-CREATE FUNCTION migrate.confirm_restored(_run bigint, _before bigint[]) RETURNS void
+CREATE FUNCTION migrate.confirm_restored(_run bigint, _before bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   late     text;
-  now      bigint[];
   expected bigint;
 BEGIN
   -- One that puts its work off does it here.
@@ -421,8 +418,7 @@ BEGIN
   WHERE  b.run = _run AND b.kind = 'revert'
   ORDER  BY b.seq DESC
   LIMIT  1;
-  now := migrate.rows_written(_run);
-  IF current_setting('track_counts') = 'off' OR now[1] - _before[1] <> expected OR now[2] <> _before[2] THEN
+  IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _before <> expected THEN
     RAISE EXCEPTION '%', CASE WHEN current_setting('track_counts') = 'off'
       THEN format('trigger %s came after run %s, and track_counts is off, so nothing tells whether it writes other rows', late, _run)
       ELSE format('rows of the table were written besides those that came back: trigger %s came after run %s', late, _run) END
@@ -438,7 +434,7 @@ DECLARE
   written text := current_setting('migrate.rows_written', true);
 BEGIN
   IF written <> '' THEN
-    PERFORM migrate.confirm_restored(_run, written::bigint[]);
+    PERFORM migrate.confirm_restored(_run, written::bigint);
     -- Nor could who may not lock the table keep one out that decides about the old values.
     IF NOT migrate.may_lock(_run) THEN
       PERFORM migrate.hold(_run);
