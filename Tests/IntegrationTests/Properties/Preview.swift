@@ -74,7 +74,15 @@ import Testing
       let opening = [Statement.Name.settings, .lock].compactMap { name in
         applied.plan.statements(.batches).first { $0.name == name }.map { numbered($0, applied.run) }
       }.joined(separator: "; ")
-      let look = Regex { "; \(opening); SELECT migrate.hold(\(applied.run)"; Optionally { ", CAST('"; OneOrMore(.digit); "' AS xid8)" }; ")" }
+      let look = Regex {
+        "; \(opening); SELECT migrate.hold(\(applied.run)"
+        Optionally {
+          ", CAST('"
+          OneOrMore(.digit)
+          "' AS xid8)"
+        }
+        ")"
+      }
       for text in run where text.firstMatch(of: look)?.range.upperBound != text.endIndex {
         #expect(texts.contains(text), "not in the plan:\n\(text)")
       }
