@@ -93,7 +93,7 @@ SELECT jsonb_build_object(
                    OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
         'typmod', ty.typmod,
         'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4
-                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (ty.typmod - 4) & 2047) END,
+                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (((ty.typmod - 4) & 2047) # 1024) - 1024) END,
         'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = ty.base),
         'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
         'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid)

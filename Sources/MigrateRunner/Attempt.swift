@@ -63,6 +63,8 @@ enum Transacted {
   /// A check found rows.
   case found(check: Statement.Name, rows: [String], through: [String?])
   case takenOver
+  /// What was done before is not there any more, so the batch would leave a gap.
+  case lost
 }
 
 extension Worker {
@@ -70,7 +72,9 @@ extension Worker {
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
     self.through = nil
-    try begin(attempt.isolation, .apply, undisturbed: undisturbed)
+    let before = undisturbed
+    undisturbed = nil
+    try begin(attempt.isolation, .apply, undisturbed: before)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     var through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
@@ -145,11 +149,17 @@ extension Worker {
     }
     let read = try row.int("rows_read")
     // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-    let confirmed = try connection.execute("SELECT migrate.confirm(\(runID)) AS undisturbed").onlyRow
-    undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
+    let confirmed = try connection.execute(
+      "SELECT migrate.confirm(\(runID)) AS undisturbed, \(Ledger.isDone(run.id, through: attempt.ordinal - 1)) AS follows"
+    ).onlyRow
+    guard try confirmed.bool("follows") else {
+      try connection.execute("ROLLBACK")
+      return .lost
+    }
     unsettled = try row.text("xid")
     try connection.commit()
     unsettled = nil
+    undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
     let counts = BatchCounts(batches: 1, read: read, changed: changed, unchanged: read - changed)
     return .committed(
       BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
