@@ -48,8 +48,10 @@ extension Resolver {
       let columns = assigned.compactMap { table.column($0)?.number }
       return columns.count == assigned.count ? columns : all
     case .before, .after:
-      // Such a trigger has to name the table to write it, unless what it calls does, or it makes up its SQL.
-      let reaches = words.contains(table.name.name.name.lowercased()) || !TriggerBody.callsOnlyHarmless(words)
+      // Such a trigger has to name the table to write it, or a partition or a view of it, unless what it calls does, or it makes
+      // up its SQL.
+      let names = [table.name.name.name] + table.otherNames
+      let reaches = names.contains { words.contains($0.lowercased()) } || !TriggerBody.callsOnlyHarmless(words)
       return reaches ? all : []
     case .instead: return all
     }

@@ -46,6 +46,56 @@ import Testing
     }
   }
 
+  @Test(arguments: ["low", "seen", "seen_again"])
+  func `X06: columns that an AFTER trigger writes by another name of the table are restored`(name: String) async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer, note text) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (100);
+        CREATE VIEW seen AS SELECT * FROM t;
+        CREATE VIEW seen_again AS SELECT * FROM seen;
+        INSERT INTO t SELECT n, n, 'old' FROM generate_series(1, 12) AS n;
+        CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN UPDATE public.\(name) SET note = 'x' WHERE id = NEW.id; RETURN NULL; END $$;
+        CREATE TRIGGER odd AFTER UPDATE OF v ON t FOR EACH ROW EXECUTE FUNCTION odd()
+        """)
+      let before = try await image(of: "t", on: server)
+      let applied = try await migrated("batch: b\nsource: t\nset: {v: v * 2}", on: server, batchSize: 5)
+      #expect(applied.isComplete)
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE note = 'x'") == [["12"]])
+      #expect(try await reverted(applied.run, on: server) == .reverted(conflicts: 0))
+      #expect(before.differences(to: try await image(of: "t", on: server)) == [])
+    }
+  }
+
+  /// What it wrote then is kept for no batch. Nothing tells yet that the function is another one.
+  @Test func `X06: a trigger whose function was replaced since writes other columns on the way back`() async throws {
+    try await withDatabase { server in
+      let function = { (column: String) in
+        """
+        CREATE OR REPLACE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.\(column) := 'x'; RETURN NEW; END $$;
+        """
+      }
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer, note text, other text);
+        INSERT INTO t SELECT n, n, 'old', 'old' FROM generate_series(1, 12) AS n;
+        \(function("note"))
+        CREATE TRIGGER odd BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION odd()
+        """)
+      let before = try await image(of: "t", on: server)
+      let applied = try await migrated("batch: b\nsource: t\nset: {v: v * 2}", on: server, batchSize: 5)
+      #expect(applied.isComplete)
+      try await server.psql(function("other"))
+      _ = try await reverted(applied.run, on: server)
+      let after = try await image(of: "t", on: server)
+      withKnownIssue { #expect(before.differences(to: after) == []) }
+    }
+  }
+
   struct Writer: CustomTestStringConvertible {
     let testDescription: String
     let body: String
