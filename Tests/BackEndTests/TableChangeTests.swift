@@ -284,6 +284,10 @@ import Testing
         "ALTER TYPE status RENAME VALUE 'open' TO 'x'; ALTER TYPE status RENAME VALUE 'closed' TO 'open'; ALTER TYPE status RENAME VALUE 'x' TO 'closed'",
         "ALTER TYPE status RENAME VALUE 'open' TO 'x'; ALTER TYPE status RENAME VALUE 'closed' TO 'open'; ALTER TYPE status RENAME VALUE 'x' TO 'closed'",
       ],
+      [
+        "ALTER TYPE status RENAME TO old; CREATE TYPE status AS ENUM ('open', 'closed', 'lost'); ALTER TYPE old RENAME VALUE 'open' TO 'new'",
+        "DROP TYPE status; ALTER TYPE old RENAME TO status; ALTER TYPE status RENAME VALUE 'new' TO 'open'",
+      ],
       ["ALTER TYPE kind RENAME VALUE 'b' TO 'c'", "ALTER TYPE kind RENAME VALUE 'c' TO 'b'"],
     ]) func `P21: does not go on past a renamed label of an enum`(backEnd: BackEnd, change: [String]) async throws
   {

@@ -170,12 +170,20 @@ DECLARE
   now   text[];
 BEGIN
   FOR begun IN
-    SELECT l.type, to_regtype(l.type) AS known, ARRAY(SELECT jsonb_array_elements_text(l.labels)) AS labels
+    SELECT l.type, to_regtype(l.type) AS known, r.plan, ARRAY(SELECT jsonb_array_elements_text(l.labels)) AS labels
     FROM   migrate.runs AS r, jsonb_each(r.labels) AS l(type, labels)
     WHERE  r.run = _run AND r.direction = 'apply'
   LOOP
     IF begun.known IS NULL THEN
       RETURN NEXT format('enum %s is gone', begun.type);
+      CONTINUE;
+    -- It may be another one by now. Most are a column's own type, which is told sooner than what arrays and domains are of.
+    ELSIF NOT EXISTS (SELECT
+                      FROM   migrate.relations AS b
+                      JOIN   pg_attribute AS a ON a.attrelid = to_regclass(b.name) AND NOT a.attisdropped
+                      WHERE  b.run = _run AND a.atttypid = begun.known)
+      AND NOT migrate.plan_labels(begun.plan) ? begun.type THEN
+      RETURN NEXT format('the labels of enum %s are those of another type now', begun.type);
       CONTINUE;
     END IF;
     now := migrate.enum_labels(begun.known);

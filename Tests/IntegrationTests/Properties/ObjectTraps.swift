@@ -96,6 +96,26 @@ import Testing
     }
   }
 
+  /// Only the images of the batch's own rows are kept. Nothing tells yet that there were others.
+  @Test func `X06: a trigger that writes other rows of the table leaves them as they became`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer, note text);
+        INSERT INTO t SELECT n, n, 'old' FROM generate_series(1, 20) AS n;
+        CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN UPDATE public.t SET note = 'x' WHERE id = 21 - NEW.id; RETURN NULL; END $$;
+        CREATE TRIGGER odd AFTER UPDATE OF v ON t FOR EACH ROW EXECUTE FUNCTION odd()
+        """)
+      let before = try await image(of: "t", on: server)
+      let applied = try await migrated("batch: b\nsource: t\nset: {v: v * 2}", on: server, batchSize: 5)
+      #expect(applied.isComplete)
+      _ = try await reverted(applied.run, on: server)
+      let after = try await image(of: "t", on: server)
+      withKnownIssue { #expect(before.differences(to: after) == []) }
+    }
+  }
+
   struct Writer: CustomTestStringConvertible {
     let testDescription: String
     let body: String
