@@ -62,7 +62,7 @@ extension ResolvedBatch {
     let done: SQL = "NOT EXISTS (\(ofBatches))"
     let conditions =
       [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
-      + (comparesImages ? [differs] : []) + [done]
+      + (comparesImages ? [differs] : []) + [done] + notRejected
     return Statement(
       .leftBehind, why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """
