@@ -76,4 +76,177 @@ import Testing
       }
     }
   }
+
+  /// Nobody wants a quarantine of all rows.
+  @Test(arguments: BackEnd.allCases)
+  func `ends the run when the first 32 all fail alike, and nothing is written`(backEnd: BackEnd) async throws {
+    try await withDatabase(loggingStatements: true) { server in
+      try await server.psql(Self.table(rows: 500, bad: Array(1...500)))
+      let before = try await server.rows(Self.all)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 200)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(told.text.contains("the first 32 rows all fail alike: new row for relation"), "\(told.text)")
+      #expect(try await server.rows(Self.all) == before)
+      #expect(
+        try await server.rows("SELECT state, failure ->> 'constraint', failure ->> 'sqlstate' FROM migrate.runs")
+          == ["failed|items_v_check|23514"])
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "0")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
+  func `ends the run when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
+    try await withDatabase { server in
+      let bad = [5, 25, 45, 65, 85, 105, 125]
+      try await server.psql(Self.table(rows: 600, bad: bad))
+      try await server.psql("ANALYZE items")
+      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(told.text.contains(limit == "3" ? "4 rows are in quarantine" : "4 of 80 rows read are in quarantine"), "\(told.text)")
+      // The batch with the one too many is done, and it can be looked at.
+      #expect(try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "80")
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone)
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "5")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+    }
+  }
+
+  /// What the trigger writes goes back with the part; a sequence does not.
+  @Test(arguments: BackEnd.allCases)
+  func `leaves no trace of its failed attempts in other tables`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 40, bad: [7, 33]) + """
+          ;
+          CREATE TABLE log (id integer, v integer);
+          CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN INSERT INTO public.log VALUES (NEW.id, NEW.v); RETURN NULL; END $$;
+          CREATE TRIGGER log AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION log()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT id, v FROM log ORDER BY id, v")
+          == (try await server.rows("SELECT id, v FROM items WHERE v <> 999999 ORDER BY id, v")))
+    }
+  }
+
+  /// Found at COMMIT, where nobody could tell the row.
+  @Test(arguments: BackEnd.allCases)
+  func `is found when its constraint is deferred`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE targets (id integer PRIMARY KEY);
+        INSERT INTO targets SELECT n FROM generate_series(1, 40) AS n WHERE n NOT IN (12, 31);
+        CREATE TABLE items (id integer PRIMARY KEY, v integer REFERENCES targets DEFERRABLE INITIALLY DEFERRED,
+                            code integer, UNIQUE (code) DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO items SELECT n, NULL, n FROM generate_series(1, 40) AS n
+        """)
+      let compiled = try await Compiled(
+        """
+        batch: items
+        source: items
+        set:
+          v: id
+          code: CASE WHEN id = 20 THEN 40 ELSE code END
+        on_error: continue
+        """, on: server, batchSize: 25)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate FROM migrate.rejects ORDER BY key[1]::integer")
+          == ["{12}|23503", "{20}|23505", "{31}|23503"])
+      #expect(
+        try await server.rows("SELECT id, v, code FROM items ORDER BY id")
+          == (1...40).map { [12, 20, 31].contains($0) ? "\($0)|NULL|\($0)" : "\($0)|\($0)|\($0)" })
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 40, bad: []) + """
+          ;
+          CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF NEW.id IN (9, 60) THEN RETURN NULL; END IF; RETURN NEW; END $$;
+          CREATE TRIGGER keep BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION keep()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects ORDER BY key[1]::integer")
+          == ["{9}", "{60}"].map { "\($0)|NULL|a trigger kept 1 of 1 rows from being changed" })
+      #expect(try await server.value("SELECT count(*) FROM items WHERE v = id / 3 + 10") == "38")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+    }
+  }
+
+  /// Personal data that is erased must not live on in a quarantine.
+  @Test(arguments: BackEnd.allCases)
+  func `leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table(rows: 40, bad: [8]))
+      for condition in ["", "\nwhere: id > 3"] {
+        let name = condition.isEmpty ? "whole" : "part"
+        let definition = Self.definition.replacing("batch: items", with: "batch: \(name)")
+        let compiled = try await Compiled(definition + "\nundo: none" + condition, on: server, batchSize: 15)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+      }
+      #expect(
+        try await server.rows("SELECT run, key, row, sqlstate FROM migrate.rejects ORDER BY run")
+          == ["1|{24}|NULL|23514", "2|{24}|NULL|23514"])
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `is named by all columns of its key`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE lines (shop text, line integer, v integer CHECK (v <> 33), PRIMARY KEY (shop, line));
+        INSERT INTO lines SELECT 'S "' || n % 3, n, 2 * n FROM generate_series(1, 40) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: lines\nsource: lines\nset: {v: v + 1}\non_error: continue", on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows("SELECT key FROM migrate.rejects") == [#"{"S \"1",16}"#])
+      #expect(try await server.value("SELECT count(*) FROM lines WHERE v = 2 * line + 1") == "39")
+      #expect(try await Client.verify(1, on: server).holds)
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM lines WHERE v = 2 * line") == "40")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `is tried ten times under retry, and then ends the run`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 10, bad: []) + """
+          ;
+          CREATE SEQUENCE tries;
+          CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF NEW.id = 15 AND nextval('public.tries') < 4 THEN RAISE 'not yet'; END IF; RETURN NEW; END $$;
+          CREATE TRIGGER fails BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION fails()
+          """)
+      let definition = Self.definition.replacing("continue", with: "retry")
+      let compiled = try await Compiled(definition, on: server, batchSize: 4)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      try await server.psql("CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('public.tries'); RAISE 'never'; END $$; SELECT setval('tries', 1, false)")
+      let second = try await Compiled(definition.replacing("batch: items", with: "batch: again"), on: server, batchSize: 4)
+      #expect(!(try await backEnd.apply(second, on: server)).isDone)
+      let tries = try await server.rows("SELECT last_value, is_called FROM tries")
+      #expect(tries == ["10|t"])
+    }
+  }
 }

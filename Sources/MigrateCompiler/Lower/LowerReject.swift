@@ -28,7 +28,7 @@ extension ResolvedBatch {
       """
       WITH rejected AS (
         INSERT INTO migrate.rejects (run, step, key, row, sqlstate, message, detail, column_name, constraint_name)
-        SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + Role.ofRefusal)
+        SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + Role.refusal.map { "\($0)" })
         FROM   \(source)
         \(SQL.filtered(by: batchConditions))
         RETURNING key

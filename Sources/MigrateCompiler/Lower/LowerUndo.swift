@@ -153,15 +153,18 @@ extension ResolvedBatch {
       ORDER  BY \(list: keyColumns)
       """
     let lock: SQL = "\nFOR    NO KEY UPDATE OF \(alias)"
+    // Each capture answers, and this one that the change has to look itself.
+    let answer: SQL = locked ? "" : "\nRETURNING false AS as_captured"
+    let capture: SQL = """
+      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
+      SELECT \(lines: [Self.placeValues, "count(*)"] + names.map { "array_agg(s.\($0))\(only)" })
+      FROM  (\(locked ? rows + lock : rows)) AS s
+      """
     return Statement(
       locked ? .captureLocked : .capture, step: Self.step,
       why: locked
         ? "from the second attempt on the rows are locked before anything is computed"
         : "the old values; the key columns tell later whether exactly these rows were changed",
-      """
-      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
-      SELECT \(lines: [Self.placeValues, "count(*)"] + names.map { "array_agg(s.\($0))\(only)" })
-      FROM  (\(locked ? rows + lock : rows)) AS s
-      """)
+      capture + answer)
   }
 }

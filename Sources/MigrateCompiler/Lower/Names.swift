@@ -31,9 +31,10 @@ enum Role {
   static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
 
   /// What the server has said of a row at fault.
-  static let ofRefusal: [SQL] = ["sqlstate", "message", "detail", "column", "constraint"].map { role in
-    "\(Parameter("refusal.\(role)", .text))"
-  }
+  static let refusal = [
+    Parameter("refusal.sqlstate", .text), Parameter("refusal.message", .text), Parameter("refusal.detail", .text),
+    Parameter("refusal.column", .text), Parameter("refusal.constraint", .text),
+  ]
 
   /// Column `index` of a bound of the key.
   static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }

@@ -77,7 +77,8 @@ FROM  (SELECT "people"."id" AS k_1,
        FROM   "shop"."people" AS "people"
        WHERE  ($4::boolean OR "people"."id" > $5::integer)
          AND  "people"."id" <= $6::integer
-       ORDER  BY "people"."id") AS s;
+       ORDER  BY "people"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1

@@ -91,7 +91,8 @@ FROM  (SELECT "people"."country" AS k_1,
        FROM   "shop"."people" AS "people"
        WHERE  ($4::boolean OR ("people"."country", "people"."id") > ROW($5::text, $6::integer))
          AND  ("people"."country", "people"."id") <= ROW($7::text, $8::integer)
-       ORDER  BY "people"."country", "people"."id") AS s;
+       ORDER  BY "people"."country", "people"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2

@@ -156,7 +156,8 @@ FROM  (SELECT "kinds"."id" AS k_1,
        FROM   "shop"."kinds" AS "kinds"
        WHERE  ($4::boolean OR "kinds"."id" > $5::integer)
          AND  "kinds"."id" <= $6::integer
-       ORDER  BY "kinds"."id") AS s;
+       ORDER  BY "kinds"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1

@@ -104,7 +104,8 @@ FROM  (SELECT CAST("shapes"."id" AS integer) AS k_1,
        FROM   "shop"."shapes" AS "shapes"
        WHERE  ($4::boolean OR "shapes"."id" > $5::integer)
          AND  "shapes"."id" <= $6::integer
-       ORDER  BY "shapes"."id") AS s;
+       ORDER  BY "shapes"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1

@@ -77,7 +77,8 @@ FROM  (SELECT "names"."id" AS k_1,
        FROM   "tenant_17"."names" AS "names"
        WHERE  ($4::boolean OR "names"."id" > $5::integer)
          AND  "names"."id" <= $6::integer
-       ORDER  BY "names"."id") AS s;
+       ORDER  BY "names"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1

@@ -79,7 +79,8 @@ FROM  (SELECT "words"."word" AS k_1,
        WHERE  ($4::boolean OR "words"."word" > $5::text)
          AND  "words"."word" <= $6::text
          AND  (length(word) > 1)
-       ORDER  BY "words"."word") AS s;
+       ORDER  BY "words"."word") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1

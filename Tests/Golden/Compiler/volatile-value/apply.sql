@@ -80,7 +80,8 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "shop"."users" AS "users"
        WHERE  ($4::boolean OR "users"."id" > $5::integer)
          AND  "users"."id" <= $6::integer
-       ORDER  BY "users"."id") AS s;
+       ORDER  BY "users"."id") AS s
+RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
