@@ -156,7 +156,7 @@ package enum Ledger {
   ) throws(PostgresError) -> BatchCounts {
     let row = try connection.query(
       """
-      SELECT count(*) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
+      SELECT count(*) FILTER (WHERE part = 0) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
              coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
       FROM   migrate.batches
       WHERE  run = $1::bigint AND kind = $2::text

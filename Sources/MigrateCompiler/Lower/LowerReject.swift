@@ -22,13 +22,16 @@ extension ResolvedBatch {
 
   /// The row at fault with what the database has said of it, and a part without a row to change, which finish enters.
   var reject: Statement {
-    let image: SQL = capturedColumns.isEmpty ? "NULL" : "to_jsonb(\(alias))"
+    // What the server says in detail is the row, too.
+    let keepsValues = !capturedColumns.isEmpty
+    let image: SQL = keepsValues ? "to_jsonb(\(alias).*)" : "NULL"
+    let refusal: [SQL] = Role.refusal.map { keepsValues || $0 != Role.refusalDetail ? "\($0)" : "NULL" }
     return Statement(
       .reject, step: Self.step, why: "the only row of a part that failed goes to quarantine, and counts as read",
       """
       WITH rejected AS (
         INSERT INTO migrate.rejects (run, step, key, row, sqlstate, message, detail, column_name, constraint_name)
-        SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + Role.refusal.map { "\($0)" })
+        SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + refusal)
         FROM   \(source)
         \(SQL.filtered(by: batchConditions))
         RETURNING key

@@ -31,8 +31,9 @@ enum Role {
   static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
 
   /// What the server has said of a row at fault.
+  static let refusalDetail = Parameter("refusal.detail", .text)
   static let refusal = [
-    Parameter("refusal.sqlstate", .text), Parameter("refusal.message", .text), Parameter("refusal.detail", .text),
+    Parameter("refusal.sqlstate", .text), Parameter("refusal.message", .text), refusalDetail,
     Parameter("refusal.column", .text), Parameter("refusal.constraint", .text),
   ]
 

@@ -167,7 +167,7 @@ WITH rejected AS (
   SELECT $1::bigint,
          1,
          ARRAY[CAST("products"."id" AS text)],
-         to_jsonb("products"),
+         to_jsonb("products".*),
          $2::text,
          $3::text,
          $4::text,
