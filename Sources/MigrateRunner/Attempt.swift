@@ -50,7 +50,7 @@ struct Attempt {
     case .captureLocked: guarded != .snapshot
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
-    case .middle, .reject, .settings, .lock, .bound: false
+    case .middle, .reject: false
     default: true
     }
   }
@@ -137,6 +137,8 @@ extension Worker {
     var (bindings, through) = (given, end)
     var isCaptured = false
     for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
+      // Done before.
+      if [.settings, .lock, .bound].contains(statement.name) { continue }
       if statement.name == .finish {
         return try finish(connection.run(statement, bindings), through: through)
       }

@@ -138,7 +138,7 @@ import Testing
 
   /// Found at COMMIT, where nobody could tell the row.
   @Test(arguments: BackEnd.allCases)
-  func `is found when its constraint is deferred`(backEnd: BackEnd) async throws {
+  func `X02: is found when its constraint is deferred`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
         """
@@ -169,7 +169,7 @@ import Testing
   }
 
   @Test(arguments: BackEnd.allCases)
-  func `is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
+  func `X08: is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
         Self.table(rows: 40, bad: []) + """
@@ -191,7 +191,7 @@ import Testing
 
   /// Personal data that is erased must not live on in a quarantine.
   @Test(arguments: BackEnd.allCases)
-  func `leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
+  func `S05: leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(Self.table(rows: 40, bad: [8]))
       for condition in ["", "\nwhere: id > 3"] {
@@ -204,6 +204,75 @@ import Testing
       #expect(
         try await server.rows("SELECT run, key, row, sqlstate FROM migrate.rejects ORDER BY run")
           == ["1|{24}|NULL|23514", "2|{24}|NULL|23514"])
+    }
+  }
+
+  /// Alone each of the two is right; together the one with the higher key loses, whatever the batches and the order on disk.
+  @Test(arguments: BackEnd.allCases, ["", " DESC"])
+  func `P12: is the higher one of two in each other's way`(backEnd: BackEnd, order: String) async throws {
+    for size in [1, 7, 40] {
+      try await withDatabase { server in
+        try await server.psql(
+          """
+          CREATE TABLE items (id integer PRIMARY KEY, email text UNIQUE);
+          INSERT INTO items SELECT n, CASE n WHEN 12 THEN 'Same' WHEN 15 THEN 'SAME' ELSE 'Mail ' || n END
+          FROM   generate_series(1, 40) AS n ORDER BY n\(order)
+          """)
+        let compiled = try await Compiled(
+          "batch: items\nsource: items\nset: {email: lower(email)}\non_error: continue", on: server, batchSize: size)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+        #expect(try await server.rows("SELECT key, sqlstate FROM migrate.rejects") == ["{15}|23505"])
+        #expect(try await server.rows("SELECT id, email FROM items WHERE id IN (12, 15) ORDER BY id") == ["12|same", "15|SAME"])
+        #expect(try await backEnd.revert(compiled, on: server).isDone)
+        #expect(try await server.value("SELECT count(*) FROM items WHERE email <> lower(email)") == "40")
+      }
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `V06: is one of ten thousand`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE items (id integer PRIMARY KEY, v integer);
+        INSERT INTO items SELECT n, CASE n WHEN 7654 THEN 2000000000 ELSE n END FROM generate_series(1, 10000) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: items\nsource: items\nset: {v: v * 2}\non_error: continue", on: server, batchSize: 4_000)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects")
+          == ["{7654}|22003|integer out of range"])
+      #expect(try await server.value("SELECT count(*) FROM items WHERE v = 2 * id") == "9999")
+    }
+  }
+
+  /// The quarantine takes whatever an error says.
+  @Test(arguments: BackEnd.allCases)
+  func `P10: is kept with ten megabytes of words about it`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 20, bad: []) + """
+          ;
+          CREATE FUNCTION talks() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN
+            IF NEW.id = 27 THEN
+              RAISE EXCEPTION '%', repeat('é', 1000000)
+              USING ERRCODE = 'ZZ999', DETAIL = repeat('x', 10000000), COLUMN = 'v', CONSTRAINT = E'a "constraint"\n';
+            END IF;
+            RETURN NEW;
+          END $$;
+          CREATE TRIGGER talks BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION talks()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone)
+      #expect(
+        try await server.rows(
+          "SELECT key, sqlstate, length(message), length(detail), column_name, to_json(constraint_name) FROM migrate.rejects")
+          == [#"{27}|ZZ999|1000000|10000000|v|"a \"constraint\"\n""#])
     }
   }
 
