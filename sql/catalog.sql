@@ -1,10 +1,11 @@
 -- The database as the compiler needs to know it: one query, one document, read-only.
 -- $1: {"search_path": […], "tables": [{"schema": …, "name": …}], "functions": […], "types": […]}; names exact.
+-- Rows are looked up from a table or an index to the next, in the order in which the joins are written: CatalogQuery.settings.
 WITH asked AS (
   SELECT ARRAY(SELECT 'pg_catalog'::text UNION ALL
                SELECT p FROM jsonb_array_elements_text($1::jsonb -> 'search_path') AS p) AS search_path
 ), wanted AS (
-  SELECT w.place, w.item ->> 'schema' AS schema, w.item ->> 'name' AS name, found.oid
+  SELECT w.place, found.oid
   FROM   asked, jsonb_array_elements($1::jsonb -> 'tables') WITH ORDINALITY AS w(item, place)
   LEFT   JOIN LATERAL (
     SELECT c.oid
@@ -18,71 +19,56 @@ WITH asked AS (
 ), tables AS (
   SELECT DISTINCT oid FROM wanted WHERE oid IS NOT NULL
 ), types AS (
-  -- A domain is read as what it is made of, an array of a domain as an array of that.
+  -- A domain is read as what it is made of, an array of a domain as an array of that. `list` is the array whose element is
+  -- being unwrapped, `of_domain` says whether that was a domain: int2vector is not the array of its element.
   WITH RECURSIVE unwrapped AS (
-    SELECT a.atttypid AS oid, a.atttypid AS inner_type, a.atttypmod AS typmod
+    SELECT a.attrelid, a.attnum, a.atttypmod AS typmod, a.atttypid AS inner_type, NULL::oid AS list, false AS of_domain
     FROM   tables JOIN pg_attribute AS a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
-    UNION
-    SELECT u.oid, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE u.typmod END
-    FROM   unwrapped AS u JOIN pg_type AS t ON t.oid = u.inner_type WHERE t.typtype = 'd'
-  ), elements AS (
-    SELECT u.oid, u.typmod, u.inner_type AS base, e.oid AS element
-    FROM   unwrapped AS u
-    JOIN   pg_type AS t ON t.oid = u.inner_type AND t.typtype <> 'd'
-    LEFT   JOIN pg_type AS e ON e.oid = t.typelem AND t.typcategory = 'A'
-  ), plain_elements AS (
-    SELECT e.oid, e.typmod, e.base, e.element, e.element AS inner_element FROM elements AS e
-    UNION
-    SELECT p.oid, p.typmod, p.base, p.element, t.typbasetype
-    FROM   plain_elements AS p JOIN pg_type AS t ON t.oid = p.inner_element WHERE t.typtype = 'd'
+    UNION ALL
+    SELECT u.attrelid, u.attnum,
+           CASE WHEN t.typtype = 'd' AND u.list IS NULL AND t.typtypmod >= 0 THEN t.typtypmod ELSE u.typmod END,
+           CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END,
+           CASE WHEN t.typtype = 'd' THEN u.list ELSE t.oid END,
+           t.typtype = 'd' AND u.list IS NOT NULL
+    FROM   unwrapped AS u JOIN pg_type AS t ON t.oid = u.inner_type
+    WHERE  t.typtype = 'd' OR (u.list IS NULL AND t.typcategory = 'A' AND t.typelem <> 0)
   )
-  SELECT DISTINCT ON (p.oid, p.typmod)
-         p.oid, p.typmod,
-         CASE WHEN p.inner_element = p.element OR p.element IS NULL THEN p.base ELSE i.typarray END AS base
-  FROM   plain_elements AS p
-  LEFT   JOIN pg_type AS i ON i.oid = p.inner_element
-  WHERE  i.oid IS NULL OR i.typtype <> 'd'
-), reachable AS (
-  -- The tables and all that partitions or inherits from them: triggers and lockers of each count.
-  SELECT t.oid AS root, t.oid FROM tables AS t
-  UNION
-  SELECT t.oid, p.relid FROM tables AS t, pg_partition_tree(t.oid) AS p
+  SELECT u.attrelid, u.attnum, u.typmod,
+         CASE WHEN u.list IS NULL THEN t.oid WHEN u.of_domain THEN t.typarray ELSE u.list END AS base
+  FROM   unwrapped AS u
+  JOIN   pg_type AS t ON t.oid = u.inner_type AND t.typtype <> 'd'
+  WHERE  u.list IS NOT NULL OR t.typcategory <> 'A' OR t.typelem = 0
 )
 SELECT jsonb_build_object(
   'server', jsonb_build_object(
-    'version',        current_setting('server_version_num')::int,
-    'in_recovery',    pg_is_in_recovery(),
     'user',           current_user,
-    'superuser',      (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-    'may_replicate',  CASE WHEN current_setting('server_version_num')::int >= 150000
-                           THEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-                             OR EXISTS (SELECT FROM pg_parameter_acl AS p, aclexplode(p.paracl) AS x
-                                        WHERE p.parname = 'session_replication_role' AND x.privilege_type = 'SET'
-                                          AND pg_has_role(x.grantee, 'USAGE'))
-                           ELSE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) END,
+    'may_replicate',  has_parameter_privilege('session_replication_role', 'SET'),
     'may_create',     has_database_privilege(current_database(), 'CREATE'),
     'ledger',         to_regclass('migrate.version') IS NOT NULL,
-    'lz4',            EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)),
-    'citus',          EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')),
+    -- What stands behind pg_settings, whose many columns would have to be read with each query.
+    'lz4',            EXISTS (SELECT FROM pg_show_all_settings() WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))),
   'search_path', (SELECT jsonb_agg(jsonb_build_object(
                     'name', s.name, 'exists', n.oid IS NOT NULL,
                     'open_to_others', coalesce(has_schema_privilege('public', n.oid, 'CREATE'), false)) ORDER BY s.place)
                   FROM jsonb_array_elements_text($1::jsonb -> 'search_path') WITH ORDINALITY AS s(name, place)
                   LEFT JOIN pg_namespace AS n ON n.nspname = s.name COLLATE "C"),
-  'asked', (SELECT jsonb_agg(jsonb_build_object('schema', schema, 'name', name, 'oid', oid::bigint) ORDER BY place) FROM wanted),
+  'asked', (SELECT jsonb_agg(jsonb_build_object('oid', oid::bigint) ORDER BY place) FROM wanted),
   'nearby', (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', n.nspname, 'name', c.relname)), '[]')
              FROM   pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE  c.relkind IN ('r', 'p', 'v', 'm', 'f')
                AND  n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'migrate')
                AND  EXISTS (SELECT FROM wanted AS w WHERE w.oid IS NULL)),
-  'schemas', (SELECT jsonb_agg(nspname) FROM pg_namespace WHERE nspname !~ '^pg_' AND EXISTS (SELECT FROM wanted AS w WHERE w.oid IS NULL)),
+  'schemas', (SELECT jsonb_agg(nspname)
+              FROM   pg_namespace
+              WHERE  nspname !~ '^pg_' AND EXISTS (SELECT FROM wanted AS w WHERE w.oid IS NULL)),
   'tables', (SELECT coalesce(jsonb_agg(jsonb_build_object(
     'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
     'rows', c.reltuples, 'pages', c.relpages, 'bytes', pg_relation_size(c.oid),
     'owned', pg_has_role(c.relowner, 'USAGE'),
-    'row_security', c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
-                    AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
-    'inherited', EXISTS (SELECT FROM pg_inherits AS i WHERE (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
+    'row_security', row_security_active(c.oid),
+    'inherited', EXISTS (SELECT
+                         FROM   pg_inherits AS i
+                         WHERE  (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
     'reads', (SELECT coalesce(jsonb_agg(DISTINCT format('%s.%s', sn.nspname, sc.relname)), '[]')
               FROM   pg_rewrite AS r
@@ -90,36 +76,44 @@ SELECT jsonb_build_object(
               JOIN   pg_class AS sc ON sc.oid = d.refobjid AND sc.oid <> c.oid AND sc.relkind IN ('r', 'p')
               JOIN   pg_namespace AS sn ON sn.oid = sc.relnamespace
               WHERE  r.ev_class = c.oid AND c.relkind IN ('v', 'm')),
-    'published_without_identity', c.relreplident = 'n' AND EXISTS (SELECT FROM pg_publication_tables AS p WHERE p.schemaname = n.nspname AND p.tablename = c.relname),
+    'published_without_identity', c.relreplident = 'n' AND EXISTS (
+      SELECT FROM pg_publication AS p, pg_get_publication_tables(p.pubname) AS t WHERE t.relid = c.oid),
     'may', jsonb_build_object('schema', has_schema_privilege(n.oid, 'USAGE'), 'select', has_table_privilege(c.oid, 'SELECT'),
-                              'update', has_table_privilege(c.oid, 'UPDATE'), 'insert', has_table_privilege(c.oid, 'INSERT'),
-                              'delete', has_table_privilege(c.oid, 'DELETE')),
+                              'update', has_table_privilege(c.oid, 'UPDATE')),
     'columns', (SELECT jsonb_agg(jsonb_build_object(
         'number', a.attnum, 'name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
         'base', format_type(ty.base, -1), 'base_oid', ty.base::bigint,
         'image', format_type(ty.base, CASE WHEN ty.base IN ('varchar'::regtype, 'bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype,
-                                                              'varchar[]'::regtype, 'bpchar[]'::regtype, 'bit[]'::regtype, 'varbit[]'::regtype) THEN -1 ELSE ty.typmod END),
+                                                            'varchar[]'::regtype, 'bpchar[]'::regtype, 'bit[]'::regtype,
+                                                            'varbit[]'::regtype) THEN -1 ELSE ty.typmod END),
         'is_domain', t.typtype = 'd',
         'category', b.typcategory,
-        'wrapped', b.typcategory = 'A' OR b.typtype = 'c' OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
+        'wrapped', b.typcategory = 'A' OR b.typtype = 'c'
+                   OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
         'typmod', ty.typmod,
-        'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4 THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (ty.typmod - 4) & 2047) END,
+        'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4
+                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (ty.typmod - 4) & 2047) END,
         'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = ty.base),
         'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
-        'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
+        'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid)
+                                                           FROM   pg_attrdef AS d
+                                                           WHERE  d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
         'identity', a.attidentity <> '',
         'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
                       FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
                       WHERE  l.oid = a.attcollation AND a.attcollation <> b.typcollation),
         'may_update', has_column_privilege(c.oid, a.attnum, 'UPDATE'), 'may_select', has_column_privilege(c.oid, a.attnum, 'SELECT'),
-        'width', coalesce((SELECT s.avg_width FROM pg_stats AS s WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname LIMIT 1),
+        'width', coalesce((SELECT s.avg_width
+                           FROM   pg_stats AS s
+                           WHERE  s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
+                           LIMIT  1),
                           CASE WHEN t.typlen > 0 THEN t.typlen ELSE 32 END)) ORDER BY a.attnum)
-      FROM   pg_attribute AS a
+      FROM   types AS ty
+      JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ty.attnum
       JOIN   pg_type AS t ON t.oid = a.atttypid
-      JOIN   types AS ty ON ty.oid = a.atttypid AND ty.typmod = CASE WHEN t.typtype = 'd' THEN ty.typmod ELSE a.atttypmod END
       JOIN   pg_type AS b ON b.oid = ty.base
-      WHERE  a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+      WHERE  ty.attrelid = c.oid),
     'indexes', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'name', ic.relname, 'primary', i.indisprimary, 'unique', i.indisunique, 'valid', i.indisvalid, 'immediate', i.indimmediate,
         'partial', i.indpred IS NOT NULL, 'btree', am.amname = 'btree', 'summarizing', am.amname = 'brin',
@@ -143,51 +137,59 @@ SELECT jsonb_build_object(
           JOIN   pg_operator AS p ON p.oid = o.amopopr
           JOIN   pg_namespace AS pn ON pn.oid = p.oprnamespace
           WHERE  pn.nspname <> ALL (asked.search_path)),
-        'columns', (SELECT jsonb_agg(k.n ORDER BY k.place) FROM unnest(i.indkey) WITH ORDINALITY AS k(n, place) WHERE k.place <= i.indnkeyatts),
-        'all_columns', (SELECT jsonb_agg(n) FROM (SELECT k AS n FROM unnest(i.indkey) AS k WHERE k > 0
-                         UNION SELECT d.refobjsubid FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                                                                          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid > 0) AS n))
+        'columns', (SELECT jsonb_agg(k.n ORDER BY k.place)
+                    FROM   unnest(i.indkey) WITH ORDINALITY AS k(n, place)
+                    WHERE  k.place <= i.indnkeyatts),
+        'all_columns', (SELECT jsonb_agg(n)
+                        FROM  (SELECT k AS n FROM unnest(i.indkey) AS k WHERE k > 0
+                               UNION
+                               SELECT d.refobjsubid
+                               FROM   pg_depend AS d
+                               WHERE  d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                                 AND  d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid > 0) AS n))
         ORDER BY NOT i.indisprimary, ic.relname), '[]')
-      FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam WHERE i.indrelid = c.oid),
+      FROM   pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
+      WHERE  i.indrelid = c.oid),
     'triggers', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object(
         'name', g.tgname,
         'timing', CASE WHEN g.tgtype & 2 > 0 THEN 'before' WHEN g.tgtype & 64 > 0 THEN 'instead' ELSE 'after' END,
         'row', g.tgtype & 1 > 0,
-        'update', g.tgtype & 16 > 0, 'insert', g.tgtype & 4 > 0, 'delete', g.tgtype & 8 > 0,
+        'update', g.tgtype & 16 > 0,
         -- A partition may have its columns in other places: by their names.
         'of_columns', (SELECT coalesce(jsonb_agg(a.attnum ORDER BY a.attnum), '[]')
                        FROM   unnest(g.tgattr) AS x
                        JOIN   pg_attribute AS o ON o.attrelid = g.tgrelid AND o.attnum = x
                        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attname = o.attname),
         'function', fn.nspname || '.' || p.proname, 'language', l.lanname, 'body', p.prosrc,
-        'enabled', g.tgenabled IN ('O', 'A'), 'always', g.tgenabled = 'A')), '[]')
-      FROM reachable AS re JOIN pg_trigger AS g ON g.tgrelid = re.oid JOIN pg_proc AS p ON p.oid = g.tgfoid
-      JOIN pg_namespace AS fn ON fn.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-      WHERE re.root = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')),
-    'foreign_keys', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'name', f.conname, 'columns', to_jsonb(f.conkey), 'references', format('%s.%s', fns.nspname, fc.relname), 'referenced_columns', to_jsonb(f.confkey),
-        'on_update', f.confupdtype, 'on_delete', f.confdeltype, 'deferrable', f.condeferrable)), '[]')
-      FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.confrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0),
+        'always', g.tgenabled = 'A')), '[]')
+      -- Those of all its partitions count as well.
+      FROM   (SELECT c.oid UNION ALL SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid)
+      JOIN   pg_trigger AS g ON g.tgrelid = part.oid
+      JOIN   pg_proc AS p ON p.oid = g.tgfoid
+      JOIN   pg_namespace AS fn ON fn.oid = p.pronamespace
+      JOIN   pg_language AS l ON l.oid = p.prolang
+      WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')),
     'referenced_by', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'name', f.conname, 'table', format('%s.%s', fns.nspname, fc.relname), 'columns', to_jsonb(f.confkey),
-        'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
+        'on_update', f.confupdtype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0),
-    'deferrable_constraints', EXISTS (SELECT FROM pg_constraint AS f WHERE f.conrelid = c.oid AND f.condeferrable),
-    'partition_key', (SELECT coalesce(to_jsonb(pt.partattrs::int2[]), '[]') FROM pg_partitioned_table AS pt WHERE pt.partrelid = c.oid)
-    ) ORDER BY c.oid), '[]')
+      WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
     FROM tables JOIN pg_class AS c ON c.oid = tables.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-      'asked', w.name, 'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults, 'variadic', p.provariadic <> 0,
-      'volatile', p.provolatile, 'kind', p.prokind, 'returns_set', p.proretset,
-      'replaceable', n.nspname <> 'pg_catalog' AND (has_schema_privilege('public', n.oid, 'CREATE') OR NOT pg_has_role(p.proowner, 'USAGE')))
+      'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults,
+      'variadic', p.provariadic <> 0, 'volatile', p.provolatile, 'kind', p.prokind, 'returns_set', p.proretset,
+      'replaceable', n.nspname <> 'pg_catalog'
+                     AND (has_schema_privilege('public', n.oid, 'CREATE') OR NOT pg_has_role(p.proowner, 'USAGE')))
       ORDER BY array_position(asked.search_path, n.nspname::text), p.oid), '[]')
-    FROM asked, (SELECT DISTINCT f ->> 'schema' AS schema, f ->> 'name' AS name FROM jsonb_array_elements($1::jsonb -> 'functions') AS f) AS w
-    JOIN pg_proc AS p ON p.proname = w.name COLLATE "C" JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE n.nspname = ANY (CASE WHEN w.schema IS NULL THEN asked.search_path ELSE ARRAY[w.schema] END)),
-  'types', (SELECT coalesce(jsonb_object_agg(t, (SELECT jsonb_build_object('name', format_type(to_regtype(t), -1), 'oid', to_regtype(t)::oid::bigint) WHERE to_regtype(t) IS NOT NULL)), '{}')
-            FROM jsonb_array_elements_text($1::jsonb -> 'types') AS t)
+    FROM   asked,
+           (SELECT DISTINCT f ->> 'schema' AS schema, f ->> 'name' AS name
+            FROM   jsonb_array_elements($1::jsonb -> 'functions') AS f) AS w
+    JOIN   pg_proc AS p ON p.proname = w.name COLLATE "C"
+    JOIN   pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE  n.nspname = ANY (CASE WHEN w.schema IS NULL THEN asked.search_path ELSE ARRAY[w.schema] END)),
+  'types', (SELECT coalesce(jsonb_object_agg(t, CASE WHEN to_regtype(t) IS NOT NULL THEN jsonb_build_object(
+                     'name', format_type(to_regtype(t), -1), 'oid', to_regtype(t)::oid::bigint) END), '{}')
+            FROM   jsonb_array_elements_text($1::jsonb -> 'types') AS t)
 )
 -- Behind an operator or a cast may stand any function; one that is not immutable may give another value each time.
 || coalesce((
@@ -196,5 +198,7 @@ SELECT jsonb_build_object(
                  FROM   pg_operator AS o JOIN pg_proc AS p ON p.oid = o.oprcode
                  WHERE  p.oid >= 16384 AND p.provolatile <> 'i') AS operators,
                 EXISTS (SELECT FROM pg_cast AS k JOIN pg_proc AS p ON p.oid = k.castfunc
-                        WHERE p.oid >= 16384 AND p.provolatile <> 'i') AS casts) AS u
+                        WHERE p.oid >= 16384 AND p.provolatile <> 'i') AS casts
+         -- Kept apart; else both would be planned once for the members and once for the condition.
+         OFFSET 0) AS u
   WHERE  u.casts OR u.operators <> '[]'), '{}') AS document

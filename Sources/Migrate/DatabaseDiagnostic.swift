@@ -18,20 +18,38 @@ extension Diagnostic {
     let span = byte.flatMap(sql.origin) ?? sql.onlyOrigin ?? definition.operation.setSpan
     let path = catalog.searchPath.map(\.name).joined(separator: ", ")
     let remedy =
-      home.map { "`\($0.spelled)`, or `search_path: [\($0.schema.name), \(path)]`" } ?? Self.remedy(for: error, catalog)
+      home.map { "`\($0.spelled)`, or `search_path: [\($0.schema.name), \(path)]`" }
+      ?? Self.remedy(for: error, function: Self.unknownFunction(error, in: sql, behind: prefix), catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
   }
 
   /// The name that was looked for in vain, where no schema stands before it. Read in the statement, since the message comes in
   /// the server's language.
   static func unknownRelation(_ error: PostgresError, in sql: RenderedSQL, behind prefix: String) -> String? {
-    guard error.sqlState == .undefinedTable, let start = error.report.byteOffset(in: sql.text, behind: prefix) else {
+    guard error.sqlState == .undefinedTable, let text = text(blamedBy: error, in: sql, behind: prefix) else {
       return nil
     }
-    let rest = String(decoding: sql.text.utf8.dropFirst(start), as: UTF8.self)
     let alone = /(?:"((?:[^"]|"")+)"|([\p{L}_][\p{L}\p{N}_$]*+))(?!\s*\.)/
-    guard let match = rest.prefixMatch(of: alone) else { return nil }
+    guard let match = text.prefixMatch(of: alone) else { return nil }
     return match.1.map { String($0).replacing("\"\"", with: "\"") } ?? match.2.map { $0.lowercased() }
+  }
+
+  /// The function that is not there, without its schema; `nil` for an operator. Read in the statement, too.
+  private static func unknownFunction(
+    _ error: PostgresError, in sql: RenderedSQL, behind prefix: String
+  ) -> String? {
+    guard error.sqlState?.code == "42883", let text = text(blamedBy: error, in: sql, behind: prefix) else { return nil }
+    let called =
+      /(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*+)\s*\.\s*)*(?:"((?:[^"]|"")+)"|([\p{L}_][\p{L}\p{N}_$]*+))\s*\(/
+    guard let match = text.prefixMatch(of: called) else { return nil }
+    return match.1.map(String.init) ?? match.2.map { $0.lowercased() }
+  }
+
+  /// The statement from the place on that the server's message is about.
+  private static func text(blamedBy error: PostgresError, in sql: RenderedSQL, behind prefix: String) -> String? {
+    error.report.byteOffset(in: sql.text, behind: prefix).map {
+      String(decoding: sql.text.utf8.dropFirst($0), as: UTF8.self)
+    }
   }
 
   private static func code(of error: PostgresError) -> String {
@@ -60,11 +78,11 @@ extension Diagnostic {
     "earthdistance": ["earth_distance", "ll_to_earth"],
   ]
 
-  private static func remedy(for error: PostgresError, _ catalog: Catalog) -> String {
+  /// - Parameter function: the name of the one that was called in vain.
+  private static func remedy(for error: PostgresError, function: String?, _ catalog: Catalog) -> String {
     let path = catalog.searchPath.map(\.name).joined(separator: ", ")
-    if error.sqlState?.code == "42883",
-      let name = error.message.split(separator: " ").dropFirst().first?.split(separator: "(").first.map(String.init),
-      let home = extensions.first(where: { $0.value.contains { $0.utf8.elementsEqual(name.utf8) } })?.key
+    if let function,
+      let home = extensions.first(where: { $0.value.contains { $0.utf8.elementsEqual(function.utf8) } })?.key
     {
       return "it is in extension \(home), not installed here or not in the search_path: `CREATE EXTENSION \"\(home)\"`"
     }

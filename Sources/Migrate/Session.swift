@@ -34,7 +34,9 @@ package struct Session: ~Copyable {
   let connection: Connection
 
   package init(to server: Server) throws(PostgresError) {
-    connection = try Connection(to: server)
+    let connection = try Connection(to: server)
+    if let error = PostgresError.tooOld(connection.serverVersion) { throw error }
+    self.connection = connection
   }
 
   package borrowing func compile(
@@ -74,8 +76,7 @@ package struct Session: ~Copyable {
   }
 
   private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> Catalog {
-    // Everything that is not pg_catalog's is then written with its schema.
-    try connection.execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off")
+    try connection.execute("BEGIN READ ONLY; \(CatalogQuery.settings)")
     let document = try connection.query(CatalogQuery.text, [query.argument]).onlyRow.text(0)
     try connection.execute("COMMIT")
     do {

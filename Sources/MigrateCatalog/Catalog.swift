@@ -19,16 +19,11 @@ package struct Catalog: Sendable {
   package let types: [String: ResolvedType?]
 
   package struct Server: Sendable {
-    /// For instance 150020.
-    package let version: Int
-    package let isInRecovery: Bool
     package let user: String
-    package let isSuperuser: Bool
     /// May switch triggers off for itself (session_replication_role).
     package let mayReplicate: Bool
     package let mayCreate: Bool
     package let hasLedger: Bool
-    package let hasCitus: Bool
     /// Whether it can compress with lz4.
     package let hasLZ4: Bool
   }
@@ -73,12 +68,8 @@ package struct Catalog: Sendable {
     let reader = DocumentReader(document)
     let server = try reader.object("server")
     self.server = Server(
-      version: try server.integer("version"), isInRecovery: try server.flag("in_recovery"),
-      user: try server.text("user"),
-      isSuperuser: try server.flag("superuser"), mayReplicate: try server.flag("may_replicate"),
-      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"),
-      hasCitus: try server.flag("citus"),
-      hasLZ4: try server.flag("lz4"))
+      user: try server.text("user"), mayReplicate: try server.flag("may_replicate"),
+      mayCreate: try server.flag("may_create"), hasLedger: try server.flag("ledger"), hasLZ4: try server.flag("lz4"))
     searchPath = try reader.objects("search_path").map { (item) throws(Malformed) in
       Namespace(
         name: try item.text("name"), exists: try item.flag("exists"),

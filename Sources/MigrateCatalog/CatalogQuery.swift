@@ -28,6 +28,14 @@ package struct CatalogQuery: Sendable {
   /// The query; it takes ``argument`` as `$1` and returns one row with one document.
   package static var text: String { Scripts.catalog }
 
+  /// What the transaction of the query sets. Everything that is not pg_catalog's is then written with its schema. It looks up a
+  /// few rows, by index, and takes longer to plan than to run: so ways of joining are not weighed that it has no use for.
+  package static let settings = """
+    SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off; SET LOCAL join_collapse_limit = 1;
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_memoize = off;
+    SET LOCAL enable_material = off; SET LOCAL max_parallel_workers_per_gather = 0
+    """
+
   package var argument: String {
     JSON.object([
       .init("search_path", .strings(searchPath)),

@@ -39,10 +39,8 @@ package struct Column: Sendable {
   /// Bytes of a value, on average.
   package let width: Int
 
-  /// The number of a `pg_type` whose values are objects of the database: as text they are names, which a search path reads.
-  private static let objectTypes: Set = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191]
   /// A `regclass` and its kin.
-  package var isObject: Bool { Self.objectTypes.contains(baseOID) }
+  package var isObject: Bool { TypeOID.objects.contains(baseOID) }
 
   init(_ item: DocumentReader) throws(Malformed) {
     number = try item.integer("number")
@@ -54,8 +52,8 @@ package struct Column: Sendable {
     image = TypeName(trusted: try item.text("image"))
     isDomain = try item.flag("is_domain")
     let modifier = try item.integer("typmod")
-    isPadded = baseOID == 1042 && modifier > 0
-    length = [1042, 1043].contains(baseOID) && modifier > 4 ? modifier - 4 : nil
+    isPadded = baseOID == TypeOID.character && modifier > 0
+    length = [TypeOID.character, TypeOID.varying].contains(baseOID) && modifier > 4 ? modifier - 4 : nil
     category = try item.text("category")
     isWrapped = try item.flag("wrapped")
     let digits = item.integers("precision")

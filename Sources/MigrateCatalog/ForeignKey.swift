@@ -1,23 +1,21 @@
-/// A foreign key, seen from one of its two tables.
+/// A foreign key, seen from the table that it leads to.
 package struct ForeignKey: Sendable {
-  /// What the other side does when a key changes or goes: `pg_constraint.confupdtype` and `confdeltype`.
+  /// What becomes of the rows that refer to a key when it changes: `pg_constraint.confupdtype`.
   package enum Action: String, Sendable {
     case none = "a", restrict = "r", cascade = "c", setNull = "n", setDefault = "d"
   }
 
   package let name: String
-  /// The other table, for messages.
+  /// The table that has it, for messages.
   package let other: String
-  /// The columns on this side.
+  /// The columns that it leads to.
   package let columns: [Int]
   package let onUpdate: Action
-  package let onDelete: Action
 
-  init(_ item: DocumentReader, other: String) throws(Malformed) {
+  init(_ item: DocumentReader) throws(Malformed) {
     name = try item.text("name")
-    self.other = try item.text(other)
+    other = try item.text("table")
     columns = item.integers("columns")
     onUpdate = try item.word("on_update")
-    onDelete = try item.word("on_delete")
   }
 }

@@ -36,11 +36,8 @@ package struct Table: Sendable {
   package let columns: [Column]
   package let indexes: [Index]
   package let triggers: [Trigger]
-  package let foreignKeys: [ForeignKey]
+  /// The foreign keys of other tables, or of itself, that lead to it.
   package let referencedBy: [ForeignKey]
-  package let hasDeferrableConstraints: Bool
-  /// The numbers of the columns that decide about the partition.
-  package let partitionKey: [Int]
 
   package func column(_ name: String) -> Column? {
     columns.first { $0.name.name.utf8.elementsEqual(name.utf8) }
@@ -68,13 +65,6 @@ package struct Table: Sendable {
     columns = try item.objects("columns").map { (column) throws(Malformed) in try Column(column) }
     indexes = try item.objects("indexes").map { (index) throws(Malformed) in try Index(index) }
     triggers = try item.objects("triggers").map { (trigger) throws(Malformed) in try Trigger(trigger) }
-    foreignKeys = try item.objects("foreign_keys").map { (key) throws(Malformed) in
-      try ForeignKey(key, other: "references")
-    }
-    referencedBy = try item.objects("referenced_by").map { (key) throws(Malformed) in
-      try ForeignKey(key, other: "table")
-    }
-    hasDeferrableConstraints = try item.flag("deferrable_constraints")
-    partitionKey = item.integers("partition_key")
+    referencedBy = try item.objects("referenced_by").map { (key) throws(Malformed) in try ForeignKey(key) }
   }
 }

@@ -40,15 +40,16 @@ package struct CompileInputs: Sendable {
 
 /// From a definition and the catalog to a plan, without I/O.
 package enum Compiler {
-  /// Rows in a batch when nobody says.
-  package static let defaultBatchSize = 10_000
-
   /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
   package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
     guard let found = catalog.asked.first, let table = found else {
       // Without the table nothing about its columns can be judged, and a dozen unknown ones would only hide the one mistake.
       let reference = parsed.definition.operation.source.table
       let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
+      return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
+    }
+    guard !table.isOfTheSystem else {
+      let problem = Diagnostic.systemTable(table, at: parsed.definition.operation.source.table.span)
       return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
     }
     var resolver = Resolver(parsed, catalog, table)
@@ -60,7 +61,7 @@ package enum Compiler {
     _ named: NamedBatch, types: [Int: DescribedType], _ inputs: CompileInputs
   ) -> Compilation {
     let definition = named.parsed.definition
-    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? defaultBatchSize
+    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? BatchOperation.defaultBatchSize
     let (batch, warnings) = named.typed(types, batchSize: size, inputs)
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(

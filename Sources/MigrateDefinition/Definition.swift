@@ -28,7 +28,7 @@ public struct BatchOperation: Sendable {
   public let setSpan: SourceSpan
   /// Queries that must find nothing.
   public let checks: Checks
-  /// Rows that commit together.
+  /// Rows that commit together; ``defaultBatchSize`` when it is not said.
   public let batchSize: Located<Int>?
   /// What a row does that the database refuses.
   public let onError: Located<ErrorPolicy>?
@@ -42,6 +42,9 @@ public struct BatchOperation: Sendable {
   public let searchPath: [Located<String>]?
   /// Names of definitions that must be complete before.
   public let needs: [Located<String>]
+
+  /// Rows in a batch when nobody says.
+  public static let defaultBatchSize = 10_000
 }
 
 /// A table whose rows are read live, batch by batch.
@@ -164,7 +167,7 @@ public enum UndoPolicy: Sendable {
   /// Old and new values of everything written.
   case full
   /// Keys only; revert is refused.
-  case none(SourceSpan)
+  case none
   /// As full, but columns that triggers write and revert may leave are not kept.
   case except([Located<String>])
 }

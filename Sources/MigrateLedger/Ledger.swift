@@ -20,10 +20,10 @@ package enum Ledger {
   package static func run(_ connection: borrowing Connection, _ id: Int64) throws(PostgresError) -> Run? {
     let found = try connection.query(
       """
-      SELECT r.run, r.name, r.identity, r.state, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
+      SELECT r.run, r.name, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
              r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
-             r.definition_hash, r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
+             r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
              migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
@@ -48,13 +48,12 @@ package enum Ledger {
       throw .unreadable("run \(id) says on_error: \(try row.text("on_error")), which this version does not know")
     }
     return Run(
-      id: id, name: try row.text("name"), identity: try row.text("identity"),
-      state: try state(row.text("state")), direction: try direction(row.text("direction")),
+      id: id, name: try row.text("name"), direction: try direction(row.text("direction")),
       epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
-      definitionHash: try row.text("definition_hash"),
-      conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"], onError: onError,
+      conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
+      onError: onError,
       mayLock: try row.bool("may_lock"))
   }
 
@@ -182,12 +181,17 @@ package enum Ledger {
       ])
   }
 
-  /// What ``fail(_:_:_:event:)`` has written down; empty when nothing is.
+  /// What ``fail(_:_:_:event:)`` has written down of a run that has failed.
+  ///
+  /// - Throws: when nothing is: no version fails a run without it.
   package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Failure {
     let row = try connection.query(
       "SELECT \(Failure.columns) FROM migrate.runs AS r WHERE r.run = $1::bigint", [String(run)]
     ).onlyRow
-    return try Failure(row) ?? Failure(message: "")
+    guard let failure = try Failure(row) else {
+      throw .unreadable("run \(run) has failed, and nothing is written down about it")
+    }
+    return failure
   }
 
   /// Whether a transaction that had begun is not over yet, outside of any transaction. When its number is "in the future", a

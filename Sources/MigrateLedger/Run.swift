@@ -5,8 +5,6 @@ package import MigratePostgres
 package struct Run: Sendable {
   package let id: Int64
   package let name: String
-  package let identity: String
-  package let state: RunState
   package let direction: RunDirection
   package let epoch: Int
   package let batchSize: Int
@@ -18,7 +16,6 @@ package struct Run: Sendable {
   package let parameters: [String: String?]
   package let statements: [RunStatement]
   package let estimatedRows: Int
-  package let definitionHash: String
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
   package let onError: OnError

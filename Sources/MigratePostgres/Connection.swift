@@ -8,11 +8,14 @@ import Glibc
 package struct Connection: ~Copyable {
   private let handle: OpaquePointer
   private let redaction: Redaction
+  /// Called by libpq for as long as the connection lives.
+  private let receiver: NoticeReceiver?
   /// Cancels the running statement, from any thread.
   package let cancellation: Cancellation
 
+  /// - Parameter warnings: get what the server warns of, once it is connected; without them it is nobody's.
   /// - Throws: origin `connecting`.
-  package init(to server: Server) throws(PostgresError) {
+  package init(to server: Server, warnings: Warnings? = nil) throws(PostgresError) {
     let handle = try Dial.connect(to: server)
     guard let cancel = PQgetCancel(handle) else {
       PQfinish(handle)
@@ -21,6 +24,8 @@ package struct Connection: ~Copyable {
     self.handle = handle
     redaction = server.redaction(hidingAlso: String(cString: PQpass(handle)))
     cancellation = Cancellation(handle: cancel)
+    receiver = warnings.map { [redaction] in NoticeReceiver($0, redaction) }
+    receiver?.listen(to: handle)
   }
 
   deinit { PQfinish(handle) }
@@ -55,6 +60,9 @@ package struct Connection: ~Copyable {
 extension Connection {
   /// The process that serves this connection, as `pg_stat_activity.pid` has it.
   package var backendPID: Int32 { PQbackendPID(handle) }
+
+  /// For instance 150018: major version and minor one.
+  package var serverVersion: Int { Int(PQserverVersion(handle)) }
 
   /// Whether the connection is known to be of no use any more. It shows only after a call that failed.
   package var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }

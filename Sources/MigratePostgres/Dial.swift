@@ -22,7 +22,7 @@ enum Dial {
       }
     }
     guard let handle else { throw .insufficientResources("out of memory") }
-    // Warnings and notices are nobody's; libpq itself would write them to stderr, across what is shown there.
+    // Warnings and notices are nobody's yet; libpq itself would write them to stderr, across what is shown there.
     PQsetNoticeReceiver(handle, { _, _ in }, nil)
     PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
     let timedOut = PQstatus(handle) == CONNECTION_OK ? false : !finish(handle)

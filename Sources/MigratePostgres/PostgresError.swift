@@ -58,6 +58,16 @@ extension PostgresError {
     return PostgresError(.client, report)
   }
 
+  /// A server of `version`, which lacks what all of this stands on; `nil` when it is new enough. The catalog's query is the first
+  /// to ask for what came with PostgreSQL 15, and its own error would tell nobody what to do.
+  package static func tooOld(_ version: Int) -> PostgresError? {
+    guard version < 150_000 else { return nil }
+    var report = ServerMessage(
+      severity: "ERROR", message: "the server is PostgreSQL \(version / 10_000), and the least that will do is 15")
+    report.hint = "upgrade it, or name another server"
+    return PostgresError(.client, report)
+  }
+
   /// This program lacks memory or threads; the state is that of a server in the same distress.
   static func insufficientResources(_ message: String) -> PostgresError {
     PostgresError(.client, ServerMessage(severity: "ERROR", sqlState: .insufficientResources, message: message))

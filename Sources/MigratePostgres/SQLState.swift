@@ -12,6 +12,7 @@ public struct SQLState: Sendable, Hashable {
 
 extension SQLState {
   package static let readOnlyTransaction = SQLState("25006")
+  package static let noActiveTransaction = SQLState("25P01")
   package static let insufficientResources = SQLState("53000")
   package static let insufficientPrivilege = SQLState("42501")
   package static let undefinedTable = SQLState("42P01")

@@ -22,10 +22,10 @@ extension Worker {
 
   /// Where the next batch to take back stands: the last one that is not yet.
   private struct Place: Equatable {
-    let slice: String
-    let ordinal: String
-    let part: String
-    let seq: String
+    let slice: Int
+    let ordinal: Int
+    let part: Int
+    let seq: Int
   }
 
   private borrowing func nextPlace() throws(PostgresError) -> Place? {
@@ -33,8 +33,7 @@ extension Worker {
       "SELECT slice, ordinal, part, seq FROM migrate.next_to_restore($1::bigint)", [runID])
     guard let row = rows.first else { return nil }
     return Place(
-      slice: try row.text("slice"), ordinal: try row.text("ordinal"), part: try row.text("part"),
-      seq: try row.text("seq"))
+      slice: try row.int("slice"), ordinal: try row.int("ordinal"), part: try row.int("part"), seq: try row.int("seq"))
   }
 
   /// Under `stop` nothing is written when a row was changed since. With nothing left to take back the undo may be gone already.
@@ -65,14 +64,14 @@ extension Worker {
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
-    try persisting(Int(place.ordinal) ?? 0) { (worker) throws(PostgresError) in try worker.transact(place, policy) }
+    try persisting(place.ordinal) { (worker) throws(PostgresError) in try worker.transact(place, policy) }
   }
 
   /// One batch back, as one transaction.
   private mutating func transact(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
     let clock = ContinuousClock.now
-    let bindings = constants.with("slice", place.slice).with("ordinal", place.ordinal).with("part", place.part)
-      .with("seq", place.seq)
+    let bindings = constants.with("slice", String(place.slice)).with("ordinal", String(place.ordinal))
+      .with("part", String(place.part)).with("seq", String(place.seq))
     try begin("READ COMMITTED READ WRITE", .revert)
     let marked = try unlessDone(place) { () throws(PostgresError) in
       try connection.run(run.statement(.revert, .mark), bindings).affectedRows
@@ -111,7 +110,7 @@ extension Worker {
     report(
       .batch(
         BatchRecord(
-          ordinal: Int(place.ordinal) ?? 0, through: [], counts: counts, duration: ContinuousClock.now - clock)))
+          ordinal: place.ordinal, through: [], counts: counts, duration: ContinuousClock.now - clock)))
     return nil
   }
 

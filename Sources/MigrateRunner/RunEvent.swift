@@ -1,4 +1,5 @@
 package import MigrateLedger
+package import MigratePostgres
 
 /// What happens while a run goes on, for whoever listens: a bar, lines, JSON.
 package enum RunEvent: Sendable {
@@ -17,6 +18,8 @@ package enum RunEvent: Sendable {
   /// The run stands still by request; the worker waits for `resume`.
   case paused
   case resumed
+  /// The server has warned of something, from a trigger or a function: told at the end, each text once.
+  case warned(ServerWarning)
 }
 
 /// A batch that has committed.

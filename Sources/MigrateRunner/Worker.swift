@@ -15,6 +15,8 @@ package struct Worker: ~Copyable {
   let report: @Sendable (RunEvent) -> Void
   /// How long it tries to connect again before it gives up; the run is then interrupted and can be resumed.
   let patience: Duration
+  /// What the server has warned of and nobody was told yet, over all connections.
+  let warnings = Warnings()
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
   /// A transaction whose COMMIT got no answer.
@@ -33,7 +35,7 @@ package struct Worker: ~Copyable {
     self.control = control
     self.report = report
     self.patience = patience
-    connection = try Connection(to: server)
+    connection = try Connection(to: server, warnings: warnings)
     control.watch(connection.cancellation)
   }
 
@@ -71,6 +73,7 @@ package struct Worker: ~Copyable {
   mutating func surviving(
     _ body: (inout Worker) throws(PostgresError) -> RunOutcome
   ) throws(PostgresError) -> RunOutcome {
+    defer { for warning in warnings.take() { report(.warned(warning)) } }
     var attempt = 0
     var last = ContinuousClock.now
     var lost: ContinuousClock.Instant?
@@ -107,7 +110,7 @@ package struct Worker: ~Copyable {
     var attempt = 0
     while true {
       do throws(PostgresError) {
-        connection = try Connection(to: server)
+        connection = try Connection(to: server, warnings: warnings)
         return control.watch(connection.cancellation)
       } catch {
         guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,

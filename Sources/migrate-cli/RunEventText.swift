@@ -44,6 +44,13 @@ struct RunEventText {
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
+    case .warned(let warning):
+      console.event(
+        "warning",
+        [
+          run, .init("message", .optional(warning.message?.message)),
+          .init("sqlstate", .optional(warning.message?.sqlState?.code)), .init("count", .integer(warning.count)),
+        ])
     }
   }
 
@@ -63,8 +70,17 @@ struct RunEventText {
     case .resumed: "resumed"
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
+    case .warned(let warning): line(warning)
     case .started, .batch, .again: nil
     }
+  }
+
+  private static func line(_ warning: ServerWarning) -> String {
+    let times = warning.count == 1 ? "" : "\(Wording.count(warning.count)) times: "
+    guard let message = warning.message else {
+      return "the server warns: \(Wording.count(warning.count, "warning")) besides, of other texts"
+    }
+    return "the server warns: \(times)\(Printable.line(message.message))"
   }
 
   /// For `--verbose`.

@@ -87,6 +87,30 @@ import Testing
     }
   }
 
+  @Test func `tells once what the server warns of, and how often, and leaves notices out`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          RAISE WARNING E'this is\\ndear' USING ERRCODE = 'MG042';
+          RAISE NOTICE 'this is not';
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER warn AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION warn()
+        """)
+      let applied = try await project.migrate("apply", "close", "--yes")
+      #expect(applied.status == 0)
+      let told = applied.err.split(separator: "\n").filter { $0.contains("this is") }
+      #expect(told == ["the server warns: 1,000 times: this is\\ndear"], "\(applied.err)")
+      let events = try await project.migrate("revert", "1", "--yes", "--json").events()
+      #expect(events.suffix(2).map { $0["event"]?.text } == ["warning", "ended"])
+      let warning = try #require(events.first { $0["event"]?.text == "warning" })
+      #expect(warning["message"]?.text == "this is\ndear" && warning["sqlstate"]?.text == "MG042")
+      #expect(warning["run"]?.integer == 1 && warning["count"]?.integer == 1_000)
+    }
+  }
+
   @Test func `P26 tells a program what happens, a line of JSON for each event`() async throws {
     try await withProject { project in
       let applied = try await project.migrate("apply", "close", "--yes", "--json")

@@ -6,14 +6,13 @@ import Testing
 @Suite struct `A word of the server's catalog that this version does not know is refused` {
   @Test(arguments: [
     ["tables", "0", "kind"], ["tables", "0", "triggers", "0", "timing"],
-    ["tables", "0", "foreign_keys", "0", "on_update"], ["tables", "0", "foreign_keys", "0", "on_delete"],
-    ["functions", "0", "volatile"], ["functions", "0", "kind"],
+    ["tables", "0", "referenced_by", "0", "on_update"], ["functions", "0", "volatile"], ["functions", "0", "kind"],
   ])
   func refused(path: [String]) throws {
     let golden = try #require(GoldenCase.all(under: "Compiler").first { $0.name == "after-trigger" })
-    let key: JSON = ["name": "place", "references": "shop.places", "columns": [1], "on_update": "a", "on_delete": "c"]
-    let document = try JSON(golden.text("catalog.json")).replacing(at: ["tables", "0", "foreign_keys"], by: [key])
-    #expect(try Catalog(document).asked.first??.foreignKeys.first?.onDelete == .cascade)
+    let key: JSON = ["name": "place", "table": "shop.places", "columns": [1], "on_update": "c"]
+    let document = try JSON(golden.text("catalog.json")).replacing(at: ["tables", "0", "referenced_by"], by: [key])
+    #expect(try Catalog(document).asked.first??.referencedBy.first?.onUpdate == .cascade)
     let refusal = #expect(throws: Malformed.self) { try Catalog(document.replacing(at: path[...], by: "?")) }
     #expect(refusal?.member == path.last)
   }

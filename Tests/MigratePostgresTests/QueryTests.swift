@@ -20,6 +20,20 @@ import Testing
     }
   }
 
+  @Test func `knows the server's version, and one that is too old is refused with a remedy`() async throws {
+    try await withDatabase { server in
+      try await withConnection(to: server) { connection in
+        let said = try connection.query("SELECT current_setting('server_version_num')").onlyRow.int(0)
+        #expect(connection.serverVersion == said)
+        #expect(PostgresError.tooOld(said) == nil)
+      }
+    }
+    let refusal = PostgresError.tooOld(140_020)
+    #expect(refusal?.message == "the server is PostgreSQL 14, and the least that will do is 15")
+    #expect(refusal?.hint == "upgrade it, or name another server")
+    #expect(PostgresError.tooOld(150_000) == nil)
+  }
+
   @Test func `tells what is wrong with a read instead of crashing`() async throws {
     try await withDatabase { server in
       let row = try await withConnection(to: server) { try $0.query("SELECT NULL AS nothing, 'x' AS \"Text\"").onlyRow }

@@ -27,7 +27,7 @@ package struct Recording: Sendable {
       let connection = try Connection(to: server)
       let parsed = ParsedBatch(definition)
       let query = parsed.catalogQuery(searchPath: nil)
-      try connection.execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp")
+      try connection.execute("BEGIN READ ONLY; \(CatalogQuery.settings)")
       let document = try JSON(connection.query(CatalogQuery.text, [query.argument]).onlyRow.text(0))
       let path = (["pg_catalog"] + query.searchPath).map { Identifier(trusted: $0).quoted }.joined(separator: ", ")
       try connection.execute("SET LOCAL search_path = \(path), pg_temp")

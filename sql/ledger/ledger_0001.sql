@@ -46,6 +46,7 @@ CREATE TABLE migrate.runs (
   upper_key       text[],
   horizon         xid8,
   collations      jsonb       NOT NULL,
+  labels          jsonb       NOT NULL,
   left_behind     bigint,
   failure         jsonb,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -73,6 +74,7 @@ COMMENT ON COLUMN migrate.runs.version         IS 'The version of migrate that c
 COMMENT ON COLUMN migrate.runs.upper_key       IS 'The last key of the source when the run began; NULL while bounded_at is, and for an empty table.';
 COMMENT ON COLUMN migrate.runs.horizon         IS 'The oldest transaction that was open when the upper end was fixed: what a batch cannot see is not older.';
 COMMENT ON COLUMN migrate.runs.collations      IS 'Collations that order the key, each with the version that its library had when the run began.';
+COMMENT ON COLUMN migrate.runs.labels          IS 'The labels of the enums among the columns'' types, in their order, as they were when the run began: SQL may compare them as texts.';
 COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
 COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, failed or paused: sqlstate, message, column or constraint, key range. NULL when it was asked to.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';

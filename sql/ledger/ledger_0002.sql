@@ -75,6 +75,38 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.moved_collations IS 'Collations of a plan''s key that order otherwise than its index was built, or than they did when a run noted their versions.';
 
+CREATE FUNCTION migrate.enum_labels(_type regtype) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found text[];
+BEGIN
+  -- Not from pg_enum, which shows what the snapshot sees: what turns a value into its label looks at what is.
+  EXECUTE format('SELECT enum_range(NULL::%s)::text[]', _type) INTO found;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.enum_labels IS 'The labels of an enum in their order, as they are in this moment whatever the snapshot.';
+
+CREATE FUNCTION migrate.plan_labels(_plan jsonb) RETURNS jsonb
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE types AS (
+    SELECT a.atttypid AS oid
+    FROM   jsonb_array_elements(_plan -> 'tables') AS t(item)
+    JOIN   pg_attribute AS a ON a.attrelid = to_regclass(t.item ->> 'name') AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    -- What a domain is of, and an array.
+    SELECT b.oid
+    FROM   types
+    JOIN   pg_type AS p USING (oid)
+    CROSS  JOIN LATERAL unnest(ARRAY[p.typbasetype, p.typelem]) AS b(oid)
+    WHERE  b.oid <> 0
+  )
+  SELECT coalesce(jsonb_object_agg(p.oid::regtype, to_jsonb(migrate.enum_labels(p.oid))), '{}')
+  FROM   types
+  JOIN   pg_type AS p USING (oid)
+  WHERE  p.typtype = 'e'
+$$;
+COMMENT ON FUNCTION migrate.plan_labels IS 'Each enum among the types of the columns of a plan''s tables, with its labels.';
+
 -- Not "begin": psql, which restores dumps, waits for an END behind that word in CREATE FUNCTION.
 CREATE FUNCTION migrate.start(
   _plan jsonb, _definition text, _back_end text, _version text, _client_host text, _reason text
@@ -90,10 +122,11 @@ BEGIN
 
   -- A second start meets the unique index one_active here, whatever machine it comes from.
   INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason,
-                            collations)
+                            collations, labels)
   VALUES (new_hash, _plan ->> 'definition', _plan ->> 'identity', _plan ->> 'search_path', _plan -> 'parameters', _plan,
           _back_end, _version, _client_host, _reason,
-          (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(_plan) AS c))
+          (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(_plan) AS c),
+          migrate.plan_labels(_plan))
   RETURNING run INTO new_run;
 
   INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);

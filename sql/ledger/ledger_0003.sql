@@ -163,6 +163,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';
 
+CREATE FUNCTION migrate.relabelled(_run bigint) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  begun record;
+  now   text[];
+BEGIN
+  FOR begun IN
+    SELECT l.type, to_regtype(l.type) AS known, ARRAY(SELECT jsonb_array_elements_text(l.labels)) AS labels
+    FROM   migrate.runs AS r, jsonb_each(r.labels) AS l(type, labels)
+    WHERE  r.run = _run AND r.direction = 'apply'
+  LOOP
+    IF begun.known IS NULL THEN
+      RETURN NEXT format('enum %s is gone', begun.type);
+      CONTINUE;
+    END IF;
+    now := migrate.enum_labels(begun.known);
+    -- One that was added is none of the rows' that there were.
+    IF ARRAY(SELECT n.label FROM unnest(now) WITH ORDINALITY AS n(label, place) WHERE n.label = ANY (begun.labels) ORDER BY n.place)
+       <> begun.labels THEN
+      RETURN NEXT format('the labels of enum %s are %s, were %s', begun.type, now, begun.labels);
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.relabelled IS 'Enums among the columns'' types of a run that is applied whose labels have been renamed since it was begun.';
+
 CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -265,8 +290,12 @@ BEGIN
       END IF;
     END IF;
   END LOOP;
+  -- What is compared as a text would silently not be eligible any more.
+  IF _applying THEN
+    RETURN QUERY SELECT e.change, 'rename them back, or take the run back and apply anew' FROM migrate.relabelled(_run) AS e(change);
+  END IF;
 END $$;
-COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire; with what mends it.';
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -282,6 +311,33 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.may_lock IS 'Whether the role may lock a run''s table as a writer does; who may update only some of its columns may not.';
 
+CREATE FUNCTION migrate.late_triggers(_run bigint) RETURNS text
+-- Asked once a batch on the way back: in this language its plan is kept.
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (
+    SELECT string_agg(DISTINCT quote_ident(g.tgname), ', ')
+    FROM   migrate.relations AS b
+    CROSS  JOIN LATERAL (SELECT to_regclass(b.name)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(b.name)) AS p) AS k
+    JOIN   pg_trigger AS g ON g.tgrelid = k.oid
+    WHERE  b.run = _run AND b.name <> 'migrate.runs'
+      AND  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
+      -- The plan is long, and read only where there is one.
+      AND  NOT EXISTS (SELECT
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                       WHERE  r.run = _run AND t.item ->> 'name' = b.name AND t.item -> 'triggers' ? g.tgname::text));
+END $$;
+COMMENT ON FUNCTION migrate.late_triggers IS 'Triggers that fire on updates of a run''s table and were not there when it was planned.';
+
+CREATE FUNCTION migrate.rows_written(_run bigint) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sum(pg_stat_get_xact_tuples_inserted(k.oid) + pg_stat_get_xact_tuples_updated(k.oid) + pg_stat_get_xact_tuples_deleted(k.oid))
+  FROM   migrate.relations AS b
+  CROSS  JOIN LATERAL (SELECT to_regclass(b.name)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(b.name)) AS p) AS k
+  WHERE  b.run = _run AND b.name <> 'migrate.runs'
+$$;
+COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
+
 CREATE FUNCTION migrate.hold(_run bigint, _before xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -289,6 +345,9 @@ DECLARE
   broken  text;
   cure    text;
   applies boolean;
+  -- Who only looks for conflicts writes nothing.
+  restores boolean;
+  may_lock boolean := true;
 BEGIN
   IF current_setting('session_replication_role') = 'replica' THEN
     RAISE EXCEPTION 'session_replication_role is replica: foreign keys would not be checked, and other triggers fire than those of the plan'
@@ -300,6 +359,7 @@ BEGIN
     RETURN;
   END IF;
   SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
+  restores := NOT applies AND current_setting('transaction_read_only') = 'off';
   FOR held IN
     SELECT c.oid
     FROM   migrate.runs AS r
@@ -307,10 +367,13 @@ BEGIN
     JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
     WHERE  r.run = _run
   LOOP
-    -- To who will write the lock that keeps new triggers out as well. Without a wait: the snapshot is older than what ends it.
-    -- The client has it already, from before its snapshot; in a procedure no statement comes before the snapshot.
-    EXECUTE format(CASE WHEN applies AND has_table_privilege(held, 'UPDATE') THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
-                        ELSE 'LOCK TABLE %s IN ACCESS SHARE MODE' END, held);
+    -- To who will write the lock that keeps new triggers out as well. Forward without a wait: the snapshot is older than what ends
+    -- it. The client has it already, from before its snapshot; in a procedure no statement comes before the snapshot. On the way
+    -- back each statement has a snapshot of its own.
+    may_lock := may_lock AND has_table_privilege(held, 'UPDATE');
+    EXECUTE format(CASE WHEN NOT (applies OR restores) OR NOT may_lock THEN 'LOCK TABLE %s IN ACCESS SHARE MODE'
+                        WHEN applies THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
+                        ELSE 'LOCK TABLE %s IN ROW EXCLUSIVE MODE' END, held);
     -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,
     -- 13.6). The catalog's tables show what the snapshot sees, its functions what is.
     IF EXISTS (SELECT
@@ -328,14 +391,58 @@ BEGIN
           HINT = format('%s; then %s run %s, which goes on at this batch. It has written nothing since the change', cure,
                         CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run);
   END IF;
+  -- What a trigger that came later does to the rows is told by their number, which confirm compares; the setting ends with the
+  -- transaction. Who cannot keep one out counts in any case.
+  IF restores AND (NOT may_lock OR migrate.late_triggers(_run) IS NOT NULL) THEN
+    PERFORM set_config('migrate.rows_written', migrate.rows_written(_run)::text, true);
+  END IF;
 END $$;
 COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
+CREATE FUNCTION migrate.confirm_restored(_run bigint, _before bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  late     text;
+  expected bigint;
+BEGIN
+  -- One that puts its work off does it here.
+  SET CONSTRAINTS ALL IMMEDIATE;
+  late := migrate.late_triggers(_run);
+  IF late IS NULL THEN
+    RETURN;
+  END IF;
+  -- Each row that came back was written once, and once more where known triggers write columns of it, which are then put right.
+  SELECT b.rows_changed * (1 + (SELECT count(*) FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'restore rewritten'))
+  INTO   expected
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = 'revert'
+  ORDER  BY b.seq DESC
+  LIMIT  1;
+  IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _before <> expected THEN
+    RAISE EXCEPTION '%', CASE WHEN current_setting('track_counts') = 'off'
+      THEN format('trigger %s came after run %s, and track_counts is off, so nothing tells whether it writes other rows', late, _run)
+      ELSE format('rows of the table were written besides those that came back: trigger %s came after run %s', late, _run) END
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = format('disable or drop it; then revert run %s, which goes on at this batch. It has written nothing of it', _run);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.confirm_restored IS 'Before a batch that was taken back commits, where triggers have come since the run: an error when the transaction has written other rows of the table than came back, or a row once more. _before is what migrate.rows_written told at its beginning.';
+
 CREATE FUNCTION migrate.confirm(_run bigint) RETURNS xid8
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  written text := current_setting('migrate.rows_written', true);
 BEGIN
+  IF written <> '' THEN
+    PERFORM migrate.confirm_restored(_run, written::bigint);
+    -- Nor could who may not lock the table keep one out that decides about the old values.
+    IF NOT migrate.may_lock(_run) THEN
+      PERFORM migrate.hold(_run);
+    END IF;
+  END IF;
   -- Numbers that came with a dump are others, and the whole look is taken once more.
-  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation) THEN
+  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation)
+     OR EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.labels <> '{}' AND EXISTS (SELECT FROM migrate.relabelled(_run))) THEN
     PERFORM migrate.hold(_run);
   END IF;
   -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write.
@@ -343,7 +450,7 @@ BEGIN
           FROM   pg_current_snapshot() AS s
           WHERE  pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND pg_snapshot_xmax(s) = pg_current_xact_id());
 END $$;
-COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, and the name may mean another one by now; an error when it does. Its number when no other transaction was at work, else NULL.';
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, nor the labels of an enum, and a name may mean something else by now; an error when it does. Its number when no other transaction was at work, else NULL.';
 
 CREATE FUNCTION migrate.holders(_transactions text[])
 RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)

@@ -21,7 +21,8 @@ extension ResolvedBatch {
         // committed as the server has it set, and with it all that was before.
         ("synchronous_commit", "off"),
         ("statement_timeout", "0"), ("lock_timeout", "'500ms'"), ("idle_in_transaction_session_timeout", "'60s'"),
-      ] + (serverVersion >= 140_000 ? [("client_connection_check_interval", "'1s'")] : [])
+        ("client_connection_check_interval", "'1s'"),
+      ]
     let lines: [SQL] = pinned.map { SQL(pieces: [.text("SET LOCAL \($0.0) = "), .block($0.1)]) }
     return Statement(
       .settings, why: "what decides about the meaning of a text is said, in each transaction",

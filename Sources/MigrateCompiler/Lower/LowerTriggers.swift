@@ -88,24 +88,23 @@ extension ResolvedBatch {
     let keys = keyNames
     let written = assignments.map(\.column)
     let columns = keys + written.map { Name.old($0) }
-    let arrays: [SQL] = columns.map { "b.\($0)" }
     let heldColumns = key.indices.map { Self.heldKey($0) } + rewrittenColumns.map { Self.held($0) }
     let backs: [SQL] = key.indices.map { "b.\(Self.back($0))" }
     let set: [SQL] =
       written.map { "\($0.name) = d.\(Name.old($0))" } + rewrittenColumns.map { "\($0.name) = h.\(Self.held($0))" }
-    let sameRow: [SQL] = zip(keyColumns, keys).map { "\($0) = d.\($1)" }
     let sameHeld: [SQL] = zip(key.indices, keys).map { "h.\(Self.heldKey($0)) = d.\($1)" }
     let sameBack: [SQL] = keys.map { "r.\($0) = d.\($0)" }
+    let others: [SQL] = [
+      "unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns))",
+      "unnest(\(list: backs)) AS r(\(list: keys))",
+    ]
     let right = Statement(
       .restoreRewritten, step: Self.step, why: "what the triggers have just written goes, what was there comes back",
       """
       UPDATE \(source)
       SET    \(lines: set)
-      FROM   \(Name.undo(Self.step)) AS b,
-             unnest(\(list: arrays)) AS d(\(list: columns)),
-             unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns)),
-             unnest(\(list: backs)) AS r(\(list: keys))
-      \(SQL.filtered(by: [Self.placeRead] + sameRow + sameHeld + sameBack))
+      FROM   \(lines: unnested(columns) + others)
+      \(SQL.filtered(by: [Self.placeRead, sameKey] + sameHeld + sameBack))
       """)
     return [
       switches(.triggersOff, why: "for this statement alone", on: false), right,

@@ -18,22 +18,6 @@ struct Loss {
   let test: SQL
 }
 
-/// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
-enum TypeOID {
-  static let texts = [25, 1043, 1042, 19, 18, 705]
-  /// What may be assigned to a `varchar(n)` and be longer.
-  static let longTexts = [25, 1043, 1042]
-  /// With what `pg_type.typlen` says of each: the bytes of a value.
-  static let integers = [21: 2, 23: 4, 20: 8]
-  static let floats = [700: "real", 701: "double precision"]
-  static let numeric = 1700
-  /// Those whose equal values have one image: bool, int8, int2, int4, oid, bytea, date, time, timestamp, timestamptz, uuid.
-  static let exactlyEqual: Set<Int> = [16, 20, 21, 23, 26, 17, 1082, 1083, 1114, 1184, 2950]
-  static let timestamptz = 1184
-  static let timestamp = 1114
-  static let date = 1082
-}
-
 extension Column {
   /// What an assignment of `v`, a name of that type, may lose; `nil` when each value of it arrives as it is.
   /// `scale`: the most digits behind the point that the expression can have, where its text tells.

@@ -24,7 +24,7 @@ extension Resolver {
   /// move by one, halving leaves one. A function that has nothing left to do at the second time, `lower` for one, meets real
   /// duplicates alone.
   mutating func refuseShift(of column: Column, _ shape: SQLShape, at span: SourceSpan) {
-    guard operation.onError?.value == .continue, shape.moves(column.name.name) else { return }
+    guard operation.onError?.value == .continue, shape.moves(column.name) else { return }
     let index = table.indexes.first { $0.isUnique && $0.columns.contains(column.number) }
     if let index { problems.append(.shift(of: column.name.name, in: index.name, at: span)) }
   }
@@ -32,7 +32,7 @@ extension Resolver {
 
 extension SQLShape {
   /// Whether it adds something to the column called `name`, or takes something away.
-  fileprivate func moves(_ name: String) -> Bool {
+  fileprivate func moves(_ name: Identifier) -> Bool {
     switch self {
     case .infix(let sign, let left, let right):
       ["+", "-"].contains(sign) && (left.reads(name) || right.reads(name))
@@ -41,9 +41,9 @@ extension SQLShape {
     }
   }
 
-  private func reads(_ name: String) -> Bool {
+  private func reads(_ name: Identifier) -> Bool {
     switch self {
-    case .column(let use): use.column.map { $0.utf8.elementsEqual(name.utf8) } ?? false
+    case .column(let use): use.column?.name == name
     case .infix(_, let left, let right): left.reads(name) || right.reads(name)
     case .prefix(_, let inner), .not(let inner), .cast(let inner, _): inner.reads(name)
     case .and(let terms), .or(let terms), .call(_, let terms): terms.contains { $0.reads(name) }

@@ -81,7 +81,33 @@ extension Index {
   }
 }
 
+extension Table {
+  private static let ledger = "migrate"
+
+  /// Whether it is one of the ledger's.
+  fileprivate var isOfTheLedger: Bool { name.schema.name.utf8.elementsEqual(Self.ledger.utf8) }
+
+  /// Whether it holds what PostgreSQL or the ledger know, and no rows of the user. PostgreSQL keeps names with `pg_` for itself.
+  var isOfTheSystem: Bool {
+    let schema = name.schema.name
+    return isOfTheLedger || schema.utf8.starts(with: "pg_".utf8) || schema.utf8.elementsEqual("information_schema".utf8)
+  }
+}
+
 extension Diagnostic {
+  /// What stands in it is not data: written row by row it would no longer agree with what it describes.
+  static func systemTable(_ table: Table, at span: SourceSpan) -> Diagnostic {
+    let name = table.name.description
+    return table.isOfTheLedger
+      ? Diagnostic(
+        "system-table", at: span, "\(name) is part of the ledger, in which migrate writes down its own runs",
+        remedy: "name a table of yours; runs are looked at and steered by commands: `migrate status`, `migrate history`"
+      )
+      : Diagnostic(
+        "system-table", at: span, "\(name) is part of PostgreSQL's own catalog, and `set` would damage the database",
+        remedy: "name a table of yours; what the catalog says is changed by SQL's own commands: ALTER, GRANT, COMMENT")
+  }
+
   /// 27: no table of that name where the search path leads. The remedy is the schema that has it, else the nearest
   /// name.
   static func unknownTable(_ reference: TableReference, at span: SourceSpan, _ catalog: Catalog) -> Diagnostic {

@@ -98,7 +98,7 @@ extension NamedBatch {
       readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts
         || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) }
         || parsed.usesOperator(of: catalog.unsettledOperators),
-      serverVersion: catalog.server.version, mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
+      mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
   }
 }

@@ -31,7 +31,6 @@ struct ResolvedBatch: Sendable {
   /// Whether what a row becomes may depend on more than the row: by a sub-select, or by a function, an operator or a cast of
   /// somebody's own, which may read whatever it likes.
   let readsOtherRows: Bool
-  let serverVersion: Int
   /// May switch triggers off for itself.
   let mayReplicate: Bool
   let hasLZ4: Bool

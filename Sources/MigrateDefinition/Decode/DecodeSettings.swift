@@ -51,7 +51,7 @@ extension Decoder {
     }
     guard let policy = text(entry, "`full` or `none`") else { return .full }
     if policy.value.utf8.elementsEqual("full".utf8) { return .full }
-    if policy.value.utf8.elementsEqual("none".utf8) { return .none(policy.span) }
+    if policy.value.utf8.elementsEqual("none".utf8) { return UndoPolicy.none }
     let nearest = Suggestion.nearest(to: policy.value, among: ["full", "none"])
     refuse(.badUndo(policy.value, nearest: nearest, at: policy.span))
     return .full
@@ -82,13 +82,14 @@ extension Decoder {
 
 extension Diagnostic {
   fileprivate static func automaticBatchSize(at span: SourceSpan) -> Diagnostic {
-    Diagnostic(
+    let size = BatchOperation.defaultBatchSize
+    return Diagnostic(
       "not-yet", at: span, "`batch_size: auto` is not there yet in this version",
-      remedy: "until then: leave it out for 10000 rows, or give a number: `batch_size: 10000`")
+      remedy: "until then: leave it out for \(size) rows, or give a number: `batch_size: \(size)`")
   }
 
   fileprivate static func badBatchSize(_ cause: String, like text: String = "", at span: SourceSpan) -> Diagnostic {
-    let meant = RoundNumber.meant(by: text) ?? 10_000
+    let meant = RoundNumber.meant(by: text) ?? BatchOperation.defaultBatchSize
     return Diagnostic("bad-batch-size", at: span, cause, remedy: "write `batch_size: \(meant)`")
   }
 

@@ -88,7 +88,7 @@ struct FactCollector {
     facts.columns.append(
       ColumnUse(
         parts: parts, range: start..<max(start, end), isStar: fields.last?.node("A_Star") != nil, scope: scope,
-        namesOutput: namesOutput, isJoinUsing: false))
+        namesOutput: namesOutput))
   }
 
   private func isQuoted(_ token: Token) -> Bool {
@@ -112,8 +112,7 @@ struct FactCollector {
       let token = sql.tokens[start + 2 + 2 * position]
       let part = ColumnUse.Part(name: name, range: token.range, isQuoted: isQuoted(token))
       facts.columns.append(
-        ColumnUse(
-          parts: [part], range: token.range, isStar: false, scope: scope, namesOutput: false, isJoinUsing: true))
+        ColumnUse(parts: [part], range: token.range, isStar: false, scope: scope, namesOutput: false))
     }
   }
 
@@ -218,8 +217,8 @@ struct FactCollector {
       if case .string(let value)? = literal?.value { text = value }
       facts.casts.append(
         CastUse(
-          type: type.names("names"), isArray: type["arrayBounds"] != nil, hasModifier: type["typmods"] != nil,
-          range: tokenRange(offset(type)), literal: text))
+          type: type.names("names"), hasModifier: type["typmods"] != nil, range: tokenRange(offset(type)),
+          literal: text))
     }
     visit(node["arg"], context)
   }

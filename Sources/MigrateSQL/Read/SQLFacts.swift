@@ -45,8 +45,6 @@ package struct ColumnUse: Sendable, Equatable {
   /// The bare name of a sort or group item that is also the name of an output column of its query. A sort takes that; a group
   /// item takes an input column of the name first.
   package let namesOutput: Bool
-  /// A name in `USING (…)`, a column of both sides. It cannot take a qualifier.
-  package let isJoinUsing: Bool
 
   /// The name before the last one.
   package var qualifier: Part? { isStar ? parts.last : parts.dropLast().last }
@@ -129,7 +127,6 @@ package struct ConstantUse: Sendable, Equatable {
 package struct CastUse: Sendable, Equatable {
   /// The name as PostgreSQL reads it: `int` is `pg_catalog.int4`.
   package let type: [Identifier]
-  package let isArray: Bool
   /// Whether the type has a length or precision: `varchar(5)`.
   package let hasModifier: Bool
   /// The bytes of the first word of the type's name.

@@ -25,6 +25,70 @@ import Testing
     }
   }
 
+  /// P21; who may lock the table keeps a trigger waiting until the batch is back; who may update one column only cannot, and looks
+  /// once more.
+  @Test(
+    arguments: [
+      "BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION minus()",
+      "AFTER UPDATE ON t FOR EACH STATEMENT EXECUTE FUNCTION elsewhere()",
+    ], [true, false])
+  func `P21: writes nothing through a trigger that comes into a batch`(trigger: String, mayLock: Bool) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+        CREATE TABLE t (id integer PRIMARY KEY, v integer);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 20) AS n;
+        CREATE FUNCTION minus() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := -NEW.v; RETURN NEW; END $$;
+        CREATE FUNCTION elsewhere() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+          IF pg_trigger_depth() = 1 THEN UPDATE public.t SET v = 0 WHERE id = 1; END IF;
+          RETURN NULL;
+        END $$;
+        GRANT SELECT, UPDATE \(mayLock ? "" : "(v)") ON t TO clerk;
+        DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO clerk', current_database()); END $$
+        """)
+      let clerk = Trial(server.setting("user", "clerk"))
+      let plan = try await clerk.plan("batch: b\nsource: t\nset: {v: v + 1}\nbatch_size: 10").patient()
+      // Between the look and the restore. A revert runs only what it knows by name.
+      let run = try await clerk.begin(
+        plan.editing(.revert) { statement in
+          guard statement.name == .mark else { return [statement] }
+          return [
+            statement.with(
+              text:
+                "WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(7)) \(statement.text) AND EXISTS (SELECT FROM gate)"
+            )
+          ]
+        })
+      #expect(try await clerk.apply(run) == .completed(leftBehind: 0))
+      let outcome = try await withSessions("holder", "changer", to: server) { sessions in
+        let (holder, changer) = (try #require(sessions["holder"]), try #require(sessions["changer"]))
+        try await holder.execute("SELECT pg_advisory_lock(7)")
+        return try await clerk.reverting(run, .stop) {
+          try await clerk.waitUntilWorkerBlocked(by: holder)
+          try changer.start("CREATE TRIGGER late \(trigger)")
+          if mayLock {
+            try await clerk.wait(until: "SELECT cardinality(pg_blocking_pids(\(try await changer.pid))) > 0")
+          } else {
+            try await changer.finish()
+          }
+          try await holder.execute("SELECT pg_advisory_unlock(7)")
+          if mayLock { try await changer.finish() }
+        }
+      }
+      guard case .failed(let failure) = outcome else {
+        Issue.record("it has not stopped: \(outcome)")
+        return
+      }
+      #expect(failure.sqlState == "55000" && failure.message.contains("trigger late"), "\(failure.message)")
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE v = id + 1") == [[mayLock ? "10" : "20"]])
+      try await server.psql("DROP TRIGGER late ON t")
+      #expect(try await clerk.revert(run) == .reverted(conflicts: 0))
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE v = id") == [["20"]])
+    }
+  }
+
   /// C10, on the way back.
   @Test(arguments: [SteppedPart.begin, .statement(.mark), .statement(.restore)])
   func `C10: that was taken over changes nothing`(last: SteppedPart) async throws {

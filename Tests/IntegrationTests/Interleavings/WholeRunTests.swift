@@ -167,11 +167,13 @@ func pauseBriefly() { usleep(2_000) }
   }
 
   /// P21; who may update one column only cannot keep a trigger out, so what the rows became is asked of the change.
-  @Test func `P21: keeps what a trigger has made of a batch that it came into`() async throws {
+  @Test(arguments: [false, true]) func `P21: keeps what a trigger has made of a batch that it came into`(
+    byProcedure: Bool
+  ) async throws {
     try await withDatabase { server in
       try await server.psql(
         """
-        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
         CREATE TABLE t (id integer PRIMARY KEY, v integer);
         INSERT INTO t SELECT n, n FROM generate_series(1, 20) AS n;
         CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := -NEW.v; RETURN NEW; END $$;
@@ -183,24 +185,57 @@ func pauseBriefly() { usleep(2_000) }
       let run = try await clerk.begin(
         clerk.plan("batch: b\nsource: t\nset: {v: v + 1}\nbatch_size: 10").patient()
           .inserting(gate, before: .changeAsCaptured))
-      let outcome = try await withSessions("changer", to: server) { sessions in
+      let late = "CREATE TRIGGER late BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION late()"
+      let (state, message) = try await withSessions("changer", to: server) { sessions in
         let changer = try #require(sessions["changer"])
         try await changer.execute("SELECT pg_advisory_lock(7)")
-        return try await clerk.applying(run) {
-          try await clerk.waitUntilWorkerBlocked(by: changer)
-          try await changer.execute("CREATE TRIGGER late BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION late()")
-          try await changer.execute("SELECT pg_advisory_unlock(7)")
-        }
+        return try await byProcedure
+          ? driving(run, as: clerk, meeting: late, of: changer) : applying(run, as: clerk, meeting: late, of: changer)
       }
-      guard case .failed(let failure) = outcome else {
-        Issue.record("it has not stopped: \(outcome)")
-        return
-      }
-      #expect(failure.sqlState == "55000" && failure.message.contains("trigger late fires"))
+      #expect(state == "55000" && message.contains("trigger late fires"), "\(message)")
       #expect(try await server.psql("SELECT count(*) FROM t WHERE v = -(id + 1)") == [["10"]])
       try await server.psql("DROP TRIGGER late ON t")
-      #expect(try await clerk.revert(run) == .reverted(conflicts: 0))
+      if byProcedure {
+        // A takeover: the epoch after the first.
+        try await clerk.server.psql("SELECT migrate.enter_revert(\(run))")
+        try await clerk.server.psql("CALL migrate.drive(\(run), 2)")
+      } else {
+        #expect(try await clerk.revert(run) == .reverted(conflicts: 0))
+      }
       #expect(try await server.psql("SELECT count(*) FROM t WHERE v = id") == [["20"]])
+      #expect(try await server.psql("SELECT state FROM migrate.runs") == [["reverted"]])
+    }
+  }
+
+  /// The client meets `change` in its first batch; how it then failed.
+  private func applying(
+    _ run: Int64, as clerk: Trial, meeting change: String, of changer: NamedSession
+  ) async throws -> (state: String?, message: String) {
+    let outcome = try await clerk.applying(run) {
+      try await clerk.waitUntilWorkerBlocked(by: changer)
+      try await changer.execute(change)
+      try await changer.execute("SELECT pg_advisory_unlock(7)")
+    }
+    guard case .failed(let failure) = outcome else { return (nil, "it has not stopped: \(outcome)") }
+    return (failure.sqlState, failure.message)
+  }
+
+  /// The same of the procedure.
+  private func driving(
+    _ run: Int64, as clerk: Trial, meeting change: String, of changer: NamedSession
+  ) async throws -> (state: String?, message: String) {
+    try await withSessions("driver", to: clerk.server) { sessions in
+      let driver = try #require(sessions["driver"])
+      try driver.start("CALL migrate.drive(\(run), 1)")
+      try await driver.waitUntilBlocked(by: changer)
+      try await changer.execute(change)
+      try await changer.execute("SELECT pg_advisory_unlock(7)")
+      do {
+        try await driver.finish()
+        return (nil, "it has not stopped")
+      } catch let error as PostgresError {
+        return (error.sqlState?.code, error.message)
+      }
     }
   }
 

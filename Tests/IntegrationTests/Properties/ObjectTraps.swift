@@ -143,7 +143,7 @@ import Testing
     try await withDatabase { server in
       try await server.psql(
         """
-        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
         CREATE TABLE t (id integer PRIMARY KEY, owner text, v integer);
         INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 THEN 'clerk' ELSE 'boss' END, n FROM generate_series(1, 10) AS n;
         GRANT SELECT, UPDATE ON t TO clerk;

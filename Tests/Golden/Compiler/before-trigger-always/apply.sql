@@ -331,8 +331,7 @@ FROM   migrate.undo_{run}_1 AS b,
        unnest(b.held_k_1, b.held_k_2, b.held_4) AS h(held_k_1, held_k_2, held_4),
        unnest(b.back_1, b.back_2) AS r(k_1, k_2)
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "people"."country" = d.k_1
-  AND  "people"."id" = d.k_2
+  AND  "people"."country" = d.k_1 AND "people"."id" = d.k_2
   AND  h.held_k_1 = d.k_1
   AND  h.held_k_2 = d.k_2
   AND  r.k_1 = d.k_1

@@ -1,0 +1,2 @@
+CREATE SCHEMA migrate;
+CREATE TABLE migrate.runs (run bigint PRIMARY KEY, state text);
