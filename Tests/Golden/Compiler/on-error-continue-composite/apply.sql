@@ -222,12 +222,12 @@ WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($1::character va
         OR ((CAST(CAST("lines".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($6::xid[]) AS own(xid) WHERE own.xid = "lines".xmin)
   AND  (quantity > 1)
-  AND  "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
+  AND  CASE WHEN NOT EXISTS (SELECT FROM migrate.rejects AS r
+                             WHERE r.run = $7::bigint AND r.step = 1 AND r.key = ARRAY[CAST("lines"."sku" AS text), CAST("lines"."tenant" AS text), CAST("lines"."line" AS text)])
+            THEN "lines"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer) END
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2), unnest(u.k_3) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2, k_3)
-                   WHERE  d.k_1 = "lines"."sku" AND d.k_2 = "lines"."tenant" AND d.k_3 = "lines"."line")
-  AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
-                   WHERE r.run = $7::bigint AND r.step = 1 AND r.key = ARRAY[CAST("lines"."sku" AS text), CAST("lines"."tenant" AS text), CAST("lines"."line" AS text)]);
+                   WHERE  d.k_1 = "lines"."sku" AND d.k_2 = "lines"."tenant" AND d.k_3 = "lines"."line");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 

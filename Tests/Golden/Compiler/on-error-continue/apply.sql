@@ -193,12 +193,12 @@ WHERE  "products"."id" <= $1::bigint
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
-  AND  "products"."price" IS DISTINCT FROM round(price * 1.05, 2)
+  AND  CASE WHEN NOT EXISTS (SELECT FROM migrate.rejects AS r
+                             WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("products"."id" AS text)])
+            THEN "products"."price" IS DISTINCT FROM round(price * 1.05, 2) END
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                   WHERE  d.k_1 = "products"."id")
-  AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
-                   WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("products"."id" AS text)]);
+                   WHERE  d.k_1 = "products"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
