@@ -40,7 +40,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate,
+    onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
+    estimate: Estimate,
     needs: [String]
   ) {
     self.definition = definition

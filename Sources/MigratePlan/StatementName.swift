@@ -125,7 +125,8 @@ extension Statement.Name: LosslessStringConvertible {
   /// The names that are always the same text.
   private static let fixed: [Self] = [
     .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .change,
-    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark, .hold, .restore,
+    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
+    .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]
 

@@ -48,9 +48,9 @@ package struct ServerWarning: Sendable, Equatable {
 }
 
 extension ServerMessage {
-  /// Whether it says the same, wherever it comes from.
+  /// Whether it says the same, wherever it comes from and whatever its code.
   fileprivate func isLike(_ other: ServerMessage) -> Bool {
-    message.utf8.elementsEqual(other.message.utf8) && sqlState == other.sqlState
+    message.utf8.elementsEqual(other.message.utf8)
   }
 }
 

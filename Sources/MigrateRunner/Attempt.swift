@@ -81,7 +81,7 @@ extension Worker {
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
     self.through = nil
-    try begin(attempt.isolation, .apply, before: alone)
+    try begin(attempt.isolation, .apply, undisturbed: undisturbed)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
@@ -97,7 +97,8 @@ extension Worker {
       return transacted
     case .done(let counts, let through, let xid):
       // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-      alone = try connection.execute("SELECT migrate.confirm(\(runID)) AS alone").onlyRow["alone"]
+      let confirmed = try connection.execute("SELECT migrate.confirm(\(runID)) AS undisturbed").onlyRow
+      undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
       unsettled = xid
       try connection.commit()
       unsettled = nil

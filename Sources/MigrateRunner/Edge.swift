@@ -38,12 +38,12 @@ extension Worker {
   /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
   /// `migrate.hold` tells better.
   ///
-  /// - Parameter before: what `migrate.confirm` told before the last batch was committed; with it the look at the table is left out
+  /// - Parameter undisturbed: what `migrate.confirm` told before the last batch was committed; with it the look at the table is left out
   ///   where nobody can have changed it.
-  /// - Throws: 55000 when it has become another one, by name, by a column or by the key's index; 40001 when it was written anew
+  /// - Throws: 55000 for whatever `migrate.changes` tells of it; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
   borrowing func begin(
-    _ isolation: String, _ direction: RunDirection, before: String? = nil
+    _ isolation: String, _ direction: RunDirection, undisturbed: Int64? = nil
   ) throws(PostgresError) {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
@@ -52,7 +52,7 @@ extension Worker {
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
     let hold = "SELECT migrate.hold(\(runID))"
-    let sparing = before.map { "SELECT migrate.hold(\(runID), '\($0)')" } ?? hold
+    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))" } ?? hold
     guard let lock else {
       try connection.execute(opening + hold)
       return

@@ -67,7 +67,8 @@ extension Worker {
   mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> Batched {
     var tries = Tries(size: run.batchSize)
     while true {
-      let attempt = Attempt(ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size,
+      let attempt = Attempt(
+        ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size,
         isHalving: tries.isHalving)
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(ordinal: record.ordinal, through: record.through)
@@ -108,7 +109,9 @@ extension Worker {
       }
       return .again(reason: "rows came in between")
     case .suppressed(let captured, let changed, let through):
-      if case .quarantine = run.onError, tries.halve() { return .again(reason: "a trigger kept rows from being changed") }
+      if case .quarantine = run.onError, tries.halve() {
+        return .again(reason: "a trigger kept rows from being changed")
+      }
       // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
       // needs no change any more. A trigger does it again.
       guard attempt.guarded == .locked, !tries.wasSuppressed else {

@@ -4,8 +4,8 @@ package import MigratePostgres
 
 /// One chain of batches and the connection that does them. Plain synchronous code on a thread of its own.
 ///
-/// Nothing is remembered here that the ledger does not hold: after any fault the worker connects again, reads where the run
-/// stands, and goes on from there.
+/// The ledger decides: after any fault the worker connects again, reads where the run stands, and goes on from there. What it
+/// remembers only saves it a question.
 package struct Worker: ~Copyable {
   let server: Server
   var connection: Connection
@@ -21,8 +21,8 @@ package struct Worker: ~Copyable {
   var through: [String?]?
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
-  /// The transaction of the last batch, when no other one was at work in the cluster.
-  var alone: String?
+  /// The number of the last batch's transaction, when no other one was at work in the cluster.
+  var undisturbed: Int64?
 
   /// A worker of `run` in its present epoch.
   package init(

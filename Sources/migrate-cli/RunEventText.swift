@@ -147,9 +147,11 @@ struct RunEnd {
       leftBehind = left
       let behind = left.flatMap { left -> String? in
         guard left > 0 else { return nil }
-        return "\(Wording.count(left, "row")) became eligible behind the batches and were left; `migrate apply --again` does them"
+        return
+          "\(Wording.count(left, "row")) became eligible behind the batches and were left; `migrate apply --again` does them"
       }
-      let kept = rejected > 0 ? "\(Wording.count(rejected, "row")) in quarantine: `migrate rejects \(run)` lists them" : nil
+      let kept =
+        rejected > 0 ? "\(Wording.count(rejected, "row")) in quarantine: `migrate rejects \(run)` lists them" : nil
       let told = [behind, kept].compactMap(\.self)
       advice = told.isEmpty ? nil : told.joined(separator: "\n")
     case .reverted(let count):

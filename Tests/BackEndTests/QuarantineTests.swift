@@ -104,9 +104,12 @@ import Testing
       let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(!told.isDone)
-      #expect(told.text.contains(limit == "3" ? "4 rows are in quarantine" : "4 of 80 rows read are in quarantine"), "\(told.text)")
+      #expect(
+        told.text.contains(limit == "3" ? "4 rows are in quarantine" : "4 of 80 rows read are in quarantine"),
+        "\(told.text)")
       // The batch with the one too many is done, and it can be looked at.
-      #expect(try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
       #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "80")
       let again = try await backEnd.apply(compiled, on: server)
       #expect(!again.isDone)
@@ -223,7 +226,10 @@ import Testing
         let told = try await backEnd.apply(compiled, on: server)
         #expect(told.isDone, "\(told.text)")
         #expect(try await server.rows("SELECT key, sqlstate FROM migrate.rejects") == ["{15}|23505"])
-        #expect(try await server.rows("SELECT id, email FROM items WHERE id IN (12, 15) ORDER BY id") == ["12|same", "15|SAME"])
+        #expect(
+          try await server.rows("SELECT id, email FROM items WHERE id IN (12, 15) ORDER BY id") == [
+            "12|same", "15|SAME",
+          ])
         #expect(try await backEnd.revert(compiled, on: server).isDone)
         #expect(try await server.value("SELECT count(*) FROM items WHERE email <> lower(email)") == "40")
       }
@@ -271,7 +277,8 @@ import Testing
       #expect(told.isDone)
       #expect(
         try await server.rows(
-          "SELECT key, sqlstate, length(message), length(detail), column_name, to_json(constraint_name) FROM migrate.rejects")
+          "SELECT key, sqlstate, length(message), length(detail), column_name, to_json(constraint_name) FROM migrate.rejects"
+        )
           == [#"{27}|ZZ999|1000000|10000000|v|"a \"constraint\"\n""#])
     }
   }
@@ -311,8 +318,11 @@ import Testing
       let compiled = try await Compiled(definition, on: server, batchSize: 4)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(told.isDone, "\(told.text)")
-      try await server.psql("CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('public.tries'); RAISE 'never'; END $$; SELECT setval('tries', 1, false)")
-      let second = try await Compiled(definition.replacing("batch: items", with: "batch: again"), on: server, batchSize: 4)
+      try await server.psql(
+        "CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('public.tries'); RAISE 'never'; END $$; SELECT setval('tries', 1, false)"
+      )
+      let second = try await Compiled(
+        definition.replacing("batch: items", with: "batch: again"), on: server, batchSize: 4)
       #expect(!(try await backEnd.apply(second, on: server)).isDone)
       let tries = try await server.rows("SELECT last_value, is_called FROM tries")
       #expect(tries == ["10|t"])

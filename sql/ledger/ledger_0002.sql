@@ -54,8 +54,8 @@ BEGIN
   FROM   pg_collation AS l
   JOIN   pg_namespace AS n ON n.oid = l.collnamespace
   WHERE  l.oid = ANY (ordering) AND l.collprovider <> 'd';
-  -- The order of the database itself has a version since PostgreSQL 15.
-  IF '"default"'::regcollation = ANY (ordering) AND current_setting('server_version_num')::integer >= 150000 THEN
+  -- The order of the database itself.
+  IF '"default"'::regcollation = ANY (ordering) THEN
     RETURN QUERY
     SELECT format('of database %I', d.datname), d.datcollversion, pg_database_collation_actual_version(d.oid),
            format('ALTER DATABASE %I REFRESH COLLATION VERSION', d.datname)
@@ -103,9 +103,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(jsonb_object_agg(p.oid::regtype, to_jsonb(migrate.enum_labels(p.oid))), '{}')
   FROM   types
   JOIN   pg_type AS p USING (oid)
-  WHERE  p.typtype = 'e'
+  -- To read the labels is to name the type, which takes the right to its schema; who has not got that names none of its values.
+  WHERE  p.typtype = 'e' AND has_schema_privilege(p.typnamespace, 'USAGE')
 $$;
-COMMENT ON FUNCTION migrate.plan_labels IS 'Each enum among the types of the columns of a plan''s tables, with its labels.';
+COMMENT ON FUNCTION migrate.plan_labels IS 'Each enum among the types of the columns of a plan''s tables, also under a domain or an array, with its labels.';
 
 -- Not "begin": psql, which restores dumps, waits for an END behind that word in CREATE FUNCTION.
 CREATE FUNCTION migrate.start(

@@ -186,10 +186,10 @@ BEGIN
     END IF;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.relabelled IS 'Enums among the columns'' types of a run that is applied whose labels have been renamed since it was begun.';
+COMMENT ON FUNCTION migrate.relabelled IS 'Enums of a run that is applied whose labels, or which themselves, are not called what they were when it was begun, in words.';
 
 CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   planned record;
 BEGIN
@@ -298,10 +298,10 @@ END $$;
 COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT c.change FROM migrate.changes(_run, false) AS c
 $$;
-COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back, of its table, the columns it writes and the index of its key.';
+COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back: what migrate.changes tells of the way back.';
 
 CREATE FUNCTION migrate.may_lock(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -338,7 +338,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
 
-CREATE FUNCTION migrate.hold(_run bigint, _before xid8 DEFAULT NULL) RETURNS void
+CREATE FUNCTION migrate.hold(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   held    regclass;
@@ -355,7 +355,7 @@ BEGIN
   END IF;
   -- Whoever changes a table has a transaction number. The batch before was alone, and no number but its own was given since, so
   -- the table is as that batch has found it.
-  IF pg_snapshot_xmax(pg_current_snapshot())::text::bigint = _before::text::bigint + 1 THEN
+  IF pg_snapshot_xmax(pg_current_snapshot())::text::bigint = _undisturbed::text::bigint + 1 THEN
     RETURN;
   END IF;
   SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
@@ -399,7 +399,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
-CREATE FUNCTION migrate.confirm_restored(_run bigint, _before bigint) RETURNS void
+CREATE FUNCTION migrate.confirm_restored(_run bigint, _written_before bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   late     text;
@@ -418,7 +418,7 @@ BEGIN
   WHERE  b.run = _run AND b.kind = 'revert'
   ORDER  BY b.seq DESC
   LIMIT  1;
-  IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _before <> expected THEN
+  IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _written_before <> expected THEN
     RAISE EXCEPTION '%', CASE WHEN current_setting('track_counts') = 'off'
       THEN format('trigger %s came after run %s, and track_counts is off, so nothing tells whether it writes other rows', late, _run)
       ELSE format('rows of the table were written besides those that came back: trigger %s came after run %s', late, _run) END
@@ -426,7 +426,7 @@ BEGIN
           HINT = format('disable or drop it; then revert run %s, which goes on at this batch. It has written nothing of it', _run);
   END IF;
 END $$;
-COMMENT ON FUNCTION migrate.confirm_restored IS 'Before a batch that was taken back commits, where triggers have come since the run: an error when the transaction has written other rows of the table than came back, or a row once more. _before is what migrate.rows_written told at its beginning.';
+COMMENT ON FUNCTION migrate.confirm_restored IS 'Before a batch that was taken back commits, where triggers have come since the run: an error when the transaction has written other rows of the table than came back, or a row once more. _written_before is what migrate.rows_written told at its beginning.';
 
 CREATE FUNCTION migrate.confirm(_run bigint) RETURNS xid8
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -445,12 +445,13 @@ BEGIN
      OR EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.labels <> '{}' AND EXISTS (SELECT FROM migrate.relabelled(_run))) THEN
     PERFORM migrate.hold(_run);
   END IF;
-  -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write.
+  -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write. In READ COMMITTED
+  -- the snapshot is this statement's, which finds the batch itself at work.
   RETURN (SELECT pg_current_xact_id()
           FROM   pg_current_snapshot() AS s
           WHERE  pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND pg_snapshot_xmax(s) = pg_current_xact_id());
 END $$;
-COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, nor the labels of an enum, and a name may mean something else by now; an error when it does. Its number when no other transaction was at work, else NULL.';
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, nor the labels of an enum, and a name may mean something else by now; an error when it does. Its number when it was undisturbed, no other transaction being at work, else NULL.';
 
 CREATE FUNCTION migrate.holders(_transactions text[])
 RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)

@@ -153,7 +153,7 @@ extension ResolvedBatch {
       ORDER  BY \(list: keyColumns)
       """
     let lock: SQL = "\nFOR    NO KEY UPDATE OF \(alias)"
-    // Each capture answers, and this one that the change has to look itself.
+    // A capture that is not locked answers, and this one that the change has to look itself.
     let answer: SQL = locked ? "" : "\nRETURNING false AS as_captured"
     let capture: SQL = """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))

@@ -57,6 +57,7 @@ extension Diagnostic {
     Diagnostic(
       "unique-shift", at: span,
       "\(column) is unique (\(index)) and moves: under `on_error: continue` each row would be refused for the next one's old value",
-      remedy: "leave `on_error` out, and move the values in two steps: first to where no value is, then to where they belong")
+      remedy:
+        "leave `on_error` out, and move the values in two steps: first to where no value is, then to where they belong")
   }
 }

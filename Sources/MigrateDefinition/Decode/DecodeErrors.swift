@@ -17,7 +17,8 @@ extension Decoder {
     guard let written = text(entry, "a number of rows, or per cent") else { return nil }
     let text = written.value
     if text.wholeMatch(of: /[0-9]{1,9}/) != nil, let rows = Int(text) { return Located(.rows(rows), at: written.span) }
-    if let percent = text.wholeMatch(of: /([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%/), let part = Double(percent.1), part <= 100 {
+    if let percent = text.wholeMatch(of: /([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%/), let part = Double(percent.1), part <= 100
+    {
       return Located(.percent(String(percent.1)), at: written.span)
     }
     refuse(.badPortion("max_rejects", text, at: written.span))

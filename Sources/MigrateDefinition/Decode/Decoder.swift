@@ -51,7 +51,8 @@ struct Decoder {
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone, searchPath: searchPath, needs: needs)
+      batchSize: batchSize, onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
+      searchPath: searchPath, needs: needs)
   }
 
   private mutating func refuseMissing(_ key: String, in fields: Fields, _ root: YAMLNode, unless others: [String] = [])

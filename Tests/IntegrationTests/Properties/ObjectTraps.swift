@@ -165,6 +165,27 @@ import Testing
     }
   }
 
+  /// A column's type may lie in a schema that a role has no right to, and its rows can be written all the same.
+  @Test func `X16: an enum of a schema that the role may not use keeps no run from beginning`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+        CREATE SCHEMA types;
+        CREATE TYPE types.mood AS ENUM ('glad', 'sad');
+        CREATE TABLE t (id integer PRIMARY KEY, m types.mood, v integer);
+        INSERT INTO t SELECT n, 'glad', n FROM generate_series(1, 10) AS n;
+        GRANT SELECT, UPDATE ON t TO clerk;
+        DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO clerk', current_database()); END $$
+        """)
+      let clerk = server.setting("user", "clerk")
+      let applied = try await migrated("batch: b\nsource: t\nwhere: m::text = 'glad'\nset: {v: v + 1}", on: clerk)
+      #expect(applied.isComplete, "\(applied.outcome)")
+      #expect(try await server.psql("SELECT count(*) FROM t WHERE v = id + 1") == [["10"]])
+      #expect(try await reverted(applied.run, on: clerk) == .reverted(conflicts: 0))
+    }
+  }
+
   /// X23
   @Test func `X23: an object of somebody else under a name of ours stops the begin, and is left alone`() async throws {
     try await withDatabase { server in
