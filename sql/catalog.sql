@@ -70,6 +70,17 @@ SELECT jsonb_build_object(
                          FROM   pg_inherits AS i
                          WHERE  (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
+    -- Partitions and views, by which its rows can be written as well. Only a trigger asks.
+    'other_names', CASE WHEN c.relhastriggers OR c.relkind = 'p' THEN (
+      WITH RECURSIVE reaching AS (
+        SELECT u.oid FROM (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS u(oid)
+        UNION
+        SELECT r.ev_class
+        FROM   reaching AS b
+        JOIN   pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = b.oid AND d.classid = 'pg_rewrite'::regclass
+        JOIN   pg_rewrite AS r ON r.oid = d.objid
+      )
+      SELECT coalesce(jsonb_agg(DISTINCT o.relname), '[]') FROM reaching AS b JOIN pg_class AS o ON o.oid = b.oid AND o.oid <> c.oid) END,
     'reads', (SELECT coalesce(jsonb_agg(DISTINCT format('%s.%s', sn.nspname, sc.relname)), '[]')
               FROM   pg_rewrite AS r
               JOIN   pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
@@ -93,7 +104,7 @@ SELECT jsonb_build_object(
                    OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
         'typmod', ty.typmod,
         'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4
-                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (ty.typmod - 4) & 2047) END,
+                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (((ty.typmod - 4) & 2047) # 1024) - 1024) END,
         'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = ty.base),
         'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
         'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid)

@@ -19,6 +19,7 @@ extension Diagnostic {
     let path = catalog.searchPath.map(\.name).joined(separator: ", ")
     let remedy =
       home.map { "`\($0.spelled)`, or `search_path: [\($0.schema.name), \(path)]`" }
+      ?? Self.otherOperator(error, in: sql, behind: prefix)
       ?? Self.remedy(for: error, function: Self.unknownFunction(error, in: sql, behind: prefix), catalog)
     self.init(Self.code(of: error), at: span, error.message, remedy: remedy)
   }
@@ -43,6 +44,18 @@ extension Diagnostic {
       /(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*+)\s*\.\s*)*(?:"((?:[^"]|"")+)"|([\p{L}_][\p{L}\p{N}_$]*+))\s*\(/
     guard let match = text.prefixMatch(of: called) else { return nil }
     return match.1.map(String.init) ?? match.2.map { $0.lowercased() }
+  }
+
+  /// How SQL writes an operator that other languages write in this way.
+  private static func otherOperator(_ error: PostgresError, in sql: RenderedSQL, behind prefix: String) -> String? {
+    guard error.sqlState?.code == "42883", let text = text(blamedBy: error, in: sql, behind: prefix) else { return nil }
+    if text.hasPrefix("==") { return "SQL compares by a single `=`" }
+    if text.hasPrefix("&&") { return "between conditions SQL says `AND`" }
+    if text.hasPrefix("||") {
+      return "between conditions SQL says `OR`; for texts a cast says what is meant: `x::text`"
+    }
+    if text.hasPrefix("+") { return "texts are joined by `||`; else a cast says what is meant: `x::numeric`" }
+    return nil
   }
 
   /// The statement from the place on that the server's message is about.

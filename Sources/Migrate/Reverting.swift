@@ -47,6 +47,11 @@ extension Runs {
     }
   }
 
+  /// Why the run keeps no old values; `nil` when it does.
+  package borrowing func undoReason(_ id: Int64) throws(RunRefusal) -> String? {
+    try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id)?.undoReason }
+  }
+
   /// Refuses, before anything is asked of anybody, what cannot be taken back.
   package borrowing func refuseIrrevertible(_ summary: RunSummary) throws(RunRefusal) {
     let id = summary.id

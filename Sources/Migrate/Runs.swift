@@ -187,7 +187,8 @@ package struct Runs: ~Copyable {
         let who = sign.map { "backend \($0.pid)" + ($0.host.map { " for a client on \($0)" } ?? "") } ?? "somebody"
         throw .refused(
           "run \(run) is being worked on by \(who)",
-          remedy: "watch it: `migrate status \(run) --watch`; stop it: `migrate pause \(run)`")
+          remedy: "watch it: `migrate status \(run) --watch`; steer it: `migrate pause \(run)`, `migrate resume \(run)`"
+        )
       }
     }
   }

@@ -44,7 +44,9 @@ extension Runs {
   package borrowing func cancellable(_ run: Int64) throws(RunRefusal) -> RunSummary {
     let summary = try find(String(run))
     if summary.state.hasEnded {
-      let way = summary.state == .completed ? "take it back: `migrate revert \(run)`" : "`migrate status \(run)`"
+      let hasUndo = try undoReason(run) == nil
+      let canReturn = summary.state == .completed && hasUndo
+      let way = canReturn ? "take it back: `migrate revert \(run)`" : "`migrate status \(run)`"
       throw .refused("run \(run) is \(summary.state.rawValue), so there is nothing to cancel", remedy: way)
     }
     if summary.direction == .revert {

@@ -29,6 +29,8 @@ package struct Table: Sendable {
   /// Whether rows of it may live in other tables, or it is itself such another table.
   package let isInherited: Bool
   package let rules: [String]
+  /// What else its rows can be written by: its partitions, and views of it.
+  package let otherNames: [String]
   /// Of a view: the tables that it reads.
   package let reads: [String]
   package let isPublishedWithoutIdentity: Bool
@@ -58,6 +60,7 @@ package struct Table: Sendable {
     isRowSecured = try item.flag("row_security")
     isInherited = try item.flag("inherited")
     rules = item.document["rules"]?.elements.compactMap(\.text) ?? []
+    otherNames = item.document["other_names"]?.elements.compactMap(\.text) ?? []
     reads = item.document["reads"]?.elements.compactMap(\.text) ?? []
     isPublishedWithoutIdentity = try item.flag("published_without_identity")
     let may = try item.object("may")

@@ -149,6 +149,17 @@ package enum Ledger {
     return (try row.int("ordinal"), try row.array("through_key"))
   }
 
+  /// A condition: whether the run's upper end and the batch `ordinal`, of which a worker was told that they are committed, are there.
+  /// A batch does not wait for the disk, and behind a pooler a worker does not notice that the server has crashed.
+  package static func isDone(_ run: Int64, through ordinal: Int) -> String {
+    ordinal == 0
+      ? "EXISTS (SELECT FROM migrate.runs WHERE run = \(run) AND bounded_at IS NOT NULL)"
+      : """
+      EXISTS (SELECT FROM migrate.batches
+              WHERE (run, kind, slice, ordinal, part) = (\(run), 'apply', 0, \(ordinal), 0))
+      """
+  }
+
   /// Batches and rows that the run has done so far in `direction`.
   package static func counts(
     _ connection: borrowing Connection, _ run: Int64, _ direction: RunDirection

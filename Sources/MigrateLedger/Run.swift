@@ -7,7 +7,8 @@ package struct Run: Sendable {
   package let name: String
   package let direction: RunDirection
   package let epoch: Int
-  package let batchSize: Int
+  /// As planned; who goes on with the run may take another one.
+  package var batchSize: Int
   package let keyCount: Int
   /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
   package let upperKey: [String?]?

@@ -68,6 +68,8 @@ enum Transacted {
   /// The first rows of the run all fail alike.
   case hopeless(Failure)
   case takenOver
+  /// What was done before is not there any more, so the batch would leave a gap.
+  case lost
 }
 
 /// What the statements of a batch, or of a part of it, have come to; nothing of it is committed.
@@ -81,7 +83,9 @@ extension Worker {
   mutating func transact(_ attempt: Attempt) throws(PostgresError) -> Transacted {
     let clock = ContinuousClock.now
     self.through = nil
-    try begin(attempt.isolation, .apply, undisturbed: undisturbed)
+    let before = undisturbed
+    undisturbed = nil
+    try begin(attempt.isolation, .apply, undisturbed: before)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
@@ -97,11 +101,17 @@ extension Worker {
       return transacted
     case .done(let counts, let through, let xid):
       // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-      let confirmed = try connection.execute("SELECT migrate.confirm(\(runID)) AS undisturbed").onlyRow
-      undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
+      let confirmed = try connection.execute(
+        "SELECT migrate.confirm(\(runID)) AS undisturbed, \(Ledger.isDone(run.id, through: attempt.ordinal - 1)) AS follows"
+      ).onlyRow
+      guard try confirmed.bool("follows") else {
+        try connection.execute("ROLLBACK")
+        return .lost
+      }
       unsettled = xid
       try connection.commit()
       unsettled = nil
+      undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
       return .committed(
         BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
     }

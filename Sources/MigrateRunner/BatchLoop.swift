@@ -10,6 +10,13 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
+    while true {
+      if let outcome = try applyFromLedger() { return outcome }
+    }
+  }
+
+  /// From where the ledger says that the run stands; `nil`: what this worker remembers is not what counts any more.
+  private mutating func applyFromLedger() throws(PostgresError) -> RunOutcome? {
     let done = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
     if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
@@ -18,29 +25,25 @@ extension Worker {
     while true {
       if let outcome = try edge() { return outcome }
       guard let upper, last.through != upper else {
-        // What this worker remembers is not what counts in the end.
-        let entered = try Ledger.lastBatch(connection, run.id, slice: 0)
-        guard entered == last else {
-          last = entered
-          continue
-        }
-        if let outcome = try finishRun(upper: upper) { return outcome }
+        guard try Ledger.lastBatch(connection, run.id, slice: 0) == last else { return nil }
+        if let outcome = try finishRun(upper: upper, last: last.ordinal) { return outcome }
         continue
       }
       switch try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) {
       case .done(let ordinal, let through): last = (ordinal, through)
+      case .lost: return nil
       case .ended(let outcome): return outcome
       }
     }
   }
 
   /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
-  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
-    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
+  private mutating func finishRun(upper: [String?]?, last: Int) throws(PostgresError) -> RunOutcome? {
+    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper, last: last) }
   }
 
-  /// Counts what is left behind, and runs the checks that hold for the whole.
-  private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome {
+  /// Counts what is left behind, and runs the checks that hold for the whole. `nil`: the last batch is not there any more.
+  private mutating func lookBack(upper: [String?]?, last: Int) throws(PostgresError) -> RunOutcome? {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
@@ -55,7 +58,10 @@ extension Worker {
       }
     }
     try connection.commit()
+    var isWhole = true
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      isWhole = try connection.query("SELECT \(Ledger.isDone(run.id, through: last)) AS done").onlyRow.bool("done")
+      guard isWhole else { return }
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
       if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }) {
@@ -63,6 +69,7 @@ extension Worker {
       }
       try Ledger.advance(connection, run.id, .lastBatchCommitted)
     }
+    guard isWhole else { return nil }
     return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 

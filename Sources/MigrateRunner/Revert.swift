@@ -15,7 +15,10 @@ extension Worker {
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
     while true {
       if let outcome = try edge() { return outcome }
-      guard let place = try nextPlace() else { return try finishRevert() }
+      guard let place = try nextPlace() else {
+        if let outcome = try finishRevert() { return outcome }
+        continue
+      }
       if let outcome = try restore(place, policy) { return outcome }
     }
   }
@@ -141,12 +144,18 @@ extension Worker {
     return try stand(failure, by: [.batchFailed]) ? .conflicts(conflicts) : .takenOver
   }
 
-  private mutating func finishRevert() throws(PostgresError) -> RunOutcome {
+  /// Looks once more in each of its transactions, since a crash that was not noticed can have taken back the last batches. `nil`:
+  /// it has.
+  private mutating func finishRevert() throws(PostgresError) -> RunOutcome? {
     let counts = try Ledger.counts(connection, run.id, .revert)
     // Nothing is in conflict, so nobody needs the old values any more.
     if counts.rejected == 0 {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
       do throws(PostgresError) {
+        guard try nextPlace() == nil else {
+          try connection.execute("ROLLBACK")
+          return nil
+        }
         try connection.execute(run.statement(.revert, .dropUndo).text)
         try connection.commit()
       } catch {
@@ -155,9 +164,14 @@ extension Worker {
         // Dropped before a crash, or locked by a reader: the rows are back either way.
       }
     }
+    var isWhole = true
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      try Ledger.advance(connection, run.id, .lastBatchRestored)
+      isWhole = try connection.query(
+        "SELECT FROM migrate.next_to_restore($1::bigint)", [runID]
+      ).isEmpty
+      if isWhole { try Ledger.advance(connection, run.id, .lastBatchRestored) }
     }
+    guard isWhole else { return nil }
     return isOurs ? .reverted(conflicts: counts.rejected) : .takenOver
   }
 }

@@ -52,12 +52,15 @@ struct Tries {
 enum Batched {
   /// The last batch of the ledger now, and the key that it went to.
   case done(ordinal: Int, through: [String?]?)
+  /// The server has lost what was done before.
+  case lost
   case ended(RunOutcome)
 }
 
 /// What an attempt at a batch leads to.
 private enum Verdict {
   case done(BatchRecord)
+  case lost
   case ended(RunOutcome)
   case again(reason: String)
 }
@@ -72,6 +75,7 @@ extension Worker {
         isHalving: tries.isHalving)
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(ordinal: record.ordinal, through: record.through)
+      case .lost: return .lost
       case .ended(let outcome): return .ended(outcome)
       case .again(let reason):
         tries.count()
@@ -81,6 +85,7 @@ extension Worker {
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }
       let last = try Ledger.lastBatch(connection, run.id, slice: 0)
+      if last.ordinal < ordinal - 1 { return .lost }
       if last.ordinal >= ordinal { return .done(ordinal: last.ordinal, through: last.through) }
     }
   }
@@ -102,6 +107,7 @@ extension Worker {
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)
     case .takenOver: return .ended(.takenOver)
+    case .lost: return .lost
     case .inexact:
       // With one snapshot for all statements no row can come in between.
       guard attempt.guarded != .snapshot else {

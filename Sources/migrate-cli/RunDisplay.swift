@@ -151,7 +151,9 @@ final class RunDisplay: Sendable {
     display?.finish(showing: state(last))
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
-      let remedy = failure.hint ?? "mend it, then `migrate resume \(run.id)` goes on at this batch"
+      let goesOn = "mend it, then `migrate resume \(run.id)` goes on at this batch"
+      // The database's hints are sentences of their own.
+      let remedy = failure.hint.map { failure.sqlState == nil ? "\($0); \(goesOn)" : $0 } ?? goesOn
       console.explain(RunEnd.explanation(of: failure, remedy: remedy))
     }
     if !end.isWhole, let holders = last.holders {

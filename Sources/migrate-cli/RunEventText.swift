@@ -213,7 +213,7 @@ struct RunEnd {
 
   /// What the database says besides, and which rows it was about.
   static func circumstances(of failure: Failure) -> String {
-    (failure.detail.map { "  detail: \($0)\n" } ?? "") + "  batch: "
+    (failure.detail.map { "  detail: \($0.replacing("\n", with: "\n    "))\n" } ?? "") + "  batch: "
       + KeyRangeText.words(after: failure.after, through: failure.through)
   }
 }

@@ -158,6 +158,31 @@ import Testing
     }
   }
 
+  /// P21; with a rule that writes elsewhere nothing would come back, though each row is returned.
+  @Test(arguments: BackEnd.allCases) func `P21: is a rule, and nothing is taken back through it`(backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 60))
+      let before = try await server.rows(Products.all)
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      try await server.psql(
+        """
+        CREATE TABLE copies AS TABLE products;
+        CREATE RULE late AS ON UPDATE TO products DO INSTEAD
+        UPDATE copies SET price = NEW.price WHERE id = OLD.id RETURNING copies.*
+        """)
+      let told = try await backEnd.revert(compiled, on: server)
+      #expect(
+        !told.isDone && told.text.contains("rule late is applied to updates of public.products now"), "\(told.text)")
+      try await server.psql("ALTER TABLE products DISABLE RULE late")
+      let again = try await backEnd.revert(compiled, on: server)
+      #expect(again.isDone, "\(again.text)")
+      #expect(try await server.has(before))
+    }
+  }
+
   /// The counts of what a transaction has written are then not kept.
   @Test(arguments: BackEnd.allCases) func `P21: stops the way back where nobody counts what it writes`(backEnd: BackEnd)
     async throws

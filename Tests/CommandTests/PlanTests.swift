@@ -40,6 +40,23 @@ import Testing
     }
   }
 
+  @Test func `a run goes on with batches of another size where one is given`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(15)
+      #expect(try await child.finish().status == 4)
+      try await gate.close()
+      let sizes = "SELECT string_agg(DISTINCT rows_read::text, ',') FROM migrate.batches WHERE ordinal "
+      let begun = try await project.value(sizes + "<= 2")
+      let done = try await project.value("SELECT max(ordinal) FROM migrate.batches") ?? ""
+      #expect(try await project.migrate("apply", "close", "--yes", "--batch-size", "25").status == 0)
+      #expect(try await project.value(sizes + "<= 2") == begun && begun != "25")
+      #expect(try await project.value(sizes + "> \(done)") == "25")
+    }
+  }
+
   @Test func `names a run that is unfinished over the same table, and triggers that fire`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 1)

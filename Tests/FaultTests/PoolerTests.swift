@@ -62,16 +62,60 @@ import Testing
       #expect(try await outcome == .paused)
     }
   }
+
+  /// Between two transactions the pooler holds no connection to the server for the client, which does not notice that there is
+  /// another one. What it was told is committed may be gone.
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [5, 39])
+  func `P04: a crash that the client does not notice loses no batch`(last: Int) async throws {
+    try await TestCluster.withOwn(settings: ["wal_writer_delay": "10s"]) { cluster in
+      try await Pooler.with(size: 1, before: cluster.server, at: cluster.socketFolder) { pooled in
+        let shop = try await Shop.fresh(cluster.server, rows: 391)
+        let trial = Trial(pooled)
+        let run = try await trial.begin(try await trial.plan(Shop.definition))
+        let entered = try await trial.run(run)
+        let reached = Reply<Void>()
+        let isBack = DispatchSemaphore(value: 0)
+        async let outcome = onThread {
+          let server = pooled.applicationName("migrate run \(run)")
+          var worker = try Worker(server: server, run: entered, control: RunControl()) { event in
+            guard case .batch(let batch) = event, batch.ordinal == last, !reached.isKnown else { return }
+            reached.give(.success(()))
+            isBack.wait()
+          }
+          return try worker.apply()
+        }
+        try await reached.value
+        try await cluster.stop(immediately: true)
+        try await cluster.start()
+        let left = try await cluster.server.psql("SELECT count(*) FROM migrate.batches").first?.first ?? nil
+        #expect(Int(left ?? "") ?? last < last)
+        isBack.signal()
+        let completed = try await outcome
+        #expect(completed == .completed(leftBehind: 0))
+        let complaints = try await shop.complaints(afterApplying: run)
+        #expect(complaints == [])
+      }
+    }
+  }
 }
 
-/// A pgbouncer of our own, in transaction mode, in front of the shared cluster.
+/// A pgbouncer of our own, in transaction mode.
 enum Pooler {
   private static let path = "/usr/sbin/pgbouncer"
   static var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: path) }
 
-  /// Runs `body` with a database through the pooler, and the same directly.
+  /// Runs `body` with a database of the shared cluster through the pooler, and the same directly.
   static func with(size: Int, _ body: (Server, Server) async throws -> Void) async throws {
     let upstream = try await TestCluster.shared.socketFolder
+    try await withDatabase { server in
+      try await with(size: size, before: server, at: upstream) { pooled in try await body(pooled, server) }
+    }
+  }
+
+  /// Before a server whose socket is in the folder `upstream`.
+  static func with(
+    size: Int, before server: Server, at upstream: String, _ body: (Server) async throws -> Void
+  ) async throws {
     try await withFolder { folder in
       let settings = """
         [databases]
@@ -102,11 +146,9 @@ enum Pooler {
         kill(process.processIdentifier, SIGKILL)
         while process.isRunning { usleep(2_000) }
       }
-      try await withDatabase { server in
-        let pooled = server.setting("host", folder)
-        try await waitUntilListening(pooled, process, log: "\(folder)/log")
-        try await body(pooled, server)
-      }
+      let pooled = server.setting("host", folder)
+      try await waitUntilListening(pooled, process, log: "\(folder)/log")
+      try await body(pooled)
     }
   }
 

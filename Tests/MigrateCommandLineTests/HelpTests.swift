@@ -26,9 +26,10 @@ import Testing
 
         Usage: migrate history [OPTIONS]
 
-        TOOK is the time that the batches took, without what lay between them, a pause
-        for instance. JSON and CSV have it as `seconds_worked`, and as `seconds` the
-        whole time from the beginning to the end.
+        ROWS is what the apply has changed, also when it was taken back since. TOOK is
+        the time that the batches took, without what lay between them, a pause for
+        instance. JSON and CSV have it as `seconds_worked`, and as `seconds` the whole
+        time from the beginning to the end.
 
         Options:
           --json                Print JSON, an event a line where things happen over

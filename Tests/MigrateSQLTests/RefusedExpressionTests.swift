@@ -218,7 +218,7 @@ func queryProblems(_ sql: String) -> [Diagnostic] {
   static let refusals = [
     Refusal(
       "DELETE FROM t", "not-a-query", "DELETE", at: 0, "one SELECT expected, this is `DELETE`",
-      "write a query that only reads; what changes rows is a step: `update:`, `insert:`, `delete:`"),
+      "write a query that only reads; what changes rows is `set:`"),
     Refusal(
       "SELECT 1; SELECT 2", "second-statement", ";", at: 8, "`;` starts another statement; only one may stand here",
       "remove it and what follows: `SELECT 1`"),

@@ -270,6 +270,12 @@ BEGIN
         JOIN   pg_trigger AS g ON g.tgrelid = t.oid
         WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0 AND (_applying OR g.tgtype & 3 = 3)
           AND  NOT planned.triggers ? g.tgname::text;
+      -- It can write elsewhere and return each row as if it had been written.
+      RETURN QUERY
+        SELECT format('rule %I is applied to updates of %s now', w.rulename, planned.name),
+               'disable or drop it' || CASE WHEN _applying THEN ', or take the run back and apply anew' ELSE '' END
+        FROM   pg_rewrite AS w
+        WHERE  w.ev_class = planned.now AND w.ev_type = '2' AND w.ev_enabled IN ('O', 'A');
       IF _applying THEN
         -- Batches of two orders pass rows over, and do others twice.
         RETURN QUERY
@@ -282,11 +288,6 @@ BEGIN
                        ORDER  BY 1)
                  <> ARRAY(SELECT o.name FROM jsonb_object_keys(planned.collations) AS o(name)
                           WHERE o.name NOT LIKE 'of database %' ORDER BY o.name COLLATE "C");
-        RETURN QUERY
-          SELECT format('rule %I is applied to updates of %s now', w.rulename, planned.name),
-                 'drop it, or take the run back and apply anew'
-          FROM   pg_rewrite AS w
-          WHERE  w.ev_class = planned.now AND w.ev_type = '2';
       END IF;
     END IF;
   END LOOP;

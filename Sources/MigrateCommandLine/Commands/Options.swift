@@ -59,7 +59,7 @@ package enum Options {
   package static let sandboxFolder = Option.optional(
     "folder", .name, named: "DIR",
     help: "Where the sandbox lives, an absolute path; without it one place for each account.")
-  package static let watch = Option.flag("watch", help: "Go on showing it until the run ends.")
+  package static let watch = Option.flag("watch", help: "Go on showing it until the run ends or stands still.")
   package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }

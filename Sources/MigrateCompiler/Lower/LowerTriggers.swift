@@ -90,21 +90,32 @@ extension ResolvedBatch {
     let columns = keys + written.map { Name.old($0) }
     let heldColumns = key.indices.map { Self.heldKey($0) } + rewrittenColumns.map { Self.held($0) }
     let backs: [SQL] = key.indices.map { "b.\(Self.back($0))" }
+    let cameBack: [SQL] = key.indices.map { Self.back($0) }
     let set: [SQL] =
-      written.map { "\($0.name) = d.\(Name.old($0))" } + rewrittenColumns.map { "\($0.name) = h.\(Self.held($0))" }
-    let sameHeld: [SQL] = zip(key.indices, keys).map { "h.\(Self.heldKey($0)) = d.\($1)" }
-    let sameBack: [SQL] = keys.map { "r.\($0) = d.\($0)" }
-    let others: [SQL] = [
-      "unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns))",
-      "unnest(\(list: backs)) AS r(\(list: keys))",
-    ]
+      written.map { "\($0.name) = d.\(Name.old($0))" } + rewrittenColumns.map { "\($0.name) = d.\(Self.held($0))" }
+    let sameOld: [SQL] = zip(keys, cameBack).map { "d.\($0) = r.\($1)" }
+    let sameHeld: [SQL] = zip(key.indices, cameBack).map { "h.\(Self.heldKey($0)) = r.\($1)" }
+    let taken: [SQL] = columns.map { "d.\($0)" } + heldColumns.map { "h.\($0)" }
+    // Left joins, and in a CTE: of arrays PostgreSQL assumes ten elements, and with the table in the same join it takes one row to
+    // come of them, and would read an array anew for each row of another.
     let right = Statement(
       .restoreRewritten, step: Self.step, why: "what the triggers have just written goes, what was there comes back",
       """
+      WITH kept AS MATERIALIZED (
+        SELECT \(lines: taken)
+        FROM   \(Name.undo(Self.step)) AS b
+        CROSS  JOIN LATERAL unnest(\(list: backs)) AS r(\(list: cameBack))
+        LEFT   JOIN LATERAL unnest(\(list: columns.map { "b.\($0)" })) AS d(\(list: columns))
+               ON \(SQL.joined(sameOld, by: " AND "))
+        LEFT   JOIN LATERAL unnest(\(list: heldColumns.map { "b.\($0)" })) AS h(\(list: heldColumns))
+               ON \(SQL.joined(sameHeld, by: " AND "))
+        WHERE  \(Self.placeRead)
+      )
       UPDATE \(source)
       SET    \(lines: set)
-      FROM   \(lines: unnested(columns) + others)
-      \(SQL.filtered(by: [Self.placeRead, sameKey] + sameHeld + sameBack))
+      FROM   kept AS d
+      WHERE  \(sameKey)
+        AND  d.\(Self.heldKey(0)) IS NOT NULL
       """)
     return [
       switches(.triggersOff, why: "for this statement alone", on: false), right,

@@ -55,7 +55,7 @@ enum Name {
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
     "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
-    "held", "image", "noted", "own", "rejected",
+    "held", "image", "kept", "noted", "own", "rejected",
   ]
 
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }

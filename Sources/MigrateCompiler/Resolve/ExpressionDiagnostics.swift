@@ -24,6 +24,13 @@ extension Diagnostic {
       remedy: (isQuoted ? "double quotes are for names in SQL; " : "") + "for the text write `\(text)`")
   }
 
+  /// `status = active`: a column that is not there, or a text without its quotes.
+  static func nameComparedWith(_ name: String, of table: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "unknown-column", at: span, "table \(table) has no column \"\(name)\"",
+      remedy: "for the text write `'\(name)'`; the columns of \(table) are listed by: `psql -c '\\d \(table)'`")
+  }
+
   static func parameterWithoutColon(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "parameter-without-colon", at: span, "no column \"\(name)\"", remedy: "the parameter is written `:\(name)`")

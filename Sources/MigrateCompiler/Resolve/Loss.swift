@@ -83,7 +83,7 @@ extension Column {
   /// Whether a numeric column has room for as many digits behind the point as a value of `type` and `scale` can have.
   func keepsWhole(_ type: DescribedType, scale: Int?) -> Bool {
     guard let precision, type.oid == TypeOID.numeric else { return false }
-    let declared = type.modifier >= 4 ? (type.modifier - 4) & 2047 : Int.max
+    let declared = type.modifier >= 4 ? (((type.modifier - 4) & 2047) ^ 1024) - 1024 : Int.max
     return min(scale ?? Int.max, declared) <= precision.scale
   }
 

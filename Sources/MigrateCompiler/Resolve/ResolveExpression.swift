@@ -211,6 +211,10 @@ extension Resolver {
     if nearest == nil, !isQualified, part.isQuoted || isAlone {
       return .nameForText(name, isQuoted: part.isQuoted, of: table.name.description, at: span)
     }
+    let before = String(decoding: Array(text.text.utf8)[..<part.range.lowerBound], as: UTF8.self)
+    if nearest == nil, !isQualified, before.last(where: { !$0.isWhitespace }) == "=" {
+      return .nameComparedWith(name, of: table.name.description, at: span)
+    }
     return .unknownColumn(name, of: table.name.description, at: span, nearest: nearest)
   }
 }

@@ -25,7 +25,8 @@ extension Resolver {
         resolved.append(
           NamedAssignment(
             column: column, value: value, span: assignment.value.span, isVolatile: isVolatile,
-            isConstant: false, text: expression.text, scale: expression.shape.scale(in: table)))
+            isConstant: false, text: expression.text,
+            scale: hasOwnRounding ? nil : expression.shape.scale(in: table)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
         let names = table.columns.map(\.name.name)
@@ -43,6 +44,13 @@ extension Resolver {
       }
     }
     return resolved
+  }
+
+  /// Whether a function can be meant that is only called as PostgreSQL's own are that round.
+  private var hasOwnRounding: Bool {
+    catalog.functions.contains {
+      SQLShape.rounding.contains($0.name) && !$0.schema.utf8.elementsEqual("pg_catalog".utf8)
+    }
   }
 
   private mutating func constant(
@@ -139,6 +147,8 @@ extension Resolver {
 }
 
 extension SQLShape {
+  fileprivate static let rounding: Set = ["round", "trunc", "ceil", "floor"]
+
   /// The most digits behind the point that the value can have; `nil` where that cannot be told from the text.
   fileprivate func scale(in table: Table) -> Int? {
     switch self {
@@ -146,7 +156,9 @@ extension SQLShape {
       guard let column = use.column.flatMap({ table.column($0.name.name) }) else { return nil }
       return ["integer", "bigint", "smallint"].contains(column.base.spelling) ? 0 : column.precision?.scale
     case .constant(let constant):
-      guard case .number(let digits) = constant.value, !digits.utf8.contains(UInt8(ascii: "e")) else { return nil }
+      guard case .number(let digits) = constant.value, !digits.lowercased().utf8.contains(UInt8(ascii: "e")) else {
+        return nil
+      }
       return digits.split(separator: ".", omittingEmptySubsequences: false).dropFirst().first?.utf8.count ?? 0
     case .prefix(_, let operand): return operand.scale(in: table)
     case .infix(let sign, let left, let right):
@@ -157,7 +169,7 @@ extension SQLShape {
       default: return nil
       }
     case .call(let name, let arguments):
-      guard ["round", "trunc", "ceil", "floor"].contains(name.last?.name ?? "") else { return nil }
+      guard Self.rounding.contains(name.last?.name ?? "") else { return nil }
       guard arguments.count == 2 else { return 0 }
       guard case .constant(let digits) = arguments[1], case .number(let text) = digits.value else { return nil }
       return Int(text)

@@ -41,14 +41,17 @@ extension Resolver {
       // PostgreSQL's own, which only keeps a row from being written when nothing changes.
       return trigger.function == "pg_catalog.suppress_redundant_updates_trigger" ? [] : all
     }
-    let words = TriggerBody.words(trigger.body)
+    guard let words = TriggerBody.words(trigger.body) else { return all }
     switch trigger.timing {
     case .before where trigger.isForEachRow:
       guard let assigned = TriggerBody.assignedColumns(words) else { return all }
-      return assigned.compactMap { table.column($0)?.number }
+      let columns = assigned.compactMap { table.column($0)?.number }
+      return columns.count == assigned.count ? columns : all
     case .before, .after:
-      // Such a trigger has to name the table to write it, unless it makes up its SQL.
-      let reaches = words.contains(table.name.name.name.lowercased()) || words.contains("execute")
+      // Such a trigger has to name the table to write it, or a partition or a view of it, unless what it calls does, or it makes
+      // up its SQL.
+      let names = [table.name.name.name] + table.otherNames
+      let reaches = names.contains { words.contains($0.lowercased()) } || !TriggerBody.callsOnlyHarmless(words)
       return reaches ? all : []
     case .instead: return all
     }

@@ -26,6 +26,6 @@ extension Diagnostic {
     let first = sql.tokens.first?.range ?? 0..<0
     return Diagnostic(
       "not-a-query", at: fragment.span(of: first), "one SELECT expected, this is `\(sql.text(first))`",
-      remedy: "write a query that only reads; what changes rows is a step: `update:`, `insert:`, `delete:`")
+      remedy: "write a query that only reads; what changes rows is `set:`")
   }
 }

@@ -54,7 +54,10 @@ extension SQLShape {
   }
 
   private static func operation(_ value: ParseTree, _ of: (ParseTree?) -> SQLShape) -> SQLShape {
-    guard value["kind"]?.text == "AEXPR_OP", let name = value.names("name").last else { return .other }
+    let names = value.names("name")
+    guard value["kind"]?.text == "AEXPR_OP", let name = names.last else { return .other }
+    // `OPERATOR(own.+)` can mean anything.
+    guard names.count == 1 || names[0].name == "pg_catalog" else { return .other }
     guard let left = value["lexpr"] else { return .prefix(name.name, of(value["rexpr"])) }
     return .infix(name.name, of(left), of(value["rexpr"]))
   }

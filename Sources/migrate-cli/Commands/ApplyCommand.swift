@@ -89,7 +89,8 @@ enum ApplyCommand {
       number = try console.ask { () throws(RunRefusal) in try runs.begin(compilation, definition, request) }
     }
     return try console.ask { () throws(RunRefusal) in
-      let run = try runs.enter(number)
+      var run = try runs.enter(number)
+      run.batchSize = plan.batchSize
       return try RunDisplay.goOn(with: run, runs, console)
     }
   }

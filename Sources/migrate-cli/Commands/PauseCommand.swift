@@ -27,8 +27,9 @@ enum CancelCommand {
       if revertsToo { try runs.refuseIrrevertible(summary) }
       return summary
     }
-    console.say(
-      "what run \(run) has done " + (revertsToo ? "is taken back" : "stays; `migrate revert \(run)` takes it back"))
+    let noUndo = try console.ask { () throws(RunRefusal) in try runs.undoReason(run) }
+    let stays = noUndo.map { "stays and cannot be taken back: \($0)" } ?? "stays; `migrate revert \(run)` takes it back"
+    console.say("what run \(run) has done \(revertsToo ? "is taken back" : stays)")
     let action = revertsToo ? "cancel and revert" : "cancel"
     guard try console.allows("\(action) run \(run) of \(summary.name)") else { return .interrupted }
     return try console.ask { () throws(RunRefusal) in

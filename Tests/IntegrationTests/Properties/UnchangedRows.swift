@@ -29,6 +29,12 @@ struct Pair: Sendable, CustomStringConvertible {
     Pair("numeric(10,2)", "1.5", "1.5 + 0.01", differs: true),
     Pair("numeric(10,2)", "1.56", "round(1.5554, 3)", differs: false),
     Pair("numeric(10,2)", "1.5", "round(1.5554, 3)", differs: true),
+    Pair("numeric(10,2)", "1.5", "1.5 + 1E-5", differs: false),
+    Pair("numeric(10,2)", "1.5", "1.5 + 1e-5", differs: false),
+    Pair("numeric(10,2)", "1.5", "own.round(1.5)", differs: false),
+    Pair("numeric(10,2)", "1.5", "OPERATOR(own.-) 1.5", differs: false),
+    Pair("numeric(5,-2)", "100", "trunc(149, -1)", differs: false),
+    Pair("numeric(5,-2)", "100", "139::numeric(5,-1)", differs: false),
     Pair("numeric(10,2)", "'NaN'", "round('NaN'::numeric, 2)", differs: false),
     Pair("numeric(10,2)", "NULL", "round(NULL::numeric, 1)", differs: false),
     Pair("double precision", "'-0'", "0", differs: true),
@@ -63,6 +69,9 @@ struct Pair: Sendable, CustomStringConvertible {
       try await server.psql(
         """
         CREATE EXTENSION citext;
+        CREATE SCHEMA own;
+        CREATE FUNCTION own.round(numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 0.001';
+        CREATE OPERATOR own.- (RIGHTARG = numeric, FUNCTION = own.round);
         CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         CREATE DOMAIN even AS integer CHECK (VALUE % 2 = 0)
         """)
@@ -107,6 +116,26 @@ struct Pair: Sendable, CustomStringConvertible {
       try await server.psql("SELECT count(*) FROM writes_\(index)") == [[pair.differs ? "1" : "0"]], "\(pair)")
     #expect(try await reverted(applied.run, on: server) == .reverted(conflicts: 0), "\(pair)")
     #expect(before.differences(to: try await image(of: table, on: server)) == [], "\(pair)")
+  }
+
+  /// Some of a batch's rows round to what they were.
+  @Test(arguments: ["numeric(5,-2)", "numeric(12,2)"])
+  func `V12: rows that are rounded to what they were are passed over`(type: String)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v \(type));
+        INSERT INTO t SELECT n, n * 100 FROM generate_series(1, 100) AS n
+        """)
+      let expected = try await server.psql("SELECT CAST(v + v * 1E-2 + 1E-5 AS \(type)) FROM t ORDER BY id")
+      let changed = try await server.psql("SELECT count(*) FROM t WHERE CAST(v + v * 1E-2 + 1E-5 AS \(type)) <> v")
+      let applied = try await migrated("batch: b\nsource: t\nset: {v: v + v * 1E-2 + 1E-5}", on: server, batchSize: 30)
+      #expect(applied.isComplete)
+      #expect(["\(applied.counts.changed)"] == changed.first)
+      #expect(try await server.psql("SELECT v FROM t ORDER BY id") == expected)
+    }
   }
 
   /// Of two columns one is compared by its image, and the other's zeros behind the point belong to that.

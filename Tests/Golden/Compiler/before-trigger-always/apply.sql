@@ -323,19 +323,27 @@ ALTER TABLE "shop"."people" DISABLE TRIGGER "shout";
 
 -- restore rewritten: what the triggers have just written goes, what was there comes back
 -- $1 slice, $2 ordinal, $3 part
+WITH kept AS MATERIALIZED (
+  SELECT d.k_1,
+         d.k_2,
+         d.o_3,
+         h.held_k_1,
+         h.held_k_2,
+         h.held_4
+  FROM   migrate.undo_{run}_1 AS b
+  CROSS  JOIN LATERAL unnest(b.back_1, b.back_2) AS r(back_1, back_2)
+  LEFT   JOIN LATERAL unnest(b.k_1, b.k_2, b.o_3) AS d(k_1, k_2, o_3)
+         ON d.k_1 = r.back_1 AND d.k_2 = r.back_2
+  LEFT   JOIN LATERAL unnest(b.held_k_1, b.held_k_2, b.held_4) AS h(held_k_1, held_k_2, held_4)
+         ON h.held_k_1 = r.back_1 AND h.held_k_2 = r.back_2
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+)
 UPDATE "shop"."people" AS "people"
 SET    "name" = d.o_3,
-       "last_update" = h.held_4
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1, b.k_2, b.o_3) AS d(k_1, k_2, o_3),
-       unnest(b.held_k_1, b.held_k_2, b.held_4) AS h(held_k_1, held_k_2, held_4),
-       unnest(b.back_1, b.back_2) AS r(k_1, k_2)
-WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "people"."country" = d.k_1 AND "people"."id" = d.k_2
-  AND  h.held_k_1 = d.k_1
-  AND  h.held_k_2 = d.k_2
-  AND  r.k_1 = d.k_1
-  AND  r.k_2 = d.k_2;
+       "last_update" = d.held_4
+FROM   kept AS d
+WHERE  "people"."country" = d.k_1 AND "people"."id" = d.k_2
+  AND  d.held_k_1 IS NOT NULL;
 
 -- triggers on: they fire again for whatever comes
 ALTER TABLE "shop"."people" ENABLE ALWAYS TRIGGER "touch";

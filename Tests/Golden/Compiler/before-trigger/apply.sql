@@ -321,18 +321,27 @@ SET LOCAL session_replication_role = replica;
 
 -- restore rewritten: what the triggers have just written goes, what was there comes back
 -- $1 slice, $2 ordinal, $3 part
+WITH kept AS MATERIALIZED (
+  SELECT d.k_1,
+         d.o_2,
+         h.held_k_1,
+         h.held_3,
+         h.held_4
+  FROM   migrate.undo_{run}_1 AS b
+  CROSS  JOIN LATERAL unnest(b.back_1) AS r(back_1)
+  LEFT   JOIN LATERAL unnest(b.k_1, b.o_2) AS d(k_1, o_2)
+         ON d.k_1 = r.back_1
+  LEFT   JOIN LATERAL unnest(b.held_k_1, b.held_3, b.held_4) AS h(held_k_1, held_3, held_4)
+         ON h.held_k_1 = r.back_1
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+)
 UPDATE "shop"."people" AS "people"
 SET    "name" = d.o_2,
-       "last_update" = h.held_3,
-       "tags" = h.held_4
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1, b.o_2) AS d(k_1, o_2),
-       unnest(b.held_k_1, b.held_3, b.held_4) AS h(held_k_1, held_3, held_4),
-       unnest(b.back_1) AS r(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  "people"."id" = d.k_1
-  AND  h.held_k_1 = d.k_1
-  AND  r.k_1 = d.k_1;
+       "last_update" = d.held_3,
+       "tags" = d.held_4
+FROM   kept AS d
+WHERE  "people"."id" = d.k_1
+  AND  d.held_k_1 IS NOT NULL;
 
 -- triggers on: they fire again for whatever comes
 SET LOCAL session_replication_role = origin;
