@@ -54,6 +54,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0003.sql"),
         .embedInCode("ledger/ledger_0004.sql"),
         .embedInCode("ledger/ledger_0005.sql"),
+        .embedInCode("ledger/ledger_0006.sql"),
       ],
       swiftSettings: settings),
 

@@ -30,6 +30,10 @@ public struct BatchOperation: Sendable {
   public let checks: Checks
   /// Rows that commit together; ``defaultBatchSize`` when it is not said.
   public let batchSize: Located<Int>?
+  /// What a row does that the database refuses.
+  public let onError: Located<ErrorPolicy>?
+  /// How many rows may go to quarantine before the run ends; `nil` when it is not said.
+  public let maxRejects: Located<Portion>?
   /// What is kept for the way back.
   public let undo: UndoPolicy
   /// The zone of all SQL here; UTC when it is not said.
@@ -138,6 +142,24 @@ public struct Checks: Sendable {
   public let batch: [Check]
   /// After the last batch.
   public let after: [Check]
+}
+
+/// `on_error:`
+public enum ErrorPolicy: String, Sendable, CaseIterable {
+  /// The run ends at the batch; it can be resumed there.
+  case stop
+  /// The rows at fault go to quarantine, the others are done.
+  case `continue`
+  /// As stop, after the batch has been tried up to ten times.
+  case retry
+}
+
+/// A number of rows, or a part of them.
+public enum Portion: Sendable, Equatable {
+  /// `1000`
+  case rows(Int)
+  /// `0.1%`, its digits as written.
+  case percent(String)
 }
 
 /// `undo:`

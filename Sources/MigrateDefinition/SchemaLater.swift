@@ -19,8 +19,6 @@ extension Schema {
     "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
   private static let repeated = "write the expression out wherever it is needed"
   private static let guarded = "let `where` choose the rows that may be written, or refuse the batch by `checks.batch`"
-  private static let stops =
-    "leave it out: a run stops at the batch that fails, and goes on there when it is applied again"
   private static let gentle = "leave it out, and give a smaller `batch_size`"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
@@ -90,9 +88,6 @@ extension Schema {
     later("target_batch_time", at: .throttle, "duration", "what `auto` aims at", meanwhile: gentle),
     later("lock_timeout", at: .throttle, "duration", "how long to wait for a lock", meanwhile: gentle),
     later("hold_when", at: .throttle, "name: SELECT", "wait while it finds a row", meanwhile: gentle),
-    later(
-      "on_error", "stop, continue or retry", default: "stop", "what a failure does", meanwhile: stops),
-    later("max_rejects", "number or percent", default: "1000", "more end the run", meanwhile: stops),
     later(
       "catch_up", "boolean", default: "false", "passes until no row is left behind",
       meanwhile: "apply the definition once more for rows that came while it ran"),

@@ -24,7 +24,7 @@ package enum Ledger {
              r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock
+             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -44,12 +44,16 @@ package enum Ledger {
     for parameter in parameters {
       values.updateValue(try parameter["value"], forKey: ":" + (try parameter.text("name")))
     }
+    guard let onError = OnError(try row.text("on_error"), maxRejects: try row["max_rejects"]) else {
+      throw .unreadable("run \(id) says on_error: \(try row.text("on_error")), which this version does not know")
+    }
     return Run(
       id: id, name: try row.text("name"), direction: try direction(row.text("direction")),
       epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
+      onError: onError,
       mayLock: try row.bool("may_lock"))
   }
 
@@ -162,7 +166,7 @@ package enum Ledger {
   ) throws(PostgresError) -> BatchCounts {
     let row = try connection.query(
       """
-      SELECT count(*) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
+      SELECT count(*) FILTER (WHERE part = 0) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
              coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
       FROM   migrate.batches
       WHERE  run = $1::bigint AND kind = $2::text

@@ -19,6 +19,7 @@ package struct Run: Sendable {
   package let estimatedRows: Int
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
+  package let onError: OnError
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
   package let mayLock: Bool
 

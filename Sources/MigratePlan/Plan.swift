@@ -13,6 +13,8 @@ public struct Plan: Sendable, Equatable {
   public let parameters: [PlannedParameter]
   /// How many rows commit together.
   public let batchSize: Int
+  /// What becomes of rows that the database refuses.
+  public let onError: OnError
   /// The columns that batches walk.
   public let key: [String]
   /// What runs, in order.
@@ -38,7 +40,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate,
+    onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
+    estimate: Estimate,
     needs: [String]
   ) {
     self.definition = definition
@@ -46,6 +49,7 @@ public struct Plan: Sendable, Equatable {
     self.searchPath = searchPath
     self.parameters = parameters
     self.batchSize = batchSize
+    self.onError = onError
     self.key = key
     self.phases = phases
     self.steps = steps

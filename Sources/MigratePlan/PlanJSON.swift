@@ -8,7 +8,7 @@ extension Plan {
   public var json: String { document.pretty }
 
   package var document: JSON {
-    .object([
+    let head: [JSON.Member] = [
       .init("format", .integer(Self.format)),
       .init("definition", .string(definition)),
       .init("identity", .string(identity)),
@@ -16,6 +16,8 @@ extension Plan {
       .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
       .init("needs", .strings(needs)),
       .init("batch_size", .integer(batchSize)),
+    ]
+    let body: [JSON.Member] = [
       .init("key", .strings(key)),
       .init("phases", .array(phases.map(\.document))),
       .init("steps", .array(steps.map(\.document))),
@@ -24,7 +26,8 @@ extension Plan {
       .init(
         "estimate",
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
-    ])
+    ]
+    return .object(head + onError.members + body)
   }
 }
 

@@ -36,6 +36,10 @@ extension Statement {
     case changeAsCaptured
     /// Reads back what AFTER triggers have made of the rows.
     case image
+    /// Of a part that failed: how many rows it has, and the key in their middle.
+    case middle
+    /// The row at fault goes to quarantine.
+    case reject
     /// The ledger's entry, which ends the transaction; of phase `revert`, too.
     case finish
 
@@ -97,6 +101,8 @@ extension Statement.Name: LosslessStringConvertible {
     case .change: "change"
     case .changeAsCaptured: "change as captured"
     case .image: "image"
+    case .middle: "middle"
+    case .reject: "reject"
     case .finish: "finish"
     case .leftBehind: "left behind"
     case .dropKeys: "drop keys"
@@ -119,7 +125,8 @@ extension Statement.Name: LosslessStringConvertible {
   /// The names that are always the same text.
   private static let fixed: [Self] = [
     .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .change,
-    .changeAsCaptured, .image, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark, .hold, .restore,
+    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
+    .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]
 

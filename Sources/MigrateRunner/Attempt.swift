@@ -11,6 +11,8 @@ struct Attempt {
   /// From 1.
   let number: Int
   let size: Int
+  /// Whether a row that the database refuses is looked for, and goes to quarantine.
+  let isHalving: Bool
 
   /// How the attempt guards itself against those who write at the same time.
   ///
@@ -48,6 +50,7 @@ struct Attempt {
     case .captureLocked: guarded != .snapshot
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
+    case .middle, .reject: false
     default: true
     }
   }
@@ -62,9 +65,17 @@ enum Transacted {
   case suppressed(captured: Int, changed: Int, through: [String?])
   /// A check found rows.
   case found(check: Statement.Name, rows: [String], through: [String?])
+  /// The first rows of the run all fail alike.
+  case hopeless(Failure)
   case takenOver
   /// What was done before is not there any more, so the batch would leave a gap.
   case lost
+}
+
+/// What the statements of a batch, or of a part of it, have come to; nothing of it is committed.
+enum Performed {
+  case done(BatchCounts, through: [String?], xid: String)
+  case notDone(Transacted)
 }
 
 extension Worker {
@@ -77,38 +88,33 @@ extension Worker {
     try begin(attempt.isolation, .apply, undisturbed: before)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
-    var through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
+    let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
-
-    var isCaptured = false
-    for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
-      switch statement.name {
-      case .settings, .lock, .bound: continue
-      case .finish:
-        return try finish(statement, bindings, attempt: attempt, through: through, since: clock)
-      default:
-        let rows = try connection.run(statement, bindings)
-        if statement.name == .capture, let row = rows.first {
-          isCaptured = try row.bool("as_captured") && mayForesee
-          // Without a row it went to the upper end in vain.
-          if isBoundByCapture, try row["through_1"] != nil {
-            through = Array(try row.values.dropFirst())
-            self.through = through
-            bindings = bindings.with(key: through, as: "through", count: run.keyCount)
-          }
-        }
-        if statement.name == .changeAsCaptured {
-          bindings = bindings.with("changed", rows.affectedRows.map(String.init))
-        }
-        if case .check = statement.name, !rows.isEmpty {
-          let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
-          try connection.execute("ROLLBACK")
-          return .found(check: statement.name, rows: shown, through: through)
-        }
+    let performed =
+      attempt.isHalving
+      ? try performInParts(attempt, bindings, through: through)
+      : try perform(attempt, bindings, through: through, isBoundByCapture: isBoundByCapture)
+    switch performed {
+    case .notDone(let transacted):
+      try connection.execute("ROLLBACK")
+      return transacted
+    case .done(let counts, let through, let xid):
+      // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
+      let confirmed = try connection.execute(
+        "SELECT migrate.confirm(\(runID)) AS undisturbed, \(Ledger.isDone(run.id, through: attempt.ordinal - 1)) AS follows"
+      ).onlyRow
+      guard try confirmed.bool("follows") else {
+        try connection.execute("ROLLBACK")
+        return .lost
       }
+      unsettled = xid
+      try connection.commit()
+      unsettled = nil
+      undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
+      return .committed(
+        BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
     }
-    throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
   }
 
   /// Whether a capture's word for the new values is taken. Who may not lock the table before the snapshot cannot keep a trigger
@@ -133,35 +139,52 @@ extension Worker {
     return bound
   }
 
-  private mutating func finish(
-    _ statement: RunStatement, _ bindings: Bindings, attempt: Attempt, through: [String?],
-    since clock: ContinuousClock.Instant
-  ) throws(PostgresError) -> Transacted {
-    guard let row = try connection.run(statement, bindings).first else {
-      try connection.execute("ROLLBACK")
-      return .takenOver
+  /// The statements of a batch, or of a part of one, from the capture to the ledger's entry.
+  ///
+  /// - Parameter isBoundByCapture: the batch ends where the capture says, and not before `through`.
+  mutating func perform(
+    _ attempt: Attempt, _ given: Bindings, through end: [String?], isBoundByCapture: Bool
+  ) throws(PostgresError) -> Performed {
+    var (bindings, through) = (given, end)
+    var isCaptured = false
+    for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
+      // Done before.
+      if [.settings, .lock, .bound].contains(statement.name) { continue }
+      if statement.name == .finish {
+        return try finish(connection.run(statement, bindings), through: through)
+      }
+      let rows = try connection.run(statement, bindings)
+      if statement.name == .capture, let row = rows.first {
+        isCaptured = try row.bool("as_captured") && mayForesee
+        // Without a row it went to the upper end in vain.
+        if isBoundByCapture, try row["through_1"] != nil {
+          through = Array(try row.values.dropFirst())
+          self.through = through
+          bindings = bindings.with(key: through, as: "through", count: run.keyCount)
+        }
+      }
+      if statement.name == .changeAsCaptured {
+        bindings = bindings.with("changed", rows.affectedRows.map(String.init))
+      }
+      if case .check = statement.name, !rows.isEmpty {
+        let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
+        return .notDone(.found(check: statement.name, rows: shown, through: through))
+      }
     }
-    let captured = try row.int("rows_captured")
+    throw .unreadable("run \(run.id) has no statement finish; its plan was made by another version")
+  }
+
+  /// What the ledger's entry tells.
+  private func finish(_ rows: Rows, through: [String?]) throws(PostgresError) -> Performed {
+    guard let row = rows.first else { return .notDone(.takenOver) }
     let changed = try row.int("rows_changed")
     guard try row.bool("exact") else {
-      try connection.execute("ROLLBACK")
-      return changed < captured ? .suppressed(captured: captured, changed: changed, through: through) : .inexact
+      let captured = try row.int("rows_captured")
+      return .notDone(
+        changed < captured ? .suppressed(captured: captured, changed: changed, through: through) : .inexact)
     }
     let read = try row.int("rows_read")
-    // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
-    let confirmed = try connection.execute(
-      "SELECT migrate.confirm(\(runID)) AS undisturbed, \(Ledger.isDone(run.id, through: attempt.ordinal - 1)) AS follows"
-    ).onlyRow
-    guard try confirmed.bool("follows") else {
-      try connection.execute("ROLLBACK")
-      return .lost
-    }
-    unsettled = try row.text("xid")
-    try connection.commit()
-    unsettled = nil
-    undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
     let counts = BatchCounts(batches: 1, read: read, changed: changed, unchanged: read - changed)
-    return .committed(
-      BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
+    return .done(counts, through: through, xid: try row.text("xid"))
   }
 }

@@ -1,4 +1,5 @@
 internal import MigrateLedger
+internal import MigratePlan
 internal import MigratePostgres
 
 /// What the attempts at a batch have shown so far, and how the next one is made.
@@ -9,18 +10,34 @@ struct Tries {
   private(set) var size: Int
   /// Whether rows needed no change any more at an attempt that had locked them.
   var wasSuppressed = false
+  /// Whether the row at fault is looked for.
+  private(set) var isHalving = false
   private var last: SQLState?
 
   init(size: Int) { self.size = size }
 
   /// Whether there is another attempt after `error`. Told of every error, since some are believed only at the second time.
-  mutating func goOn(after error: PostgresError) -> Bool {
+  mutating func goOn(after error: PostgresError, _ policy: OnError) -> Bool {
     let isSecond = last == error.sqlState
     last = error.sqlState
     // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
     let isTooMuch = error.sqlState == SQLState("54000") && size > 1
     if isTooMuch { size /= 2 }
-    return isTooMuch || error.isWorthAnotherTry(isSecond: isSecond)
+    if isTooMuch || error.isWorthAnotherTry(isSecond: isSecond) { return true }
+    switch policy {
+    case .stop: return false
+    case .retry: return error.class == .rowBad && number < 10
+    case .quarantine:
+      // A row that is too large for its page or its index fails in parts as well, and is the one at fault.
+      return error.class == .rowBad && halve()
+    }
+  }
+
+  /// Looks for the row at fault from now on; `false` when that is done already.
+  mutating func halve() -> Bool {
+    guard !isHalving else { return false }
+    isHalving = true
+    return true
   }
 
   /// Counts an attempt that was in vain.
@@ -53,7 +70,9 @@ extension Worker {
   mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> Batched {
     var tries = Tries(size: run.batchSize)
     while true {
-      let attempt = Attempt(ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size)
+      let attempt = Attempt(
+        ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size,
+        isHalving: tries.isHalving)
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(ordinal: record.ordinal, through: record.through)
       case .lost: return .lost
@@ -85,6 +104,7 @@ extension Worker {
     switch transacted {
     case .committed(let record):
       report(.batch(record))
+      if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)
     case .takenOver: return .ended(.takenOver)
     case .lost: return .lost
@@ -95,6 +115,9 @@ extension Worker {
       }
       return .again(reason: "rows came in between")
     case .suppressed(let captured, let changed, let through):
+      if case .quarantine = run.onError, tries.halve() {
+        return .again(reason: "a trigger kept rows from being changed")
+      }
       // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
       // needs no change any more. A trigger does it again.
       guard attempt.guarded == .locked, !tries.wasSuppressed else {
@@ -103,6 +126,7 @@ extension Worker {
       }
       tries.wasSuppressed = true
       return .again(reason: "rows needed no change any more")
+    case .hopeless(let failure): return .ended(try fail(failure))
     case .found(let check, let rows, let through):
       return .ended(try fail(.check(check, rows: rows, after: attempt.after, through: through)))
     }
@@ -114,7 +138,7 @@ extension Worker {
     if error.endsConnection || error.origin == .lost { throw error }
     try connection.execute("ROLLBACK")
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
-    guard !tries.goOn(after: error) else { return .again(reason: error.message) }
+    guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message) }
     var failure = Failure(error, after: attempt.after, through: through)
     if error.class == .environment { return .ended(try hold(failure)) }
     failure.places = try Ledger.places(blamedFor: failure, connection, run.id)

@@ -46,6 +46,7 @@ internal import MigrateCommandLine
     case "revert": RevertCommand.run
     case "status": StatusCommand.run
     case "history": HistoryCommand.run
+    case "rejects": RejectsCommand.run
     case "verify": VerifyCommand.run
     case "pause": PauseCommand.run
     case "resume": ResumeCommand.run

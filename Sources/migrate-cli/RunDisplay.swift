@@ -142,7 +142,7 @@ final class RunDisplay: Sendable {
 
   /// The last line: `run 17 completed 1000000 rows 0 rejects 41.2 s`. Numbers are plain, so that it greps.
   private func conclude(_ outcome: RunOutcome, _ ledger: BatchCounts?) -> ExitCode {
-    let end = RunEnd(outcome, rejected: ledger?.rejected ?? 0)
+    let end = RunEnd(outcome, of: run.id, rejected: ledger?.rejected ?? 0)
     var last = progress.withLock { $0 }
     last.done = ledger ?? last.done
     last.hold = nil

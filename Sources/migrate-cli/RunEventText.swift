@@ -139,16 +139,21 @@ struct RunEnd {
   /// Whether everything is done that was to be done.
   private(set) var isWhole = false
 
-  init(_ outcome: RunOutcome, rejected: Int) {
+  init(_ outcome: RunOutcome, of run: Int64, rejected: Int) {
     switch outcome {
     case .completed(let left):
       (word, code) = ("completed", rejected > 0 ? .rejects : .done)
       isWhole = true
       leftBehind = left
-      if let left, left > 0 {
-        advice =
+      let behind = left.flatMap { left -> String? in
+        guard left > 0 else { return nil }
+        return
           "\(Wording.count(left, "row")) became eligible behind the batches and were left; `migrate apply --again` does them"
       }
+      let kept =
+        rejected > 0 ? "\(Wording.count(rejected, "row")) in quarantine: `migrate rejects \(run)` lists them" : nil
+      let told = [behind, kept].compactMap(\.self)
+      advice = told.isEmpty ? nil : told.joined(separator: "\n")
     case .reverted(let count):
       (word, code) = ("reverted", count > 0 ? .conflicts : .done)
       isWhole = true

@@ -39,6 +39,9 @@ enum StatusText {
       add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
       add("help", standing.remedy)
     }
+    if standing.direction == .apply, standing.done.rejected > 0 {
+      add("rejects", "`migrate rejects \(standing.id)` lists them")
+    }
     if let left = standing.leftBehind, left > 0 {
       add("left", "\(Wording.count(left, "row")) became eligible behind the batches")
     }

@@ -250,7 +250,7 @@ import Testing
         ORDER  BY 1
         """)
       // These run what a plan says, with the search_path that the plan has set, or commit.
-      #expect(loose == ["drive", "execute", "query"])
+      #expect(loose == ["drive", "execute", "perform", "perform_in_parts", "query", "reject"])
     }
   }
 }

@@ -50,8 +50,6 @@ import Testing
     | --- | --- |
     \(ExitCode.allCases.map { "| \($0.rawValue) | \($0.meaning) |" }.joined(separator: "\n"))
 
-    Nothing rejects rows in this version, so 3 does not occur yet.
-
     """
   }
 
@@ -63,7 +61,7 @@ import Testing
     (["epoch"], "raised by whoever takes the run over; a statement with an old one finds no row"),
     (["slice"], "the chain of batches that one worker does: 0"),
     (["ordinal"], "the batch's place in its chain, from 1"),
-    (["part"], "the part of the batch: 0, the whole"),
+    (["part"], "the part of the batch, from 0: a batch with a row that the database refuses is done in parts"),
     (["size"], "how many rows the batch shall have"),
     (["after"], "the key behind which the batch begins, as an array of texts; NULL is the beginning"),
     (["after.none"], "whether the batch begins at the beginning, before all keys"),
@@ -73,6 +71,10 @@ import Testing
     (["upper.1", "upper.2", "…"], "the last key when the run began; what comes behind it is not the run's"),
     (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
     (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
+    (
+      ["refusal.sqlstate", "refusal.message", "refusal.detail", "refusal.column", "refusal.constraint"],
+      "what the database has said of the row that goes to quarantine"
+    ),
     (["seq"], "the order in which batches ended; of a revert: the batch that is taken back"),
     (
       ["horizon"],

@@ -24,7 +24,8 @@ import Testing
       "beginning of a command", "hist", error: "there is no command 'hist'", help: "did you mean `migrate history`?"),
     Case(
       "unknown command", "frobnicate", error: "there is no command 'frobnicate'",
-      help: "one of plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version"),
+      help:
+        "one of plan, apply, revert, status, history, rejects, verify, pause, resume, cancel, sandbox, help, version"),
     Case(
       "later command", "lint", "--strict", error: "lint is not in this version (0.1.0)",
       help: "`migrate plan` shows every error of a definition"),

@@ -253,6 +253,31 @@ COMMENT ON COLUMN migrate.conflicts.key    IS 'The row''s key, each column as it
 COMMENT ON COLUMN migrate.conflicts.reason IS 'gone: no such row. edited: another value, left alone. overwritten: another value, replaced under force.';
 COMMENT ON COLUMN migrate.conflicts.found  IS 'The columns in question as the revert found them, each as its type''s text.';
 
+CREATE TABLE migrate.rejects (
+  run             bigint      NOT NULL REFERENCES migrate.runs,
+  step            integer     NOT NULL,
+  key             text[]      NOT NULL,
+  row             jsonb,
+  sqlstate        text,
+  message         text        NOT NULL,
+  detail          text,
+  column_name     text,
+  constraint_name text,
+  rejected_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run, step, key)
+);
+COMMENT ON TABLE  migrate.rejects                 IS 'Quarantine: source rows that a run has left as they were, each with the reason.';
+COMMENT ON COLUMN migrate.rejects.run             IS 'The run.';
+COMMENT ON COLUMN migrate.rejects.step            IS 'The step that failed.';
+COMMENT ON COLUMN migrate.rejects.key             IS 'The row''s key, each column as its type''s text.';
+COMMENT ON COLUMN migrate.rejects.row             IS 'The row as it was; NULL under undo: none, where nothing but keys is kept.';
+COMMENT ON COLUMN migrate.rejects.sqlstate        IS 'The code of the database''s error; NULL when it was no error: a trigger has kept the row from being changed.';
+COMMENT ON COLUMN migrate.rejects.message         IS 'What the database has said.';
+COMMENT ON COLUMN migrate.rejects.detail          IS 'And in detail.';
+COMMENT ON COLUMN migrate.rejects.column_name     IS 'The column that it blames, if it does.';
+COMMENT ON COLUMN migrate.rejects.constraint_name IS 'The constraint that it blames, if it does.';
+COMMENT ON COLUMN migrate.rejects.rejected_at     IS 'When.';
+
 CREATE TABLE migrate.workers (
   run           bigint      NOT NULL REFERENCES migrate.runs,
   worker        integer     NOT NULL,

@@ -253,7 +253,7 @@ SELECT r.run,
        r.ended_at
 FROM   migrate.runs AS r
 CROSS  JOIN LATERAL (
-  SELECT count(*)                          AS batches,
+  SELECT count(*) FILTER (WHERE b.part = 0) AS batches,
          coalesce(sum(rows_read), 0)       AS rows_read,
          coalesce(sum(rows_changed), 0)    AS rows_changed,
          coalesce(sum(rows_unchanged), 0)  AS rows_unchanged,

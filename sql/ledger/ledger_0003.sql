@@ -556,7 +556,7 @@ DECLARE
   found     json[];
 BEGIN
   SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
-  SELECT count(*) AS batches, coalesce(sum(b.rows_read), 0) AS rows_read, coalesce(sum(b.rows_changed), 0) AS rows_changed,
+  SELECT count(*) FILTER (WHERE b.part = 0) AS batches, coalesce(sum(b.rows_read), 0) AS rows_read, coalesce(sum(b.rows_changed), 0) AS rows_changed,
          coalesce(sum(b.rows_unchanged), 0) AS rows_unchanged, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
          count(*) FILTER (WHERE b.rows_read <> b.rows_changed + b.rows_unchanged + b.rows_rejected) AS wrong,
          bool_or(b.through_key = this.upper_key) AS is_through

@@ -168,7 +168,7 @@ CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
   column_name text, constraint_name text, left_behind bigint
 );
-COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check, a trigger or conflicts), or taken over.';
+COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
 
 CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -179,57 +179,38 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
 
-CREATE FUNCTION migrate.attempt(_run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean)
-RETURNS migrate.attempted
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION migrate.perform(
+  _run bigint, _given jsonb, _through text[], _locked boolean, _is_bound boolean, _foresees boolean
+) RETURNS migrate.attempted
+LANGUAGE plpgsql AS $$
 DECLARE
   ended     migrate.attempted;
-  given     jsonb := migrate.constants(_run, _epoch)
-                     || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL);
-  columns   integer := cardinality(_work.upper_key);
+  given     jsonb := migrate.with_key(_given, 'through', _through, cardinality(_through));
   statement migrate.statements;
   found     json[];
   entry     json;
   captured  boolean := false;
-  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
-  -- asked of the change; without undo nobody asks.
-  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
-                        FROM   migrate.runs AS r
-                        WHERE  r.run = _run);
-  -- Whether the capture itself ends the batch after so many rows.
-  bounds    boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s
-                                               WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
 BEGIN
-  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  given := migrate.with_key(given, 'after', _work.after_key, columns);
-  given := migrate.with_key(given, 'upper', _work.upper_key, columns);
+  ended.through_key := _through;
   FOR statement IN
     SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
-                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END)
-      OR bounds AND statement.name = 'bound' THEN
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject',
+                            CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
+                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END) THEN
       NULL;
     WHEN statement.name = 'capture' THEN
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      captured := foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
-      IF bounds THEN
-        ended.through_key := CASE WHEN entry ->> 'through_1' IS NULL THEN _work.upper_key ELSE (migrate.fields(entry))[2:] END;
-        given := migrate.with_key(given, 'through', ended.through_key, columns);
+      captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
+      IF NOT _is_bound AND entry ->> 'through_1' IS NOT NULL THEN
+        ended.through_key := (migrate.fields(entry))[2:];
+        given := migrate.with_key(given, 'through', ended.through_key, cardinality(_through));
       END IF;
     WHEN statement.name = 'change as captured' THEN
       given := given || jsonb_build_object('changed',
         migrate.execute(statement.text, migrate.arguments(statement.arguments, given)));
-    WHEN statement.name = 'bound' THEN
-      ended.through_key :=
-        migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
-      -- Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
-      given := given || jsonb_build_object('eligible',
-        CASE WHEN ended.through_key IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN _size END);
-      ended.through_key := coalesce(ended.through_key, _work.upper_key);
-      given := migrate.with_key(given, 'through', ended.through_key, columns);
     WHEN statement.name LIKE 'check: %' THEN
       found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
       IF cardinality(found) > 0 THEN
@@ -242,12 +223,9 @@ BEGIN
       ended.verdict := CASE
         WHEN entry IS NULL THEN 'taken over'
         WHEN (entry ->> 'exact')::boolean THEN 'done'
-        WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'stopped'
+        WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'suppressed'
         ELSE 'inexact' END;
-      IF ended.verdict = 'done' THEN
-        PERFORM migrate.confirm(_run);
-      END IF;
-      IF ended.verdict = 'stopped' THEN
+      IF ended.verdict = 'suppressed' THEN
         ended.message := format('a trigger kept %s of %s rows from being changed',
           (entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, entry ->> 'rows_captured');
         ended.hint := 'a BEFORE trigger that returns NULL leaves the row out without an error';
@@ -260,6 +238,48 @@ BEGIN
     END CASE;
   END LOOP;
   RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
+END $$;
+COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _is_bound: it ends at _through, and not where the capture says.';
+
+CREATE FUNCTION migrate.attempt(
+  _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _halves boolean
+) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL, 'eligible', NULL);
+  columns   integer := cardinality(_work.upper_key);
+  statement migrate.statements;
+  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
+  -- asked of the change; without undo nobody asks.
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                        FROM   migrate.runs AS r
+                        WHERE  r.run = _run);
+  -- Whether the capture itself ends the batch after so many rows.
+  is_bound  boolean := _locked OR NOT EXISTS (SELECT FROM migrate.statements AS s
+                                              WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  given := migrate.with_key(given, 'after', _work.after_key, columns);
+  given := migrate.with_key(given, 'upper', _work.upper_key, columns);
+  ended.through_key := _work.upper_key;
+  IF is_bound OR _halves THEN
+    statement := migrate.statement(_run, 'batches', 'bound');
+    ended.through_key :=
+      migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
+    -- Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+    IF ended.through_key IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN
+      given := given || jsonb_build_object('eligible', _size);
+    END IF;
+    ended.through_key := coalesce(ended.through_key, _work.upper_key);
+  END IF;
+  ended := CASE WHEN _halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees)
+                ELSE migrate.perform(_run, given, ended.through_key, _locked, is_bound, foresees) END;
+  IF ended.verdict = 'done' THEN
+    PERFORM migrate.confirm(_run);
+  END IF;
+  RETURN ended;
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,

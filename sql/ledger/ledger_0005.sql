@@ -247,6 +247,9 @@ DECLARE
   size    integer;
   tries   integer := 0;
   looked  boolean := false;
+  -- Whether the row is looked for that the database refuses.
+  halves  boolean := false;
+  policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
 BEGIN
   BEGIN
@@ -272,6 +275,7 @@ BEGIN
       tries := 0;
       known := NULL;
       size := work.size;
+      halves := false;
     END IF;
     before := work;
     tries := tries + 1;
@@ -330,7 +334,15 @@ BEGIN
     IF ended.verdict IS NOT NULL THEN
       NULL;
     ELSIF work.verb = 'batch' THEN
-      ended := migrate.attempt(_run, _epoch, work, size, tries > 1);
+      ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
+      IF ended.verdict = 'done' AND halves THEN
+        ended.message := migrate.excess(_run);
+        IF ended.message IS NOT NULL THEN
+          COMMIT;
+          ended.verdict := 'stopped';
+          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on until there is one more';
+        END IF;
+      END IF;
 
     ELSIF work.verb = 'restore' THEN
       IF work.policy = 'stop' AND NOT looked THEN
@@ -362,6 +374,7 @@ BEGIN
     class := CASE ended.verdict
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
+             WHEN 'suppressed' THEN 'row'
              ELSE migrate.error_class(ended.sqlstate) END;
     -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
     IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
@@ -369,6 +382,7 @@ BEGIN
       CONTINUE;
     END IF;
     IF class = 'transient'
+       OR class = 'row' AND work.verb = 'batch' AND ended.verdict = 'error' AND policy = 'retry' AND tries < 10
        -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
        -- statement does not find any more, and the next look at the table tells what has become of it.
        OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
@@ -376,6 +390,10 @@ BEGIN
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
       COMMIT;
       PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
+      CONTINUE;
+    END IF;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
+      halves := true;
       CONTINUE;
     END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,

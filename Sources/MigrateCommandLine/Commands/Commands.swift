@@ -68,6 +68,18 @@ package enum Commands {
     options: [Options.json, Options.csv], conflicts: [[Options.json, Options.csv]],
     examples: [Command.Example("migrate history --csv > runs.csv", "All runs, for a spreadsheet.")])
 
+  package static let rejects = Command(
+    "rejects", aliases: ["quarantine"], abstract: "show the rows that a run has left out, and why",
+    discussion:
+      "Under `on_error: continue` a row that the database refuses stays as it is and goes to quarantine, with what the "
+      + "database said. JSON has a line for each row.",
+    positionals: [Positionals.runOrName], options: [Options.json, Options.csv],
+    conflicts: [[Options.json, Options.csv]],
+    examples: [
+      Command.Example("migrate rejects 17", "How many for which reason, and the first of them."),
+      Command.Example("migrate rejects 17 --csv > rejects.csv", "All of them."),
+    ])
+
   package static let verify = Command(
     "verify", abstract: "check a run's coverage, counts and checks again",
     positionals: [Positionals.runOrName], options: [Options.json, Options.csv],
@@ -125,7 +137,7 @@ package enum Commands {
     discussion:
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
-    commands: [plan, apply, revert, status, history, verify, pause, resume, cancel, sandbox, help, version],
+    commands: [plan, apply, revert, status, history, rejects, verify, pause, resume, cancel, sandbox, help, version],
     globalOptions: [
       Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
       Options.help, Options.version,
@@ -157,6 +169,6 @@ package enum Commands {
     LaterCommand("tune", instead: "`migrate pause RUN`, then `migrate apply NAME --batch-size ROWS`"),
     LaterCommand("test", instead: "`migrate sandbox start` gives a database to try a definition in"),
     LaterCommand("doctor"), LaterCommand("schedule"), LaterCommand("reconcile"), LaterCommand("dashboard"),
-    LaterCommand("prune"), LaterCommand("schema"), LaterCommand("rejects"),
+    LaterCommand("prune"), LaterCommand("schema"),
   ]
 }

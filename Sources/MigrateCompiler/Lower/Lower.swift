@@ -12,7 +12,8 @@ extension ResolvedBatch {
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
-          + checksBatch.map { $0.statement(batch: batchRows) } + [finish]),
+          + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
+          + (rejects ? [middle, reject] : [])),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),

@@ -48,14 +48,18 @@ extension ResolvedBatch {
     let changed: SQL = changesAsCaptured ? "coalesce(\(Role.changed), \(kept), 0)" : "coalesce(\(kept), 0)"
     // Under one snapshot the same conditions find the same rows, so to compare the numbers is enough.
     let exact: SQL = changesAsCaptured ? "coalesce(u.exact, \(Role.changed) = coalesce(\(kept), 0))" : "u.exact"
+    let (column, unchanged, rejected): (SQL, SQL, SQL) =
+      rejects
+      ? (", rows_rejected", "u.rows_read - c.rows_changed - u.rows_rejected", ", u.rows_rejected")
+      : ("", "u.rows_read - c.rows_changed", "")
     return Statement(
       .finish, why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
       heartbeat + """
 
         INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                                     rows_read, rows_changed, rows_unchanged, epoch, exact)
+                                     rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
         SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
-               u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+               u.rows_read, c.rows_changed, \(unchanged)\(rejected), f.epoch,
                \(exact)
         FROM   \(Name.undo(Self.step)) AS u
         CROSS  JOIN LATERAL (SELECT \(changed) AS rows_changed) AS c

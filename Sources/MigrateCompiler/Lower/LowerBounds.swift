@@ -62,7 +62,7 @@ extension ResolvedBatch {
     let done: SQL = "NOT EXISTS (\(ofBatches))"
     let conditions =
       [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
-      + (comparesImages ? [differs] : []) + [done]
+      + whereNotRejected(comparesImages ? differs : nil) + [done]
     return Statement(
       .leftBehind, why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """

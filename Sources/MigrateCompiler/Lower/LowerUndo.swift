@@ -50,7 +50,8 @@ extension ResolvedBatch {
       return ["\(Name.old(column)) \(type)[]\(compression)", "\(Name.new(column)) \(type)[]\(compression)"]
     }
     let columns: [SQL] =
-      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"] + keys + images + rightColumns
+      ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"]
+      + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + images + rightColumns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .undoTable, step: Self.step,

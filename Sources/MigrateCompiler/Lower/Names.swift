@@ -30,6 +30,13 @@ enum Role {
   /// The transactions of the run's batches.
   static let transactions = Parameter("transactions", TypeName(trusted: "xid[]"))
 
+  /// What the server has said of a row at fault.
+  static let refusalDetail = Parameter("refusal.detail", .text)
+  static let refusal = [
+    Parameter("refusal.sqlstate", .text), Parameter("refusal.message", .text), refusalDetail,
+    Parameter("refusal.column", .text), Parameter("refusal.constraint", .text),
+  ]
+
   /// Column `index` of a bound of the key.
   static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }
   static func through(_ index: Int, _ column: Column) -> Parameter { Parameter("through.\(index + 1)", column.base) }
@@ -48,7 +55,7 @@ enum Name {
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
     "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
-    "held", "image", "kept", "noted", "own",
+    "held", "image", "kept", "noted", "own", "rejected",
   ]
 
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }

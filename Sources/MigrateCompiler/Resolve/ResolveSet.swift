@@ -21,6 +21,7 @@ extension Resolver {
         let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
         if isVolatile { warnAboutVolatile(expression, column: name) }
         guard let column else { continue }
+        refuseShift(of: column, expression.shape, at: assignment.value.span)
         resolved.append(
           NamedAssignment(
             column: column, value: value, span: assignment.value.span, isVolatile: isVolatile,

@@ -90,7 +90,8 @@ extension NamedBatch {
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
       plannedFilter: plannedFilter, assignments: assignments,
-      undo: undo, batchSize: batchSize, searchPath: inputs.searchPath, coverage: inputs.coverage,
+      undo: undo, onError: operation.policy, batchSize: batchSize, searchPath: inputs.searchPath,
+      coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),

@@ -17,6 +17,7 @@ struct ResolvedBatch: Sendable {
   let plannedFilter: PlannedFilter?
   let assignments: [ResolvedAssignment]
   let undo: ResolvedUndo
+  let onError: OnError
   let batchSize: Int
   let searchPath: [String]
   let coverage: Coverage
@@ -33,6 +34,14 @@ struct ResolvedBatch: Sendable {
   /// May switch triggers off for itself.
   let mayReplicate: Bool
   let hasLZ4: Bool
+
+  /// Whether rows can go to quarantine.
+  var rejects: Bool {
+    switch onError {
+    case .quarantine: true
+    case .stop, .retry: false
+    }
+  }
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
   var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }

@@ -76,7 +76,9 @@ enum TriggerBody {
       switch word {
       // `RETURN other`, `RETURN f(NEW)`.
       case "return":
-        guard let row = rest.first, ["new", "old", "null"].contains(row), rest.dropFirst().first == ";" else { return nil }
+        guard let row = rest.first, ["new", "old", "null"].contains(row), rest.dropFirst().first == ";" else {
+          return nil
+        }
       // `SELECT … INTO STRICT a, NEW.b FROM …`
       case "into" where !["insert", "merge"].contains(before):
         if rest.prefix(while: { !endsTargets.contains($0) }).contains("new") { return nil }
@@ -116,7 +118,9 @@ enum TriggerBody {
   private static func callsNothing(_ words: ArraySlice<String>) -> Bool {
     guard let name = words.last else { return true }
     // Of a parenthesis in a parenthesis, or behind an operator that is left out, nothing is called.
-    if ["(", "=", ":=", ";", "."].contains(name) || name.utf8.first.map({ (48...57).contains($0) }) == true { return true }
+    if ["(", "=", ":=", ";", "."].contains(name) || name.utf8.first.map({ (48...57).contains($0) }) == true {
+      return true
+    }
     var rest = words.dropLast()
     if rest.last == "." { rest = rest.dropLast(2) }
     return rest.last == "into"
@@ -124,18 +128,26 @@ enum TriggerBody {
 
   private static let harmless: Set = [
     // What stands before a parenthesis and is no function.
-    "values", "in", "and", "or", "not", "if", "elsif", "elseif", "when", "then", "else", "case", "exists", "any", "some",
-    "all", "row", "array", "as", "on", "using", "over", "filter", "select", "return", "by", "where", "from", "set", "conflict",
-    "returning", "with", "while", "is", "distinct", "like", "between", "union", "interval", "numeric", "decimal", "varchar",
+    "values", "in", "and", "or", "not", "if", "elsif", "elseif", "when", "then", "else", "case", "exists", "any",
+    "some",
+    "all", "row", "array", "as", "on", "using", "over", "filter", "select", "return", "by", "where", "from", "set",
+    "conflict",
+    "returning", "with", "while", "is", "distinct", "like", "between", "union", "interval", "numeric", "decimal",
+    "varchar",
     "char", "character", "varying", "timestamp", "timestamptz", "time",
     // Functions of PostgreSQL's own that triggers call.
-    "now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "current_setting", "set_config",
+    "now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "current_setting",
+    "set_config",
     "pg_trigger_depth", "pg_notify", "coalesce", "nullif", "greatest", "least", "row_to_json", "to_json", "to_jsonb",
-    "json_build_object", "jsonb_build_object", "json_agg", "jsonb_agg", "format", "concat", "concat_ws", "lower", "upper",
-    "txid_current", "pg_current_xact_id", "pg_backend_pid", "nextval", "currval", "count", "sum", "max", "min", "avg", "abs",
-    "round", "trunc", "floor", "ceil", "md5", "sha256", "extract", "date_trunc", "date_part", "cast", "substring", "substr",
+    "json_build_object", "jsonb_build_object", "json_agg", "jsonb_agg", "format", "concat", "concat_ws", "lower",
+    "upper",
+    "txid_current", "pg_current_xact_id", "pg_backend_pid", "nextval", "currval", "count", "sum", "max", "min", "avg",
+    "abs",
+    "round", "trunc", "floor", "ceil", "md5", "sha256", "extract", "date_trunc", "date_part", "cast", "substring",
+    "substr",
     "trim", "position", "length", "left", "right", "replace", "array_agg", "string_agg", "gen_random_uuid", "random",
-    "inet_client_addr", "current_query", "quote_literal", "quote_ident", "to_char", "unnest", "jsonb_set", "to_tsvector",
+    "inet_client_addr", "current_query", "quote_literal", "quote_ident", "to_char", "unnest", "jsonb_set",
+    "to_tsvector",
     "setweight",
   ]
 

@@ -41,6 +41,8 @@ struct Decoder {
     }
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
+    let onError = fields["on_error"].flatMap { self.onError($0) }
+    let maxRejects = fields["max_rejects"].flatMap { self.maxRejects($0) }
     let undo = fields["undo"].map { self.undo($0) } ?? .full
     let timezone = fields["timezone"].flatMap { text($0, "the name of a zone, such as `Europe/Berlin`") }
     let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
@@ -49,7 +51,8 @@ struct Decoder {
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, undo: undo, timezone: timezone, searchPath: searchPath, needs: needs)
+      batchSize: batchSize, onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
+      searchPath: searchPath, needs: needs)
   }
 
   private mutating func refuseMissing(_ key: String, in fields: Fields, _ root: YAMLNode, unless others: [String] = [])

@@ -136,10 +136,12 @@ import Testing
       Writer(testDescription: "an element", body: "NEW.tags[1] := 9;"),
       Writer(testDescription: "a field", body: "NEW.pair.x := 9;"),
       Writer(testDescription: "INTO STRICT", body: "SELECT 'x' INTO STRICT NEW.note;"),
-      Writer(testDescription: "INTO, as the second", body: "SELECT 1, 'x' INTO other, NEW.note;", declared: "other integer;"),
+      Writer(
+        testDescription: "INTO, as the second", body: "SELECT 1, 'x' INTO other, NEW.note;", declared: "other integer;"),
       Writer(testDescription: "GET DIAGNOSTICS", body: "PERFORM 1, 2; GET DIAGNOSTICS NEW.hits = ROW_COUNT;"),
       Writer(testDescription: "in a loop", body: "FOR NEW.note IN SELECT 'x' LOOP NULL; END LOOP;"),
-      Writer(testDescription: "by another row", body: "other := NEW; other.note := 'x'; RETURN other;", declared: "other t;"),
+      Writer(
+        testDescription: "by another row", body: "other := NEW; other.note := 'x'; RETURN other;", declared: "other t;"),
       Writer(
         testDescription: "by a function of the row", body: #"RETURN jsonb_populate_record(NEW, '{"note": "x"}');"#),
       Writer(testDescription: "by another name", body: "row_.note := 'x';", declared: "row_ ALIAS FOR NEW;"),

@@ -119,7 +119,8 @@ struct Pair: Sendable, CustomStringConvertible {
   }
 
   /// Some of a batch's rows round to what they were.
-  @Test(arguments: ["numeric(5,-2)", "numeric(12,2)"]) func `V12: rows that are rounded to what they were are passed over`(type: String)
+  @Test(arguments: ["numeric(5,-2)", "numeric(12,2)"])
+  func `V12: rows that are rounded to what they were are passed over`(type: String)
     async throws
   {
     try await withDatabase { server in

@@ -11,7 +11,8 @@ extension Plan {
     let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate, needs: needs)
+      onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate,
+      needs: needs)
   }
 
   /// The same with `old` replaced by `new` in one statement; in both forms of the change, which are one to a mutant.
@@ -46,7 +47,8 @@ extension Plan {
     }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate, needs: needs)
+      onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate,
+      needs: needs)
   }
 
   /// The same without the time limit for locks: a test that holds one decides itself when it lets go.

@@ -1,0 +1,61 @@
+internal import MigrateCatalog
+internal import MigratePlan
+internal import MigrateSQL
+
+/// What is done with a batch that has a row which the database refuses: halved, until the row is alone.
+extension ResolvedBatch {
+  /// Where a part is cut in two. Counted under the same snapshot that the part failed in.
+  var middle: Statement {
+    let middles: [SQL] = key.indices.map { index in
+      let text = key[index].text(of: keyColumns[index])
+      return "(array_agg(\(text) ORDER BY \(list: keyColumns)))[(count(*) + 1) / 2]"
+        + SQL(pieces: [.text(" AS middle_\(index + 1)")])
+    }
+    return Statement(
+      .middle, step: Self.step, why: "of a part that failed: how many rows it has, and the key that halves it",
+      """
+      SELECT \(lines: ["count(*) AS rows"] + middles)
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      """)
+  }
+
+  /// The row at fault with what the database has said of it, and a part without a row to change, which finish enters.
+  var reject: Statement {
+    // What the server says in detail is the row, too.
+    let keepsValues = !capturedColumns.isEmpty
+    let image: SQL = keepsValues ? "to_jsonb(\(alias).*)" : "NULL"
+    let refusal: [SQL] = Role.refusal.map { keepsValues || $0 != Role.refusalDetail ? "\($0)" : "NULL" }
+    return Statement(
+      .reject, step: Self.step, why: "the only row of a part that failed goes to quarantine, and counts as read",
+      """
+      WITH rejected AS (
+        INSERT INTO migrate.rejects (run, step, key, row, sqlstate, message, detail, column_name, constraint_name)
+        SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + refusal)
+        FROM   \(source)
+        \(SQL.filtered(by: batchConditions))
+        RETURNING key
+      )
+      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, rows_rejected, exact)
+      SELECT \(Self.placeValues), count(*), count(*), true
+      FROM   rejected
+      """)
+  }
+
+  /// The key as the ledger keeps it.
+  var keyAsTexts: SQL {
+    let texts: [SQL] = zip(key, keyColumns).map { $0.text(of: $1) }
+    return "ARRAY[\(list: texts)]"
+  }
+
+  /// Rows in quarantine are known of, and not left behind. Of such a row `condition` may not be computable, and CASE alone keeps the
+  /// order.
+  func whereNotRejected(_ condition: SQL?) -> [SQL] {
+    guard rejects else { return condition.map { [$0] } ?? [] }
+    let known: SQL = """
+      NOT EXISTS (SELECT FROM migrate.rejects AS r
+                  WHERE r.run = \(Role.run) AND r.step = \(Self.step) AND r.key = \(keyAsTexts))
+      """
+    return [condition.map { "CASE WHEN \(known)\n     THEN \($0) END" } ?? known]
+  }
+}

@@ -1,0 +1,144 @@
+internal import MigrateLedger
+internal import MigratePlan
+internal import MigratePostgres
+
+/// A stretch of the key within a batch.
+private struct Part {
+  let after: [String?]?
+  let through: [String?]
+}
+
+/// What has been done of a batch that is done in parts.
+private struct Done {
+  var counts = BatchCounts(batches: 1)
+  var through: [String?]?
+  var parts = 0
+  var xid: String?
+}
+
+/// A batch with a row that the database refuses: cut in halves until the row is alone. It goes to quarantine, the others are done.
+///
+/// From left to right, so that what is done is one stretch from the beginning, and of two rows in each other's way the one with the
+/// lower key wins.
+extension Worker {
+  /// Parts that stay. A transaction's first 64 numbers are kept where every backend sees them cheaply; beyond, all snapshots of the
+  /// cluster get slower. Source: PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h.
+  private static var mostParts: Int { 60 }
+
+  mutating func performInParts(
+    _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
+  ) throws(PostgresError) -> Performed {
+    var stack = [Part(after: attempt.after, through: end)]
+    var done = Done()
+    while done.parts < Self.mostParts, let part = stack.popLast() {
+      let given = bindings.with("part", String(done.parts)).with("eligible", nil)
+        .with(key: part.after, as: "after", count: run.keyCount)
+        .with(key: part.through, as: "upper", count: run.keyCount)
+        .with(key: part.through, as: "through", count: run.keyCount)
+      let refusal: Failure
+      switch try tried(attempt, given, part) {
+      case .done(let counts, _, let xid):
+        done.add(counts, part, xid)
+        continue
+      case .notDone(let transacted): return .notDone(transacted)
+      case .refused(let failure): refusal = failure
+      }
+      let middle = try connection.run(run.statement(.batches, .middle), given).onlyRow
+      switch try middle.int("rows") {
+      // Under one snapshot the row is there that has failed; under another it may be gone.
+      case 0: return .notDone(.inexact)
+      case 1:
+        switch try reject(given, part, refusal) {
+        case .done(let counts, _, let xid): done.add(counts, part, xid)
+        case .notDone(let transacted): return .notDone(transacted)
+        }
+      default:
+        let key = Array(try middle.values.dropFirst())
+        stack += [Part(after: key, through: part.through), Part(after: part.after, through: key)]
+      }
+    }
+    guard let through = done.through, let xid = done.xid else { return .notDone(.inexact) }
+    return .done(done.counts, through: through, xid: xid)
+  }
+
+  private enum Tried {
+    case done(BatchCounts, through: [String?], xid: String)
+    case notDone(Transacted)
+    /// A row of the part is at fault.
+    case refused(Failure)
+  }
+
+  /// A part, in a savepoint of its own: the capture with the change, since what is undone of the one must be of the other.
+  private mutating func tried(_ attempt: Attempt, _ bindings: Bindings, _ part: Part) throws(PostgresError) -> Tried {
+    try connection.execute("SAVEPOINT part")
+    do throws(PostgresError) {
+      let performed = try perform(attempt, bindings, through: part.through, isBoundByCapture: false)
+      // What is deferred would fail at COMMIT, outside of every savepoint.
+      try connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+      switch performed {
+      case .done(let counts, let through, let xid):
+        try connection.execute("RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED")
+        return .done(counts, through: through, xid: xid)
+      case .notDone(.suppressed(let captured, let changed, let through)):
+        try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+        return .refused(.suppressed(captured: captured, changed: changed, after: part.after, through: through))
+      case .notDone(let transacted): return .notDone(transacted)
+      }
+    } catch {
+      guard !error.endsConnection, error.origin != .lost, error.class == .rowBad else { throw error }
+      try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+      return .refused(Failure(error, after: part.after, through: part.through))
+    }
+  }
+
+  /// The only row of a part goes to quarantine.
+  private mutating func reject(
+    _ bindings: Bindings, _ part: Part, _ refusal: Failure
+  ) throws(PostgresError) -> Performed {
+    let said = bindings.with("refusal.sqlstate", refusal.sqlState).with("refusal.message", refusal.message)
+      .with("refusal.detail", refusal.detail).with("refusal.column", refusal.column)
+      .with("refusal.constraint", refusal.constraint)
+    try connection.run(run.statement(.batches, .reject), said)
+    guard let row = try connection.run(run.statement(.batches, .finish), said).first else {
+      return .notDone(.takenOver)
+    }
+    let isHopeless = try connection.query("SELECT migrate.is_hopeless($1::bigint)", [runID]).onlyRow.bool(0)
+    if isHopeless { return .notDone(.hopeless(.hopeless(refusal))) }
+    let counts = BatchCounts(batches: 0, read: 1, rejected: 1)
+    return .done(counts, through: part.through, xid: try row.text("xid"))
+  }
+}
+
+extension Worker {
+  /// What ends the run when more rows are in quarantine than it allows.
+  borrowing func excess() throws(PostgresError) -> Failure? {
+    let found = try connection.query("SELECT migrate.excess($1::bigint) AS excess", [runID]).onlyRow["excess"]
+    return found.map {
+      Failure(
+        message: $0,
+        hint: "`migrate rejects \(run.id)` lists them; `migrate resume \(run.id)` goes on until there is one more")
+    }
+  }
+}
+
+extension Done {
+  mutating func add(_ more: BatchCounts, _ part: Part, _ xid: String) {
+    counts.read += more.read
+    counts.changed += more.changed
+    counts.unchanged += more.unchanged
+    counts.rejected += more.rejected
+    through = part.through
+    parts += 1
+    self.xid = xid
+  }
+}
+
+extension Failure {
+  /// Nobody wants a quarantine of all rows.
+  fileprivate static func hopeless(_ last: Failure) -> Failure {
+    Failure(
+      sqlState: last.sqlState, message: "the first 32 rows all fail alike: \(last.message)", detail: last.detail,
+      hint: "it is the definition that is wrong, or every row; nothing has been written",
+      column: last.column, constraint: last.constraint, after: last.after, through: last.through)
+  }
+}

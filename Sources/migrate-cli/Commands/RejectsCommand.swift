@@ -1,0 +1,86 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// `migrate rejects`: the rows of a run that are in quarantine, and why.
+enum RejectsCommand {
+  /// What a person reads; all of them are for `--csv` and `--json`.
+  private static let shownRows = 20
+
+  static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
+    let runs = try console.runs()
+    let reference = console.arguments[Positionals.runOrName]?.text ?? ""
+    let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }
+    if console.isJSON {
+      try console.ask { () throws(RunRefusal) in
+        try runs.eachReject(of: summary.id) { for reject in $0 { console.print(document(reject, summary).compact) } }
+      }
+    } else if console.arguments[Options.csv] {
+      try csv(summary, runs, console)
+    } else {
+      try text(summary, runs, console)
+    }
+    return .done
+  }
+
+  private static func text(
+    _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) {
+    let reasons = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id) }
+    let count = reasons.reduce(0) { $0 + $1.rows }
+    guard count > 0 else { return console.print("run \(summary.id) \(summary.name) has no row in quarantine") }
+    let width = console.page.isTerminal ? console.pageWidth : nil
+    var table = Table([.init("ROWS", .number), .init("STATE"), .init("REASON"), .init("FIRST")])
+    for reason in reasons {
+      table.add([
+        Wording.count(reason.rows), reason.sqlState ?? "", reason.message, key(reason.firstKey),
+      ])
+    }
+    console.output.write(table.rendered(width: width, unicode: console.page.unicode))
+    var list = Table([.init("KEY"), .init("ROW"), .init("REASON")])
+    try console.ask { () throws(RunRefusal) in
+      try runs.eachReject(of: summary.id, upTo: shownRows) { page in
+        for reject in page { list.add([key(reject.key), reject.row ?? "", reject.message]) }
+      }
+    }
+    console.output.write("\n" + list.rendered(width: width, unicode: console.page.unicode))
+    if count > shownRows {
+      console.say("\(count - shownRows) more: `migrate rejects \(summary.id) --csv`")
+    }
+  }
+
+  private static func csv(
+    _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) {
+    let writer = CSVWriter(escapesControls: console.page.isTerminal)
+    console.output.write(
+      writer.record([
+        "run", "step", "key", "sqlstate", "constraint", "column", "message", "detail", "row", "rejected_at",
+      ]))
+    try console.ask { () throws(RunRefusal) in
+      try runs.eachReject(of: summary.id) { page in
+        for reject in page {
+          console.output.write(
+            writer.record([
+              String(summary.id), String(reject.step), key(reject.key), reject.sqlState, reject.constraint,
+              reject.column, reject.message, reject.detail, reject.row, reject.rejectedAt,
+            ]))
+        }
+      }
+    }
+  }
+
+  /// A key of one column is its text.
+  private static func key(_ key: [String?]) -> String {
+    key.count == 1 ? key[0] ?? "" : "(" + key.map { $0 ?? "NULL" }.joined(separator: ", ") + ")"
+  }
+
+  private static func document(_ reject: Reject, _ summary: RunSummary) -> JSON {
+    .object([
+      .init("run", .integer(summary.id)), .init("name", .string(summary.name)), .init("step", .integer(reject.step)),
+      .init("key", .array(reject.key.map(JSON.optional))), .init("sqlstate", .optional(reject.sqlState)),
+      .init("constraint", .optional(reject.constraint)), .init("column", .optional(reject.column)),
+      .init("message", .string(reject.message)), .init("detail", .optional(reject.detail)),
+      .init("row", reject.row.flatMap { try? JSON($0) } ?? .null), .init("rejected_at", .string(reject.rejectedAt)),
+    ])
+  }
+}

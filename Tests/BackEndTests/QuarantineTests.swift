@@ -1,0 +1,331 @@
+import MigrateLedger
+import MigratePostgres
+import TestRuns
+import TestSupport
+import Testing
+
+/// PROTOCOL §2: rows that the database refuses, found by halving.
+@Suite struct `A row that the database refuses` {
+  /// `bad` rows break a constraint when they are changed; ids have gaps, and the table has a trigger that writes elsewhere.
+  private static func table(rows: Int, bad: [Int]) -> String {
+    """
+    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000), note text);
+    INSERT INTO items SELECT n * 3, CASE WHEN n = ANY ('{\(bad.map(String.init).joined(separator: ","))}') THEN 999999 ELSE n END, 'é' || n
+    FROM generate_series(1, \(rows)) AS n
+    """
+  }
+
+  private static let definition = """
+    batch: items
+    source: items
+    set:
+      v: v + 10
+    on_error: continue
+    """
+
+  private static let all = "SELECT id, v, note FROM items ORDER BY id"
+  private static let expected =
+    "SELECT id, CASE WHEN v = 999999 THEN v ELSE v + 10 END AS v, note FROM items ORDER BY id"
+
+  /// Which rows are bad, of forty.
+  enum Bad: String, CaseIterable, Sendable {
+    case none, first, last, five, neighbours
+
+    var rows: [Int] {
+      switch self {
+      case .none: []
+      case .first: [1]
+      case .last: [40]
+      case .five: [2, 11, 17, 30, 39]
+      case .neighbours: [19, 20, 21]
+      }
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, Bad.allCases)
+  func `goes to quarantine, and the others are done`(backEnd: BackEnd, bad: Bad) async throws {
+    for size in [1, 2, 7, 40] {
+      try await withDatabase { server in
+        try await server.psql(Self.table(rows: 40, bad: bad.rows))
+        let (before, expected) = (try await server.rows(Self.all), try await server.rows(Self.expected))
+        let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+        #expect(try await server.rows(Self.all) == expected)
+        #expect(
+          try await server.rows(
+            """
+            SELECT r.key, r.row ->> 'v', r.sqlstate, r.constraint_name, r.message FROM migrate.rejects AS r
+            ORDER  BY r.key[1]::integer
+            """)
+            == bad.rows.map {
+              "{\($0 * 3)}|999999|23514|items_v_check|new row for relation \"items\" violates check constraint \"items_v_check\""
+            })
+        #expect(
+          try await server.rows(
+            """
+            SELECT sum(rows_read), sum(rows_changed), sum(rows_unchanged), sum(rows_rejected), bool_and(exact)
+            FROM   migrate.batches
+            """) == ["40|\(40 - bad.rows.count)|0|\(bad.rows.count)|t"])
+        #expect(try await server.rows("SELECT state, left_behind FROM migrate.runs") == ["completed|0"])
+        #expect(try await Client.verify(1, on: server).holds)
+
+        let back = try await backEnd.revert(compiled, on: server)
+        #expect(back.isDone, "\(back.text)")
+        #expect(try await server.rows(Self.all) == before)
+      }
+    }
+  }
+
+  /// Nobody wants a quarantine of all rows.
+  @Test(arguments: BackEnd.allCases)
+  func `ends the run when the first 32 all fail alike, and nothing is written`(backEnd: BackEnd) async throws {
+    try await withDatabase(loggingStatements: true) { server in
+      try await server.psql(Self.table(rows: 500, bad: Array(1...500)))
+      let before = try await server.rows(Self.all)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 200)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(told.text.contains("the first 32 rows all fail alike: new row for relation"), "\(told.text)")
+      #expect(try await server.rows(Self.all) == before)
+      #expect(
+        try await server.rows("SELECT state, failure ->> 'constraint', failure ->> 'sqlstate' FROM migrate.runs")
+          == ["failed|items_v_check|23514"])
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "0")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
+  func `ends the run when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
+    try await withDatabase { server in
+      let bad = [5, 25, 45, 65, 85, 105, 125]
+      try await server.psql(Self.table(rows: 600, bad: bad))
+      try await server.psql("ANALYZE items")
+      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(
+        told.text.contains(limit == "3" ? "4 rows are in quarantine" : "4 of 80 rows read are in quarantine"),
+        "\(told.text)")
+      // The batch with the one too many is done, and it can be looked at.
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "80")
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone)
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "5")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+    }
+  }
+
+  /// What the trigger writes goes back with the part; a sequence does not.
+  @Test(arguments: BackEnd.allCases)
+  func `leaves no trace of its failed attempts in other tables`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 40, bad: [7, 33]) + """
+          ;
+          CREATE TABLE log (id integer, v integer);
+          CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN INSERT INTO public.log VALUES (NEW.id, NEW.v); RETURN NULL; END $$;
+          CREATE TRIGGER log AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION log()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT id, v FROM log ORDER BY id, v")
+          == (try await server.rows("SELECT id, v FROM items WHERE v <> 999999 ORDER BY id, v")))
+    }
+  }
+
+  /// Found at COMMIT, where nobody could tell the row.
+  @Test(arguments: BackEnd.allCases)
+  func `X02: is found when its constraint is deferred`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE targets (id integer PRIMARY KEY);
+        INSERT INTO targets SELECT n FROM generate_series(1, 40) AS n WHERE n NOT IN (12, 31);
+        CREATE TABLE items (id integer PRIMARY KEY, v integer REFERENCES targets DEFERRABLE INITIALLY DEFERRED,
+                            code integer, UNIQUE (code) DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO items SELECT n, NULL, n FROM generate_series(1, 40) AS n
+        """)
+      let compiled = try await Compiled(
+        """
+        batch: items
+        source: items
+        set:
+          v: id
+          code: CASE WHEN id = 20 THEN 40 ELSE code END
+        on_error: continue
+        """, on: server, batchSize: 25)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate FROM migrate.rejects ORDER BY key[1]::integer")
+          == ["{12}|23503", "{20}|23505", "{31}|23503"])
+      #expect(
+        try await server.rows("SELECT id, v, code FROM items ORDER BY id")
+          == (1...40).map { [12, 20, 31].contains($0) ? "\($0)|NULL|\($0)" : "\($0)|\($0)|\($0)" })
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `X08: is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 40, bad: []) + """
+          ;
+          CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF NEW.id IN (9, 60) THEN RETURN NULL; END IF; RETURN NEW; END $$;
+          CREATE TRIGGER keep BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION keep()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects ORDER BY key[1]::integer")
+          == ["{9}", "{60}"].map { "\($0)|NULL|a trigger kept 1 of 1 rows from being changed" })
+      #expect(try await server.value("SELECT count(*) FROM items WHERE v = id / 3 + 10") == "38")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+    }
+  }
+
+  /// Personal data that is erased must not live on in a quarantine.
+  @Test(arguments: BackEnd.allCases)
+  func `S05: leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table(rows: 40, bad: [8]))
+      for condition in ["", "\nwhere: id > 3"] {
+        let name = condition.isEmpty ? "whole" : "part"
+        let definition = Self.definition.replacing("batch: items", with: "batch: \(name)")
+        let compiled = try await Compiled(definition + "\nundo: none" + condition, on: server, batchSize: 15)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+      }
+      #expect(
+        try await server.rows("SELECT run, key, row, sqlstate FROM migrate.rejects ORDER BY run")
+          == ["1|{24}|NULL|23514", "2|{24}|NULL|23514"])
+    }
+  }
+
+  /// Alone each of the two is right; together the one with the higher key loses, whatever the batches and the order on disk.
+  @Test(arguments: BackEnd.allCases, ["", " DESC"])
+  func `P12: is the higher one of two in each other's way`(backEnd: BackEnd, order: String) async throws {
+    for size in [1, 7, 40] {
+      try await withDatabase { server in
+        try await server.psql(
+          """
+          CREATE TABLE items (id integer PRIMARY KEY, email text UNIQUE);
+          INSERT INTO items SELECT n, CASE n WHEN 12 THEN 'Same' WHEN 15 THEN 'SAME' ELSE 'Mail ' || n END
+          FROM   generate_series(1, 40) AS n ORDER BY n\(order)
+          """)
+        let compiled = try await Compiled(
+          "batch: items\nsource: items\nset: {email: lower(email)}\non_error: continue", on: server, batchSize: size)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+        #expect(try await server.rows("SELECT key, sqlstate FROM migrate.rejects") == ["{15}|23505"])
+        #expect(
+          try await server.rows("SELECT id, email FROM items WHERE id IN (12, 15) ORDER BY id") == [
+            "12|same", "15|SAME",
+          ])
+        #expect(try await backEnd.revert(compiled, on: server).isDone)
+        #expect(try await server.value("SELECT count(*) FROM items WHERE email <> lower(email)") == "40")
+      }
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `V06: is one of ten thousand`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE items (id integer PRIMARY KEY, v integer);
+        INSERT INTO items SELECT n, CASE n WHEN 7654 THEN 2000000000 ELSE n END FROM generate_series(1, 10000) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: items\nsource: items\nset: {v: v * 2}\non_error: continue", on: server, batchSize: 4_000)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects")
+          == ["{7654}|22003|integer out of range"])
+      #expect(try await server.value("SELECT count(*) FROM items WHERE v = 2 * id") == "9999")
+    }
+  }
+
+  /// The quarantine takes whatever an error says.
+  @Test(arguments: BackEnd.allCases)
+  func `P10: is kept with ten megabytes of words about it`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 20, bad: []) + """
+          ;
+          CREATE FUNCTION talks() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN
+            IF NEW.id = 27 THEN
+              RAISE EXCEPTION '%', repeat('é', 1000000)
+              USING ERRCODE = 'ZZ999', DETAIL = repeat('x', 10000000), COLUMN = 'v', CONSTRAINT = E'a "constraint"\n';
+            END IF;
+            RETURN NEW;
+          END $$;
+          CREATE TRIGGER talks BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION talks()
+          """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone)
+      #expect(
+        try await server.rows(
+          "SELECT key, sqlstate, length(message), length(detail), column_name, to_json(constraint_name) FROM migrate.rejects"
+        )
+          == [#"{27}|ZZ999|1000000|10000000|v|"a \"constraint\"\n""#])
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `is named by all columns of its key`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE lines (shop text, line integer, v integer CHECK (v <> 33), PRIMARY KEY (shop, line));
+        INSERT INTO lines SELECT 'S "' || n % 3, n, 2 * n FROM generate_series(1, 40) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: lines\nsource: lines\nset: {v: v + 1}\non_error: continue", on: server, batchSize: 15)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows("SELECT key FROM migrate.rejects") == [#"{"S \"1",16}"#])
+      #expect(try await server.value("SELECT count(*) FROM lines WHERE v = 2 * line + 1") == "39")
+      #expect(try await Client.verify(1, on: server).holds)
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM lines WHERE v = 2 * line") == "40")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `is tried ten times under retry, and then ends the run`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(rows: 10, bad: []) + """
+          ;
+          CREATE SEQUENCE tries;
+          CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF NEW.id = 15 AND nextval('public.tries') < 4 THEN RAISE 'not yet'; END IF; RETURN NEW; END $$;
+          CREATE TRIGGER fails BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION fails()
+          """)
+      let definition = Self.definition.replacing("continue", with: "retry")
+      let compiled = try await Compiled(definition, on: server, batchSize: 4)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      try await server.psql(
+        "CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('public.tries'); RAISE 'never'; END $$; SELECT setval('tries', 1, false)"
+      )
+      let second = try await Compiled(
+        definition.replacing("batch: items", with: "batch: again"), on: server, batchSize: 4)
+      #expect(!(try await backEnd.apply(second, on: server)).isDone)
+      let tries = try await server.rows("SELECT last_value, is_called FROM tries")
+      #expect(tries == ["10|t"])
+    }
+  }
+}

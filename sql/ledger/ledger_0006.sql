@@ -1,0 +1,131 @@
+-- Rows that the database refuses: found by halving, kept in quarantine.
+
+CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Below a full count nobody can tell; a single row that went well is an answer, too.
+  SELECT count(*) = 32 AND count(DISTINCT (r.sqlstate, r.constraint_name, r.column_name)) = 1
+         AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
+  FROM   migrate.rejects AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
+
+CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
+  SELECT CASE
+           WHEN m.max LIKE '%\%' THEN
+             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
+                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
+           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
+         END
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL (SELECT r.plan ->> 'max_rejects' AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(b.rows_rejected), 0) AS rejected, coalesce(sum(b.rows_read), 0) AS read
+                       FROM   migrate.batches AS b
+                       WHERE  b.run = _run AND b.kind = 'apply') AS c
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
+
+-- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
+-- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
+CREATE FUNCTION migrate.perform_in_parts(
+  _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean
+) RETURNS migrate.attempted
+LANGUAGE plpgsql AS $$
+DECLARE
+  columns integer := cardinality(_through);
+  middle  migrate.statements := migrate.statement(_run, 'batches', 'middle');
+  -- The stretches still to be done, the next one last: as JSON, since an array of keys of several columns has one shape only.
+  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through));
+  part    jsonb;
+  given   jsonb;
+  parts   integer := 0;
+  reached text[];
+  after   text[];
+  through text[];
+  tried   migrate.attempted;
+  halves  text[];
+BEGIN
+  WHILE parts < 60 AND jsonb_array_length(stack) > 0 LOOP
+    part := stack -> -1;
+    stack := stack - -1;
+    after := migrate.key_of(part -> 'after');
+    through := migrate.key_of(part -> 'through');
+    given := _given || jsonb_build_object('part', parts, 'eligible', NULL, 'changed', NULL);
+    given := migrate.with_key(given, 'after', after, columns);
+    given := migrate.with_key(given, 'upper', through, columns);
+    tried := NULL;
+    BEGIN
+      tried := migrate.perform(_run, given, through, _locked, true, _foresees);
+      SET CONSTRAINTS ALL DEFERRED;
+      IF tried.verdict = 'suppressed' THEN
+        -- The only way to undo what the savepoint holds.
+        RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = tried.message;
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      IF tried.verdict IS DISTINCT FROM 'suppressed' THEN
+        GET STACKED DIAGNOSTICS tried.sqlstate = RETURNED_SQLSTATE, tried.message = MESSAGE_TEXT,
+                                tried.detail = PG_EXCEPTION_DETAIL, tried.hint = PG_EXCEPTION_HINT,
+                                tried.column_name = COLUMN_NAME, tried.constraint_name = CONSTRAINT_NAME;
+        IF migrate.error_class(tried.sqlstate) <> 'row' THEN
+          RAISE;
+        END IF;
+      END IF;
+      tried.verdict := 'refused';
+    END;
+    IF tried.verdict = 'done' THEN
+      parts := parts + 1;
+      reached := through;
+      CONTINUE;
+    ELSIF tried.verdict <> 'refused' THEN
+      RETURN tried;
+    END IF;
+    given := migrate.with_key(given, 'through', through, columns);
+    halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments, given)) AS q));
+    IF halves[1]::bigint = 0 THEN
+      tried.verdict := 'inexact';
+      RETURN tried;
+    ELSIF halves[1]::bigint > 1 THEN
+      stack := stack || jsonb_build_array(jsonb_build_object('after', halves[2:], 'through', through),
+                                          jsonb_build_object('after', after, 'through', halves[2:]));
+    ELSIF NOT migrate.reject(_run, given, tried) THEN
+      tried.verdict := 'taken over';
+      RETURN tried;
+    ELSIF migrate.is_hopeless(_run) THEN
+      tried.verdict := 'stopped';
+      tried.message := 'the first 32 rows all fail alike: ' || tried.message;
+      tried.hint := 'it is the definition that is wrong, or every row; nothing has been written';
+      RETURN tried;
+    ELSE
+      parts := parts + 1;
+      reached := through;
+    END IF;
+  END LOOP;
+  SELECT 'done', reached INTO tried.verdict, tried.through_key;
+  RETURN tried;
+END $$;
+COMMENT ON FUNCTION migrate.perform_in_parts IS 'A batch with a row that the database refuses: cut in halves from left to right until the row is alone and goes to quarantine.';
+
+CREATE FUNCTION migrate.reject(_run bigint, _given jsonb, _refusal migrate.attempted) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  statement migrate.statements := migrate.statement(_run, 'batches', 'reject');
+  given     jsonb := _given || jsonb_build_object(
+    'refusal.sqlstate', _refusal.sqlstate, 'refusal.message', _refusal.message, 'refusal.detail', nullif(_refusal.detail, ''),
+    'refusal.column', nullif(_refusal.column_name, ''), 'refusal.constraint', nullif(_refusal.constraint_name, ''));
+BEGIN
+  PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  statement := migrate.statement(_run, 'batches', 'finish');
+  RETURN EXISTS (SELECT FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)));
+END $$;
+COMMENT ON FUNCTION migrate.reject IS 'Puts the only row of a part in quarantine and enters the part; false when the run was taken over.';
+
+CREATE FUNCTION migrate.key_of(_key jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE jsonb_typeof(_key) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(_key)) END
+$$;
+COMMENT ON FUNCTION migrate.key_of IS 'A key that was written as JSON; NULL is the beginning.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
