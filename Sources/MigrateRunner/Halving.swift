@@ -116,7 +116,7 @@ extension Worker {
     return found.map {
       Failure(
         message: $0,
-        hint: "`migrate rejects \(run.id)` lists them; `migrate resume \(run.id)` goes on until there is one more")
+        hint: "`migrate rejects \(run.id)` lists them; a run that goes on stops at the next one")
     }
   }
 }

@@ -6,50 +6,9 @@ import Testing
 
 /// What others do to the table while a run is on its way.
 @Suite struct `A run stays with its table` {
-  /// Each batch waits before its first row for as long as somebody holds advisory lock 7.
-  private static let gate = """
-    CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$;
-    CREATE TRIGGER gate BEFORE UPDATE ON products FOR EACH STATEMENT EXECUTE FUNCTION gate();
-    """
-
-  /// Has `change` come into the first batch that is done, or taken back, by `work`: behind its first statement that writes rows.
-  private func meeting(
-    _ change: String, on server: Server, _ work: @escaping @Sendable () async throws -> Told
-  ) async throws -> Told {
-    try await withSessions("holder", to: server) { sessions in
-      let holder = try #require(sessions["holder"])
-      try await holder.execute("SELECT pg_advisory_lock(7)")
-      async let told = work()
-      try await server.wait(
-        until: "\(try await holder.pid) = ANY (SELECT unnest(pg_blocking_pids(pid)) FROM migrate.workers)")
-      try await server.psql(change)
-      try await holder.execute("SELECT pg_advisory_unlock(7)")
-      return try await told
-    }
-  }
-
-  /// Applies, and has `change` queue for the table behind the first batch, so that it comes between that and the second one.
-  private func applying(
-    _ compiled: Compiled, on server: Server, by backEnd: BackEnd, change: String
-  ) async throws -> Told {
-    try await withSessions("holder", "changer", to: server) { sessions in
-      let holder = try #require(sessions["holder"])
-      let changer = try #require(sessions["changer"])
-      try await holder.execute("SELECT pg_advisory_lock(7)")
-      async let told = backEnd.apply(compiled, on: server)
-      try await server.wait(
-        until: "\(try await holder.pid) = ANY (SELECT unnest(pg_blocking_pids(pid)) FROM migrate.workers)")
-      try changer.start(change)
-      try await server.wait(until: "cardinality(pg_blocking_pids(\(try await changer.pid))) > 0")
-      try await holder.execute("SELECT pg_advisory_unlock(7)")
-      try await changer.finish()
-      return try await told
-    }
-  }
-
   private func withProducts(_ body: @Sendable (Server) async throws -> Void) async throws {
     try await withDatabase { server in
-      try await server.psql(Products.table(rows: 60) + Self.gate)
+      try await server.psql(Products.table(rows: 60) + TableChange.gate)
       try await body(server)
     }
   }
@@ -62,7 +21,7 @@ import Testing
       let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
       try await server.psql("CREATE TABLE twin (LIKE products INCLUDING ALL); INSERT INTO twin TABLE products")
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
-      let told = try await applying(
+      let told = try await TableChange.applying(
         compiled, on: server, by: backEnd,
         change: "BEGIN; ALTER TABLE products RENAME TO old; ALTER TABLE twin RENAME TO products; COMMIT")
       let words = "public.products is another table now, the one of the run is called public.old"
@@ -96,7 +55,7 @@ import Testing
   ) async throws {
     try await withProducts { server in
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
-      let told = try await applying(
+      let told = try await TableChange.applying(
         compiled, on: server, by: backEnd, change: "ALTER TABLE products RENAME TO old")
       #expect(!told.isDone && told.text.contains("is called public.old now"), "\(told.text)")
       try await server.psql(
@@ -121,7 +80,7 @@ import Testing
         "ALTER SCHEMA public RENAME TO away; CREATE SCHEMA public; CREATE TABLE public.products (LIKE away.products)"
       let swapBack = "DROP SCHEMA public CASCADE; ALTER SCHEMA away RENAME TO public"
 
-      let there = try await meeting(swap, on: server) { try await backEnd.apply(compiled, on: server) }
+      let there = try await TableChange.meeting(swap, on: server) { try await backEnd.apply(compiled, on: server) }
       #expect(!there.isDone && there.text.contains("the one of the run is called away.products"), "\(there.text)")
       #expect(try await server.value("SELECT count(*) FROM migrate.batches") == "0")
       try await server.psql(swapBack)
@@ -129,7 +88,7 @@ import Testing
       #expect(try await backEnd.apply(compiled, on: server).isDone)
       #expect(try await server.has(expected))
 
-      let back = try await meeting(swap, on: server) { try await backEnd.revert(compiled, on: server) }
+      let back = try await TableChange.meeting(swap, on: server) { try await backEnd.revert(compiled, on: server) }
       #expect(!back.isDone && back.text.contains("the one of the run is called away.products"), "\(back.text)")
       #expect(back.text.contains("rename them back; then revert run 1"), "\(back.text)")
       #expect(try await server.value("SELECT count(*) FROM migrate.batches WHERE kind = 'revert'") == "0")
@@ -148,7 +107,7 @@ import Testing
     try await withProducts { server in
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
-      let told = try await applying(
+      let told = try await TableChange.applying(
         compiled, on: server, by: backEnd, change: "ALTER TABLE products ALTER note TYPE varchar(100)")
       #expect(told.isDone, "\(told.text)")
       #expect(try await server.has(expected))
@@ -235,7 +194,7 @@ import Testing
   ) async throws {
     try await withProducts { server in
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
-      let told = try await applying(compiled, on: server, by: backEnd, change: change.change)
+      let told = try await TableChange.applying(compiled, on: server, by: backEnd, change: change.change)
       #expect(!told.isDone && told.text.contains(change.words), "\(told.text)")
       #expect(told.text.contains("then resume run 1, which goes on at this batch"), "\(told.text)")
       #expect(try await server.rows("SELECT state, failure ->> 'sqlstate' FROM migrate.runs") == ["failed|55000"])
@@ -266,73 +225,6 @@ import Testing
     }
   }
 
-  /// Orders of which each second one is open, in enums of all kinds.
-  private static let orders = """
-    CREATE TYPE status AS ENUM ('open', 'closed', 'lost');
-    CREATE TYPE kind AS ENUM ('a', 'b');
-    CREATE DOMAIN kinds AS kind[];
-    CREATE TABLE products (id integer PRIMARY KEY, status status, kinds kinds, price integer);
-    INSERT INTO products SELECT n, CASE WHEN n % 2 = 0 THEN 'open' ELSE 'closed' END::status, '{b}', 1 FROM generate_series(1, 40) AS n;
-    """ + gate
-
-  /// P21; a label that is compared as a text fits no row any more when it is renamed, and no lock keeps it from being.
-  @Test(
-    arguments: BackEnd.allCases,
-    [
-      ["ALTER TYPE status RENAME VALUE 'open' TO 'new'", "ALTER TYPE status RENAME VALUE 'new' TO 'open'"],
-      [
-        "ALTER TYPE status RENAME VALUE 'open' TO 'x'; ALTER TYPE status RENAME VALUE 'closed' TO 'open'; ALTER TYPE status RENAME VALUE 'x' TO 'closed'",
-        "ALTER TYPE status RENAME VALUE 'open' TO 'x'; ALTER TYPE status RENAME VALUE 'closed' TO 'open'; ALTER TYPE status RENAME VALUE 'x' TO 'closed'",
-      ],
-      [
-        "ALTER TYPE status RENAME TO old; CREATE TYPE status AS ENUM ('open', 'closed', 'lost'); ALTER TYPE old RENAME VALUE 'open' TO 'new'",
-        "DROP TYPE status; ALTER TYPE old RENAME TO status; ALTER TYPE status RENAME VALUE 'new' TO 'open'",
-      ],
-      ["ALTER TYPE kind RENAME VALUE 'b' TO 'c'", "ALTER TYPE kind RENAME VALUE 'c' TO 'b'"],
-    ]) func `P21: does not go on past a renamed label of an enum`(backEnd: BackEnd, change: [String]) async throws
-  {
-    try await withDatabase { server in
-      try await server.psql(Self.orders)
-      let compiled = try await Compiled(
-        "batch: b\nsource: products\nwhere: status::text = 'open' AND kinds::text = '{b}'\nset: {price: price + 1}",
-        on: server,
-        batchSize: 5)
-      let changed = "SELECT count(*) FROM products WHERE price = 2"
-      let within = try await meeting(change[0], on: server) { try await backEnd.apply(compiled, on: server) }
-      #expect(!within.isDone && within.text.contains("the labels of enum public."), "\(within.text)")
-      #expect(try await server.value(changed) == "0")
-      try await server.psql(change[1])
-      let between = try await applying(
-        compiled, on: server, by: backEnd, change: "LOCK TABLE products; \(change[0])")
-      #expect(!between.isDone && between.text.contains("the labels of enum public."), "\(between.text)")
-      #expect(between.text.contains("rename them back, or take the run back and apply anew"), "\(between.text)")
-      #expect(try await server.value(changed) == "5")
-      try await server.psql(change[1])
-      #expect(try await backEnd.apply(compiled, on: server).isDone)
-      #expect(try await server.value(changed) == "20")
-      // The values are kept, and not their labels.
-      try await server.psql(change[0])
-      #expect(try await backEnd.revert(compiled, on: server).isDone)
-      #expect(try await server.value(changed) == "0")
-    }
-  }
-
-  /// P21
-  @Test(arguments: BackEnd.allCases) func `P21: goes on past a label that is added to an enum`(backEnd: BackEnd)
-    async throws
-  {
-    try await withDatabase { server in
-      try await server.psql(Self.orders)
-      let compiled = try await Compiled(
-        "batch: b\nsource: products\nwhere: status::text = 'open'\nset: {price: price + 1}", on: server, batchSize: 5)
-      let told = try await meeting("ALTER TYPE status ADD VALUE 'new' BEFORE 'closed'", on: server) {
-        try await backEnd.apply(compiled, on: server)
-      }
-      #expect(told.isDone, "\(told.text)")
-      #expect(try await server.value("SELECT count(*) FROM products WHERE price = 2") == "20")
-    }
-  }
-
   /// P21; in ICU's order a batch ends with `e`, behind which come no capitals in the order of bytes.
   @Test(arguments: BackEnd.allCases) func `P21: does not go on in the order of another collation`(backEnd: BackEnd)
     async throws
@@ -342,10 +234,10 @@ import Testing
         """
         CREATE TABLE products (id text COLLATE "und-x-icu" PRIMARY KEY, price integer);
         INSERT INTO products SELECT c || n, 1 FROM generate_series(1, 9) AS n, unnest('{a,B,c,D,e,F}'::text[]) AS c;
-        """ + Self.gate)
+        """ + TableChange.gate)
       let compiled = try await Compiled(
         "batch: b\nsource: products\nset: {price: price + 1}", on: server, batchSize: 10)
-      let told = try await applying(
+      let told = try await TableChange.applying(
         compiled, on: server, by: backEnd, change: "ALTER TABLE products ALTER id TYPE text COLLATE \"C\"")
       #expect(!told.isDone && told.text.contains("the key is ordered by another collation now"), "\(told.text)")
       try await server.psql("ALTER TABLE products ALTER id TYPE text COLLATE \"und-x-icu\"")
@@ -390,11 +282,11 @@ import Testing
         CREATE TABLE behind (id integer PRIMARY KEY, price integer);
         INSERT INTO products SELECT n, 1 FROM generate_series(1, 60) AS n;
         INSERT INTO behind SELECT -n, 1 FROM generate_series(1, 30) AS n;
-        \(Self.gate)
+        \(TableChange.gate)
         """)
       let compiled = try await Compiled(
         "batch: b\nsource: products\nset: {price: price + 1}", on: server, batchSize: 10)
-      let told = try await meeting(
+      let told = try await TableChange.meeting(
         "ALTER TABLE products ATTACH PARTITION behind FOR VALUES FROM (-1000) TO (0)", on: server
       ) { try await backEnd.apply(compiled, on: server) }
       #expect(told.isDone, "\(told.text)")
