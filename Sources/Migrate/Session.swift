@@ -15,6 +15,8 @@ package struct CompileRequest: Sendable {
   package var searchPath: [String]?
   /// `--batch-size`.
   package var batchSize: Int?
+  /// `--workers`.
+  package var workers: Int?
   /// Then what stands under `needs` must be complete; `nil` for who only looks.
   package var beginning: Beginning?
 

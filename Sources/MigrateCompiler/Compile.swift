@@ -19,19 +19,23 @@ package struct CompileInputs: Sendable {
   package let searchPath: [String]
   /// Overrides the definition's.
   package let batchSize: Int?
+  /// Overrides the definition's `parallel`.
+  package let workers: Int?
   package let estimatedRows: Int
   package let coverage: Coverage
   /// What a sample has shown of the assignments that may lose something.
   package let samples: [Int: Sampled]
 
   package init(
-    identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, estimatedRows: Int,
+    identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, workers: Int? = nil,
+    estimatedRows: Int,
     coverage: Coverage = .walked, samples: [Int: Sampled] = [:]
   ) {
     self.identity = identity
     self.parameters = parameters
     self.searchPath = searchPath
     self.batchSize = batchSize
+    self.workers = workers
     self.estimatedRows = estimatedRows
     self.coverage = coverage
     self.samples = samples

@@ -30,6 +30,8 @@ public struct BatchOperation: Sendable {
   public let checks: Checks
   /// Rows that commit together; ``defaultBatchSize`` when it is not said.
   public let batchSize: Located<Int>?
+  /// How many workers do the batches beside each other; one when it is not said.
+  public let parallel: Located<Int>?
   /// What a row does that the database refuses.
   public let onError: Located<ErrorPolicy>?
   /// How many rows may go to quarantine before the run ends; `nil` when it is not said.

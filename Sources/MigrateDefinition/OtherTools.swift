@@ -46,7 +46,7 @@ enum OtherTools {
       ["cron", "every", "interval"],
       "that is `schedule`, which is not there yet; until then let cron start `migrate apply`"
     ),
-    (["threads", "workers", "concurrency"], "that is `parallel`, which is not there yet; leave it out: one worker"),
+    (["threads", "workers", "concurrency"], "how many workers do the batches is `parallel: 4`"),
     (
       ["retries", "retry", "on_failure"],
       "that is `on_error`, which is not there yet; transient errors are retried anyway"

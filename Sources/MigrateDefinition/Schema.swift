@@ -90,6 +90,7 @@ package enum Schema {
     now("batch", at: .checks, "name: SELECT", "at the end of each batch, which it rolls back; may read `batch`"),
     now("after", at: .checks, "name: SELECT", "after the last batch; the run counts as failed and can be reverted"),
     now("batch_size", "rows", default: "\(BatchOperation.defaultBatchSize)", "rows that commit together"),
+    now("parallel", "workers", default: "1", "workers that do batches beside each other"),
     now("on_error", "stop, continue or retry", default: "stop", "what a row does that the database refuses"),
     now("max_rejects", "rows, or percent", default: "1000", "more rows in quarantine end the run"),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),

@@ -79,7 +79,6 @@ extension Schema {
   private static let runKeys = [
     later("schedule", "cron", "when it runs by itself", meanwhile: byCron),
     later("missed", "latest, all or none", default: "latest", "what a missed slot does", meanwhile: byCron),
-    later("parallel", "workers", default: "1", "workers beside each other", meanwhile: "leave it out: one worker"),
     later("throttle", "map", "when to go slower", meanwhile: gentle),
     later("pause", at: .throttle, "duration", "between batches", meanwhile: gentle),
     later("max_rate", at: .throttle, "rows a second", "at most", meanwhile: gentle),

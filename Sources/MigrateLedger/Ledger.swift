@@ -21,7 +21,7 @@ package enum Ledger {
     let found = try connection.query(
       """
       SELECT r.run, r.name, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
-             r.plan ->> 'batch_size' AS batch_size, jsonb_array_length(r.plan -> 'key') AS key_count,
+             r.plan ->> 'batch_size' AS batch_size, coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
              migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects
@@ -49,7 +49,8 @@ package enum Ledger {
     }
     return Run(
       id: id, name: try row.text("name"), direction: try direction(row.text("direction")),
-      epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), keyCount: try row.int("key_count"),
+      epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), workers: try row.int("workers"),
+      keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
@@ -137,7 +138,7 @@ package enum Ledger {
       [String(run), upper.map(ArrayText.literal), horizon])
   }
 
-  /// The place behind the last batch of a slice: its ordinal and the key it ended with.
+  /// The last batch of a slice: its ordinal and the key it ended with; (0, `nil`) when none is done.
   package static func lastBatch(
     _ connection: borrowing Connection, _ run: Int64, slice: Int
   ) throws(PostgresError) -> (ordinal: Int, through: [String?]?) {
@@ -149,15 +150,23 @@ package enum Ledger {
     return (try row.int("ordinal"), try row.array("through_key"))
   }
 
-  /// A condition: whether the run's upper end and the batch `ordinal`, of which a worker was told that they are committed, are there.
-  /// A batch does not wait for the disk, and behind a pooler a worker does not notice that the server has crashed.
-  package static func isDone(_ run: Int64, through ordinal: Int) -> String {
+  /// A condition: whether the run's slices and the batch `ordinal` of one of them, of which a worker was told that they are committed,
+  /// are there. A batch does not wait for the disk, and behind a pooler a worker does not notice that the server has crashed.
+  package static func isDone(_ run: Int64, slice: Int, through ordinal: Int) -> String {
     ordinal == 0
-      ? "EXISTS (SELECT FROM migrate.runs WHERE run = \(run) AND bounded_at IS NOT NULL)"
+      ? "EXISTS (SELECT FROM migrate.slices WHERE (run, slice) = (\(run), \(slice)))"
       : """
       EXISTS (SELECT FROM migrate.batches
-              WHERE (run, kind, slice, ordinal, part) = (\(run), 'apply', 0, \(ordinal), 0))
+              WHERE (run, kind, slice, ordinal, part) = (\(run), 'apply', \(slice), \(ordinal), 0))
       """
+  }
+
+  /// A worker has ended its batch and waits; when it is the last one, the run stands still.
+  package static func reachEdge(
+    _ connection: borrowing Connection, _ run: Int64, worker: Int, epoch: Int
+  ) throws(PostgresError) {
+    try connection.query(
+      "SELECT migrate.reach_edge($1::bigint, $2::integer, $3::integer)", [String(run), String(worker), String(epoch)])
   }
 
   /// Batches and rows that the run has done so far in `direction`.

@@ -9,6 +9,8 @@ package struct Run: Sendable {
   package let epoch: Int
   /// As planned; who goes on with the run may take another one.
   package var batchSize: Int
+  /// How many do its batches beside each other.
+  package let workers: Int
   package let keyCount: Int
   /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
   package let upperKey: [String?]?

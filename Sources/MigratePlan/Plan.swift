@@ -13,6 +13,8 @@ public struct Plan: Sendable, Equatable {
   public let parameters: [PlannedParameter]
   /// How many rows commit together.
   public let batchSize: Int
+  /// How many workers do its batches beside each other.
+  public let parallel: Int
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// The columns that batches walk.
@@ -40,7 +42,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
+    parallel: Int, onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning],
+    tables: [PlannedTable],
     estimate: Estimate,
     needs: [String]
   ) {
@@ -49,6 +52,7 @@ public struct Plan: Sendable, Equatable {
     self.searchPath = searchPath
     self.parameters = parameters
     self.batchSize = batchSize
+    self.parallel = parallel
     self.onError = onError
     self.key = key
     self.phases = phases

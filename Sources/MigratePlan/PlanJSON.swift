@@ -27,7 +27,8 @@ extension Plan {
         "estimate",
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
     ]
-    return .object(head + onError.members + body)
+    let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
+    return .object(head + workers + onError.members + body)
   }
 }
 

@@ -18,6 +18,8 @@ extension Statement {
     case upper
     /// Reads the eligible keys once.
     case collect
+    /// Cuts the keys for several workers.
+    case slices
 
     // Phase `batches`.
     /// Pins what decides about the meaning of a text; of phase `revert`, too.
@@ -93,6 +95,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .lockers: "lockers"
     case .upper: "upper"
     case .collect: "collect"
+    case .slices: "slices"
     case .settings: "settings"
     case .lock: "lock"
     case .bound: "bound"
@@ -124,7 +127,8 @@ extension Statement.Name: LosslessStringConvertible {
 
   /// The names that are always the same text.
   private static let fixed: [Self] = [
-    .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .change,
+    .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
+    .change,
     .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,

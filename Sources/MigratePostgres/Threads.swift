@@ -4,11 +4,25 @@ import Glibc
 /// a lock on Swift's pool (a thread a core) would stop progress, control and every other worker.
 package func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
   try await withCheckedThrowingContinuation { continuation in
-    let started = startThread { continuation.resume(with: Result { try body() }) }
-    if !started {
+    let started = startThread(detached: true) { continuation.resume(with: Result { try body() }) }
+    if started == nil {
       continuation.resume(throwing: PostgresError.insufficientResources("the system gives no further thread"))
     }
   }
+}
+
+/// A thread that somebody waits for. Whoever starts it joins it, once.
+package struct RunningThread: Sendable {
+  private let thread: pthread_t
+
+  /// `nil` when the system refuses; `body` is not run then.
+  package init?(_ body: @escaping @Sendable () -> Void) {
+    guard let thread = startThread(detached: false, body) else { return nil }
+    self.thread = thread
+  }
+
+  /// Waits until its body has ended.
+  package func join() { pthread_join(thread, nil) }
 }
 
 /// The closure that a thread gets as its argument.
@@ -20,13 +34,13 @@ private final class ThreadBody: Sendable {
 /// As deep as a main thread's usual stack: PostgreSQL's parser, which recurses, runs on such threads too.
 private let stackSize = 8 << 20
 
-/// - Returns: false when the system refuses; `body` was not run then.
-private func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+/// - Returns: `nil` when the system refuses; `body` was not run then.
+private func startThread(detached: Bool, _ body: @escaping @Sendable () -> Void) -> pthread_t? {
   var attributes = pthread_attr_t()
-  guard pthread_attr_init(&attributes) == 0 else { return false }
+  guard pthread_attr_init(&attributes) == 0 else { return nil }
   defer { pthread_attr_destroy(&attributes) }
   pthread_attr_setstacksize(&attributes, stackSize)
-  pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+  pthread_attr_setdetachstate(&attributes, Int32(detached ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE))
   let argument = Unmanaged.passRetained(ThreadBody(body))
   var thread = pthread_t()
   let code = pthread_create(
@@ -35,6 +49,7 @@ private func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
       if let argument { Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().run() }
       return nil
     }, argument.toOpaque())
-  if code != 0 { argument.release() }
-  return code == 0
+  if code == 0 { return thread }
+  argument.release()
+  return nil
 }

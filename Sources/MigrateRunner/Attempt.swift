@@ -4,6 +4,7 @@ internal import MigratePostgres
 
 /// Which batch, and how it is tried this time.
 struct Attempt {
+  let slice: Int
   let ordinal: Int
   /// The key behind which the batch begins; `nil` is the beginning.
   let after: [String?]?
@@ -102,7 +103,7 @@ extension Worker {
     case .done(let counts, let through, let xid):
       // No lock on a table keeps its schema from being renamed: by now the name may mean another one, whose rows these were.
       let confirmed = try connection.execute(
-        "SELECT migrate.confirm(\(runID)) AS undisturbed, \(Ledger.isDone(run.id, through: attempt.ordinal - 1)) AS follows"
+        "SELECT migrate.confirm(\(runID)) AS undisturbed, \(follows(attempt)) AS follows"
       ).onlyRow
       guard try confirmed.bool("follows") else {
         try connection.execute("ROLLBACK")
@@ -113,8 +114,15 @@ extension Worker {
       unsettled = nil
       undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
       return .committed(
-        BatchRecord(ordinal: attempt.ordinal, through: through, counts: counts, duration: ContinuousClock.now - clock))
+        BatchRecord(
+          slice: attempt.slice, ordinal: attempt.ordinal, through: through, counts: counts,
+          duration: ContinuousClock.now - clock))
     }
+  }
+
+  /// A condition: whether the batch before is still there.
+  private func follows(_ attempt: Attempt) -> String {
+    Ledger.isDone(run.id, slice: attempt.slice, through: attempt.ordinal - 1)
   }
 
   /// Whether a capture's word for the new values is taken. Who may not lock the table before the snapshot cannot keep a trigger
@@ -123,7 +131,8 @@ extension Worker {
 
   /// What is known before the first statement.
   private func bindings(of attempt: Attempt) -> Bindings {
-    constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
+    constants.with("slice", String(attempt.slice)).with("ordinal", String(attempt.ordinal))
+      .with("size", String(attempt.size))
       .with(key: attempt.after, as: "after", count: run.keyCount)
       .with(key: attempt.upper, as: "upper", count: run.keyCount)
       .with("eligible", nil).with("changed", nil)

@@ -6,7 +6,13 @@ package import MigratePostgres
 extension Worker {
   /// Applies what is left of the run.
   package mutating func apply() throws(PostgresError) -> RunOutcome {
-    try surviving { (worker) throws(PostgresError) in try worker.applyAll() }
+    do throws(PostgresError) {
+      return try surviving { (worker) throws(PostgresError) in try worker.applyAll() }
+    } catch {
+      crew.dismiss()
+      _ = crew.join()
+      throw error
+    }
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
@@ -15,35 +21,35 @@ extension Worker {
     }
   }
 
-  /// From where the ledger says that the run stands; `nil`: what this worker remembers is not what counts any more.
+  /// From where the ledger says that the run stands; `nil`: what the workers remember is not what counts any more.
   private mutating func applyFromLedger() throws(PostgresError) -> RunOutcome? {
-    let done = try Ledger.counts(connection, run.id, .apply)
-    report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
-    if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
-    let upper = try isBounded().upper
-    var last = try Ledger.lastBatch(connection, run.id, slice: 0)
-    while true {
-      if let outcome = try edge() { return outcome }
-      guard let upper, last.through != upper else {
-        guard try Ledger.lastBatch(connection, run.id, slice: 0) == last else { return nil }
-        if let outcome = try finishRun(upper: upper, last: last.ordinal) { return outcome }
-        continue
-      }
-      switch try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) {
-      case .done(let ordinal, let through): last = (ordinal, through)
-      case .lost: return nil
-      case .ended(let outcome): return outcome
-      }
+    // Else only this worker had lost its connection, and the others walk on.
+    if !crew.hasMates {
+      let done = try Ledger.counts(connection, run.id, .apply)
+      report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
+      if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
+      let open = try Ledger.openSlices(connection, run.id).map(\.number)
+      crew.begin(open)
+      startMates(for: open.count)
     }
+    let own = try walk()
+    if let outcome = crew.join() ?? own {
+      // Of several that stop at once each may have seen the other at work.
+      if outcome == .paused { try Ledger.advance(connection, run.id, .batchEdgeReached) }
+      return outcome
+    }
+    if let outcome = try edge() { return outcome }
+    guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }
+    return try finishRun(upper: try isBounded().upper)
   }
 
   /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
-  private mutating func finishRun(upper: [String?]?, last: Int) throws(PostgresError) -> RunOutcome? {
-    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper, last: last) }
+  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
+    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
   }
 
-  /// Counts what is left behind, and runs the checks that hold for the whole. `nil`: the last batch is not there any more.
-  private mutating func lookBack(upper: [String?]?, last: Int) throws(PostgresError) -> RunOutcome? {
+  /// Counts what is left behind, and runs the checks that hold for the whole. `nil`: not every batch is there any more.
+  private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
     let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
@@ -60,7 +66,7 @@ extension Worker {
     try connection.commit()
     var isWhole = true
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      isWhole = try connection.query("SELECT \(Ledger.isDone(run.id, through: last)) AS done").onlyRow.bool("done")
+      isWhole = try connection.query("SELECT migrate.is_covered($1::bigint) AS whole", [runID]).onlyRow.bool(0)
       guard isWhole else { return }
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])

@@ -7,22 +7,29 @@ extension Worker {
   /// `nil`: go on. A worker that was asked to pause in the database stays and waits for `resume`; one that got a signal leaves.
   mutating func edge() throws(PostgresError) -> RunOutcome? {
     if control.isStopRequested { return try pauseBySignal() }
+    if crew.isDismissed { return .paused }
     var isWaiting = false
     while true {
       let (state, epoch) = try Ledger.standing(connection, run.id)
       guard epoch == run.epoch else { return .takenOver }
       switch state {
       case .running, .reverting:
-        if isWaiting { report(.resumed) }
+        if isWaiting {
+          try enlist()
+          if crew.isFirst(toSeePaused: false) { report(.resumed) }
+        }
         return nil
       case .pausing, .cancelling:
-        try Ledger.advance(connection, run.id, .batchEdgeReached)
+        // Until the last of them has ended its batch.
+        if isWaiting { pause(for: .milliseconds(20)) }
+        isWaiting = true
+        try reachEdge()
       case .paused:
-        if control.isStopRequested { return .paused }
-        if !isWaiting { report(.paused) }
+        if control.isStopRequested || crew.isDismissed { return .paused }
+        if crew.isFirst(toSeePaused: true) { report(.paused) }
         isWaiting = true
         pause(for: .seconds(1))
-        try enlist()
+        try reachEdge()
       case .cancelled: return .cancelled
       // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
       case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
@@ -68,7 +75,11 @@ extension Worker {
 
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
     try connection.query("SELECT migrate.pause($1::bigint)", [runID])
-    try Ledger.advance(connection, run.id, .batchEdgeReached)
+    try reachEdge()
     return .paused
+  }
+
+  private borrowing func reachEdge() throws(PostgresError) {
+    try Ledger.reachEdge(connection, run.id, worker: number, epoch: run.epoch)
   }
 }

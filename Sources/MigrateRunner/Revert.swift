@@ -113,7 +113,8 @@ extension Worker {
     report(
       .batch(
         BatchRecord(
-          ordinal: place.ordinal, through: [], counts: counts, duration: ContinuousClock.now - clock)))
+          slice: place.slice, ordinal: place.ordinal, through: [], counts: counts,
+          duration: ContinuousClock.now - clock)))
     return nil
   }
 

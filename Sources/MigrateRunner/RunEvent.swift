@@ -15,7 +15,9 @@ package enum RunEvent: Sendable {
   case reconnecting(reason: String)
   /// After that it works again, and has so many seconds behind it without work.
   case reconnected(after: Duration)
-  /// The run stands still by request; the worker waits for `resume`.
+  /// A worker could not begin, or has given up; those that are left do its part.
+  case shorthanded(worker: Int, reason: String)
+  /// The run stands still by request; the workers wait for `resume`.
   case paused
   case resumed
   /// The server has warned of something, from a trigger or a function: told at the end, each text once.
@@ -24,6 +26,8 @@ package enum RunEvent: Sendable {
 
 /// A batch that has committed.
 package struct BatchRecord: Sendable, Equatable {
+  package let slice: Int
+  /// Its place in the slice, from 1.
   package let ordinal: Int
   package let through: [String?]
   package let counts: BatchCounts

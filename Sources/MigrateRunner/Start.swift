@@ -34,6 +34,9 @@ extension Worker {
       let bindings = constants.with("size", String(run.batchSize)).with(key: upper, as: "upper", count: run.keyCount)
       try connection.run(collect, bindings)
     }
+    if let upper, let slices = run.statements(.bounds).first(where: { $0.name == .slices }) {
+      try connection.run(slices, constants.with(key: upper, as: "upper", count: run.keyCount))
+    }
     // In the same transaction as the keys: both are there, or neither.
     try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     try connection.commit()

@@ -50,8 +50,8 @@ struct Tries {
 
 /// What became of a batch in the end.
 enum Batched {
-  /// The last batch of the ledger now, and the key that it went to.
-  case done(ordinal: Int, through: [String?]?)
+  /// What is left of the slice now.
+  case done(Slice)
   /// The server has lost what was done before.
   case lost
   case ended(RunOutcome)
@@ -67,14 +67,15 @@ private enum Verdict {
 
 extension Worker {
   /// One batch, tried until it is done.
-  mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> Batched {
+  mutating func batch(behind last: Slice) throws(PostgresError) -> Batched {
     var tries = Tries(size: run.batchSize)
+    let ordinal = last.ordinal + 1
     while true {
       let attempt = Attempt(
-        ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size,
-        isHalving: tries.isHalving)
+        slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
+        size: tries.size, isHalving: tries.isHalving)
       switch try tried(attempt, &tries) {
-      case .done(let record): return .done(ordinal: record.ordinal, through: record.through)
+      case .done(let record): return .done(last.behind(record.ordinal, record.through))
       case .lost: return .lost
       case .ended(let outcome): return .ended(outcome)
       case .again(let reason):
@@ -84,9 +85,9 @@ extension Worker {
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }
-      let last = try Ledger.lastBatch(connection, run.id, slice: 0)
-      if last.ordinal < ordinal - 1 { return .lost }
-      if last.ordinal >= ordinal { return .done(ordinal: last.ordinal, through: last.through) }
+      let now = try Ledger.lastBatch(connection, run.id, slice: last.number)
+      if now.ordinal < last.ordinal { return .lost }
+      if now.ordinal >= ordinal { return .done(last.behind(now.ordinal, now.through)) }
     }
   }
 
@@ -143,6 +144,13 @@ extension Worker {
     if error.class == .environment { return .ended(try hold(failure)) }
     failure.places = try Ledger.places(blamedFor: failure, connection, run.id)
     return .ended(try fail(failure))
+  }
+}
+
+extension Slice {
+  /// What is left behind a batch.
+  fileprivate func behind(_ ordinal: Int, _ key: [String?]?) -> Slice {
+    Slice(number: number, ordinal: ordinal, after: key, through: through)
   }
 }
 

@@ -2,7 +2,7 @@ internal import Glibc
 package import MigrateLedger
 package import MigratePostgres
 
-/// One chain of batches and the connection that does them. Plain synchronous code on a thread of its own.
+/// Who does one batch after the other, and the connection that does them. Plain synchronous code on a thread of its own.
 ///
 /// The ledger decides: after any fault the worker connects again, reads where the run stands, and goes on from there. What it
 /// remembers only saves it a question.
@@ -15,8 +15,8 @@ package struct Worker: ~Copyable {
   let report: @Sendable (RunEvent) -> Void
   /// How long it tries to connect again before it gives up; the run is then interrupted and can be resumed.
   let patience: Duration
-  /// What the server has warned of and nobody was told yet, over all connections.
-  let warnings = Warnings()
+  /// The workers of the run that this program has.
+  let crew: Crew
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
   /// A transaction whose COMMIT got no answer.
@@ -24,9 +24,17 @@ package struct Worker: ~Copyable {
   /// The number of the last batch's transaction, when no other one was at work in the cluster.
   var undisturbed: Int64?
 
-  /// A worker of `run` in its present epoch.
+  /// A worker of `run` in its present epoch. The first one starts the others when there is work for them.
   package init(
     server: Server, run: Run, number: Int = 1, control: RunControl, patience: Duration = .seconds(60),
+    report: @escaping @Sendable (RunEvent) -> Void
+  ) throws(PostgresError) {
+    try self.init(
+      server: server, run: run, number: number, control: control, patience: patience, crew: Crew(), report: report)
+  }
+
+  init(
+    server: Server, run: Run, number: Int, control: RunControl, patience: Duration, crew: Crew,
     report: @escaping @Sendable (RunEvent) -> Void
   ) throws(PostgresError) {
     self.server = server
@@ -35,8 +43,9 @@ package struct Worker: ~Copyable {
     self.control = control
     self.report = report
     self.patience = patience
-    connection = try Connection(to: server, warnings: warnings)
-    control.watch(connection.cancellation)
+    self.crew = crew
+    connection = try Connection(to: server, warnings: crew.warnings)
+    control.watch(connection.cancellation, of: number)
   }
 
   var runID: String { String(run.id) }
@@ -45,7 +54,7 @@ package struct Worker: ~Copyable {
   var constants: Bindings {
     var bindings = Bindings(run.parameters)
     bindings = bindings.with("run", runID).with("epoch", String(run.epoch)).with("worker", String(number))
-    return bindings.with("slice", "0").with("part", "0")
+    return bindings.with("part", "0")
   }
 
   /// Writes down that it works on the run: who looks can tell a worker from an interrupted run.
@@ -70,10 +79,10 @@ package struct Worker: ~Copyable {
 
   /// Runs `body` until it ends without losing the connection. It begins anew each time, from what the ledger says; also when
   /// a statement of the ledger's own met a timeout or another transaction, which a batch survives too.
-  mutating func surviving(
-    _ body: (inout Worker) throws(PostgresError) -> RunOutcome
-  ) throws(PostgresError) -> RunOutcome {
-    defer { for warning in warnings.take() { report(.warned(warning)) } }
+  mutating func surviving<Value>(
+    _ body: (inout Worker) throws(PostgresError) -> Value
+  ) throws(PostgresError) -> Value {
+    defer { if number == 1 { for warning in crew.warnings.take() { report(.warned(warning)) } } }
     var attempt = 0
     var last = ContinuousClock.now
     var lost: ContinuousClock.Instant?
@@ -83,9 +92,9 @@ package struct Worker: ~Copyable {
         try settle()
         if let moment = lost { report(.reconnected(after: .now - moment)) }
         lost = nil
-        let outcome = try body(&self)
+        let value = try body(&self)
         leave()
-        return outcome
+        return value
       } catch {
         if error.endsConnection || error.origin == .lost {
           if lost == nil { report(.reconnecting(reason: error.message)) }
@@ -110,8 +119,8 @@ package struct Worker: ~Copyable {
     var attempt = 0
     while true {
       do throws(PostgresError) {
-        connection = try Connection(to: server, warnings: warnings)
-        return control.watch(connection.cancellation)
+        connection = try Connection(to: server, warnings: crew.warnings)
+        return control.watch(connection.cancellation, of: number)
       } catch {
         guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,
           !control.isStopRequested

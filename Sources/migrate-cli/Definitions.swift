@@ -52,6 +52,7 @@ extension Console {
       request.searchPath = isDefault(Options.searchPath) && operation.searchPath != nil ? nil : searchPath
       request.batchSize =
         isDefault(Options.batchSize) && operation.batchSize != nil ? nil : arguments[Options.batchSize]
+      request.workers = isDefault(Options.workers) && operation.parallel != nil ? nil : arguments[Options.workers]
       if beginning {
         let behind = definitions[..<index].map(\.name.value)
         request.beginning = Beginning(again: arguments[Options.again], behind: behind)

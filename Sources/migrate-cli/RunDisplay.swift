@@ -114,7 +114,7 @@ final class RunDisplay: Sendable {
     case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
-    case .warned: break
+    case .warned, .shorthanded: break
     case .paused:
       progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now

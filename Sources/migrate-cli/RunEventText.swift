@@ -27,7 +27,8 @@ struct RunEventText {
       console.event(
         "batch",
         [
-          run, .init("ordinal", .integer(record.ordinal)), .init("rows_read", .integer(record.counts.read)),
+          run, .init("slice", .integer(record.slice)), .init("ordinal", .integer(record.ordinal)),
+          .init("rows_read", .integer(record.counts.read)),
           .init("rows_changed", .integer(record.counts.changed)),
           .init("rows_rejected", .integer(record.counts.rejected)),
           .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
@@ -42,6 +43,8 @@ struct RunEventText {
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
+    case .shorthanded(let worker, let reason):
+      console.event("shorthanded", [run, .init("worker", .integer(worker)), .init("reason", .string(reason))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     case .warned(let warning):
@@ -68,6 +71,8 @@ struct RunEventText {
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
     case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
+    case .shorthanded(let worker, let reason):
+      "worker \(worker) is not at work, the others do its part: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)

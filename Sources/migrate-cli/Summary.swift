@@ -24,6 +24,10 @@ struct Summary {
       "rows",
       "about \(Wording.count(plan.estimate.rows)), in about \(Wording.count(batches, "batch", "batches")) of \(Wording.count(plan.batchSize))"
     )
+    if plan.parallel > 1 {
+      add(
+        "workers", "\(Wording.count(plan.parallel)) beside each other, each with a connection and a slice of the keys")
+    }
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
     for step in plan.steps { add("undo", Self.undo(step, plan)) }
     switch plan.onError {

@@ -57,9 +57,9 @@ import Testing
   private static let roles: [(names: [String], meaning: String)] = [
     ([":name"], "a parameter of the definition; `:run_id` and `:started_at` are the run's own"),
     (["run"], "the number of the run"),
-    (["worker"], "the number of its worker: 1"),
+    (["worker"], "the number of its worker, from 1"),
     (["epoch"], "raised by whoever takes the run over; a statement with an old one finds no row"),
-    (["slice"], "the chain of batches that one worker does: 0"),
+    (["slice"], "the stretch of the key whose batches are one chain, from 0"),
     (["ordinal"], "the batch's place in its chain, from 1"),
     (["part"], "the part of the batch, from 0: a batch with a row that the database refuses is done in parts"),
     (["size"], "how many rows the batch shall have"),
@@ -68,7 +68,11 @@ import Testing
     (["after.1", "after.2", "…"], "the columns of that key"),
     (["through"], "the key of the batch's last row, as an array of texts"),
     (["through.1", "through.2", "…"], "the columns of that key"),
-    (["upper.1", "upper.2", "…"], "the last key when the run began; what comes behind it is not the run's"),
+    (["upper"], "the last key when the run began, as an array of texts"),
+    (
+      ["upper.1", "upper.2", "…"],
+      "the columns of that key, or of the last one of the batch's slice; what comes behind it is not the run's"
+    ),
     (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
     (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
     (

@@ -32,6 +32,7 @@ package struct Migrated: Sendable {
 /// How a test applies a definition.
 package struct Way: Sendable {
   package var batchSize: Int?
+  package var workers: Int?
   package var parameters: [(name: String, value: String)] = []
   package var searchPath: [String]?
   /// Asks the worker to stop when so many batches have committed.
@@ -49,6 +50,7 @@ package struct Way: Sendable {
   var request: CompileRequest {
     var request = CompileRequest()
     request.batchSize = batchSize
+    request.workers = workers
     request.parameters = parameters.map { ($0.name, .text($0.value)) }
     request.searchPath = searchPath
     request.beginning = beginning

@@ -190,7 +190,7 @@ CREATE TABLE migrate.slices (
   through_key text[]  NOT NULL,
   PRIMARY KEY (run, slice)
 );
-COMMENT ON TABLE  migrate.slices             IS 'Stretches of the key, one chain of batches each.';
+COMMENT ON TABLE  migrate.slices             IS 'Stretches of the key, one chain of batches each: one worker at a time walks a slice.';
 COMMENT ON COLUMN migrate.slices.run         IS 'The run.';
 COMMENT ON COLUMN migrate.slices.slice       IS 'Its number, from 0.';
 COMMENT ON COLUMN migrate.slices.after_key   IS 'The slice begins behind this key; NULL is the beginning.';
@@ -287,6 +287,7 @@ CREATE TABLE migrate.workers (
   client_host   text,
   heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   back_end      text        NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure')),
+  at_edge       boolean     NOT NULL DEFAULT false,
   PRIMARY KEY (run, worker)
 );
 COMMENT ON TABLE  migrate.workers               IS 'Who works, or was working, on a run.';
@@ -297,6 +298,7 @@ COMMENT ON COLUMN migrate.workers.pid           IS 'Its backend at the last hear
 COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: process numbers come round again. NULL when its role may not see that.';
 COMMENT ON COLUMN migrate.workers.client_host   IS 'The machine that the client runs on.';
 COMMENT ON COLUMN migrate.workers.back_end      IS 'How it works: from a client, or as a CALL of migrate.drive.';
+COMMENT ON COLUMN migrate.workers.at_edge       IS 'Whether it stands between two batches and waits, having seen that the run shall pause or end.';
 COMMENT ON COLUMN migrate.workers.heartbeat_at  IS 'When it last gave a sign of life: once a batch, and each second while paused.';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA migrate FROM PUBLIC;

@@ -154,20 +154,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.start IS 'Begins a run of a plan: its row, its fence, its tables, its statements with its number in them. Returns the number.';
 
-CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
+CREATE FUNCTION migrate.shows_life(_worker migrate.workers) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
   -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
   -- backend. To a role that may not see other roles' sessions the details are NULL.
   SELECT EXISTS (
     SELECT
-    FROM   migrate.workers  AS w
-    JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
-    JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
-    WHERE  w.run = _run
-      AND  CASE WHEN w.back_end = 'procedure' AND a.state IS NOT NULL
+    FROM   pg_stat_activity AS a
+    WHERE  a.pid = _worker.pid AND (a.backend_start = _worker.backend_start) IS NOT FALSE
+      AND  CASE WHEN _worker.back_end = 'procedure' AND a.state IS NOT NULL
                 THEN a.state = 'active' AND a.pid <> pg_backend_pid()
-                ELSE (a.state = 'active' AND a.pid <> pg_backend_pid()) OR w.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
+                ELSE (a.state = 'active' AND a.pid <> pg_backend_pid())
+                     OR _worker.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
+$$;
+COMMENT ON FUNCTION migrate.shows_life IS 'Whether a worker, of whatever epoch, gives signs of life.';
+
+CREATE FUNCTION migrate.is_working(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT
+                 FROM   migrate.workers AS w
+                 JOIN   migrate.fence   AS f ON f.run = w.run AND f.epoch = w.epoch
+                 WHERE  w.run = _run AND migrate.shows_life(w))
 $$;
 COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch gives signs of life.';
 
@@ -191,10 +199,27 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
          backend_start = excluded.backend_start,
          client_host   = excluded.client_host,
          back_end      = excluded.back_end,
+         at_edge       = false,
          heartbeat_at  = clock_timestamp()
   WHERE  w.epoch <= excluded.epoch
 $$;
 COMMENT ON FUNCTION migrate.enlist IS 'Writes down, or renews, who works on a run.';
+
+CREATE FUNCTION migrate.reach_edge(_run bigint, _worker integer, _epoch integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE migrate.workers AS w
+  SET    at_edge = true, heartbeat_at = clock_timestamp()
+  WHERE  w.run = _run AND w.worker = _worker AND w.epoch = _epoch;
+  -- Of two workers that come at once neither may see the other; both ask again.
+  IF NOT EXISTS (SELECT
+                 FROM   migrate.workers AS w
+                 WHERE  w.run = _run AND w.worker <> _worker AND w.epoch = _epoch AND NOT w.at_edge
+                   AND  migrate.shows_life(w)) THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.reach_edge IS 'A worker has ended its batch and waits; when it is the last of them, the run stands still.';
 
 CREATE FUNCTION migrate.pause(_run bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -262,12 +287,14 @@ CROSS  JOIN LATERAL (
   FROM   migrate.batches AS b
   WHERE  b.run = r.run AND b.kind = r.direction) AS b
 CROSS  JOIN LATERAL (
-  SELECT (sum(l.rows_read) / nullif(extract(epoch FROM sum(l.ended_at - l.started_at)), 0))::float8 AS rows_per_second
-  FROM  (SELECT rows_read, started_at, ended_at
-         FROM   migrate.batches AS b
-         WHERE  b.run = r.run AND b.kind = r.direction
-         ORDER  BY seq DESC
-         LIMIT  20) AS l) AS p;
+  -- Of parts of one batch, and of workers beside each other, the times overlap.
+  SELECT (l.rows_read / nullif(extract(epoch FROM (SELECT sum(upper(t) - lower(t)) FROM unnest(l.times) AS t)), 0))::float8 AS rows_per_second
+  FROM  (SELECT sum(n.rows_read) AS rows_read, range_agg(tstzrange(n.started_at, n.ended_at)) AS times
+         FROM  (SELECT b.rows_read, b.started_at, b.ended_at
+                FROM   migrate.batches AS b
+                WHERE  b.run = r.run AND b.kind = r.direction
+                ORDER  BY b.seq DESC
+                LIMIT  20) AS n) AS l) AS p;
 COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; interrupted is a run whose workers are gone.';
 
 CREATE VIEW migrate.history AS

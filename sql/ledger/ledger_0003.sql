@@ -10,7 +10,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                                       'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
                                       'constraint', nullif(_constraint, ''), 'after', _after, 'through', _through,
                                       'at', clock_timestamp())
-  WHERE  run = _run;
+  -- Of two workers whose batches fail the first one is told of.
+  WHERE  run = _run
+    AND  EXISTS (SELECT FROM migrate.transitions AS t WHERE (t.state, t.direction, t.event) = (runs.state, runs.direction, _event));
   SELECT migrate.advance(_run, _event)
 $$;
 COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state.';
@@ -18,7 +20,11 @@ COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and whe
 CREATE FUNCTION migrate.bound(_run bigint, _upper text[], _horizon xid8) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE migrate.runs SET upper_key = _upper, horizon = _horizon, bounded_at = clock_timestamp()
-  WHERE  run = _run AND bounded_at IS NULL
+  WHERE  run = _run AND bounded_at IS NULL;
+  -- Whoever has not cut the keys walks them as one.
+  INSERT INTO migrate.slices (run, slice, through_key)
+  SELECT _run, 0, _upper
+  WHERE  _upper IS NOT NULL AND NOT EXISTS (SELECT FROM migrate.slices AS s WHERE s.run = _run)
 $$;
 COMMENT ON FUNCTION migrate.bound IS 'Fixes the upper end of a run''s keys, NULL for an empty table. A second time changes nothing.';
 
@@ -512,6 +518,26 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.last_batch IS 'The last batch of a slice, behind which the next one begins; none when nothing is done.';
 
+CREATE FUNCTION migrate.open_slices(
+  _run bigint, OUT slice integer, OUT ordinal integer, OUT after_key text[], OUT through_key text[]
+) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT s.slice, coalesce(b.ordinal, 0), coalesce(b.through_key, s.after_key), s.through_key
+  FROM   migrate.slices AS s
+  LEFT   JOIN LATERAL migrate.last_batch(s.run, s.slice) AS b ON true
+  WHERE  s.run = _run AND b.through_key IS DISTINCT FROM s.through_key
+  ORDER  BY s.slice
+$$;
+COMMENT ON FUNCTION migrate.open_slices IS 'The slices of a run that are not done: the last batch of each, and the stretch of the key that is left of it.';
+
+CREATE FUNCTION migrate.is_covered(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.bounded_at IS NOT NULL AND NOT EXISTS (SELECT FROM migrate.open_slices(_run))
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach from its first key to its last.';
+
 CREATE FUNCTION migrate.meant(_identity text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -540,10 +566,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 lag(b.through_key, 1, s.after_key) OVER (PARTITION BY b.slice ORDER BY b.ordinal, b.part) AS expected
          FROM   migrate.batches AS b
          LEFT   JOIN migrate.slices AS s ON s.run = b.run AND s.slice = b.slice
-         WHERE  b.run = _run AND b.kind = _kind) AS p
+         WHERE  b.run = _run AND b.kind = _kind
+         UNION  ALL
+         -- And each slice with the last key of the slice before it.
+         SELECT s.after_key, lag(s.through_key) OVER (ORDER BY s.slice)
+         FROM   migrate.slices AS s
+         WHERE  s.run = _run) AS p
   WHERE  p.after_key IS DISTINCT FROM p.expected
 $$;
-COMMENT ON FUNCTION migrate.gaps IS 'Batches of a run that do not begin where the one before them has ended.';
+COMMENT ON FUNCTION migrate.gaps IS 'Batches and slices of a run that do not begin where the one before them has ended.';
 
 CREATE FUNCTION migrate.verify(_run bigint)
 RETURNS TABLE (name text, verdict text, figure bigint, detail text)
@@ -573,6 +604,9 @@ BEGIN
   ELSIF this.state = 'completed' AND this.upper_key IS NOT NULL AND counts.is_through IS NOT TRUE THEN
     verdict := 'not ok';
     detail := detail || format('; no batch ends with the last key %s', this.upper_key);
+  ELSIF this.state = 'completed' AND NOT migrate.is_covered(_run) THEN
+    verdict := 'not ok';
+    detail := detail || format('; of slices %s something is left', (SELECT string_agg(o.slice::text, ', ') FROM migrate.open_slices(_run) AS o));
   ELSIF this.state = 'reverted' AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
     verdict := 'not ok';
     detail := detail || '; not every batch is taken back';

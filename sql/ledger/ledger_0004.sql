@@ -147,10 +147,12 @@ BEGIN
   ELSIF NOT is_bounded THEN
     work.verb := 'bound';
   ELSE
-    SELECT * INTO last FROM migrate.last_batch(_run, 0);
-    work.verb := CASE WHEN work.upper_key IS NULL OR last.through_key = work.upper_key THEN 'finish' ELSE 'batch' END;
-    work.ordinal := coalesce(last.ordinal, 0) + 1;
-    work.after_key := last.through_key;
+    -- One slice after the other: a CALL is one worker.
+    SELECT 'batch', o.slice, o.ordinal + 1, o.after_key, o.through_key
+    INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key
+    FROM   migrate.open_slices(_run) AS o
+    LIMIT  1;
+    work.verb := coalesce(work.verb, 'finish');
   END IF;
   RETURN work;
 END $$;
@@ -248,7 +250,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
   given     jsonb := migrate.constants(_run, _epoch)
-                     || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL, 'eligible', NULL);
+                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size,
+                                           'changed', NULL, 'eligible', NULL);
   columns   integer := cardinality(_work.upper_key);
   statement migrate.statements;
   -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
@@ -390,6 +393,10 @@ BEGIN
   IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
     given := migrate.with_key(given || jsonb_build_object('size', r.plan -> 'batch_size'), 'upper', upper, cardinality(upper));
     PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  END IF;
+  SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'slices';
+  IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
+    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, migrate.with_key(given, 'upper', upper, cardinality(upper))));
   END IF;
   PERFORM migrate.bound(_run, upper, horizon);
 END $$;

@@ -271,7 +271,7 @@ BEGIN
     SET LOCAL search_path = pg_catalog, pg_temp;
     work := migrate.next_work(_run, _epoch);
     EXIT WHEN work.verb = 'end';
-    IF (work.verb, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.ordinal, before.seq) THEN
+    IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN
       tries := 0;
       known := NULL;
       size := work.size;

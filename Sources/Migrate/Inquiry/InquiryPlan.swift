@@ -24,7 +24,7 @@ extension Inquiry {
           batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
-            estimatedRows: rows, coverage: coverage, samples: samples))
+            workers: request.workers, estimatedRows: rows, coverage: coverage, samples: samples))
       }
       let draft = lower(rows: 0)
       do throws(PostgresError) {

@@ -8,7 +8,7 @@ package enum Commands {
     positionals: [Positionals.names],
     options: [
       Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
-      Options.parameterFile, Options.searchPath, Options.batchSize, Options.yes,
+      Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers, Options.yes,
     ],
     conflicts: [
       [Options.sql, Options.json, Options.markdown], [Options.explain, Options.sql], [Options.explain, Options.json],
@@ -27,7 +27,8 @@ package enum Commands {
       + "batch, a second Ctrl-C cancels the statement; nothing is lost, and `migrate apply` goes on.",
     positionals: [Positionals.names],
     options: [
-      Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.again,
+      Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers,
+      Options.again,
       Options.concurrent, Options.reason, Options.yes, Options.json,
     ],
     examples: [
@@ -151,8 +152,7 @@ package enum Commands {
     ])
 
   private static let laterOptions: [LaterCommand] = [
-    LaterCommand("workers", instead: "a run has one worker; two runs over other columns go on beside each other"),
-    LaterCommand("rejects", instead: "a run stops at the batch that fails; mend its rows, and `migrate apply` goes on"),
+    LaterCommand("rejects", instead: "a run stops at the batch that fails; mend its rows, and `migrate apply` goes on")
   ]
 
   private static let later: [LaterCommand] = [

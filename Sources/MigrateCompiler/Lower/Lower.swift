@@ -8,7 +8,7 @@ extension ResolvedBatch {
     [
       Phase(.before, checksBefore.map { $0.statement() }),
       Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
-      Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : [])),
+      Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? [])),
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements

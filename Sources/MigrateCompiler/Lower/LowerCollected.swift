@@ -7,7 +7,7 @@ internal import MigrateSQL
 /// Measured: with 1 % of the rows eligible, collecting takes a fifth of walking; the two are even near 9 %. A row that becomes
 /// eligible after the keys are collected is not done by the run; it is counted as left behind.
 extension ResolvedBatch {
-  private static let table: SQL = SQL(pieces: [.text("migrate.keys_"), .run])
+  static let keysTable: SQL = SQL(pieces: [.text("migrate.keys_"), .run])
   private static func first(_ index: Int) -> SQL { SQL(pieces: [.text("first_\(index + 1)")]) }
   private static func last(_ index: Int) -> SQL { SQL(pieces: [.text("last_\(index + 1)")]) }
 
@@ -35,7 +35,7 @@ extension ResolvedBatch {
     }
     return Statement(
       .keysTable, why: "the eligible keys, a stretch of them a row",
-      "CREATE TABLE \(Self.table) (\(lines: ["ordinal bigint PRIMARY KEY"] + columns))")
+      "CREATE TABLE \(Self.keysTable) (\(lines: ["ordinal bigint PRIMARY KEY"] + columns))")
   }
 
   var collect: Statement {
@@ -49,7 +49,7 @@ extension ResolvedBatch {
     return Statement(
       .collect, why: "few rows are eligible and no index leads to them, so their keys are read once",
       """
-      INSERT INTO \(Self.table) (ordinal, \(list: names))
+      INSERT INTO \(Self.keysTable) (ordinal, \(list: names))
       SELECT s.ordinal,
              \(lines: gathered)
       FROM  (SELECT \(lines: keys + ["(row_number() OVER (ORDER BY \(list: keyColumns)) - 1) / \(Role.size) AS ordinal"])
@@ -70,7 +70,7 @@ extension ResolvedBatch {
       .bound, why: "the key of the batch's last row among those collected; no row: the batch goes to the upper end",
       """
       SELECT \(lines: texts)
-      FROM   \(Self.table) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
+      FROM   \(Self.keysTable) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
       WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
         AND  (\(Role.afterNone) OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
         AND  \(Self.row("d", "k", key)) <= \(bound(Role.upper))
@@ -85,7 +85,7 @@ extension ResolvedBatch {
     let chosen: [SQL] = key.indices.map { "unnest(c.\(Name.key($0)))" }
     let stretch: SQL = """
       SELECT \(list: chosen)
-      FROM   \(Self.table) AS c
+      FROM   \(Self.keysTable) AS c
       WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
         AND  \(Self.row("c", "first", key)) <= \(bound(Role.through))
       """
@@ -104,6 +104,7 @@ extension ResolvedBatch {
 
   var dropKeys: Statement {
     Statement(
-      .dropKeys, why: "every batch is done, and nobody asks for the keys again", "DROP TABLE IF EXISTS \(Self.table)")
+      .dropKeys, why: "every batch is done, and nobody asks for the keys again",
+      "DROP TABLE IF EXISTS \(Self.keysTable)")
   }
 }

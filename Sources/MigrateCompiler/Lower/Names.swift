@@ -22,6 +22,7 @@ enum Role {
   /// range would be no index condition.
   static let afterNone = Parameter("after.none", TypeName(trusted: "boolean"))
   static let throughKey = Parameter("through", TypeName(trusted: "text[]"))
+  static let upperKey = Parameter("upper", TypeName(trusted: "text[]"))
 
   /// Whether anybody but the run has written, anywhere in the cluster, since the upper end was fixed.
   static let others = Parameter("others", TypeName(trusted: "boolean"))
@@ -54,7 +55,8 @@ enum Name {
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found",
+    "heartbeat",
     "held", "image", "kept", "noted", "own", "rejected",
   ]
 

@@ -84,13 +84,17 @@ extension NamedBatch {
         place: parsed.definition.source.place(of: assignment.span))
     }
     let operation = parsed.definition.operation
+    let (workers, oneWorker) = workers(inputs)
+    warnings += oneWorker.map { [$0] } ?? []
     func resolved(_ moment: ParsedBatch.ParsedCheck.Moment) -> [ResolvedCheck] {
       checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
       plannedFilter: plannedFilter, assignments: assignments,
-      undo: undo, onError: operation.policy, batchSize: batchSize, searchPath: inputs.searchPath,
+      undo: undo, onError: operation.policy, batchSize: batchSize,
+      parallel: workers, estimatedRows: inputs.estimatedRows,
+      searchPath: inputs.searchPath,
       coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),

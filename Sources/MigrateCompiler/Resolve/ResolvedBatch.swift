@@ -19,6 +19,10 @@ struct ResolvedBatch: Sendable {
   let undo: ResolvedUndo
   let onError: OnError
   let batchSize: Int
+  /// How many workers do the batches.
+  let parallel: Int
+  /// Rows that are expected to be eligible.
+  let estimatedRows: Int
   let searchPath: [String]
   let coverage: Coverage
   let timezone: String

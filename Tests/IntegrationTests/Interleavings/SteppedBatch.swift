@@ -67,7 +67,8 @@ struct SteppedBatch {
     try await trial.bound(id)
     run = try await trial.run(id)
     attempt = Attempt(
-      ordinal: ordinal, after: after, upper: run.upperKey ?? [], number: number, size: run.batchSize, isHalving: false)
+      slice: 0, ordinal: ordinal, after: after, upper: run.upperKey ?? [], number: number, size: run.batchSize,
+      isHalving: false)
     bindings = Bindings(run.parameters).with("run", String(run.id)).with("epoch", String(run.epoch)).with("worker", "1")
       .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("size", String(run.batchSize))
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)

@@ -1,0 +1,25 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigratePlan
+
+extension NamedBatch {
+  /// How many workers do the batches, and what to say when it is not the number that was asked for.
+  ///
+  /// The rows that a run leaves must be the same for any number. Of two rows that want the same unique value one goes to quarantine
+  /// under `on_error: continue`; with one worker it is the one with the higher key, with several whichever comes later.
+  func workers(_ inputs: CompileInputs) -> (Int, Diagnostic?) {
+    let operation = parsed.definition.operation
+    let wanted = inputs.workers ?? operation.parallel?.value ?? 1
+    guard wanted > 1, case .quarantine = operation.policy else { return (wanted, nil) }
+    let written = Set(assignments.map(\.column.number))
+    guard let index = table.indexes.first(where: { $0.isUnique && !written.isDisjoint(with: $0.allColumns) }) else {
+      return (wanted, nil)
+    }
+    let warning = Diagnostic(
+      "one-worker", .warning, at: operation.parallel?.span,
+      "one worker does the batches: \(index.name) is unique, and which of two rows goes to quarantine must not depend on who comes first",
+      remedy: "leave `on_error: continue` out to have several")
+    return (1, warning)
+  }
+}

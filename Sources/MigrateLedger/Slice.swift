@@ -1,0 +1,40 @@
+package import MigratePostgres
+
+/// A stretch of the key, and how far it is done: one worker at a time walks it, batch after batch.
+package struct Slice: Sendable, Equatable {
+  /// From 0.
+  package let number: Int
+  /// The last batch that is done; 0 when none is.
+  package let ordinal: Int
+  /// What is left begins behind this key; `nil` is the beginning.
+  package let after: [String?]?
+  /// And ends with this one.
+  package let through: [String?]
+
+  package init(number: Int, ordinal: Int, after: [String?]?, through: [String?]) {
+    self.number = number
+    self.ordinal = ordinal
+    self.after = after
+    self.through = through
+  }
+}
+
+extension Ledger {
+  /// The slices that are not done, with what is left of each.
+  package static func openSlices(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> [Slice] {
+    try connection.query(
+      "SELECT slice, ordinal, after_key, through_key FROM migrate.open_slices($1::bigint)", [String(run)]
+    ).map { (row) throws(PostgresError) in
+      Slice(
+        number: try row.int("slice"), ordinal: try row.int("ordinal"),
+        after: try row.ifPresent("after_key", row.array), through: try row.array("through_key"))
+    }
+  }
+
+  /// The slice as it is by now; `nil` when it is done.
+  package static func openSlice(
+    _ connection: borrowing Connection, _ run: Int64, _ slice: Int
+  ) throws(PostgresError) -> Slice? {
+    try openSlices(connection, run).first { $0.number == slice }
+  }
+}

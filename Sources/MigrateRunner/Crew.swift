@@ -1,0 +1,125 @@
+internal import MigrateLedger
+internal import MigratePostgres
+internal import Synchronization
+
+/// The workers that this program has on a run, and the slices that none of them has in hand.
+///
+/// The first worker leads: it fixes where the run ends, starts the others, waits for them, and does what follows the last batch. All
+/// of them walk: each takes a slice, walks it to its end, and takes the next one. Where a slice stands is what the ledger says; here
+/// is only who has which.
+final class Crew: Sendable {
+  private struct State {
+    /// Slices that nobody walks, the next one first.
+    var open: [Int] = []
+    var mates: [RunningThread] = []
+    /// How the run has ended for the first of them for whom it did; then the others end, too.
+    var outcome: RunOutcome?
+    var isDismissed = false
+    var isPaused = false
+  }
+
+  /// What the server has warned of and nobody was told yet, over all connections.
+  let warnings = Warnings()
+  private let state = Mutex(State())
+
+  /// Whether workers besides the first are at work.
+  var hasMates: Bool { state.withLock { !$0.mates.isEmpty } }
+  /// Whether everyone is to leave at the edge of the batch.
+  var isDismissed: Bool { state.withLock { $0.isDismissed } }
+
+  /// Begins a walk over `slices`.
+  func begin(_ slices: [Int]) {
+    state.withLock { state in
+      state = State()
+      state.open = slices
+    }
+  }
+
+  /// Starts worker `number`; `false` when the system gives no thread.
+  func start(_ number: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
+    guard let thread = RunningThread(body) else { return false }
+    state.withLock { $0.mates.append(thread) }
+    return true
+  }
+
+  /// A slice to walk; `nil` when there is none, or all are to leave.
+  func take() -> Int? {
+    state.withLock { state in
+      state.isDismissed || state.open.isEmpty ? nil : state.open.removeFirst()
+    }
+  }
+
+  /// A slice that was left before its end; the next one who has time goes on with it.
+  func giveBack(_ slice: Int) { state.withLock { $0.open.insert(slice, at: 0) } }
+
+  /// The run has ended for one of them: the others leave.
+  func conclude(_ outcome: RunOutcome) {
+    state.withLock { state in
+      state.outcome = state.outcome ?? outcome
+      state.isDismissed = true
+    }
+  }
+
+  /// Everyone leaves at the edge of the batch.
+  func dismiss() { state.withLock { $0.isDismissed = true } }
+
+  /// Waits until all mates have left; how the run has ended, if it has.
+  func join() -> RunOutcome? {
+    while let mate = state.withLock({ $0.mates.popLast() }) { mate.join() }
+    return state.withLock { $0.outcome }
+  }
+
+  /// Whether this is the first to see that the run stands still, or goes on again: one tells it for all.
+  func isFirst(toSeePaused paused: Bool) -> Bool {
+    state.withLock { state in
+      defer { state.isPaused = paused }
+      return state.isPaused != paused
+    }
+  }
+}
+
+extension Worker {
+  /// Walks slice after slice until none is left. Whoever meets the end of the run leaves, and makes the others leave.
+  mutating func walk() throws(PostgresError) -> RunOutcome? {
+    while let number = crew.take() {
+      do throws(PostgresError) {
+        guard let outcome = try walk(number) else { continue }
+        crew.conclude(outcome)
+        return outcome
+      } catch {
+        crew.giveBack(number)
+        throw error
+      }
+    }
+    return nil
+  }
+
+  private mutating func walk(_ number: Int) throws(PostgresError) -> RunOutcome? {
+    var open = try Ledger.openSlice(connection, run.id, number)
+    while let slice = open, slice.after != slice.through {
+      if let outcome = try edge() { return outcome }
+      switch try batch(behind: slice) {
+      case .done(let left): open = left
+      case .lost: open = try Ledger.openSlice(connection, run.id, number)
+      case .ended(let outcome): return outcome
+      }
+    }
+    return nil
+  }
+
+  /// Starts the other workers, as many as there is work for.
+  borrowing func startMates(for slices: Int) {
+    for number in 1..<max(1, min(run.workers, slices)) {
+      let (server, run, control, crew, report, patience) = (server, run, control, crew, report, patience)
+      let isStarted = crew.start(number) {
+        do throws(PostgresError) {
+          var mate = try Worker(
+            server: server, run: run, number: number + 1, control: control, patience: patience, crew: crew,
+            report: report)
+          _ = try mate.surviving { (worker) throws(PostgresError) in try worker.walk() }
+        } catch { report(.shorthanded(worker: number + 1, reason: error.message)) }
+      }
+      if !isStarted { report(.shorthanded(worker: number + 1, reason: "the system gives no further thread")) }
+    }
+  }
+}
