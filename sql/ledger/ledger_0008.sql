@@ -56,4 +56,49 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, with what to do, unless the newest run of that definition that is not reverted, or the newest with that search_path, is completed and has no row in quarantine. Until the transaction ends nobody can take that run back.';
 
+-- Who has asked for what, and why ---------------------------------------------------------------------------------------
+
+CREATE TABLE migrate.requests (
+  run          bigint      NOT NULL REFERENCES migrate.runs,
+  seq          bigint      GENERATED ALWAYS AS IDENTITY,
+  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert')),
+  requested_by text        NOT NULL DEFAULT session_user,
+  client_host  text,
+  reason       text,
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run, seq)
+);
+COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it. migrate.control has what is not over.';
+COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
+COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
+COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel or revert.';
+COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
+COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
+COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
+COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
+REVOKE ALL ON migrate.requests FROM PUBLIC;
+
+CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.advance(_run, _request || '_requested');
+BEGIN
+  IF reached IS NOT NULL THEN
+    INSERT INTO migrate.requests (run, request, reason, client_host)
+    VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())));
+  END IF;
+  RETURN reached;
+END $$;
+COMMENT ON FUNCTION migrate.request IS 'Moves a run as it is asked for, and notes who asks and why; the new state, or NULL when it does not fit.';
+
+CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- Behind it stands what the session is called otherwise; at a second try it has this name already.
+  SELECT set_config('application_name',
+                    format('migrate run %s batch %s%s', _run, _ordinal, ' (' || nullif(s.name, '') || ')'), true)
+  FROM   current_setting('application_name') AS s(name)
+  WHERE  s.name NOT LIKE 'migrate run %'
+$$;
+COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
+
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

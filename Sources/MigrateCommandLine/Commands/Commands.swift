@@ -112,7 +112,7 @@ package enum Commands {
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
       "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does.",
-    positionals: [Positionals.run], options: [Options.json],
+    positionals: [Positionals.run], options: [Options.reason, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
