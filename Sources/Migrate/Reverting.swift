@@ -1,5 +1,6 @@
 package import MigrateLedger
 internal import MigratePostgres
+internal import MigrateRunner
 
 /// The way back begins here: which run, whether it can be taken back, and that nobody else works on it.
 extension Runs {
@@ -36,7 +37,8 @@ extension Runs {
       case .paused, .failed, .cancelled, .completed, .reverting, .reverted: break
       }
       try connection.query("DELETE FROM migrate.control WHERE run = $1::bigint", [String(id)])
-      try Ledger.advance(connection, id, .revertRequested)
+      try connection.query(
+        "SELECT migrate.request($1::bigint, 'revert', $2::text, $3::text)", [String(id), reason, Worker.hostName])
       try connection.query(
         """
         UPDATE migrate.runs SET on_conflict = $2::text, revert_reason = coalesce($3::text, revert_reason)

@@ -151,7 +151,7 @@ package struct Runs: ~Copyable {
   }
 
   /// Takes the run over, so that nobody else works on it, and makes it run.
-  package borrowing func enter(_ run: Int64) throws(RunRefusal) -> Run {
+  package borrowing func enter(_ run: Int64, reason: String? = nil) throws(RunRefusal) -> Run {
     try upgrade()
     let (applying, moved) = try asking { (connection) throws(PostgresError) in
       let applying = try Ledger.summary(connection, run)?.direction == .apply
@@ -165,7 +165,8 @@ package struct Runs: ~Copyable {
     return try asking { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
-      try connection.query("SELECT migrate.resume($1::bigint)", [String(run)])
+      try connection.query(
+        "SELECT migrate.resume($1::bigint, $2::text, $3::text)", [String(run), reason, Worker.hostName])
       guard let entered = try Ledger.run(connection, run) else { throw .unreadable("there is no run \(run)") }
       return entered
     }

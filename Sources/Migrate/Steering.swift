@@ -1,6 +1,7 @@
 internal import Glibc
 package import MigrateLedger
 internal import MigratePostgres
+internal import MigrateRunner
 
 /// How far a request to a run has come.
 package enum Steered: Sendable, Equatable {
@@ -28,7 +29,7 @@ extension Runs {
       throw .refused(
         "run \(run) is \(summary.state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
     }
-    try request("SELECT migrate.pause($1::bigint)", run, reason)
+    try request("SELECT migrate.pause($1::bigint, $2::text, $3::text)", run, reason)
     return try reach(.paused, run, patience: patience)
   }
 
@@ -36,7 +37,7 @@ extension Runs {
   package borrowing func cancel(
     _ run: Int64, reason: String?, patience: Duration = .seconds(10)
   ) throws(RunRefusal) -> Steered {
-    try request("SELECT migrate.cancel($1::bigint)", run, reason)
+    try request("SELECT migrate.cancel($1::bigint, $2::text, $3::text)", run, reason)
     return try reach(.cancelled, run, patience: patience)
   }
 
@@ -61,11 +62,7 @@ extension Runs {
     _ statement: StaticString, _ run: Int64, _ reason: String?
   ) throws(RunRefusal) {
     try asking { (connection) throws(PostgresError) in
-      try connection.query("\(statement)", [String(run)])
-      if let reason {
-        try connection.query(
-          "UPDATE migrate.control SET reason = $2::text WHERE run = $1::bigint", [String(run), reason])
-      }
+      _ = try connection.query("\(statement)", [String(run), reason, Worker.hostName])
     }
   }
 
@@ -117,7 +114,7 @@ package enum Resumed: Sendable {
 
 extension Runs {
   /// Lets a run go on that is paused, failed or interrupted, whichever way it goes.
-  package borrowing func resume(_ number: Int64) throws(RunRefusal) -> Resumed {
+  package borrowing func resume(_ number: Int64, reason: String? = nil) throws(RunRefusal) -> Resumed {
     let summary = try find(String(number))
     switch summary.state {
     case .running, .pausing, .paused, .failed, .reverting: break
@@ -135,11 +132,9 @@ extension Runs {
         throw .refused(
           "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
       }
-      try asking { (connection) throws(PostgresError) in
-        _ = try connection.query("SELECT migrate.resume($1::bigint)", [String(number)])
-      }
+      try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
       return .elsewhere(sign)
     }
-    return .here(try enter(number))
+    return .here(try enter(number, reason: reason))
   }
 }

@@ -3,10 +3,11 @@ package enum ExitCode: Int32, CaseIterable, Sendable {
   case done = 0
   case failed = 1
   case usage = 2
-  /// Nothing rejects rows in this version; the number is kept for what will.
   case rejects = 3
   case interrupted = 4
   case conflicts = 5
+  /// What was waited for has not come in the time given.
+  case timedOut = 6
 
   package var meaning: String {
     switch self {
@@ -16,6 +17,7 @@ package enum ExitCode: Int32, CaseIterable, Sendable {
     case .rejects: "done with rejects"
     case .interrupted: "paused, held or cancelled"
     case .conflicts: "conflicts"
+    case .timedOut: "timed out"
     }
   }
 }

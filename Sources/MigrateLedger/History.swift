@@ -15,6 +15,9 @@ package struct HistoryEntry: Sendable, Equatable {
   package let clientHost: String?
   package let reason: String?
   package let revertReason: String?
+  /// Who asked for it to be taken back, and on which machine; `nil` when nobody has.
+  package let revertedBy: String?
+  package let revertHost: String?
   package let version: String
   package let definitionHash: String
   /// Rows that the apply has changed, also when the run was taken back since.
@@ -35,7 +38,7 @@ extension Ledger {
       SELECT r.run, r.name, r.state, r.direction, r.parameters,
              to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
              to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason,
-             r.revert_reason, r.version, r.definition_hash, b.rows_changed, b.rows_rejected, r.left_behind,
+             r.revert_reason, q.requested_by AS reverted_by, q.client_host AS revert_host, r.version, r.definition_hash, b.rows_changed, b.rows_rejected, r.left_behind,
              extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds,
              extract(epoch FROM b.worked)::float8 AS seconds_worked
       FROM   migrate.runs AS r
@@ -44,6 +47,12 @@ extension Ledger {
                sum(b.ended_at - b.started_at) AS worked
         FROM   migrate.batches AS b
         WHERE  b.run = r.run AND b.kind = 'apply') AS b
+      LEFT   JOIN LATERAL (
+        SELECT q.requested_by, q.client_host
+        FROM   migrate.requests AS q
+        WHERE  q.run = r.run AND q.request = 'revert'
+        ORDER  BY q.seq DESC
+        LIMIT  1) AS q ON true
       ORDER  BY r.run DESC
       """)
     var entries: [HistoryEntry] = []
@@ -55,7 +64,8 @@ extension Ledger {
           parameters: try row.text("parameters"),
           startedAt: try row.text("started_at"), endedAt: try row["ended_at"], revertedAt: try row["reverted_at"],
           startedBy: try row.text("started_by"), clientHost: try row["client_host"], reason: try row["reason"],
-          revertReason: try row["revert_reason"], version: try row.text("version"),
+          revertReason: try row["revert_reason"], revertedBy: try row["reverted_by"],
+          revertHost: try row["revert_host"], version: try row.text("version"),
           definitionHash: try row.text("definition_hash"), rowsChanged: try row.int("rows_changed"),
           rowsRejected: try row.int("rows_rejected"), leftBehind: try row.ifPresent("left_behind", row.int),
           seconds: try row.ifPresent("seconds", row.double),

@@ -28,6 +28,10 @@ package struct RunStanding: Sendable, Equatable {
   package let clientHost: String?
   package let reason: String?
   package let version: String
+  /// Of the text that was applied: SHA-256 in hexadecimal.
+  package let definitionHash: String
+  /// All that was ever asked of it, in order.
+  package fileprivate(set) var requests: [RunRequest] = []
   /// Who works on it now, or waits for `resume`; `nil` when nobody does.
   package let worker: WorkerSight?
   /// What was asked of it and is not over.
@@ -81,6 +85,7 @@ extension Ledger {
       if standing.state == .failed, standing.direction == .apply, let failure = standing.failure {
         standing.failure?.places = try places(blamedFor: failure, connection, standing.id)
       }
+      standing.requests = try requests(connection, standing.id)
       found.append(standing)
     }
     return found
@@ -96,7 +101,7 @@ extension Ledger {
            \(Failure.columns),
            r.left_behind, r.bounded_at IS NOT NULL AS bounded,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
-           to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version,
+           to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.definition_hash,
            w.pid AS worker_pid, w.client_host AS worker_host, w.waits_for, w.blockers,
            c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason
     FROM   migrate.runs     AS r
@@ -154,6 +159,7 @@ extension RunStanding {
     clientHost = try row["client_host"]
     reason = try row["reason"]
     version = try row.text("version")
+    definitionHash = try row.text("definition_hash")
     worker = try row.ifPresent("worker_pid", row.int).map { (pid) throws(PostgresError) in
       WorkerSight(
         pid: pid, host: try row["worker_host"], waitsFor: try row["waits_for"],

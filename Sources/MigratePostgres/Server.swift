@@ -1,4 +1,5 @@
 internal import CLibpq
+internal import Glibc
 
 /// Where the database is and who asks: parameters for libpq. What is not said here libpq takes from `PG*` variables, the
 /// service file and `.pgpass`.
@@ -9,6 +10,8 @@ package struct Server: Sendable, Equatable {
   }
 
   private(set) var parameters: [Parameter] = []
+  /// What the user calls its sessions, once it is looked for; empty for nothing.
+  private var ownName: String?
 
   /// libpq's own: the environment, the service file, `.pgpass`.
   package init() {}
@@ -35,8 +38,21 @@ package struct Server: Sendable, Equatable {
     return copy
   }
 
-  /// The same under another name in `pg_stat_activity`. PostgreSQL cuts it after 63 bytes.
-  package func applicationName(_ name: String) -> Server { setting("application_name", name) }
+  /// The same under another name in `pg_stat_activity`: see ``sessionName(_:)``.
+  package func applicationName(_ name: String) -> Server {
+    var copy = setting("application_name", sessionName(name))
+    copy.ownName = userName
+    return copy
+  }
+
+  /// `name`, and behind it what the user calls its own sessions, in the address or PGAPPNAME: `migrate run 42 prices (nightly)`.
+  /// PostgreSQL cuts it after 63 bytes.
+  package func sessionName(_ name: String) -> String { userName.isEmpty ? name : "\(name) (\(userName))" }
+
+  private var userName: String {
+    ownName ?? parameters.last { $0.keyword == "application_name" }?.value
+      ?? getenv("PGAPPNAME").map { String(cString: $0) } ?? ""
+  }
 
   /// The same server, another database.
   package func database(_ name: String) -> Server { setting("dbname", name) }

@@ -86,7 +86,7 @@ extension Worker {
     self.through = nil
     let before = undisturbed
     undisturbed = nil
-    try begin(attempt.isolation, .apply, undisturbed: before)
+    try begin(attempt.isolation, .apply, batch: attempt.ordinal, undisturbed: before)
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)

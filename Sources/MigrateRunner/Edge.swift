@@ -45,19 +45,21 @@ extension Worker {
   /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
   /// `migrate.hold` tells better.
   ///
-  /// - Parameter undisturbed: what `migrate.confirm` told before the last batch was committed; with it the look at the table is left out
-  ///   where nobody can have changed it.
+  /// - Parameters:
+  ///   - batch: what the session is called after, as long as the transaction lasts.
+  ///   - undisturbed: what `migrate.confirm` told before the last batch was committed; with it the look at the table is left out
+  ///     where nobody can have changed it.
   /// - Throws: 55000 for whatever `migrate.changes` tells of it; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
   borrowing func begin(
-    _ isolation: String, _ direction: RunDirection, undisturbed: Int64? = nil
+    _ isolation: String, _ direction: RunDirection, batch: Int? = nil, undisturbed: Int64? = nil
   ) throws(PostgresError) {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
       case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
       case .revert: (try run.statement(.revert, .settings), nil)
       }
-    let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
+    let opening = "BEGIN ISOLATION LEVEL \(isolation); \(naming(batch))\(settings.text); "
     let hold = "SELECT migrate.hold(\(runID))"
     let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))" } ?? hold
     guard let lock else {

@@ -75,7 +75,7 @@ extension Worker {
     let clock = ContinuousClock.now
     let bindings = constants.with("slice", String(place.slice)).with("ordinal", String(place.ordinal))
       .with("part", String(place.part)).with("seq", String(place.seq))
-    try begin("READ COMMITTED READ WRITE", .revert)
+    try begin("READ COMMITTED READ WRITE", .revert, batch: place.ordinal)
     let marked = try unlessDone(place) { () throws(PostgresError) in
       try connection.run(run.statement(.revert, .mark), bindings).affectedRows
     }

@@ -45,6 +45,7 @@ internal import MigrateCommandLine
     case "apply": ApplyCommand.run
     case "revert": RevertCommand.run
     case "status": StatusCommand.run
+    case "wait": WaitCommand.run
     case "history": HistoryCommand.run
     case "rejects": RejectsCommand.run
     case "verify": VerifyCommand.run

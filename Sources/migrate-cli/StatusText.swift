@@ -32,7 +32,6 @@ enum StatusText {
     if standing.isMoving { add("time left", standing.left.map { Wording.roughly($0) }) }
     add("waits for", standing.hold)
     add("worker", standing.worker.map { "backend \($0.pid)" + ($0.host.map { " of a client on \($0)" } ?? "") })
-    add("asked", standing.request.map { "\($0.request) by \($0.by) at \($0.at)" + ($0.reason.map { ": \($0)" } ?? "") })
     let place = failureAtItsPlace(standing, console)
     if let failure = standing.failure, place == nil {
       add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
@@ -48,6 +47,11 @@ enum StatusText {
     if standing.undoBytes > 0 { add("undo", Wording.bytes(standing.undoBytes)) }
     add("begun", "\(standing.startedAt) by \(standing.startedBy)" + (standing.clientHost.map { " on \($0)" } ?? ""))
     add("reason", standing.reason)
+    // What moved it last; all of it is in the JSON.
+    for request in standing.requests.suffix(5) { add(request.request, words(request)) }
+    add(
+      "version",
+      "\(standing.version), definition \(String(decoding: standing.definitionHash.utf8.prefix(12), as: UTF8.self))")
     add("ended", standing.endedAt)
     add("reverted", standing.revertedAt)
     return lines.map(Printable.line).joined(separator: "\n") + "\n" + (place.map { "\n\($0)" } ?? "")
@@ -67,6 +71,11 @@ enum StatusText {
   private static func isUnchanged(_ place: DefinitionPlace) -> Bool {
     guard let bytes = Files.read(place.file) else { return true }
     return SourceText(path: place.file, bytes: bytes).line(place.line).elementsEqual(place.text.utf8)
+  }
+
+  private static func words(_ request: RunRequest) -> String {
+    "\(request.at) by \(request.by)" + (request.host.map { " on \($0)" } ?? "")
+      + (request.reason.map { ": \($0)" } ?? "")
   }
 
   private static func word(_ standing: RunStanding) -> String {
@@ -115,6 +124,8 @@ enum StatusText {
       .init("reverted_at", .optional(standing.revertedAt)), .init("last_batch_at", .optional(standing.lastBatchAt)),
       .init("started_by", .string(standing.startedBy)), .init("client_host", .optional(standing.clientHost)),
       .init("reason", .optional(standing.reason)), .init("version", .string(standing.version)),
+      .init("definition_hash", .string(standing.definitionHash)),
+      .init("requests", .array(standing.requests.map(request))),
       .init("exit_code", .integer(Int(StatusCommand.code(standing).rawValue))),
     ])
   }
@@ -138,6 +149,14 @@ enum StatusText {
     .object([
       .init("pid", .integer(worker.pid)), .init("host", .optional(worker.host)),
       .init("blocked_by", .strings(worker.blockers)),
+    ])
+  }
+
+  private static func request(_ request: RunRequest) -> JSON {
+    .object([
+      .init("request", .string(request.request)), .init("by", .string(request.by)),
+      .init("host", .optional(request.host)), .init("at", .string(request.at)),
+      .init("reason", .optional(request.reason)),
     ])
   }
 

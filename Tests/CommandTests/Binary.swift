@@ -130,27 +130,31 @@ func withProject(rows: Int = 1_000, batchSize: Int = 100, _ body: (TestProject) 
   try await withDatabase { server in
     try await withFolder { folder in
       let project = TestProject(folder: folder, server: server)
-      try await server.psql(
-        """
-        CREATE TABLE items (id bigint PRIMARY KEY, state text NOT NULL, price numeric(10,2) NOT NULL);
-        INSERT INTO items SELECT n, 'open', n FROM generate_series(1, \(rows)) AS n;
-        ANALYZE items
-        """)
-      try project.write(
-        """
-        batch: close
-        source: public.items
-        set:
-          state: 'closed'
-        batch_size: \(batchSize)
-
-        """, to: "migrations/close.yaml")
+      try await project.makeItems(rows: rows, batchSize: batchSize)
       try await body(project)
     }
   }
 }
 
 extension TestProject {
+  func makeItems(rows: Int = 1_000, batchSize: Int = 100) async throws {
+    try await server.psql(
+      """
+      CREATE TABLE items (id bigint PRIMARY KEY, state text NOT NULL, price numeric(10,2) NOT NULL);
+      INSERT INTO items SELECT n, 'open', n FROM generate_series(1, \(rows)) AS n;
+      ANALYZE items
+      """)
+    try write(
+      """
+      batch: close
+      source: public.items
+      set:
+        state: 'closed'
+      batch_size: \(batchSize)
+
+      """, to: "migrations/close.yaml")
+  }
+
   /// From batch `number` on, the run waits at its table until the gate is opened; it gives up and tries again every half
   /// second, and looks between the tries for what was asked of it.
   func gate(behind number: Int) async throws -> Session {

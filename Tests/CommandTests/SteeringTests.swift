@@ -55,7 +55,7 @@ import Testing
       let gate = try await project.gate(behind: 2)
       let child = try project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : []))
       try await project.waitForGate(gate)
-      let worker = "application_name = 'migrate run 1 close' AND datname = current_database()"
+      let worker = "application_name LIKE 'migrate run 1 %' AND datname = current_database()"
       let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE \(worker)"
       #expect(try await project.value(cut) == "1")
       try await child.wait(untilSaid: isJSON ? "\"reconnected\"" : "going on after ", on: isJSON ? "out" : "err")

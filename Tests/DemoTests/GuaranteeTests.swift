@@ -38,7 +38,7 @@ import Testing
       try await shop.server.psql(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE  datname = current_database() AND application_name = 'migrate run 1 raise_prices'
+        WHERE  datname = current_database() AND application_name LIKE 'migrate run 1 %'
         """)
       #expect(try await outcome == .completed(leftBehind: 0))
       try await lost.hasCome()

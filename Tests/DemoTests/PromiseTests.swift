@@ -92,8 +92,8 @@ import Testing
         .map(\.text).filter { $0.contains("\"shop\"") || $0.contains("migrate.undo_") }
       #expect(logged.count > 8)
       for text in logged {
-        // Settings and lock come in one message with BEGIN.
-        let statements = text.hasPrefix("BEGIN ") ? text.components(separatedBy: "; ").dropFirst().dropLast() : [text]
+        // Settings and lock come in one message with BEGIN and the name of the session.
+        let statements = text.hasPrefix("BEGIN ") ? text.components(separatedBy: "; ").dropFirst(2).dropLast() : [text]
         #expect(!statements.isEmpty)
         for statement in statements { #expect(shown.contains("\n\(statement);\n"), "\(text)") }
       }

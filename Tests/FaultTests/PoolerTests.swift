@@ -22,6 +22,12 @@ import Testing
       #expect(try await client.apply() == .completed(leftBehind: 0))
       #expect(try await client.revert(run) == .reverted(conflicts: 0))
       #expect(try await shop.complaints(afterReverting: run) == [])
+      // Nor is a backend called after a batch when that is over.
+      #expect(
+        try await server.psql(
+          "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '% batch %'"
+        )
+          == [["0"]])
     }
   }
 

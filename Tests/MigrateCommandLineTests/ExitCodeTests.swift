@@ -7,7 +7,7 @@ import Testing
     #expect(
       table == [
         "0 done", "1 failed", "2 usage or definition error", "3 done with rejects", "4 paused, held or cancelled",
-        "5 conflicts",
+        "5 conflicts", "6 timed out",
       ])
   }
 }

@@ -24,15 +24,19 @@ package struct ServerLog: Sendable {
     Mark(offset: try await complete(server).count)
   }
 
-  /// The statements that sessions named `application` sent since `mark`, in order; from all sessions when it is `nil`.
+  /// The statements that sessions named `application` sent since `mark`, in order; from all sessions when it is `nil`. Of a run's
+  /// worker, `migrate run 42 prices`, also those that it sent under the names of its batches.
   ///
   /// The sessions must log them: `withDatabase(loggingStatements: true)`.
   package func statements(application: String?, since mark: Mark, _ server: Server) async throws -> [Statement] {
     let decoder = JSONDecoder()
+    let database = try await server.psql("SELECT current_database()").first?.first ?? nil
     let lines = try await complete(server).dropFirst(mark.offset).split(separator: UInt8(ascii: "\n"))
     return try lines.compactMap { line in
       let entry = try decoder.decode(Entry.self, from: Data(line))
-      guard let text = entry.statement, application == nil || entry.application_name == application else { return nil }
+      guard let text = entry.statement, application.map({ entry.isOf($0, in: database) }) ?? true else {
+        return nil
+      }
       return Statement(
         application: entry.application_name ?? "", pid: entry.pid, text: text, parameters: entry.detail)
     }
@@ -41,10 +45,12 @@ package struct ServerLog: Sendable {
   /// What auto_explain has logged of sessions named `application` since `mark`, in order, each the JSON of one plan.
   package func plans(application: String, since mark: Mark, _ server: Server) async throws -> [Data] {
     let decoder = JSONDecoder()
+    let database = try await server.psql("SELECT current_database()").first?.first ?? nil
     let lines = try await complete(server).dropFirst(mark.offset).split(separator: UInt8(ascii: "\n"))
     return try lines.compactMap { line in
       let entry = try decoder.decode(Entry.self, from: Data(line))
-      guard let message = entry.message, entry.application_name == application, let start = message.range(of: "plan:\n")
+      guard let message = entry.message, entry.isOf(application, in: database),
+        let start = message.range(of: "plan:\n")
       else { return nil }
       return Data(message[start.upperBound...].utf8)
     }
@@ -71,9 +77,17 @@ package struct ServerLog: Sendable {
 
   private struct Entry: Decodable {
     let pid: Int
+    let dbname: String?
     let application_name: String?
     let message: String?
     let detail: String?
+
+    /// Whether a session of that name has written it. A run's number, by which its batches are called, is one of its database.
+    func isOf(_ application: String, in database: String?) -> Bool {
+      if application_name == application { return true }
+      guard dbname == database, let run = application.prefixMatch(of: #/migrate run [0-9]+ /#) else { return false }
+      return application_name?.hasPrefix(run.output + "batch ") == true
+    }
 
     /// What follows `statement: ` or `execute <unnamed>: `.
     var statement: String? {

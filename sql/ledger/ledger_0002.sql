@@ -221,38 +221,40 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.reach_edge IS 'A worker has ended its batch and waits; when it is the last of them, the run stands still.';
 
-CREATE FUNCTION migrate.pause(_run bigint) RETURNS text
+CREATE FUNCTION migrate.pause(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.advance(_run, 'pause_requested');
+  reached text := migrate.request(_run, 'pause', _reason, _client_host);
 BEGIN
   IF reached IS NULL THEN
     RETURN (SELECT state FROM migrate.runs WHERE run = _run);
   END IF;
-  INSERT INTO migrate.control AS c (run, request) VALUES (_run, 'pause')
-  ON CONFLICT (run) DO UPDATE SET request = excluded.request, requested_by = session_user, requested_at = clock_timestamp();
+  INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'pause', _reason)
+  ON CONFLICT (run) DO UPDATE
+  SET request = excluded.request, reason = excluded.reason, requested_by = session_user, requested_at = clock_timestamp();
   RETURN reached;
 END $$;
 COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state.';
 
-CREATE FUNCTION migrate.cancel(_run bigint) RETURNS text
+CREATE FUNCTION migrate.cancel(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.advance(_run, 'cancel_requested');
+  reached text := migrate.request(_run, 'cancel', _reason, _client_host);
 BEGIN
   IF reached IS NULL THEN
     RETURN (SELECT state FROM migrate.runs WHERE run = _run);
   END IF;
-  INSERT INTO migrate.control AS c (run, request) VALUES (_run, 'cancel')
-  ON CONFLICT (run) DO UPDATE SET request = excluded.request, requested_by = session_user, requested_at = clock_timestamp();
+  INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'cancel', _reason)
+  ON CONFLICT (run) DO UPDATE
+  SET request = excluded.request, reason = excluded.reason, requested_by = session_user, requested_at = clock_timestamp();
   RETURN reached;
 END $$;
 COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batch; what is done stays and can be reverted. Returns the run''s state.';
 
-CREATE FUNCTION migrate.resume(_run bigint) RETURNS text
+CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.advance(_run, 'resume_requested');
+  reached text := migrate.request(_run, 'resume', _reason, _client_host);
 BEGIN
   IF reached IS NULL THEN
     RETURN (SELECT state FROM migrate.runs WHERE run = _run);
@@ -299,7 +301,7 @@ COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; int
 
 CREATE VIEW migrate.history AS
 SELECT r.run, r.name, r.state, r.direction, r.parameters, r.started_at, r.ended_at, r.reverted_at,
-       r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.back_end, r.definition_hash,
+       r.session_user_ AS started_by, r.client_host, r.reason, r.revert_reason, r.version, r.back_end, r.definition_hash,
        p.rows_changed, p.rows_rejected, r.left_behind
 FROM   migrate.runs     AS r
 JOIN   migrate.progress AS p USING (run);

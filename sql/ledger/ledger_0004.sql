@@ -264,6 +264,7 @@ DECLARE
                                               WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.name_session(_run, _work.ordinal);
   given := migrate.with_key(given, 'after', _work.after_key, columns);
   given := migrate.with_key(given, 'upper', _work.upper_key, columns);
   ended.through_key := _work.upper_key;
@@ -303,6 +304,7 @@ DECLARE
   entry     json;
 BEGIN
   EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+  PERFORM migrate.name_session(_run, _work.ordinal);
   IF migrate.execute(statement.text, migrate.arguments(statement.arguments, given)) = 0 THEN
     -- Another revert has done this batch while we waited at the mark.
     ended.verdict := 'inexact';

@@ -131,7 +131,7 @@ BEGIN
     IF other.state = 'cancelling' THEN
       PERFORM migrate.advance(run, 'batch_edge_reached');
     END IF;
-    PERFORM migrate.resume(run);
+    PERFORM migrate.resume(run, _reason);
     RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
     RETURN;
   END IF;
@@ -168,7 +168,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
 
-CREATE FUNCTION migrate.enter_revert(_run bigint, _on_conflict text DEFAULT 'stop', OUT run bigint, OUT epoch integer)
+CREATE FUNCTION migrate.enter_revert(
+  _run bigint, _on_conflict text DEFAULT 'stop', _reason text DEFAULT NULL, OUT run bigint, OUT epoch integer
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   this  migrate.runs;
@@ -219,8 +221,8 @@ BEGIN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
-  PERFORM migrate.advance(_run, 'revert_requested');
-  UPDATE migrate.runs AS r SET on_conflict = _on_conflict WHERE r.run = _run;
+  PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
 END $$;
 COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
 

@@ -60,6 +60,20 @@ package enum Commands {
     ],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
+  package static let wait = Command(
+    "wait", abstract: "wait until a run ends, or stands still",
+    discussion:
+      "By its definition's name it can be waited for before it has begun: the newest run that is not reverted, or the next "
+      + "one. Ends with 0 only when the run is complete, so what may not come before it stands behind `&&`. A run that is "
+      + "paused, failed or interrupted is not waited for any longer. Looks once a second at most and keeps no transaction open.",
+    positionals: [Positionals.runOrName], options: [Options.timeout, Options.json],
+    examples: [
+      Command.Example(
+        "migrate wait prices --timeout 1h && psql -f drop_old_price.sql", "First the data, then the schema."),
+      Command.Example("migrate wait 17", "Until run 17 ends, however long that takes."),
+    ],
+    exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts, .timedOut])
+
   package static let history = Command(
     "history", aliases: ["log", "ls"], abstract: "list the runs so far",
     discussion:
@@ -99,7 +113,7 @@ package enum Commands {
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
       "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does.",
-    positionals: [Positionals.run], options: [Options.json],
+    positionals: [Positionals.run], options: [Options.reason, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
@@ -138,7 +152,9 @@ package enum Commands {
     discussion:
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
-    commands: [plan, apply, revert, status, history, rejects, verify, pause, resume, cancel, sandbox, help, version],
+    commands: [
+      plan, apply, revert, status, wait, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
+    ],
     globalOptions: [
       Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
       Options.help, Options.version,
@@ -161,7 +177,6 @@ package enum Commands {
     LaterCommand("new", instead: "a definition is a YAML file under migrations/"),
     LaterCommand("lint", instead: "`migrate plan` shows every error of a definition"),
     LaterCommand("validate", instead: "`migrate plan` shows every error of a definition"),
-    LaterCommand("wait", instead: "`migrate status RUN --watch --exit-code` waits for a run"),
     LaterCommand("why", instead: "`migrate status RUN` says what holds a run"),
     LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
     LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),

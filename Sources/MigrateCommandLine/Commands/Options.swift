@@ -63,6 +63,8 @@ package enum Options {
     "folder", .name, named: "DIR",
     help: "Where the sandbox lives, an absolute path; without it one place for each account.")
   package static let watch = Option.flag("watch", help: "Go on showing it until the run ends or stands still.")
+  package static let timeout = Option.optional(
+    "timeout", .duration, named: "DURATION", help: "Wait no longer than that, e.g. 90s, 10m or 1h30m.")
   package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }

@@ -89,7 +89,7 @@ enum ApplyCommand {
       number = try console.ask { () throws(RunRefusal) in try runs.begin(compilation, definition, request) }
     }
     return try console.ask { () throws(RunRefusal) in
-      var run = try runs.enter(number)
+      var run = try runs.enter(number, reason: console.arguments[Options.reason])
       run.batchSize = plan.batchSize
       return try RunDisplay.goOn(with: run, runs, console)
     }

@@ -37,7 +37,7 @@ enum HistoryCommand {
     let heading = [
       "run", "name", "state", "direction", "rows_changed", "rows_rejected", "left_behind", "started_at", "ended_at",
       "reverted_at", "seconds", "started_by", "client_host", "reason", "revert_reason", "parameters", "version",
-      "definition_hash", "seconds_worked",
+      "definition_hash", "seconds_worked", "reverted_by", "revert_host",
     ]
     let rows = entries.map { entry -> [String?] in
       [
@@ -45,6 +45,7 @@ enum HistoryCommand {
         String(entry.rowsRejected), entry.leftBehind.map(String.init), entry.startedAt, entry.endedAt, entry.revertedAt,
         entry.seconds.map { String($0) }, entry.startedBy, entry.clientHost, entry.reason, entry.revertReason,
         entry.parameters, entry.version, entry.definitionHash, entry.secondsWorked.map { String($0) },
+        entry.revertedBy, entry.revertHost,
       ]
     }
     return ([heading] + rows).map(writer.record).joined()
@@ -62,6 +63,7 @@ enum HistoryCommand {
       .init("seconds_worked", entry.secondsWorked.map { .number(String($0)) } ?? .null),
       .init("started_by", .string(entry.startedBy)), .init("client_host", .optional(entry.clientHost)),
       .init("reason", .optional(entry.reason)), .init("revert_reason", .optional(entry.revertReason)),
+      .init("reverted_by", .optional(entry.revertedBy)), .init("revert_host", .optional(entry.revertHost)),
       .init("parameters", (try? JSON(entry.parameters)) ?? .string(entry.parameters)),
       .init("version", .string(entry.version)), .init("definition_hash", .string(entry.definitionHash)),
     ])

@@ -7,7 +7,7 @@ enum ResumeCommand {
     let runs = try console.runs()
     let number = try console.run()
     do throws(RunRefusal) {
-      switch try runs.resume(number) {
+      switch try runs.resume(number, reason: console.arguments[Options.reason]) {
       case .elsewhere(let sign):
         let host = sign?.host.map { " on \($0)" } ?? ""
         console.say("the client\(host) that stayed goes on with it; watch it: `migrate status \(number) --watch`")

@@ -1,0 +1,32 @@
+package import MigratePostgres
+
+/// Something that was asked of a run and has moved it: who, when, why.
+package struct RunRequest: Sendable, Equatable {
+  /// pause, resume, cancel or revert.
+  package let request: String
+  package let by: String
+  /// The machine that it was asked on; `nil` where nobody has said and the session was a local one.
+  package let host: String?
+  package let reason: String?
+  package let at: String
+}
+
+extension Ledger {
+  /// All that was ever asked of the run, in order.
+  package static func requests(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> [RunRequest] {
+    try connection.query(
+      """
+      SELECT r.request, r.requested_by, r.client_host, r.reason, to_json(r.requested_at) #>> '{}' AS requested_at
+      FROM   migrate.requests AS r
+      WHERE  r.run = $1::bigint
+      ORDER  BY r.seq
+      """, [String(run)]
+    ).map { (row) throws(PostgresError) in
+      RunRequest(
+        request: try row.text("request"), by: try row.text("requested_by"), host: try row["client_host"],
+        reason: try row["reason"], at: try row.text("requested_at"))
+    }
+  }
+}
