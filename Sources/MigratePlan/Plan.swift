@@ -15,6 +15,9 @@ public struct Plan: Sendable, Equatable {
   public let batchSize: Int
   /// What becomes of rows that the database refuses.
   public let onError: OnError
+  /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
+  /// `nil` where none can come there.
+  public let maxRejects: String?
   /// The columns that batches walk.
   public let key: [String]
   /// What runs, in order.
@@ -40,9 +43,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
-    estimate: Estimate,
-    needs: [String]
+    onError: OnError, maxRejects: String?, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning],
+    tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition
     self.identity = identity
@@ -50,6 +52,7 @@ public struct Plan: Sendable, Equatable {
     self.parameters = parameters
     self.batchSize = batchSize
     self.onError = onError
+    self.maxRejects = maxRejects
     self.key = key
     self.phases = phases
     self.steps = steps

@@ -27,7 +27,9 @@ extension Plan {
         "estimate",
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
     ]
-    return .object(head + onError.members + body)
+    let rejects: [JSON.Member] =
+      [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
+    return .object(head + rejects + body)
   }
 }
 
@@ -58,14 +60,16 @@ extension Statement {
 
 extension Step {
   fileprivate var document: JSON {
-    .object([
+    let rules: [JSON.Member] =
+      validation.isEmpty ? [] : [.init("validation", .array(validation.map(\.document)))]
+    let members: [JSON.Member] = [
       .init("number", .integer(number)),
       .init("verb", .string(verb)),
       .init("table", .string(table)),
       .init("columns", .array(columns.map(\.document))),
       .init("where", filter.map(\.document) ?? .null),
-      undo.member,
-    ])
+    ]
+    return .object(members + rules + [undo.member])
   }
 }
 
@@ -77,6 +81,12 @@ extension WrittenColumn {
 
 extension PlannedFilter {
   fileprivate var document: JSON { .object([.init("value", .string(value)), .init("place", place.document)]) }
+}
+
+extension PlannedRule {
+  fileprivate var document: JSON {
+    .object([.init("reason", .string(reason)), .init("value", .string(value)), .init("place", place.document)])
+  }
 }
 
 extension DefinitionPlace {

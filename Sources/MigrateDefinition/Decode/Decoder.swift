@@ -39,6 +39,7 @@ struct Decoder {
       let verbs = ["migration", "steps", "update", "insert", "delete", "move", "emit", "target", "mapping"]
       refuseMissing("set", in: fields, root, unless: verbs)
     }
+    let validation = fields["validation"].map { self.validation($0) } ?? []
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
     let onError = fields["on_error"].flatMap { self.onError($0) }
@@ -50,8 +51,9 @@ struct Decoder {
     guard let rows else { return nil }
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
-      source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
+      source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
+      validation: validation, checks: checks, batchSize: batchSize, onError: onError, maxRejects: maxRejects,
+      undo: undo, timezone: timezone,
       searchPath: searchPath, needs: needs)
   }
 
