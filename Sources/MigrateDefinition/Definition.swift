@@ -26,6 +26,8 @@ public struct BatchOperation: Sendable {
   public let set: [Assignment]
   /// The place of the key `set`.
   public let setSpan: SourceSpan
+  /// Rules for the row as it would be written, in order.
+  public let validation: [ValidationRule]
   /// Queries that must find nothing.
   public let checks: Checks
   /// Rows that commit together; ``defaultBatchSize`` when it is not said.
@@ -134,6 +136,14 @@ public struct Check: Sendable {
   public let name: Located<String>
   /// One SELECT.
   public let query: SourceFragment
+}
+
+/// `price stays positive: price > 0`
+public struct ValidationRule: Sendable {
+  /// Why a row is rejected that breaks it.
+  public let reason: Located<String>
+  /// What must be true of the row as it would be written.
+  public let condition: SourceFragment
 }
 
 /// `checks:`

@@ -18,7 +18,6 @@ extension Schema {
   private static let subselect =
     "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
   private static let repeated = "write the expression out wherever it is needed"
-  private static let guarded = "let `where` choose the rows that may be written, or refuse the batch by `checks.batch`"
   private static let gentle = "leave it out, and give a smaller `batch_size`"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
@@ -67,7 +66,6 @@ extension Schema {
     later(
       "replace", "true, or SQL condition", "rows that no source row maps to are deleted",
       meanwhile: "delete what the source no longer has by hand"),
-    later("validation", "reason: SQL boolean", "a rule for the row as it would be written", meanwhile: guarded),
     later(
       "publish", "per_batch or at_once", default: "per_batch", "when changes can be seen",
       meanwhile: "leave it out: each batch can be seen when it commits"),

@@ -15,8 +15,9 @@ extension Ledger {
         SELECT c.item, t.oid, c.place AS ordinal
         FROM   migrate.runs AS r,
                jsonb_array_elements(r.plan -> 'steps')  AS s(step),
-               jsonb_array_elements(s.step -> 'columns' || CASE WHEN s.step -> 'where' <> 'null' THEN s.step -> 'where'
-                                                                ELSE '[]' END) WITH ORDINALITY AS c(item, place),
+               jsonb_array_elements(s.step -> 'columns'
+                                    || CASE WHEN s.step -> 'where' <> 'null' THEN s.step -> 'where' ELSE '[]' END
+                                    || coalesce(s.step -> 'validation', '[]')) WITH ORDINALITY AS c(item, place),
                LATERAL (SELECT CAST(r.plan #>> '{tables,0,oid}' AS oid) AS oid) AS t
         WHERE  r.run = $1::bigint
       ), blamed AS (
@@ -51,7 +52,7 @@ extension Ledger {
 /// A piece of a definition that an error can have come from.
 private struct Candidate {
   let isNamed: Bool
-  /// The column's; `nil` for `where`.
+  /// The column's; `nil` for `where` and a rule.
   let type: String?
   let value: String
   let place: DefinitionPlace

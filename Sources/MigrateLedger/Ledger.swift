@@ -24,7 +24,7 @@ package enum Ledger {
              r.plan ->> 'batch_size' AS batch_size, coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects
+             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -44,7 +44,7 @@ package enum Ledger {
     for parameter in parameters {
       values.updateValue(try parameter["value"], forKey: ":" + (try parameter.text("name")))
     }
-    guard let onError = OnError(try row.text("on_error"), maxRejects: try row["max_rejects"]) else {
+    guard let onError = OnError(rawValue: try row.text("on_error")) else {
       throw .unreadable("run \(id) says on_error: \(try row.text("on_error")), which this version does not know")
     }
     return Run(

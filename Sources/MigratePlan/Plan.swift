@@ -17,6 +17,9 @@ public struct Plan: Sendable, Equatable {
   public let parallel: Int
   /// What becomes of rows that the database refuses.
   public let onError: OnError
+  /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
+  /// `nil` where none can come there.
+  public let maxRejects: String?
   /// The columns that batches walk.
   public let key: [String]
   /// What runs, in order.
@@ -42,10 +45,9 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    parallel: Int, onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning],
-    tables: [PlannedTable],
-    estimate: Estimate,
-    needs: [String]
+    parallel: Int, onError: OnError, maxRejects: String?, key: [String], phases: [Phase], steps: [Step],
+    warnings: [PlanWarning],
+    tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition
     self.identity = identity
@@ -54,6 +56,7 @@ public struct Plan: Sendable, Equatable {
     self.batchSize = batchSize
     self.parallel = parallel
     self.onError = onError
+    self.maxRejects = maxRejects
     self.key = key
     self.phases = phases
     self.steps = steps

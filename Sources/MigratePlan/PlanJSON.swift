@@ -28,7 +28,9 @@ extension Plan {
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
     ]
     let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
-    return .object(head + workers + onError.members + body)
+    let rejects: [JSON.Member] =
+      [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
+    return .object(head + workers + rejects + body)
   }
 }
 
@@ -59,14 +61,16 @@ extension Statement {
 
 extension Step {
   fileprivate var document: JSON {
-    .object([
+    let rules: [JSON.Member] =
+      validation.isEmpty ? [] : [.init("validation", .array(validation.map(\.document)))]
+    let members: [JSON.Member] = [
       .init("number", .integer(number)),
       .init("verb", .string(verb)),
       .init("table", .string(table)),
       .init("columns", .array(columns.map(\.document))),
       .init("where", filter.map(\.document) ?? .null),
-      undo.member,
-    ])
+    ]
+    return .object(members + rules + [undo.member])
   }
 }
 
@@ -78,6 +82,12 @@ extension WrittenColumn {
 
 extension PlannedFilter {
   fileprivate var document: JSON { .object([.init("value", .string(value)), .init("place", place.document)]) }
+}
+
+extension PlannedRule {
+  fileprivate var document: JSON {
+    .object([.init("reason", .string(reason)), .init("value", .string(value)), .init("place", place.document)])
+  }
 }
 
 extension DefinitionPlace {

@@ -32,6 +32,8 @@ extension Statement {
     case capture
     /// The same with the rows locked, from the second attempt on.
     case captureLocked
+    /// The rows that break a rule of `validation` go to quarantine, with every reason; only in a batch that has such rows.
+    case validate
     /// Writes, and keeps what the rows became.
     case change
     /// Only writes, the capture having told all that is kept.
@@ -101,6 +103,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .bound: "bound"
     case .capture: "capture"
     case .captureLocked: "capture locked"
+    case .validate: "validate"
     case .change: "change"
     case .changeAsCaptured: "change as captured"
     case .image: "image"
@@ -128,6 +131,7 @@ extension Statement.Name: LosslessStringConvertible {
   /// The names that are always the same text.
   private static let fixed: [Self] = [
     .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
+    .validate,
     .change,
     .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
     .hold, .restore,

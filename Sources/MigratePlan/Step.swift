@@ -10,17 +10,21 @@ public struct Step: Sendable, Equatable {
   public let columns: [WrittenColumn]
   /// Which rows, by an expression that computes something; `nil` when it only compares, or all rows are meant.
   public let filter: PlannedFilter?
+  /// What must be true of a row as it would be written; one that breaks a rule goes to quarantine.
+  public let validation: [PlannedRule]
   /// The way back.
   public let undo: Undo
 
   package init(
-    number: Int, verb: String, table: String, columns: [WrittenColumn], filter: PlannedFilter?, undo: Undo
+    number: Int, verb: String, table: String, columns: [WrittenColumn], filter: PlannedFilter?,
+    validation: [PlannedRule], undo: Undo
   ) {
     self.number = number
     self.verb = verb
     self.table = table
     self.columns = columns
     self.filter = filter
+    self.validation = validation
     self.undo = undo
   }
 }
@@ -68,6 +72,22 @@ public struct PlannedFilter: Sendable, Equatable {
   public let place: DefinitionPlace
 
   package init(value: String, place: DefinitionPlace) {
+    self.value = value
+    self.place = place
+  }
+}
+
+/// A rule for the rows that a step writes.
+public struct PlannedRule: Sendable, Equatable {
+  /// The reason that a row gets which breaks it.
+  public let reason: String
+  /// The condition, as the definition writes it.
+  public let value: String
+  /// Where it stands.
+  public let place: DefinitionPlace
+
+  package init(reason: String, value: String, place: DefinitionPlace) {
+    self.reason = reason
     self.value = value
     self.place = place
   }

@@ -33,6 +33,8 @@ package struct Rows: Sendable, RandomAccessCollection {
   /// The number in the command tag: rows changed, or rows selected; `nil` where there is none.
   package var affectedRows: Int? { Int(String(cString: PQcmdTuples(result.handle))) }
 
+  package func hasColumn(_ name: String) -> Bool { columns.contains { $0.name.utf8.elementsEqual(name.utf8) } }
+
   /// - Throws: unless there is exactly one row.
   package var onlyRow: Row {
     get throws(PostgresError) {

@@ -44,13 +44,14 @@ struct Attempt {
   }
 
   /// Whether the attempt runs this statement: of the two ways to capture it takes one, and of the two ways to change, by what
-  /// the capture said.
-  func runs(_ statement: RunStatement, isCaptured: Bool) -> Bool {
+  /// the capture said; it asks for reasons only where rows break a rule.
+  func runs(_ statement: RunStatement, isCaptured: Bool, leavesOut: Bool = false) -> Bool {
     switch statement.name {
     case .capture: guarded == .snapshot
     case .captureLocked: guarded != .snapshot
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
+    case .validate: leavesOut
     case .middle, .reject: false
     default: true
     }
@@ -156,13 +157,16 @@ extension Worker {
   ) throws(PostgresError) -> Performed {
     var (bindings, through) = (given, end)
     var isCaptured = false
-    for statement in run.statements(.batches) where attempt.runs(statement, isCaptured: isCaptured) {
+    var leavesOut = false
+    for statement in run.statements(.batches)
+    where attempt.runs(statement, isCaptured: isCaptured, leavesOut: leavesOut) {
       // Done before.
       if [.settings, .lock, .bound].contains(statement.name) { continue }
       if statement.name == .finish {
         return try finish(connection.run(statement, bindings), through: through)
       }
       let rows = try connection.run(statement, bindings)
+      if let row = rows.first, rows.hasColumn("leaves_out") { leavesOut = try row.bool("leaves_out") }
       if statement.name == .capture, let row = rows.first {
         isCaptured = try row.bool("as_captured") && mayForesee
         // Without a row it went to the upper end in vain.
@@ -193,7 +197,9 @@ extension Worker {
         changed < captured ? .suppressed(captured: captured, changed: changed, through: through) : .inexact)
     }
     let read = try row.int("rows_read")
-    let counts = BatchCounts(batches: 1, read: read, changed: changed, unchanged: read - changed)
+    let rejected = rows.hasColumn("rows_rejected") ? try row.int("rows_rejected") : 0
+    let counts = BatchCounts(
+      batches: 1, read: read, changed: changed, unchanged: read - changed - rejected, rejected: rejected)
     return .done(counts, through: through, xid: try row.text("xid"))
   }
 }

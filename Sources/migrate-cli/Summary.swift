@@ -30,12 +30,14 @@ struct Summary {
     }
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
     for step in plan.steps { add("undo", Self.undo(step, plan)) }
+    for rule in plan.steps.flatMap(\.validation) { add("validates", "\(rule.reason): \(rule.value)") }
     switch plan.onError {
     case .stop: break
     case .retry: add("on error", "a batch that fails is tried up to ten times, then the run stops there")
-    case .quarantine(let most):
-      let rows = Int(most).map { Wording.count($0, "row") } ?? most
-      add("on error", "a row that the database refuses goes to quarantine; more than \(rows) end the run")
+    case .quarantine: add("on error", "a row that the database refuses goes to quarantine")
+    }
+    if let most = plan.maxRejects {
+      add("rejects", "more than \(Int(most).map { Wording.count($0, "row") } ?? most) in quarantine end the run")
     }
     for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
     for step in plan.steps {

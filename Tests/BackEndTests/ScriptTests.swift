@@ -68,7 +68,7 @@ import Testing
   @Test func `hold any text between dollar signs`() async throws {
     let plan = Plan(
       definition: "x", identity: "$identity", searchPath: "", parameters: [], batchSize: 1, parallel: 1, onError: .stop,
-      key: [],
+      maxRejects: nil, key: [],
       phases: [],
       steps: [],
       warnings: [], tables: [], estimate: Estimate(rows: 0, undoBytes: 0), needs: [])

@@ -263,7 +263,15 @@ CREATE TABLE migrate.rejects (
   detail          text,
   column_name     text,
   constraint_name text,
+  reasons         text[],
+  kind            text        NOT NULL GENERATED ALWAYS AS (
+                                CASE WHEN reasons  IS NOT NULL THEN 'validation'
+                                     WHEN sqlstate IS NOT NULL THEN 'error'
+                                     ELSE 'suppressed' END) STORED,
+  state           text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'resolved', 'reverted')),
+  fixed_row       jsonb,
   rejected_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  settled_at      timestamptz,
   PRIMARY KEY (run, step, key)
 );
 COMMENT ON TABLE  migrate.rejects                 IS 'Quarantine: source rows that a run has left as they were, each with the reason.';
@@ -271,12 +279,17 @@ COMMENT ON COLUMN migrate.rejects.run             IS 'The run.';
 COMMENT ON COLUMN migrate.rejects.step            IS 'The step that failed.';
 COMMENT ON COLUMN migrate.rejects.key             IS 'The row''s key, each column as its type''s text.';
 COMMENT ON COLUMN migrate.rejects.row             IS 'The row as it was; NULL under undo: none, where nothing but keys is kept.';
-COMMENT ON COLUMN migrate.rejects.sqlstate        IS 'The code of the database''s error; NULL when it was no error: a trigger has kept the row from being changed.';
-COMMENT ON COLUMN migrate.rejects.message         IS 'What the database has said.';
+COMMENT ON COLUMN migrate.rejects.sqlstate        IS 'The code of the database''s error; NULL when it was no error.';
+COMMENT ON COLUMN migrate.rejects.message         IS 'What the database has said; the reasons, where the row breaks rules.';
 COMMENT ON COLUMN migrate.rejects.detail          IS 'And in detail.';
 COMMENT ON COLUMN migrate.rejects.column_name     IS 'The column that it blames, if it does.';
 COMMENT ON COLUMN migrate.rejects.constraint_name IS 'The constraint that it blames, if it does.';
-COMMENT ON COLUMN migrate.rejects.rejected_at     IS 'When.';
+COMMENT ON COLUMN migrate.rejects.reasons         IS 'The rules of validation that the row breaks, all of them; "is NULL" behind one that is neither true nor false. NULL when it breaks none.';
+COMMENT ON COLUMN migrate.rejects.kind            IS 'validation: it breaks rules. error: the database has refused it. suppressed: a trigger has kept it from being changed.';
+COMMENT ON COLUMN migrate.rejects.state           IS 'open: as the run has left it. resolved: tried again, it was done. reverted: the run is taken back, and so is what was mended of the row.';
+COMMENT ON COLUMN migrate.rejects.fixed_row       IS 'The row as it was mended; row is what it was before.';
+COMMENT ON COLUMN migrate.rejects.rejected_at     IS 'When it came here, the last time.';
+COMMENT ON COLUMN migrate.rejects.settled_at      IS 'When it ceased to be open.';
 
 CREATE TABLE migrate.workers (
   run           bigint      NOT NULL REFERENCES migrate.runs,

@@ -18,7 +18,7 @@ COMMENT ON FUNCTION migrate.numbered IS 'The text with the run''s number for {ru
 CREATE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state. A run that
-  -- had to pause because of its server keeps the reason until it goes on.
+  -- had to pause because of its server keeps the reason until it goes on. Of a run that is taken back nothing is in quarantine.
   WITH advanced AS (
     UPDATE migrate.runs AS r
     SET    state       = t.next,
@@ -32,6 +32,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
       AND  t.event     = _event
       AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE r.direction END
     RETURNING r.run, r.state
+  ), settled AS (
+    UPDATE migrate.rejects AS q
+    SET    state = 'reverted', settled_at = clock_timestamp()
+    FROM   advanced AS a
+    WHERE  a.state = 'reverted' AND q.run = a.run
   )
   SELECT a.state FROM advanced AS a, LATERAL (SELECT pg_notify('migrate', a.run || ' ' || a.state)) AS n
 $$;

@@ -168,7 +168,7 @@ COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a ru
 
 CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
-  column_name text, constraint_name text, left_behind bigint
+  column_name text, constraint_name text, left_behind bigint, rows_rejected bigint
 );
 COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
 
@@ -177,7 +177,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', _through, NULL, _check || ' found rows',
           (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place)
            FROM   unnest(_rows) WITH ORDINALITY AS r(found, place)),
-          'a check must return no row', NULL, NULL, NULL)::migrate.attempted
+          'a check must return no row', NULL, NULL, NULL, NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
 
@@ -192,6 +192,7 @@ DECLARE
   found     json[];
   entry     json;
   captured  boolean := false;
+  leaves    boolean := false;
 BEGIN
   ended.through_key := _through;
   FOR statement IN
@@ -201,11 +202,16 @@ BEGIN
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
     WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject',
                             CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
-                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END) THEN
+                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
+                            -- Nobody asks for reasons where no row breaks a rule.
+                            CASE WHEN NOT leaves THEN 'validate' END) THEN
       NULL;
-    WHEN statement.name = 'capture' THEN
+    -- The others answer only where there are rules.
+    WHEN statement.name = 'capture'
+         OR statement.name IN ('capture locked', 'change') AND statement.text LIKE '%AS leaves_out' THEN
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
       captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
+      leaves := coalesce((entry ->> 'leaves_out')::boolean, false);
       IF NOT _is_bound AND entry ->> 'through_1' IS NOT NULL THEN
         ended.through_key := (migrate.fields(entry))[2:];
         given := migrate.with_key(given, 'through', ended.through_key, cardinality(_through));
@@ -222,6 +228,7 @@ BEGIN
       -- What is deferred would fail at COMMIT, where nobody can catch it.
       SET CONSTRAINTS ALL IMMEDIATE;
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      ended.rows_rejected := coalesce((entry ->> 'rows_rejected')::bigint, 0);
       ended.verdict := CASE
         WHEN entry IS NULL THEN 'taken over'
         WHEN (entry ->> 'exact')::boolean THEN 'done'
@@ -342,7 +349,7 @@ COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back
 CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', NULL, NULL, _rows || ' rows were changed since', 'nothing of them is touched',
-          'on_conflict skip restores the others, force all', NULL, NULL, NULL)::migrate.attempted
+          'on_conflict skip restores the others, force all', NULL, NULL, NULL, NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows that were changed since.';
 

@@ -337,7 +337,7 @@ BEGIN
       NULL;
     ELSIF work.verb = 'batch' THEN
       ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
-      IF ended.verdict = 'done' AND halves THEN
+      IF ended.verdict = 'done' AND ended.rows_rejected > 0 THEN
         ended.message := migrate.excess(_run);
         IF ended.message IS NOT NULL THEN
           COMMIT;

@@ -3,7 +3,7 @@
 CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Below a full count nobody can tell; a single row that went well is an answer, too.
-  SELECT count(*) = 32 AND count(DISTINCT (r.sqlstate, r.constraint_name, r.column_name)) = 1
+  SELECT count(*) = 32 AND count(DISTINCT (r.kind, r.sqlstate, r.constraint_name, r.column_name)) = 1
          AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
   FROM   migrate.rejects AS r
   WHERE  r.run = _run
@@ -42,7 +42,8 @@ DECLARE
   part    jsonb;
   given   jsonb;
   parts   integer := 0;
-  reached text[];
+  reached  text[];
+  rejected bigint := 0;
   after   text[];
   through text[];
   tried   migrate.attempted;
@@ -78,6 +79,7 @@ BEGIN
     IF tried.verdict = 'done' THEN
       parts := parts + 1;
       reached := through;
+      rejected := rejected + tried.rows_rejected;
       CONTINUE;
     ELSIF tried.verdict <> 'refused' THEN
       RETURN tried;
@@ -101,9 +103,10 @@ BEGIN
     ELSE
       parts := parts + 1;
       reached := through;
+      rejected := rejected + 1;
     END IF;
   END LOOP;
-  SELECT 'done', reached INTO tried.verdict, tried.through_key;
+  SELECT 'done', reached, rejected INTO tried.verdict, tried.through_key, tried.rows_rejected;
   RETURN tried;
 END $$;
 COMMENT ON FUNCTION migrate.perform_in_parts IS 'A batch with a row that the database refuses: cut in halves from left to right until the row is alone and goes to quarantine.';

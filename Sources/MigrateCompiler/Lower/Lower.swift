@@ -13,7 +13,7 @@ extension ResolvedBatch {
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
-          + (rejects ? [middle, reject] : [])),
+          + (isolatesErrors ? [middle, reject] : [])),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),
@@ -22,14 +22,15 @@ extension ResolvedBatch {
   }
 
   private var stepStatements: [Statement] {
-    switch undo {
+    let validate = validation.isEmpty ? [] : [validate]
+    return switch undo {
     case .captured:
       foreseesImages
-        ? [captureForeseen, capture(locked: true), changeAsCaptured(batchConditions), change]
-        : [capture(locked: false), capture(locked: true), change] + (hasAfterTriggers ? [image] : [])
+        ? [captureForeseen, capture(locked: true)] + validate + [changeAsCaptured(batchConditions), change]
+        : [capture(locked: false), capture(locked: true)] + validate + [change] + (hasAfterTriggers ? [image] : [])
     case .none:
       foreseesKeys
-        ? [captureKeys, changeAsCaptured(changingConditions), changeWithoutUndo] : [changeWithoutUndo]
+        ? [captureKeys, changeAsCaptured(changingConditions), changeWithoutUndo] : [changeWithoutUndo] + validate
     }
   }
 
@@ -42,8 +43,8 @@ extension ResolvedBatch {
   }
 
   /// Without undo only the keys are kept. Where every row is eligible the index alone tells them, which costs less than to have
-  /// them from the change.
-  private var foreseesKeys: Bool { filter == nil && !hasTriggers }
+  /// them from the change; which rows break a rule it does not.
+  private var foreseesKeys: Bool { filter == nil && !hasTriggers && validation.isEmpty }
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {

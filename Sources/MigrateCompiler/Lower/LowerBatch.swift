@@ -65,7 +65,7 @@ extension ResolvedBatch {
         CROSS  JOIN LATERAL (SELECT \(changed) AS rows_changed) AS c
         CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
         WHERE  \(Self.place)
-        RETURNING exact, rows_read, rows_changed, xid,
+        RETURNING exact, rows_read, rows_changed\(column), xid,
                   (SELECT coalesce(cardinality(u.k_1), 0)
                    FROM   \(Name.undo(Self.step)) AS u
                    WHERE  \(Self.place)) AS rows_captured

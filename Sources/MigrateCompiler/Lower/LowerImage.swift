@@ -79,5 +79,5 @@ extension ResolvedBatch {
   }
 
   /// The batch's rows that change.
-  var changingConditions: [SQL] { batchConditions + (comparesImages ? [differs] : []) }
+  var changingConditions: [SQL] { batchConditions + (comparesImages ? [differs] : []) + validConditions }
 }

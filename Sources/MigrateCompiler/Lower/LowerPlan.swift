@@ -8,12 +8,13 @@ extension ResolvedBatch {
     Plan(
       definition: name, identity: inputs.identity, searchPath: searchPath.joined(separator: ", "),
       parameters: inputs.parameters, batchSize: batchSize, parallel: parallel, onError: onError,
-      key: key.map(\.name.name), phases: phases,
+      maxRejects: rejects ? mostRejects : nil, key: key.map(\.name.name), phases: phases,
       steps: [
         MigratePlan.Step(
           number: Self.step, verb: "update", table: table.name.description,
           columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
-          filter: plannedFilter, undo: way)
+          filter: plannedFilter,
+          validation: validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) }, undo: way)
       ],
       warnings: warnings.all.map { warning in
         PlanWarning(

@@ -34,6 +34,7 @@ extension ResolvedBatch {
         SELECT \(lines: ["\(Role.run)", "\(Self.step)", keyAsTexts, image] + refusal)
         FROM   \(source)
         \(SQL.filtered(by: batchConditions))
+        \(Self.rejectedAgain)
         RETURNING key
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, rows_rejected, exact)
@@ -41,6 +42,14 @@ extension ResolvedBatch {
       FROM   rejected
       """)
   }
+
+  /// A row that is tried again, and fails again, keeps its place in quarantine, with the newest reason.
+  static let rejectedAgain: SQL = """
+    ON CONFLICT (run, step, key) DO UPDATE
+    SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
+           detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+           rejected_at = excluded.rejected_at
+    """
 
   /// The key as the ledger keeps it.
   var keyAsTexts: SQL {

@@ -81,17 +81,21 @@ extension ResolvedBatch {
       ($0.column, "s.\(Name.old($0.column))", "s.\(Name.new($0.column))")
     }
     // OFFSET 0 keeps the planner from merging the levels, by which it would compute the new values twice.
+    let computed: SQL = """
+      SELECT \(lines: capturedKeys + images + contextColumns + validInRow)
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      ORDER  BY \(list: keyColumns)
+      OFFSET 0
+      """
+    guard validation.isEmpty else { return captureValid(names, from: judged(computed), where: differing(kept)) }
     return Statement(
       .capture, step: Self.step,
       why: "the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice",
       """
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
       SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" })
-      FROM  (SELECT \(lines: capturedKeys + images)
-             FROM   \(source)
-             \(SQL.filtered(by: batchConditions))
-             ORDER  BY \(list: keyColumns)
-             OFFSET 0) AS s
+      FROM  (\(computed)) AS s
       WHERE  \(differing(kept))
       RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured
       """)
@@ -143,8 +147,9 @@ extension ResolvedBatch {
   /// Reads the old values and claims the batch: a second attempt at the same one waits here, on the primary key (U08).
   func capture(locked: Bool) -> Statement {
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.old($0))" }
-    let test: [SQL] = comparesImages ? ["\(differs) AS differs"] : []
-    let only: SQL = comparesImages ? " FILTER (WHERE s.differs)" : ""
+    let test: [SQL] = (comparesImages ? ["\(differs) AS differs"] : []) + (isValid.map { ["(\($0)) AS valid"] } ?? [])
+    let tests: [SQL] = (comparesImages ? ["s.differs"] : []) + (validation.isEmpty ? [] : ["s.valid"])
+    let only: SQL = tests.isEmpty ? "" : " FILTER (WHERE \(SQL.joined(tests, by: " AND ")))"
     let names = keyNames + capturedColumns.map { Name.old($0) }
     let rows: SQL = """
       SELECT \(lines: capturedKeys + images + test)
@@ -154,10 +159,11 @@ extension ResolvedBatch {
       """
     let lock: SQL = "\nFOR    NO KEY UPDATE OF \(alias)"
     // A capture that is not locked answers, and this one that the change has to look itself.
-    let answer: SQL = locked ? "" : "\nRETURNING false AS as_captured"
+    let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + leavesOut
+    let answer: SQL = answers.isEmpty ? "" : "\nRETURNING \(list: answers)"
     let capture: SQL = """
-      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
-      SELECT \(lines: [Self.placeValues, "count(*)"] + names.map { "array_agg(s.\($0))\(only)" })
+      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: rejectedName + names))
+      SELECT \(lines: [Self.placeValues, "count(*)"] + rejectedCount + names.map { "array_agg(s.\($0))\(only)" })
       FROM  (\(locked ? rows + lock : rows)) AS s
       """
     return Statement(

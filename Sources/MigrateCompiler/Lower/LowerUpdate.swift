@@ -43,7 +43,7 @@ extension ResolvedBatch {
         FROM  (SELECT * FROM changed ORDER BY \(list: keyNames)) AS s
       )
       UPDATE \(Name.undo(Self.step)) AS u
-      SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined(exact, by: " AND ")))"])
+      SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined((validation.isEmpty ? [] : ["u.exact IS NOT FALSE"]) + exact, by: " AND ")))"])
       FROM   image
       WHERE  \(Self.place)
       """)
@@ -52,6 +52,7 @@ extension ResolvedBatch {
   /// Without undo the change gives its keys and nothing is captured before.
   var changeWithoutUndo: Statement {
     let names = keyNames
+    let answer: SQL = validation.isEmpty ? "" : "\nRETURNING rows_read > coalesce(cardinality(k_1), 0) AS leaves_out"
     return Statement(
       .change, step: Self.step, why: "undo: none, so only the keys are kept",
       """
@@ -60,7 +61,7 @@ extension ResolvedBatch {
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
       SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" } + ["true"])
-      FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s
+      FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s\(answer)
       """)
   }
 

@@ -55,12 +55,13 @@ enum Name {
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found",
-    "heartbeat",
-    "held", "image", "kept", "noted", "own", "rejected",
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
+    "held", "image", "kept", "noted", "own", "rejected", "written",
   ]
 
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
+  /// A column that a rule of `validation` names and that is not written.
+  static func context(_ column: Column) -> SQL { SQL(pieces: [.text("c_\(column.number)")]) }
   static func old(_ column: Column) -> SQL { SQL(pieces: [.text("o_\(column.number)")]) }
   static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }
 }

@@ -8,6 +8,7 @@ package struct ParsedBatch: Sendable {
   package let definition: Definition
   let filter: SQLExpression?
   let values: [ParsedValue]
+  let validation: [ParsedRule]
   let checks: [ParsedCheck]
   /// What is wrong with the SQL itself; the rest goes on, so that all errors of a file come at once.
   package let problems: [Diagnostic]
@@ -19,6 +20,11 @@ package struct ParsedBatch: Sendable {
     case constant(Located<Constant>)
     /// Its SQL cannot be read; that has been said.
     case unreadable
+  }
+
+  struct ParsedRule: Sendable {
+    let reason: String
+    let condition: SQLExpression
   }
 
   struct ParsedCheck: Sendable {
@@ -40,6 +46,9 @@ package struct ParsedBatch: Sendable {
       case .text(let text): .text(text)
       case .constant(let constant): .constant(constant)
       }
+    }
+    validation = operation.validation.compactMap { rule in
+      Self.expression(rule.condition, &problems).map { ParsedRule(reason: rule.reason.value, condition: $0) }
     }
     let moments: [(ParsedCheck.Moment, [Check])] = [
       (.before, operation.checks.before), (.batch, operation.checks.batch), (.after, operation.checks.after),
@@ -79,7 +88,7 @@ package struct ParsedBatch: Sendable {
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
-    return (filter.map { [$0 as any SQLText] } ?? []) + expressions + checks.map(\.query)
+    return (filter.map { [$0 as any SQLText] } ?? []) + expressions + validation.map(\.condition) + checks.map(\.query)
   }
 
   /// Whether a sub-select stands in `where` or `set`.

@@ -10,11 +10,15 @@ extension BatchOperation {
     switch onError?.value ?? .stop {
     case .stop: .stop
     case .retry: .retry
-    case .continue:
-      switch maxRejects?.value ?? .rows(1000) {
-      case .rows(let rows): .quarantine(maxRejects: String(rows))
-      case .percent(let digits): .quarantine(maxRejects: digits + "%")
-      }
+    case .continue: .quarantine
+    }
+  }
+
+  /// More rows in quarantine end the run.
+  var mostRejects: String {
+    switch maxRejects?.value ?? .rows(1000) {
+    case .rows(let rows): String(rows)
+    case .percent(let digits): digits + "%"
     }
   }
 }

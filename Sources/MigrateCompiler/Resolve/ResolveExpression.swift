@@ -152,7 +152,9 @@ extension Resolver {
   }
 
   /// The user's text with `batch.` and `:name` in SQL's own words; every other byte is untouched.
-  func rewritten(_ text: any SQLText) -> SQL {
+  ///
+  /// - Parameter range: the bytes of the text that are wanted, cut where no name is; `nil` is all of it.
+  func rewritten(_ text: any SQLText, within range: Range<Int>? = nil) -> SQL {
     var edits: [(range: Range<Int>, piece: SQL.Piece)] = text.parameters.compactMap { use in
       parameter(use.name).map { (use.range, .parameter($0)) }
     }
@@ -167,7 +169,8 @@ extension Resolver {
         edits.append((name.range, .verbatim(rowName.quoted)))
       }
     }
-    return SQL(text, replacing: edits)
+    guard let range else { return SQL(text, replacing: edits) }
+    return SQL(text, range, replacing: edits.filter { range.contains($0.range.lowerBound) })
   }
 
   /// Whether `name` stands for the source row and our SQL calls that otherwise.
@@ -222,10 +225,11 @@ extension Resolver {
 extension SQL {
   /// A user's text with other pieces in some places; what is left of it still knows its place in the file. A comment at its end
   /// does not swallow what follows (B23).
-  init(_ text: any SQLText, replacing edits: [(range: Range<Int>, piece: Piece)]) {
+  init(_ text: any SQLText, _ part: Range<Int>? = nil, replacing edits: [(range: Range<Int>, piece: Piece)]) {
     let bytes = Array(text.text.utf8)
+    let part = part ?? 0..<bytes.count
     var pieces: [Piece] = []
-    var done = 0
+    var done = part.lowerBound
     func keep(_ range: Range<Int>) {
       guard !range.isEmpty else { return }
       let content = String(decoding: bytes[range], as: UTF8.self)
@@ -236,8 +240,8 @@ extension SQL {
       pieces.append(edit.piece)
       done = edit.range.upperBound
     }
-    keep(done..<bytes.count)
-    if text.endsInLineComment { pieces.append(.verbatim("\n")) }
+    keep(done..<part.upperBound)
+    if text.endsInLineComment, part.upperBound == bytes.count { pieces.append(.verbatim("\n")) }
     self.init(pieces: pieces)
   }
 }

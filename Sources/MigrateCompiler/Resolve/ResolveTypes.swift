@@ -12,6 +12,7 @@ package struct Probe: Sendable {
     case assignment(Int)
     /// What a column becomes that the table does not have, or that cannot be written.
     case value
+    case rule
     case check
   }
 
@@ -23,7 +24,7 @@ package struct Probe: Sendable {
   package var assignment: Int? {
     switch subject {
     case .assignment(let number): number
-    case .filter, .value, .check: nil
+    case .filter, .value, .rule, .check: nil
     }
   }
 }
@@ -47,7 +48,7 @@ extension Resolution {
     guard let batch, !problems.contains(where: { outOfReach.contains($0.code) }) else { return nil }
     switch probe.subject {
     case .filter: return probe.sql
-    case .value, .check: return nil
+    case .value, .rule, .check: return nil
     case .assignment(let number):
       let assignment = batch.assignments[number]
       let value = assignment.column.assignable(assignment.value, from: type)
@@ -91,8 +92,8 @@ extension NamedBatch {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
-      plannedFilter: plannedFilter, assignments: assignments,
-      undo: undo, onError: operation.policy, batchSize: batchSize,
+      plannedFilter: plannedFilter, assignments: assignments, validation: validation,
+      undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, batchSize: batchSize,
       parallel: workers, estimatedRows: inputs.estimatedRows,
       searchPath: inputs.searchPath,
       coverage: inputs.coverage,
@@ -110,7 +111,7 @@ extension NamedBatch {
 
 extension SourceText {
   /// The first line of `span`, for a reader without the file.
-  fileprivate func place(of span: SourceSpan) -> DefinitionPlace {
+  func place(of span: SourceSpan) -> DefinitionPlace {
     let (line, column) = position(of: span.start)
     let (lastLine, lastColumn) = position(of: span.end)
     let text = String(decoding: self.line(line), as: UTF8.self)

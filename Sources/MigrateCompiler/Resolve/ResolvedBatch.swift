@@ -16,8 +16,12 @@ struct ResolvedBatch: Sendable {
   /// The filter for people, when it can fail on a row.
   let plannedFilter: PlannedFilter?
   let assignments: [ResolvedAssignment]
+  /// What must be true of a row as it would be written.
+  let validation: [Rule]
   let undo: ResolvedUndo
   let onError: OnError
+  /// As ``Plan/maxRejects`` where rows can go to quarantine.
+  let mostRejects: String
   let batchSize: Int
   /// How many workers do the batches.
   let parallel: Int
@@ -39,13 +43,16 @@ struct ResolvedBatch: Sendable {
   let mayReplicate: Bool
   let hasLZ4: Bool
 
-  /// Whether rows can go to quarantine.
-  var rejects: Bool {
+  /// Whether rows that the database refuses go to quarantine.
+  var isolatesErrors: Bool {
     switch onError {
     case .quarantine: true
     case .stop, .retry: false
     }
   }
+
+  /// Whether rows can go to quarantine.
+  var rejects: Bool { isolatesErrors || !validation.isEmpty }
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
   var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }

@@ -46,6 +46,7 @@ struct Resolver {
       return filter
     }
     let assignments = resolveAssignments(key: key, parameters)
+    let validation = resolveValidation(assignments, parameters)
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
       let query = rewritten(check.query)
       if checkQuery(check, parameters) {
@@ -62,8 +63,8 @@ struct Resolver {
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
-      assignments: assignments,
-      checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
+      assignments: assignments, validation: validation, checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter,
+      warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
   }
 
@@ -103,6 +104,7 @@ package struct NamedBatch: Sendable {
   let key: [Column]
   let filter: SQL?
   let assignments: [NamedAssignment]
+  let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]
   let undo: ResolvedUndo
   let hasAfterTriggers: Bool

@@ -39,6 +39,7 @@ struct Decoder {
       let verbs = ["migration", "steps", "update", "insert", "delete", "move", "emit", "target", "mapping"]
       refuseMissing("set", in: fields, root, unless: verbs)
     }
+    let validation = fields["validation"].map { self.validation($0) } ?? []
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
     let parallel = fields["parallel"].flatMap { self.parallel($0) }
@@ -51,9 +52,10 @@ struct Decoder {
     guard let rows else { return nil }
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
-      source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, parallel: parallel, onError: onError, maxRejects: maxRejects, undo: undo,
-      timezone: timezone,
+      source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
+      validation: validation, checks: checks, batchSize: batchSize, parallel: parallel, onError: onError,
+      maxRejects: maxRejects,
+      undo: undo, timezone: timezone,
       searchPath: searchPath, needs: needs)
   }
 

@@ -11,8 +11,9 @@ extension Plan {
     let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      parallel: parallel, onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables,
-      estimate: estimate,
+      parallel: parallel, onError: onError, maxRejects: maxRejects, key: key, phases: phases, steps: steps,
+      warnings: warnings,
+      tables: tables, estimate: estimate,
       needs: needs)
   }
 
@@ -48,8 +49,9 @@ extension Plan {
     }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      parallel: parallel, onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables,
-      estimate: estimate,
+      parallel: parallel, onError: onError, maxRejects: maxRejects, key: key, phases: phases, steps: steps,
+      warnings: warnings,
+      tables: tables, estimate: estimate,
       needs: needs)
   }
 

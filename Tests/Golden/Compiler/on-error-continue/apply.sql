@@ -147,7 +147,7 @@ FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_3), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
-RETURNING exact, rows_read, rows_changed, xid,
+RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
           (SELECT coalesce(cardinality(u.k_1), 0)
            FROM   migrate.undo_{run}_1 AS u
            WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
@@ -176,6 +176,10 @@ WITH rejected AS (
   FROM   "shop"."products" AS "products"
   WHERE  ($7::boolean OR "products"."id" > $8::bigint)
     AND  "products"."id" <= $9::bigint
+  ON CONFLICT (run, step, key) DO UPDATE
+  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
+         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+         rejected_at = excluded.rejected_at
   RETURNING key
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, exact)

@@ -1,0 +1,158 @@
+-- ===== prepare: once, in the transaction that begins the run
+
+-- undo table: a row a batch, an array a column; never the table's own row type, which would forbid DDL
+CREATE TABLE migrate.undo_{run}_1 (slice integer,
+                                   ordinal integer,
+                                   part integer,
+                                   rows_read bigint NOT NULL,
+                                   rows_rejected bigint NOT NULL DEFAULT 0,
+                                   k_1 bigint[] COMPRESSION lz4,
+                                   exact boolean,
+                                   reverted boolean NOT NULL DEFAULT false,
+                                   PRIMARY KEY (slice, ordinal, part));
+
+-- ===== bounds: once, before the first batch
+
+-- lockers: the transactions that may hold rows below the upper end which nobody can see yet
+SELECT l.virtualtransaction
+FROM   pg_locks AS l
+WHERE  l.locktype = 'relation'
+  AND  l.relation IN (SELECT to_regclass('"shop"."products"') UNION SELECT relid FROM pg_partition_tree(to_regclass('"shop"."products"')))
+  AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND  l.granted
+  AND  l.pid IS DISTINCT FROM pg_backend_pid()
+  AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+
+-- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
+SELECT CAST("products"."id" AS text) AS upper_1
+FROM   "shop"."products" AS "products"
+ORDER  BY "products"."id" DESC
+LIMIT  1;
+
+-- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL synchronous_commit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- lock: before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait
+LOCK TABLE "shop"."products" IN ROW EXCLUSIVE MODE;
+
+-- bound: the key of the batch's last row; no row: the batch goes to the upper end
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
+SELECT CAST("products"."id" AS text) AS through_1
+FROM   "shop"."products" AS "products"
+WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+  AND  "products"."id" <= $3::bigint
+  AND  (price > 10)
+ORDER  BY "products"."id"
+OFFSET $4::bigint - 1
+LIMIT  1;
+
+-- change: undo: none, so only the keys are kept
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part, $7 eligible
+WITH changed AS (
+  UPDATE "shop"."products" AS "products"
+  SET    "name" = 'product'
+  WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+    AND  "products"."id" <= $3::bigint
+    AND  (price > 10)
+    AND  record_image_ne(ROW("products"."name"), ROW(CAST('product' AS text)))
+    AND  ("products"."name" <> 'café')
+  RETURNING "products"."id" AS k_1
+)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
+SELECT $4::integer, $5::integer, $6::integer,
+       coalesce($7::bigint, (SELECT count(*)
+                             FROM   "shop"."products" AS "products"
+                             WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+                               AND  "products"."id" <= $3::bigint
+                               AND  (price > 10))),
+       array_agg(s.k_1),
+       true
+FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+                                               RETURNING rows_read > coalesce(cardinality(k_1), 0) AS leaves_out;
+
+-- validate: only in a batch with rows that break a rule: to quarantine with every reason
+-- $1 run, $2 after.none, $3 after.1, $4 through.1, $5 slice, $6 ordinal, $7 part
+WITH rejected AS (
+  INSERT INTO migrate.rejects (run, step, key, row, reasons, message)
+  SELECT $1::bigint, 1, s.key, s.row, s.reasons, array_to_string(s.reasons, '; ')
+  FROM  (SELECT ARRAY[CAST("products"."id" AS text)] AS key,
+                CAST(NULL AS jsonb) AS row,
+                array_remove(ARRAY[CASE ("products"."name" <> 'café')
+                                     WHEN true  THEN NULL
+                                     WHEN false THEN 'it''s no café'
+                                     ELSE            'it''s no café: is NULL' END], NULL) AS reasons
+         FROM   "shop"."products" AS "products"
+         WHERE  ($2::boolean OR "products"."id" > $3::bigint)
+           AND  "products"."id" <= $4::bigint
+           AND  (price > 10)
+           AND  CASE WHEN ("products"."id") NOT IN (SELECT unnest(b.k_1) FROM migrate.undo_{run}_1 AS b WHERE (b.slice, b.ordinal, b.part) = ($5::integer, $6::integer, $7::integer))
+                     THEN (("products"."name" <> 'café')) IS NOT TRUE END) AS s
+  ON CONFLICT (run, step, key) DO UPDATE
+  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
+         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+         rejected_at = excluded.rejected_at
+  RETURNING key
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    rows_rejected = r.rows,
+       exact = (r.rows <= u.rows_read - coalesce(cardinality(u.k_1), 0))
+FROM  (SELECT count(*) AS rows FROM rejected) AS r
+WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
+
+-- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+WITH heartbeat AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
+SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
+       u.exact
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
+
+-- ===== finish: once, after the last batch
+
+-- left behind: rows that became eligible behind the batches, counted and not passed over in silence
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 run
+SELECT count(*)
+FROM   "shop"."products" AS "products"
+WHERE  "products"."id" <= $1::bigint
+  AND  $2::boolean
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
+  AND  (price > 10)
+  AND  CASE WHEN NOT EXISTS (SELECT FROM migrate.rejects AS r
+                             WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("products"."id" AS text)])
+            THEN record_image_ne(ROW("products"."name"), ROW(CAST('product' AS text))) END
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "products"."id");
