@@ -28,13 +28,13 @@ extension Worker {
   mutating func performInParts(
     _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
   ) throws(PostgresError) -> Performed {
-    var stack = [Part(after: attempt.after, through: end)]
+    var stack: [Part] = []
     var done = Done()
+    // As a whole it has failed just now.
+    try push(Part(after: attempt.after, through: end), on: &stack, bindings)
+    try connection.execute("SAVEPOINT part")
     while done.parts < Self.mostParts, let part = stack.popLast() {
-      let given = bindings.with("part", String(done.parts)).with("eligible", nil)
-        .with(key: part.after, as: "after", count: run.keyCount)
-        .with(key: part.through, as: "upper", count: run.keyCount)
-        .with(key: part.through, as: "through", count: run.keyCount)
+      let given = self.bindings(of: part, bindings).with("part", String(done.parts))
       let refusal: Failure
       switch try tried(attempt, given, part) {
       case .done(let counts, _, let xid):
@@ -43,22 +43,40 @@ extension Worker {
       case .notDone(let transacted): return .notDone(transacted)
       case .refused(let failure): refusal = failure
       }
-      let middle = try connection.run(run.statement(.batches, .middle), given).onlyRow
-      switch try middle.int("rows") {
+      switch try push(part, on: &stack, bindings) {
       // Under one snapshot the row is there that has failed; under another it may be gone.
       case 0: return .notDone(.inexact)
       case 1:
+        stack.removeLast()
         switch try reject(given, part, refusal) {
         case .done(let counts, _, let xid): done.add(counts, part, xid)
         case .notDone(let transacted): return .notDone(transacted)
         }
-      default:
-        let key = Array(try middle.values.dropFirst())
-        stack += [Part(after: key, through: part.through), Part(after: part.after, through: key)]
+      default: break
       }
     }
     guard let through = done.through, let xid = done.xid else { return .notDone(.inexact) }
     return .done(done.counts, through: through, xid: xid)
+  }
+
+  private func bindings(of part: Part, _ bindings: Bindings) -> Bindings {
+    bindings.with("eligible", nil).with(key: part.after, as: "after", count: run.keyCount)
+      .with(key: part.through, as: "upper", count: run.keyCount)
+      .with(key: part.through, as: "through", count: run.keyCount)
+  }
+
+  /// Puts a part on the stack, in halves where it has several rows; how many it has.
+  @discardableResult
+  private borrowing func push(_ part: Part, on stack: inout [Part], _ bindings: Bindings) throws(PostgresError) -> Int {
+    let middle = try connection.run(run.statement(.batches, .middle), self.bindings(of: part, bindings)).onlyRow
+    let rows = try middle.int("rows")
+    if rows > 1 {
+      let key = Array(try middle.values.dropFirst())
+      stack += [Part(after: key, through: part.through), Part(after: part.after, through: key)]
+    } else {
+      stack.append(part)
+    }
+    return rows
   }
 
   private enum Tried {
@@ -68,25 +86,24 @@ extension Worker {
     case refused(Failure)
   }
 
-  /// A part, in a savepoint of its own: the capture with the change, since what is undone of the one must be of the other.
+  /// A part, in a savepoint of its own: the capture with the change, since what is undone of the one must be of the other. Each
+  /// message leaves the savepoint for the next part behind.
   private mutating func tried(_ attempt: Attempt, _ bindings: Bindings, _ part: Part) throws(PostgresError) -> Tried {
-    try connection.execute("SAVEPOINT part")
     do throws(PostgresError) {
-      let performed = try perform(attempt, bindings, through: part.through, isBoundByCapture: false)
-      // What is deferred would fail at COMMIT, outside of every savepoint.
-      try connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-      switch performed {
+      switch try perform(attempt, bindings, through: part.through, isBoundByCapture: false) {
       case .done(let counts, let through, let xid):
-        try connection.execute("RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED")
+        // What is deferred would fail at COMMIT, outside of every savepoint.
+        try connection.execute(
+          "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED; SAVEPOINT part")
         return .done(counts, through: through, xid: xid)
       case .notDone(.suppressed(let captured, let changed, let through)):
-        try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+        try connection.execute("ROLLBACK TO SAVEPOINT part")
         return .refused(.suppressed(captured: captured, changed: changed, after: part.after, through: through))
       case .notDone(let transacted): return .notDone(transacted)
       }
     } catch {
       guard !error.endsConnection, error.origin != .lost, error.class == .rowBad else { throw error }
-      try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+      try connection.execute("ROLLBACK TO SAVEPOINT part")
       return .refused(Failure(error, after: part.after, through: part.through))
     }
   }
@@ -102,7 +119,9 @@ extension Worker {
     guard let row = try connection.run(run.statement(.batches, .finish), said).first else {
       return .notDone(.takenOver)
     }
-    let isHopeless = try connection.query("SELECT migrate.is_hopeless($1::bigint)", [runID]).onlyRow.bool(0)
+    let isHopeless = try connection.execute(
+      "RELEASE SAVEPOINT part; SAVEPOINT part; SELECT migrate.is_hopeless(\(runID))"
+    ).onlyRow.bool(0)
     if isHopeless { return .notDone(.hopeless(.hopeless(refusal))) }
     let counts = BatchCounts(batches: 0, read: 1, rejected: 1)
     return .done(counts, through: part.through, xid: try row.text("xid"))

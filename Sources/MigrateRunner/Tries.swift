@@ -4,8 +4,12 @@ internal import MigratePostgres
 
 /// What the attempts at a batch have shown so far, and how the next one is made.
 struct Tries {
-  /// The next attempt's, from 1.
+  /// The next attempt's, from 1: by it the attempt guards itself against others.
   private(set) var number = 1
+  /// How many there were.
+  private(set) var made = 0
+  /// Whether the next attempt differs in what it looks for, and not in how it guards itself: there is nothing to wait for.
+  private var isAtOnce = false
   /// The next attempt's rows.
   private(set) var size: Int
   /// Whether rows needed no change any more at an attempt that had locked them.
@@ -37,14 +41,21 @@ struct Tries {
   mutating func halve() -> Bool {
     guard !isHalving else { return false }
     isHalving = true
+    isAtOnce = true
     return true
   }
 
-  /// Counts an attempt that was in vain.
-  mutating func count() {
+  /// Counts an attempt that was in vain; whether others have been in its way, so that it is better to wait.
+  mutating func count() -> Bool {
+    made += 1
+    if isAtOnce {
+      isAtOnce = false
+      return false
+    }
     number += 1
     // Six tries in vain: fewer rows meet fewer writers, down to a single one.
     if number > 6 { size = max(1, size / 2) }
+    return true
   }
 }
 
@@ -79,9 +90,9 @@ extension Worker {
       case .lost: return .lost
       case .ended(let outcome): return .ended(outcome)
       case .again(let reason):
-        tries.count()
-        report(.again(ordinal: ordinal, attempt: tries.number, reason: reason))
-        pause(for: backoff(tries.number))
+        let isInTheWay = tries.count()
+        report(.again(ordinal: ordinal, attempt: tries.made + 1, reason: reason))
+        if isInTheWay { pause(for: backoff(tries.number)) }
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }

@@ -396,6 +396,8 @@ BEGIN
     END IF;
     IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
       halves := true;
+      -- Nobody was in the way, so it need not guard itself better.
+      tries := tries - 1;
       CONTINUE;
     END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
