@@ -123,7 +123,7 @@ extension Worker {
   private var mayForesee: Bool { run.mayLock || run.undoReason != nil }
 
   /// What is known before the first statement.
-  private func bindings(of attempt: Attempt) -> Bindings {
+  func bindings(of attempt: Attempt) -> Bindings {
     constants.with("ordinal", String(attempt.ordinal)).with("size", String(attempt.size))
       .with(key: attempt.after, as: "after", count: run.keyCount)
       .with(key: attempt.upper, as: "upper", count: run.keyCount)

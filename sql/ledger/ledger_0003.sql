@@ -2,18 +2,20 @@
 
 CREATE FUNCTION migrate.fail(
   _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text,
-  _column text, _constraint text, _after text[], _through text[]
+  _column text, _constraint text, _after text[], _through text[], _rows text[] DEFAULT NULL, _are_all boolean DEFAULT NULL
 ) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE migrate.runs
   SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', nullif(_detail, ''),
                                       'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
                                       'constraint', nullif(_constraint, ''), 'after', _after, 'through', _through,
-                                      'at', clock_timestamp())
+                                      'rows', (SELECT jsonb_agg(to_jsonb(k.key::text[]) ORDER BY k.place)
+                                               FROM   unnest(_rows) WITH ORDINALITY AS k(key, place)),
+                                      'rows_are_all', _are_all, 'at', clock_timestamp())
   WHERE  run = _run;
   SELECT migrate.advance(_run, _event)
 $$;
-COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state.';
+COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state. _rows: the keys of the rows at fault, each an array''s text; _are_all: there are no others in the batch.';
 
 CREATE FUNCTION migrate.bound(_run bigint, _upper text[], _horizon xid8) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

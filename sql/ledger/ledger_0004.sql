@@ -170,6 +170,9 @@ CREATE TYPE migrate.attempted AS (
 );
 COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
 
+CREATE TYPE migrate.culprits AS (keys text[], are_all boolean);
+COMMENT ON TYPE migrate.culprits IS 'Rows at fault by their keys, each an array''s text, and whether the batch has no others.';
+
 CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', _through, NULL, _check || ' found rows',

@@ -251,6 +251,7 @@ DECLARE
   halves  boolean := false;
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
+  found   migrate.culprits;
 BEGIN
   BEGIN
     -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
@@ -396,9 +397,18 @@ BEGIN
       halves := true;
       CONTINUE;
     END IF;
+    found := NULL;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      found := migrate.search_culprits(_run, _epoch, work, size);
+      ROLLBACK;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+      SET LOCAL search_path = pg_catalog, pg_temp;
+    END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
                          ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
-                         work.after_key, ended.through_key);
+                         work.after_key, ended.through_key, found.keys, found.are_all);
     IF class = 'environment' THEN
       PERFORM migrate.advance(_run, 'batch_edge_reached');
     END IF;
@@ -411,7 +421,9 @@ BEGIN
                                                  coalesce(ended.through_key::text, '(not known)'))
                       WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
                       WHEN 'bound'   THEN 'before the first batch'
-                      ELSE 'after the last batch' END),
+                      ELSE 'after the last batch' END,
+                      format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
+                             array_to_string(found.keys, ', '))),
           HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;
   COMMIT;
