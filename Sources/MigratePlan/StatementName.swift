@@ -42,6 +42,8 @@ extension Statement {
     case middle
     /// The row at fault goes to quarantine.
     case reject
+    /// The key before that of a row in quarantine, which is tried again by itself.
+    case previous
     /// The ledger's entry, which ends the transaction; of phase `revert`, too.
     case finish
 
@@ -106,6 +108,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .image: "image"
     case .middle: "middle"
     case .reject: "reject"
+    case .previous: "previous"
     case .finish: "finish"
     case .leftBehind: "left behind"
     case .dropKeys: "drop keys"
@@ -129,7 +132,8 @@ extension Statement.Name: LosslessStringConvertible {
   private static let fixed: [Self] = [
     .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .validate,
     .change,
-    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
+    .changeAsCaptured, .image, .middle, .reject, .previous, .finish, .leftBehind, .dropKeys, .untouched,
+    .conflictsAhead, .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]

@@ -51,7 +51,7 @@ struct Attempt {
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
-    case .middle, .reject: false
+    case .middle, .reject, .previous: false
     default: true
     }
   }

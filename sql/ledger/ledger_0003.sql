@@ -542,7 +542,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 lag(b.through_key, 1, s.after_key) OVER (PARTITION BY b.slice ORDER BY b.ordinal, b.part) AS expected
          FROM   migrate.batches AS b
          LEFT   JOIN migrate.slices AS s ON s.run = b.run AND s.slice = b.slice
-         WHERE  b.run = _run AND b.kind = _kind) AS p
+         WHERE  b.run = _run AND b.kind = _kind
+            -- Rows that were tried again by themselves, out of quarantine.
+            AND  b.slice >= 0) AS p
   WHERE  p.after_key IS DISTINCT FROM p.expected
 $$;
 COMMENT ON FUNCTION migrate.gaps IS 'Batches of a run that do not begin where the one before them has ended.';

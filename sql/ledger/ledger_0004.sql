@@ -201,7 +201,7 @@ BEGIN
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject',
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject', 'previous',
                             CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
                             CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
                             -- Nobody asks for reasons where no row breaks a rule.
@@ -448,6 +448,7 @@ BEGIN
       NULL;
     END;
   END IF;
+  PERFORM migrate.unfix_all(_run);
   PERFORM migrate.advance(_run, 'last_batch_restored');
 END $$;
 COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch.';
