@@ -48,7 +48,7 @@ extension Runs {
         "run \(run.id) keeps no values, so it could not take back what is mended",
         remedy: "mend the rows by UPDATE, then `migrate apply --rejects \(run.id)`")
     }
-    _ = try takeOver(run.id)
+    let epoch = try takeOver(run.id)
     return try asking { (connection) throws(PostgresError) -> Result<Int, Unfixable> in
       let settings = try run.statement(.batches, .settings).text
       try connection.execute(
@@ -66,6 +66,13 @@ extension Runs {
         "SELECT migrate.fix($1::bigint, $2::text, $3::text[]) AS rows", [String(run.id), list.text, columns]
       ).onlyRow.int("rows")
       try connection.execute("SELECT migrate.confirm(\(run.id))")
+      let fence = try connection.query(
+        "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
+        [String(run.id), String(epoch)])
+      guard !fence.isEmpty else {
+        try connection.execute("ROLLBACK")
+        return .failure(Unfixable(why: "somebody else has just taken run \(run.id) over"))
+      }
       try connection.execute("COMMIT")
       return .success(rows)
     }.mended()
