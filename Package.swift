@@ -55,6 +55,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0004.sql"),
         .embedInCode("ledger/ledger_0005.sql"),
         .embedInCode("ledger/ledger_0006.sql"),
+        .embedInCode("ledger/ledger_0007.sql"),
         .embedInCode("ledger/ledger_0008.sql"),
       ],
       swiftSettings: settings),

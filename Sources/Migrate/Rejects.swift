@@ -1,26 +1,121 @@
 package import MigrateLedger
+internal import MigrateDiagnostics
 internal import MigratePostgres
+package import MigrateRunner
+internal import MigrateSQL
 
-/// Rows in quarantine.
+/// Rows in quarantine: looked at, mended, and tried again.
 extension Runs {
-  /// How many rows of the run are in quarantine for which reason, the most frequent first.
-  package borrowing func reasons(_ run: Int64) throws(RunRefusal) -> [RejectReason] {
+  /// How many rows of the run wait in quarantine, and for which reasons, the most frequent first.
+  package borrowing func reasons(_ run: Int64) throws(RunRefusal) -> (rows: Int, reasons: [RejectReason]) {
     try asking { (connection) throws(PostgresError) in try Ledger.reasons(connection, run) }
   }
 
   /// Hands out the run's rows in quarantine page by page: however many there are, only a page of them is held.
+  ///
+  /// - Parameter all: those that are resolved or reverted, too.
   package borrowing func eachReject(
-    of run: Int64, upTo limit: Int = .max, _ body: ([Reject]) -> Void
+    of run: Int64, upTo limit: Int = .max, all: Bool, _ body: ([Reject]) -> Void
   ) throws(RunRefusal) {
     var told = 0
+    var last: Reject?
     while told < limit {
       let size = min(500, limit - told)
       let page = try asking { (connection) throws(PostgresError) in
-        try Ledger.rejects(connection, run, limit: size, offset: told)
+        try Ledger.rejects(connection, run, limit: size, behind: last, all: all)
       }
       if !page.isEmpty { body(page) }
       told += page.count
+      last = page.last
       if page.count < size { return }
+    }
+  }
+
+  /// Sets columns of the rows that wait in the run's quarantine, and keeps what they held, for a revert of the run.
+  ///
+  /// - Parameter assignments: `SET email = lower(email)`.
+  /// - Returns: the number of rows; one that is gone is not among them.
+  package borrowing func fix(_ summary: RunSummary, _ assignments: String) throws(RunRefusal) -> Int {
+    try upgrade()
+    let list: SetList
+    do throws(SQLDiagnostics) { list = try SetList.parse(SourceFragment(verbatim: assignments, at: 0)) } catch {
+      let first = error.all.first
+      throw .refused("--fix: \(first?.message ?? "no SQL")", remedy: first?.remedy ?? "`SET column = expression`")
+    }
+    let run = try mendable(summary)
+    guard run.undoReason == nil else {
+      throw .refused(
+        "run \(run.id) keeps no values, so it could not take back what is mended",
+        remedy: "mend the rows by UPDATE, then `migrate apply --rejects \(run.id)`")
+    }
+    let epoch = try takeOver(run.id)
+    return try asking { (connection) throws(PostgresError) -> Result<Int, Unfixable> in
+      let settings = try run.statement(.batches, .settings).text
+      try connection.execute(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = '5s'"
+      )
+      let columns = ArrayText.literal(list.columns.map(\.name))
+      let why = try connection.query(
+        "SELECT migrate.unfixable($1::bigint, $2::text[]) AS why", [String(run.id), columns]
+      ).onlyRow["why"]
+      if let why {
+        try connection.execute("ROLLBACK")
+        return .failure(Unfixable(why: why))
+      }
+      let rows = try connection.query(
+        "SELECT migrate.fix($1::bigint, $2::text, $3::text[]) AS rows", [String(run.id), list.text, columns]
+      ).onlyRow.int("rows")
+      try connection.execute("SELECT migrate.confirm(\(run.id))")
+      let fence = try connection.query(
+        "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
+        [String(run.id), String(epoch)])
+      guard !fence.isEmpty else {
+        try connection.execute("ROLLBACK")
+        return .failure(Unfixable(why: "somebody else has just taken run \(run.id) over"))
+      }
+      try connection.execute("COMMIT")
+      return .success(rows)
+    }.mended()
+  }
+
+  /// Tries the rows that wait in the run's quarantine once more, under the run's own plan.
+  package borrowing func retry(
+    _ summary: RunSummary, control: RunControl, report: @escaping @Sendable (RunEvent) -> Void
+  ) throws(RunRefusal) -> RetryOutcome {
+    try upgrade()
+    _ = try mendable(summary)
+    _ = try takeOver(summary.id)
+    let run = try mendable(summary)
+    do throws(PostgresError) {
+      var worker = try Worker(
+        server: server.applicationName("migrate run \(run.id) \(run.name)"), run: run, control: control, report: report)
+      return try worker.retry()
+    } catch { throw .database(error) }
+  }
+
+  /// The run, when its rows in quarantine are its own to change: nobody takes it back.
+  private borrowing func mendable(_ summary: RunSummary) throws(RunRefusal) -> Run {
+    let run = try asking { (connection) throws(PostgresError) in try Ledger.run(connection, summary.id) }
+    guard let run, run.direction == .apply else {
+      throw .refused(
+        "run \(summary.id) is \(summary.state == .reverted ? "taken back" : "being taken back")",
+        remedy: "`migrate apply \(summary.name)` runs it anew")
+    }
+    return run
+  }
+}
+
+/// Columns that cannot be set to mend a row.
+private struct Unfixable: Error {
+  let why: String
+}
+
+extension Result<Int, Unfixable> {
+  fileprivate func mended() throws(RunRefusal) -> Int {
+    switch self {
+    case .success(let rows): return rows
+    case .failure(let problem):
+      throw .refused("--fix: \(problem.why)", remedy: "set other columns of the rows; the key stays what it is")
     }
   }
 }

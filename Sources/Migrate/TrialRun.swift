@@ -79,7 +79,7 @@ struct TrialRun {
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
     // What goes to quarantine would be counted among the unchanged.
     var passedOver: Set<Statement.Name> = [
-      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .finish, .middle, .reject,
+      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .finish, .middle, .reject, .previous,
     ]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
       let rows = try run(statement, bindings, connection)

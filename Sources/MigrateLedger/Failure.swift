@@ -14,6 +14,8 @@ package struct Failure: Error, Sendable, Equatable {
   /// The batch: behind this key, through that one; `nil` is not known, for the first also the beginning.
   package let after: [String?]?
   package let through: [String?]?
+  /// The rows at fault; `nil` when none was found or looked for.
+  package var culprits: Culprits?
   /// What of the definition it can have come from, as far as the database tells. The ledger does not keep it.
   package var places: [DefinitionPlace] = []
   /// When it was written down, as ISO 8601; `nil` while it is not.
@@ -34,6 +36,19 @@ package struct Failure: Error, Sendable, Equatable {
   }
 }
 
+/// The rows by which a batch has failed.
+package struct Culprits: Sendable, Equatable {
+  /// Their keys, in order.
+  package let keys: [[String?]]
+  /// Whether there are no others in the batch: not all were looked for.
+  package let areAll: Bool
+
+  package init(keys: [[String?]], areAll: Bool) {
+    self.keys = keys
+    self.areAll = areAll
+  }
+}
+
 extension Failure {
   /// The columns of `migrate.runs AS r` that ``init(_:)`` reads.
   static let columns = """
@@ -44,7 +59,11 @@ extension Failure {
     CASE jsonb_typeof(r.failure -> 'after')
       WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'after')) END AS failed_after,
     CASE jsonb_typeof(r.failure -> 'through')
-      WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'through')) END AS failed_through
+      WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(r.failure -> 'through')) END AS failed_through,
+    CASE jsonb_typeof(r.failure -> 'rows')
+      WHEN 'array' THEN ARRAY(SELECT CAST(ARRAY(SELECT jsonb_array_elements_text(k.key)) AS text)
+                              FROM   jsonb_array_elements(r.failure -> 'rows') AS k(key)) END AS failed_rows,
+    coalesce(CAST(r.failure ->> 'rows_are_all' AS boolean), false) AS failed_rows_are_all
     """
 
   /// `nil` for a run that has none.
@@ -55,6 +74,10 @@ extension Failure {
       hint: try row["failure_hint"], column: try row["failure_column"], constraint: try row["failure_constraint"],
       after: try row.ifPresent("failed_after", row.array),
       through: try row.ifPresent("failed_through", row.array))
+    if let rows = try row.ifPresent("failed_rows", row.array) {
+      culprits = Culprits(
+        keys: rows.map { $0.flatMap(ArrayText.parse) ?? [] }, areAll: try row.bool("failed_rows_are_all"))
+    }
     at = try row["failed_at"]
   }
 }

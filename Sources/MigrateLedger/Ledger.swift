@@ -193,11 +193,13 @@ package enum Ledger {
     try connection.query(
       """
       SELECT migrate.fail($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text,
-                          $9::text[], $10::text[])
+                          $9::text[], $10::text[], $11::text[], $12::boolean)
       """,
       [
         String(run), event.rawValue, failure.sqlState, failure.message, failure.detail, failure.hint, failure.column,
         failure.constraint, failure.after.map(ArrayText.literal), failure.through.map(ArrayText.literal),
+        failure.culprits.map { ArrayText.literal($0.keys.map(ArrayText.literal)) },
+        failure.culprits.map { $0.areAll ? "true" : "false" },
       ])
   }
 

@@ -6,6 +6,14 @@ package struct Reject: Sendable, Equatable {
   package let key: [String?]
   /// The row as it was, as JSON; `nil` under `undo: none`.
   package let row: String?
+  /// `validation`, `error` or `suppressed`.
+  package let kind: String
+  /// The rules that it breaks.
+  package let reasons: [String?]
+  /// `open`, `resolved` or `reverted`.
+  package let state: String
+  /// The row as it was mended.
+  package let fixedRow: String?
   /// `nil` when it was no error of the database.
   package let sqlState: String?
   package let message: String
@@ -27,44 +35,75 @@ package struct RejectReason: Sendable, Equatable {
 }
 
 extension Ledger {
-  /// The run's rows in quarantine, by the order in which they came there, in pages: `limit` of them behind the place `offset`.
+  /// The run's rows in quarantine in the order of their keys' texts, in pages: `limit` of them behind `last`.
+  ///
+  /// - Parameter all: those that are resolved or reverted, too.
   package static func rejects(
-    _ connection: borrowing Connection, _ run: Int64, limit: Int, offset: Int
+    _ connection: borrowing Connection, _ run: Int64, limit: Int, behind last: Reject?, all: Bool
   ) throws(PostgresError) -> [Reject] {
     let rows = try connection.query(
       """
-      SELECT r.step, r.key, r.row, r.sqlstate, r.message, r.detail, r.column_name, r.constraint_name,
-             to_json(r.rejected_at) #>> '{}' AS rejected_at
+      SELECT r.step, r.key, r.row, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row, r.sqlstate, r.message,
+             r.detail, r.column_name, r.constraint_name, to_json(r.rejected_at) #>> '{}' AS rejected_at
       FROM   migrate.rejects AS r
       WHERE  r.run = $1::bigint
-      ORDER  BY r.rejected_at, r.step, r.key
-      OFFSET $3::bigint
+        AND  ($3::integer IS NULL OR (r.step, r.key) > ($3::integer, $4::text[]))
+        AND  (r.state = 'open' OR $5::boolean)
+      ORDER  BY r.step, r.key
       LIMIT  $2::bigint
-      """, [String(run), String(limit), String(offset)])
+      """,
+      [
+        String(run), String(limit), last.map { String($0.step) }, last.map { ArrayText.literal($0.key) },
+        all ? "true" : "false",
+      ])
     var rejects: [Reject] = []
     for row in rows {
       rejects.append(
         Reject(
-          step: try row.int("step"), key: try row.array("key"), row: try row["row"], sqlState: try row["sqlstate"],
-          message: try row.text("message"), detail: try row["detail"], column: try row["column_name"],
-          constraint: try row["constraint_name"], rejectedAt: try row.text("rejected_at")))
+          step: try row.int("step"), key: try row.array("key"), row: try row["row"], kind: try row.text("kind"),
+          reasons: try row.array("reasons"), state: try row.text("state"), fixedRow: try row["fixed_row"],
+          sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"],
+          column: try row["column_name"], constraint: try row["constraint_name"],
+          rejectedAt: try row.text("rejected_at")))
     }
     return rejects
   }
 
-  /// The reasons of a run's rejects, the most frequent first. A message names values, so rows are alike by what the server blames.
-  package static func reasons(
-    _ connection: borrowing Connection, _ run: Int64
-  ) throws(PostgresError) -> [RejectReason] {
+  /// Keys of rows that wait in quarantine, in the order of their texts: `limit` of them behind `last`.
+  package static func openRejects(
+    _ connection: borrowing Connection, _ run: Int64, behind last: [String?]?, limit: Int
+  ) throws(PostgresError) -> [[String?]] {
     let rows = try connection.query(
       """
-      SELECT count(*) AS rows, r.sqlstate, r.column_name, r.constraint_name,
-             (array_agg(r.message ORDER BY r.rejected_at))[1] AS message,
-             (SELECT f.key FROM migrate.rejects AS f WHERE (f.run, f.rejected_at) = (r.run, min(r.rejected_at)) LIMIT 1) AS first_key
+      SELECT r.key
       FROM   migrate.rejects AS r
-      WHERE  r.run = $1::bigint
-      GROUP  BY r.run, r.sqlstate, r.column_name, r.constraint_name
-      ORDER  BY count(*) DESC, min(r.rejected_at)
+      WHERE  r.run = $1::bigint AND r.step = 1 AND r.state = 'open' AND ($2::text[] IS NULL OR r.key > $2::text[])
+      ORDER  BY r.key
+      LIMIT  $3::bigint
+      """, [String(run), last.map(ArrayText.literal), String(limit)])
+    return try rows.map { (row) throws(PostgresError) in try row.array("key") }
+  }
+
+  /// The reasons of a run's rows that wait in quarantine, the most frequent first. A message names values, so errors are alike by
+  /// what the server blames; a row that breaks several rules is counted under each.
+  package static func reasons(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> (rows: Int, reasons: [RejectReason]) {
+    let rows = try connection.query(
+      """
+      WITH reasons AS (
+        SELECT r.rejected_at, r.key, r.sqlstate, r.column_name, r.constraint_name, n.reason, coalesce(n.reason, r.message) AS message
+        FROM   migrate.rejects AS r
+        LEFT   JOIN LATERAL unnest(r.reasons) AS n(reason) ON true
+        WHERE  r.run = $1::bigint AND r.state = 'open'
+      )
+      SELECT count(*) AS rows, r.sqlstate, r.column_name, r.constraint_name,
+             (array_agg(r.message ORDER BY r.rejected_at, r.key))[1] AS message,
+             (array_agg(CAST(r.key AS text) ORDER BY r.rejected_at, r.key))[1] AS first_key,
+             (SELECT count(DISTINCT a.key) FROM reasons AS a) AS all_rows
+      FROM   reasons AS r
+      GROUP  BY r.sqlstate, r.column_name, r.constraint_name, r.reason
+      ORDER  BY count(*) DESC, min(r.rejected_at), r.reason
       """, [String(run)])
     var reasons: [RejectReason] = []
     for row in rows {
@@ -74,6 +113,6 @@ extension Ledger {
           constraint: try row["constraint_name"], message: try row.text("message"),
           firstKey: try row.array("first_key")))
     }
-    return reasons
+    return (try rows.first?.int("all_rows") ?? 0, reasons)
   }
 }

@@ -44,6 +44,8 @@ extension Statement {
     case middle
     /// The row at fault goes to quarantine.
     case reject
+    /// The key before that of a row in quarantine, which is tried again by itself.
+    case previous
     /// The ledger's entry, which ends the transaction; of phase `revert`, too.
     case finish
 
@@ -109,6 +111,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .image: "image"
     case .middle: "middle"
     case .reject: "reject"
+    case .previous: "previous"
     case .finish: "finish"
     case .leftBehind: "left behind"
     case .dropKeys: "drop keys"
@@ -133,7 +136,8 @@ extension Statement.Name: LosslessStringConvertible {
     .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
     .validate,
     .change,
-    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
+    .changeAsCaptured, .image, .middle, .reject, .previous, .finish, .leftBehind, .dropKeys, .untouched,
+    .conflictsAhead, .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]

@@ -52,7 +52,7 @@ struct Attempt {
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
-    case .middle, .reject: false
+    case .middle, .reject, .previous: false
     default: true
     }
   }
@@ -131,7 +131,7 @@ extension Worker {
   private var mayForesee: Bool { run.mayLock || run.undoReason != nil }
 
   /// What is known before the first statement.
-  private func bindings(of attempt: Attempt) -> Bindings {
+  func bindings(of attempt: Attempt) -> Bindings {
     constants.with("slice", String(attempt.slice)).with("ordinal", String(attempt.ordinal))
       .with("size", String(attempt.size))
       .with(key: attempt.after, as: "after", count: run.keyCount)

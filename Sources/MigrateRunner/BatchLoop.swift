@@ -70,7 +70,9 @@ extension Worker {
       guard isWhole else { return }
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-      if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }) {
+      if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }),
+        try Ledger.counts(connection, run.id, .apply).rejected == 0
+      {
         try connection.execute(drop.text)
       }
       try Ledger.advance(connection, run.id, .lastBatchCommitted)

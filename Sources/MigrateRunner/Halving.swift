@@ -112,9 +112,7 @@ extension Worker {
   private mutating func reject(
     _ bindings: Bindings, _ part: Part, _ refusal: Failure
   ) throws(PostgresError) -> Performed {
-    let said = bindings.with("refusal.sqlstate", refusal.sqlState).with("refusal.message", refusal.message)
-      .with("refusal.detail", refusal.detail).with("refusal.column", refusal.column)
-      .with("refusal.constraint", refusal.constraint)
+    let said = bindings.refused(by: refusal)
     try connection.run(run.statement(.batches, .reject), said)
     guard let row = try connection.run(run.statement(.batches, .finish), said).first else {
       return .notDone(.takenOver)

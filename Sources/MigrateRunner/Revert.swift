@@ -16,6 +16,7 @@ extension Worker {
     while true {
       if let outcome = try edge() { return outcome }
       guard let place = try nextPlace() else {
+        if let outcome = try unfix(policy) { return outcome }
         if let outcome = try finishRevert() { return outcome }
         continue
       }
@@ -128,6 +129,25 @@ extension Worker {
       guard error.sqlState == .undefinedTable else { throw error }
       try connection.execute("ROLLBACK")
       if try nextPlace() == place { throw error }
+      return nil
+    }
+  }
+
+  /// Takes back what was mended of rows in quarantine. `nil`: done, or there is nothing.
+  private mutating func unfix(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
+    let isMended = try connection.query(
+      "SELECT EXISTS (SELECT FROM migrate.fixes WHERE run = $1::bigint AND NOT reverted) AS mended", [runID])
+    guard try isMended.onlyRow.bool("mended") else { return nil }
+    return try persisting(0) { (worker) throws(PostgresError) in
+      try worker.begin("READ COMMITTED READ WRITE", .revert)
+      let conflicts = try worker.connection.query(
+        "SELECT migrate.unfix($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
+      ).onlyRow.int("conflicts")
+      guard policy != .stop || conflicts == 0 else {
+        try worker.connection.execute("ROLLBACK")
+        return try worker.stopped(conflicts)
+      }
+      try worker.connection.commit()
       return nil
     }
   }

@@ -133,8 +133,10 @@ extension Worker {
       // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
       // needs no change any more. A trigger does it again.
       guard attempt.guarded == .locked, !tries.wasSuppressed else {
-        return .ended(
-          try fail(.suppressed(captured: captured, changed: changed, after: attempt.after, through: through)))
+        var failure = Failure.suppressed(
+          captured: captured, changed: changed, after: attempt.after, through: through)
+        failure.culprits = try culprits(attempt)
+        return .ended(try fail(failure))
       }
       tries.wasSuppressed = true
       return .again(reason: "rows needed no change any more")
@@ -153,6 +155,7 @@ extension Worker {
     guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message) }
     var failure = Failure(error, after: attempt.after, through: through)
     if error.class == .environment { return .ended(try hold(failure)) }
+    if error.class == .rowBad { failure.culprits = try culprits(attempt) }
     failure.places = try Ledger.places(blamedFor: failure, connection, run.id)
     return .ended(try fail(failure))
   }

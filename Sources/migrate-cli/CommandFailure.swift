@@ -71,6 +71,8 @@ enum CommandFailure: Error {
               .init("sqlstate", .optional(failure.sqlState)), .init("detail", .optional(failure.detail)),
               .init("after", KeyRangeText.document(failure.after)),
               .init("through", KeyRangeText.document(failure.through)),
+              .init("rows", KeyRangeText.document(failure.culprits)),
+              .init("rows_are_all", failure.culprits.map { .bool($0.areAll) } ?? .null),
             ])
         }
       }

@@ -220,5 +220,6 @@ struct RunEnd {
   static func circumstances(of failure: Failure) -> String {
     (failure.detail.map { "  detail: \($0.replacing("\n", with: "\n    "))\n" } ?? "") + "  batch: "
       + KeyRangeText.words(after: failure.after, through: failure.through)
+      + (failure.culprits.map { "\n  rows at fault: \(KeyRangeText.words($0))" } ?? "")
   }
 }

@@ -36,6 +36,7 @@ enum StatusText {
     if let failure = standing.failure, place == nil {
       add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
       add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
+      add("at fault", failure.culprits.map(KeyRangeText.words))
       add("help", standing.remedy)
     }
     if standing.direction == .apply, standing.done.rejected > 0 {
@@ -134,6 +135,8 @@ enum StatusText {
     .object([
       .init("message", .string(failure.message)), .init("sqlstate", .optional(failure.sqlState)),
       .init("after", KeyRangeText.document(failure.after)), .init("through", KeyRangeText.document(failure.through)),
+      .init("rows", KeyRangeText.document(failure.culprits)),
+      .init("rows_are_all", failure.culprits.map { .bool($0.areAll) } ?? .null),
       .init("at", .optional(failure.at)), .init("remedy", .optional(standing.remedy)),
       .init("places", .array(failure.places.map(place))),
     ])
@@ -173,6 +176,15 @@ enum KeyRangeText {
   static func words(after: [String?]?, through: [String?]?) -> String {
     let from = after.map { "behind key \(key($0))" } ?? "from the first key on"
     return from + (through.map { ", through key \(key($0))" } ?? "")
+  }
+
+  /// Not all rows of a batch are looked for.
+  static func words(_ culprits: Culprits) -> String {
+    (culprits.areAll ? "" : "at least ") + culprits.keys.map(key).joined(separator: ", ")
+  }
+
+  static func document(_ culprits: Culprits?) -> JSON {
+    culprits.map { .array($0.keys.map { document($0) }) } ?? .null
   }
 
   static func document(_ key: [String?]?) -> JSON { key.map { .array($0.map(JSON.optional)) } ?? .null }

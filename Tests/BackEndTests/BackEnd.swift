@@ -23,6 +23,14 @@ enum BackEnd: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  /// Tries the rows in the run's quarantine once more.
+  func retry(_ run: Int64, on server: Server) async throws -> Told {
+    switch self {
+    case .client: try await Client.retry(run, on: server)
+    case .procedure: try await Psql.run("CALL migrate.drive_rejects(\(run));", on: server)
+    }
+  }
+
   func revert(_ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop) async throws -> Told {
     switch self {
     case .client: try await Client.revert(compiled, on: server, onConflict: policy)

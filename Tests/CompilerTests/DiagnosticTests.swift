@@ -44,6 +44,8 @@ import Testing
     "nul-byte",
     // About a file of parameters, which is no definition; the test of the command shows it.
     "no-parameters",
+    // About what is given to `migrate rejects --fix`; the test of that shows it.
+    "not-assignments",
     // Of a project's file in a wrong place; the tests of the command show them.
     "foreign-project-file", "misnamed-project-file",
   ]

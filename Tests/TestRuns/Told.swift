@@ -49,6 +49,23 @@ package enum Client {
     try await onThread { try Runs(on: server).verify(run) }
   }
 
+  /// Sets columns of the rows in the run's quarantine.
+  package static func fix(_ run: Int64, _ assignments: String, on server: Server) async throws -> Told {
+    try await telling {
+      let runs = try Runs(on: server)
+      return Told(isDone: true, "\(try runs.fix(try runs.find(String(run)), assignments)) rows")
+    }
+  }
+
+  /// Tries the rows in the run's quarantine once more.
+  package static func retry(_ run: Int64, on server: Server) async throws -> Told {
+    try await telling {
+      let runs = try Runs(on: server)
+      let outcome = try runs.retry(try runs.find(String(run)), control: RunControl()) { _ in }
+      return Told(isDone: outcome == .done, "\(outcome)")
+    }
+  }
+
   private static func telling(_ body: @escaping @Sendable () throws -> Told) async throws -> Told {
     try await onThread {
       do { return try body() } catch let refusal as RunRefusal {

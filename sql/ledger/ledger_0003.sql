@@ -2,20 +2,22 @@
 
 CREATE FUNCTION migrate.fail(
   _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text,
-  _column text, _constraint text, _after text[], _through text[]
+  _column text, _constraint text, _after text[], _through text[], _rows text[] DEFAULT NULL, _are_all boolean DEFAULT NULL
 ) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE migrate.runs
   SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', nullif(_detail, ''),
                                       'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
                                       'constraint', nullif(_constraint, ''), 'after', _after, 'through', _through,
-                                      'at', clock_timestamp())
+                                      'rows', (SELECT jsonb_agg(to_jsonb(k.key::text[]) ORDER BY k.place)
+                                               FROM   unnest(_rows) WITH ORDINALITY AS k(key, place)),
+                                      'rows_are_all', _are_all, 'at', clock_timestamp())
   -- Of two workers whose batches fail the first one is told of.
   WHERE  run = _run
     AND  EXISTS (SELECT FROM migrate.transitions AS t WHERE (t.state, t.direction, t.event) = (runs.state, runs.direction, _event));
   SELECT migrate.advance(_run, _event)
 $$;
-COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state.';
+COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state. _rows: the keys of the rows at fault, each an array''s text; _are_all: there are no others in the batch.';
 
 CREATE FUNCTION migrate.bound(_run bigint, _upper text[], _horizon xid8) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
@@ -567,6 +569,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          FROM   migrate.batches AS b
          LEFT   JOIN migrate.slices AS s ON s.run = b.run AND s.slice = b.slice
          WHERE  b.run = _run AND b.kind = _kind
+            -- Rows that were tried again by themselves, out of quarantine.
+            AND  b.slice >= 0
          UNION  ALL
          -- And each slice with the last key of the slice before it.
          SELECT s.after_key, lag(s.through_key) OVER (ORDER BY s.slice)

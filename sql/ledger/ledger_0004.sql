@@ -172,6 +172,9 @@ CREATE TYPE migrate.attempted AS (
 );
 COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
 
+CREATE TYPE migrate.culprits AS (keys text[], are_all boolean);
+COMMENT ON TYPE migrate.culprits IS 'Rows at fault by their keys, each an array''s text, and whether the batch has no others.';
+
 CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ('stopped', _through, NULL, _check || ' found rows',
@@ -200,7 +203,7 @@ BEGIN
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject',
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject', 'previous',
                             CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
                             CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
                             -- Nobody asks for reasons where no row breaks a rule.
@@ -454,6 +457,7 @@ BEGIN
       NULL;
     END;
   END IF;
+  PERFORM migrate.unfix_all(_run);
   PERFORM migrate.advance(_run, 'last_batch_restored');
 END $$;
 COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch.';

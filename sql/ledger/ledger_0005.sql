@@ -253,6 +253,7 @@ DECLARE
   halves  boolean := false;
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
+  found   migrate.culprits;
 BEGIN
   BEGIN
     -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
@@ -361,7 +362,10 @@ BEGIN
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
         UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
-        PERFORM migrate.execute(s.text, '{}') FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys';
+        PERFORM migrate.execute(s.text, '{}') 
+        FROM    migrate.statements AS s
+        WHERE   s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys'
+          AND   NOT EXISTS (SELECT FROM migrate.rejects AS q WHERE q.run = _run AND q.state = 'open');
         PERFORM migrate.advance(_run, 'last_batch_committed');
       END IF;
     END IF;
@@ -400,9 +404,18 @@ BEGIN
       tries := tries - 1;
       CONTINUE;
     END IF;
+    found := NULL;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      found := migrate.search_culprits(_run, _epoch, work, size);
+      ROLLBACK;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+      SET LOCAL search_path = pg_catalog, pg_temp;
+    END IF;
     PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
                          ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
-                         work.after_key, ended.through_key);
+                         work.after_key, ended.through_key, found.keys, found.are_all);
     IF class = 'environment' THEN
       PERFORM migrate.advance(_run, 'batch_edge_reached');
     END IF;
@@ -415,7 +428,9 @@ BEGIN
                                                  coalesce(ended.through_key::text, '(not known)'))
                       WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
                       WHEN 'bound'   THEN 'before the first batch'
-                      ELSE 'after the last batch' END),
+                      ELSE 'after the last batch' END,
+                      format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
+                             array_to_string(found.keys, ', '))),
           HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;
   COMMIT;

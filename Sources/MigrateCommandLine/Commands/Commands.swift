@@ -29,9 +29,11 @@ package enum Commands {
     options: [
       Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers,
       Options.again,
-      Options.concurrent, Options.reason, Options.yes, Options.json,
+      Options.concurrent, Options.rejects, Options.reason, Options.yes, Options.json,
     ],
+    conflicts: [[Options.rejects, Options.dryRun], [Options.rejects, Options.again]],
     examples: [
+      Command.Example("migrate apply --rejects 17", "The rows in quarantine of run 17, once they are mended."),
       Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),
       Command.Example("migrate apply prices --yes --json", "In a script: no question, events as JSON lines."),
     ],
@@ -84,15 +86,18 @@ package enum Commands {
     examples: [Command.Example("migrate history --csv > runs.csv", "All runs, for a spreadsheet.")])
 
   package static let rejects = Command(
-    "rejects", aliases: ["quarantine"], abstract: "show the rows that a run has left out, and why",
+    "rejects", aliases: ["quarantine"], abstract: "show the rows that a run has left out, and why; mend them",
     discussion:
-      "Under `on_error: continue` a row that the database refuses stays as it is and goes to quarantine, with what the "
-      + "database said. JSON has a line for each row.",
-    positionals: [Positionals.runOrName], options: [Options.json, Options.csv],
-    conflicts: [[Options.json, Options.csv]],
+      "A row that breaks a rule of `validation`, and under `on_error: continue` one that the database refuses, stays as it "
+      + "is and goes to quarantine with the reason. `--fix` changes such rows in their table; `migrate apply --rejects RUN` "
+      + "then tries them again. JSON has a line for each row.",
+    positionals: [Positionals.runOrName],
+    options: [Options.json, Options.csv, Options.all, Options.fix, Options.yes],
+    conflicts: [[Options.json, Options.csv, Options.fix]],
     examples: [
       Command.Example("migrate rejects 17", "How many for which reason, and the first of them."),
       Command.Example("migrate rejects 17 --csv > rejects.csv", "All of them."),
+      Command.Example("migrate rejects 17 --fix 'SET email = lower(email)'", "Then: migrate apply --rejects 17."),
     ])
 
   package static let verify = Command(
@@ -167,9 +172,7 @@ package enum Commands {
       Command.Example("migrate revert prices", "Take it back."),
     ])
 
-  private static let laterOptions: [LaterCommand] = [
-    LaterCommand("rejects", instead: "a run stops at the batch that fails; mend its rows, and `migrate apply` goes on")
-  ]
+  private static let laterOptions: [LaterCommand] = []
 
   private static let later: [LaterCommand] = [
     LaterCommand(

@@ -59,6 +59,13 @@ package enum Options {
   package static let onConflict = Option.value(
     "on-conflict", .choice(ConflictPolicy.self), named: "WHAT", default: .stop,
     help: "What to do about rows that were changed since: stop, skip them, or force the old values over them.")
+  package static let rejects = Option.optional(
+    "rejects", .runOrName, named: "NAME|RUN",
+    help: "Try the rows that wait in the quarantine of a run once more, and no others.")
+  package static let fix = Option.optional(
+    "fix", .text, named: "SET", mayBeLong: true,
+    help: "Set columns of the rows that wait, such as 'SET email = lower(email)'; a revert of the run takes it back.")
+  package static let all = Option.flag("all", help: "Those that are resolved or reverted, too.")
   package static let sandboxFolder = Option.optional(
     "folder", .name, named: "DIR",
     help: "Where the sandbox lives, an absolute path; without it one place for each account.")
@@ -72,7 +79,7 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo,
+    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output]

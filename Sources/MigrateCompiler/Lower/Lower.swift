@@ -13,7 +13,7 @@ extension ResolvedBatch {
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
-          + (isolatesErrors ? [middle, reject] : [])),
+          + (isolatesErrors ? [middle] : []) + (rejects ? [reject, previous] : [])),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),

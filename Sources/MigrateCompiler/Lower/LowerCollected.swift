@@ -104,7 +104,8 @@ extension ResolvedBatch {
 
   var dropKeys: Statement {
     Statement(
-      .dropKeys, why: "every batch is done, and nobody asks for the keys again",
-      "DROP TABLE IF EXISTS \(Self.keysTable)")
+      .dropKeys, why: "every batch is done, and no row is in quarantine that would be tried again", dropKeysText)
   }
+
+  var dropKeysText: SQL { "DROP TABLE IF EXISTS \(Self.keysTable)" }
 }

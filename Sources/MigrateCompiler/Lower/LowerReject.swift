@@ -43,6 +43,20 @@ extension ResolvedBatch {
       """)
   }
 
+  /// Where a stretch begins that holds one row and no other, under one snapshot.
+  var previous: Statement {
+    Statement(
+      .previous, step: Self.step,
+      why: "for a row of quarantine that is tried again: the key behind which it stands; no row: it is the first",
+      """
+      SELECT \(lines: keyTexts("previous"))
+      FROM   \(source)
+      WHERE  \(compared("<", Role.through))
+      ORDER  BY \(list: keyColumns.map { "\($0) DESC" })
+      LIMIT  1
+      """)
+  }
+
   /// A row that is tried again, and fails again, keeps its place in quarantine, with the newest reason.
   static let rejectedAgain: SQL = """
     ON CONFLICT (run, step, key) DO UPDATE

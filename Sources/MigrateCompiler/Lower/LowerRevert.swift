@@ -183,8 +183,10 @@ extension ResolvedBatch {
 
   private var dropUndo: Statement {
     let types: [SQL] = capturedColumns.filter(\.isWrapped).map { "DROP TYPE \(Name.wrapper(Self.step, $0))" }
+    // Kept for rows in quarantine that would be tried again.
+    let keys = rejects && coverage == .collected ? [dropKeysText] : []
     return Statement(
       .dropUndo, step: Self.step, why: "everything is as it was, so the undo has done its work",
-      SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types, by: ";\n"))
+      SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types + keys, by: ";\n"))
   }
 }

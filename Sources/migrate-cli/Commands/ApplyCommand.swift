@@ -6,6 +6,13 @@ enum ApplyCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     if console.arguments[Options.dryRun] { return try PlanCommand.run(console) }
     let names = console.arguments[Positionals.names]
+    if let reference = console.arguments[Options.rejects] {
+      guard names.isEmpty else {
+        throw .refused(
+          "--rejects names a run, whose own plan is run again", remedy: "`migrate apply --rejects \(reference.text)`")
+      }
+      return try RetryCommand.run(reference.text, console)
+    }
     var definitions = try console.definitions(names)
     let session = try console.session(for: definitions)
     let runs = try console.runs()

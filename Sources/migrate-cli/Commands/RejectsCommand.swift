@@ -10,9 +10,15 @@ enum RejectsCommand {
     let runs = try console.runs()
     let reference = console.arguments[Positionals.runOrName]?.text ?? ""
     let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }
+    if let assignments = console.arguments[Options.fix] {
+      return try fix(summary, assignments, runs, console)
+    }
+    let all = console.arguments[Options.all]
     if console.isJSON {
       try console.ask { () throws(RunRefusal) in
-        try runs.eachReject(of: summary.id) { for reject in $0 { console.print(document(reject, summary).compact) } }
+        try runs.eachReject(of: summary.id, all: all) {
+          for reject in $0 { console.print(document(reject, summary).compact) }
+        }
       }
     } else if console.arguments[Options.csv] {
       try csv(summary, runs, console)
@@ -22,15 +28,31 @@ enum RejectsCommand {
     return .done
   }
 
+  private static func fix(
+    _ summary: RunSummary, _ assignments: String, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) -> ExitCode {
+    let waiting = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id).rows }
+    guard waiting > 0 else {
+      console.print("run \(summary.id) \(summary.name) has no row in quarantine")
+      return .done
+    }
+    console.say("\(Wording.count(waiting, "row")) of run \(summary.id) \(summary.name): \(Printable.line(assignments))")
+    guard try console.allows("change \(Wording.count(waiting, "row"))") else { return .interrupted }
+    let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, assignments) }
+    console.say("`migrate apply --rejects \(summary.id)` tries them again")
+    console.print("run \(summary.id) mended \(rows) rows")
+    return .done
+  }
+
   private static func text(
     _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
   ) throws(CommandFailure) {
     let reasons = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id) }
-    let count = reasons.reduce(0) { $0 + $1.rows }
+    let count = reasons.rows
     guard count > 0 else { return console.print("run \(summary.id) \(summary.name) has no row in quarantine") }
     let width = console.page.isTerminal ? console.pageWidth : nil
     var table = Table([.init("ROWS", .number), .init("STATE"), .init("REASON"), .init("FIRST")])
-    for reason in reasons {
+    for reason in reasons.reasons {
       table.add([
         Wording.count(reason.rows), reason.sqlState ?? "", reason.message, key(reason.firstKey),
       ])
@@ -38,7 +60,7 @@ enum RejectsCommand {
     console.output.write(table.rendered(width: width, unicode: console.page.unicode))
     var list = Table([.init("KEY"), .init("ROW"), .init("REASON")])
     try console.ask { () throws(RunRefusal) in
-      try runs.eachReject(of: summary.id, upTo: shownRows) { page in
+      try runs.eachReject(of: summary.id, upTo: shownRows, all: false) { page in
         for reject in page { list.add([key(reject.key), reject.row ?? "", reject.message]) }
       }
     }
@@ -54,15 +76,18 @@ enum RejectsCommand {
     let writer = CSVWriter(escapesControls: console.page.isTerminal)
     console.output.write(
       writer.record([
-        "run", "step", "key", "sqlstate", "constraint", "column", "message", "detail", "row", "rejected_at",
+        "run", "step", "key", "kind", "state", "sqlstate", "constraint", "column", "message", "detail", "row",
+        "fixed_row",
+        "rejected_at",
       ]))
     try console.ask { () throws(RunRefusal) in
-      try runs.eachReject(of: summary.id) { page in
+      try runs.eachReject(of: summary.id, all: console.arguments[Options.all]) { page in
         for reject in page {
           console.output.write(
             writer.record([
-              String(summary.id), String(reject.step), key(reject.key), reject.sqlState, reject.constraint,
-              reject.column, reject.message, reject.detail, reject.row, reject.rejectedAt,
+              String(summary.id), String(reject.step), key(reject.key), reject.kind, reject.state, reject.sqlState,
+              reject.constraint, reject.column, reject.message, reject.detail, reject.row, reject.fixedRow,
+              reject.rejectedAt,
             ]))
         }
       }
@@ -77,7 +102,10 @@ enum RejectsCommand {
   private static func document(_ reject: Reject, _ summary: RunSummary) -> JSON {
     .object([
       .init("run", .integer(summary.id)), .init("name", .string(summary.name)), .init("step", .integer(reject.step)),
-      .init("key", .array(reject.key.map(JSON.optional))), .init("sqlstate", .optional(reject.sqlState)),
+      .init("key", .array(reject.key.map(JSON.optional))), .init("kind", .string(reject.kind)),
+      .init("state", .string(reject.state)), .init("reasons", .array(reject.reasons.map(JSON.optional))),
+      .init("fixed_row", reject.fixedRow.flatMap { try? JSON($0) } ?? .null),
+      .init("sqlstate", .optional(reject.sqlState)),
       .init("constraint", .optional(reject.constraint)), .init("column", .optional(reject.column)),
       .init("message", .string(reject.message)), .init("detail", .optional(reject.detail)),
       .init("row", reject.row.flatMap { try? JSON($0) } ?? .null), .init("rejected_at", .string(reject.rejectedAt)),

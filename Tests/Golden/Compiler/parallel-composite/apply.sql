@@ -232,6 +232,16 @@ INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected
 SELECT $14::integer, $15::integer, $16::integer, count(*), count(*), true
 FROM   rejected;
 
+-- previous: for a row of quarantine that is tried again: the key behind which it stands; no row: it is the first
+-- $1 through.1, $2 through.2, $3 through.3
+SELECT CAST("lines"."sku" AS text) AS previous_1,
+       CAST("lines"."tenant" AS text) AS previous_2,
+       CAST("lines"."line" AS text) AS previous_3
+FROM   "shop"."lines" AS "lines"
+WHERE  ("lines"."sku", "lines"."tenant", "lines"."line") < ROW($1::character varying, $2::integer, $3::smallint)
+ORDER  BY "lines"."sku" DESC, "lines"."tenant" DESC, "lines"."line" DESC
+LIMIT  1;
+
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence

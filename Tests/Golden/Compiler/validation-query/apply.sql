@@ -229,6 +229,14 @@ INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected
 SELECT $10::integer, $11::integer, $12::integer, count(*), count(*), true
 FROM   rejected;
 
+-- previous: for a row of quarantine that is tried again: the key behind which it stands; no row: it is the first
+-- $1 through.1
+SELECT CAST("products"."id" AS text) AS previous_1
+FROM   "shop"."products" AS "products"
+WHERE  "products"."id" < $1::bigint
+ORDER  BY "products"."id" DESC
+LIMIT  1;
+
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence

@@ -204,6 +204,40 @@ RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
            FROM   migrate.undo_{run}_1 AS u
            WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
+-- reject: the only row of a part that failed goes to quarantine, and counts as read
+-- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 through.1, $10 slice, $11 ordinal, $12 part
+WITH rejected AS (
+  INSERT INTO migrate.rejects (run, step, key, row, sqlstate, message, detail, column_name, constraint_name)
+  SELECT $1::bigint,
+         1,
+         ARRAY[CAST("products"."id" AS text)],
+         to_jsonb("products".*),
+         $2::text,
+         $3::text,
+         $4::text,
+         $5::text,
+         $6::text
+  FROM   "shop"."products" AS "products"
+  WHERE  ($7::boolean OR "products"."id" > $8::bigint)
+    AND  "products"."id" <= $9::bigint
+  ON CONFLICT (run, step, key) DO UPDATE
+  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
+         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+         rejected_at = excluded.rejected_at
+  RETURNING key
+)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, exact)
+SELECT $10::integer, $11::integer, $12::integer, count(*), count(*), true
+FROM   rejected;
+
+-- previous: for a row of quarantine that is tried again: the key behind which it stands; no row: it is the first
+-- $1 through.1
+SELECT CAST("products"."id" AS text) AS previous_1
+FROM   "shop"."products" AS "products"
+WHERE  "products"."id" < $1::bigint
+ORDER  BY "products"."id" DESC
+LIMIT  1;
+
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence

@@ -1,0 +1,115 @@
+internal import MigrateLedger
+internal import MigratePlan
+package import MigratePostgres
+
+/// Rows of quarantine, tried again under the plan that they were rejected by, each by itself.
+///
+/// What they come to belongs to the run: chain -1 of its batches has their undo and their entries, and a revert takes them back
+/// with the others. The state of the run stays what it is.
+extension Worker {
+  /// Rows that commit together: a transaction's first 64 subtransactions are cheap.
+  private static var rowsTogether: Int { 50 }
+  private static var mostAttempts: Int { 20 }
+
+  /// Tries each row once that was open when it began.
+  ///
+  /// - Returns: whether it came to the end; not when it was asked to stop, or somebody else has taken the run over.
+  package mutating func retry() throws(PostgresError) -> RetryOutcome {
+    try enlist()
+    var behind: [String?]?
+    while true {
+      if control.isStopRequested { return .paused }
+      let keys = try Ledger.openRejects(connection, run.id, behind: behind, limit: Self.rowsTogether)
+      guard let last = keys.last else { return .done }
+      var attempt = 1
+      while true {
+        do throws(PostgresError) {
+          guard try transact(keys) else { return .takenOver }
+          break
+        } catch {
+          if error.endsConnection || error.origin == .lost { throw error }
+          try connection.execute("ROLLBACK")
+          guard error.class == .transient, attempt < Self.mostAttempts else { throw error }
+          attempt += 1
+          report(.again(ordinal: 0, attempt: attempt, reason: error.message))
+          pause(for: backoff(attempt))
+        }
+      }
+      behind = last
+    }
+  }
+
+  /// `false`: another worker has taken the run over. Under one snapshot, so that a stretch that holds one row holds no other.
+  private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Bool {
+    let ordinal = try Ledger.lastBatch(connection, run.id, slice: -1).ordinal + 1
+    try begin("REPEATABLE READ READ WRITE", .apply)
+    for (part, key) in keys.enumerated() {
+      let found = constants.with("slice", "-1").with("ordinal", String(ordinal)).with("part", String(part))
+        .with(key: key, as: "through", count: run.keyCount).with(key: key, as: "upper", count: run.keyCount)
+      let before = try connection.run(run.statement(.batches, .previous), found).first?.values
+      let given = found.with(key: before, as: "after", count: run.keyCount)
+        .with("size", "1").with("eligible", nil).with("changed", nil)
+      let attempt = Attempt(slice: -1, ordinal: ordinal, after: before, upper: key, number: 1, size: 1, isHalving: true)
+      guard try isDone(attempt, given, key) else {
+        try connection.execute("ROLLBACK")
+        return false
+      }
+      try connection.query(
+        "SELECT migrate.settle_retry($1::bigint, $2::integer, $3::integer, $4::text[])",
+        [runID, String(ordinal), String(part), ArrayText.literal(key)])
+    }
+    try connection.execute("SELECT migrate.confirm(\(runID))")
+    try connection.commit()
+    return true
+  }
+
+  /// The row is done, or in quarantine once more; `false` when somebody else has taken the run over.
+  private mutating func isDone(
+    _ attempt: Attempt, _ given: Bindings, _ key: [String?]
+  ) throws(PostgresError) -> Bool {
+    let refusal: Failure
+    try connection.execute("SAVEPOINT part")
+    do throws(PostgresError) {
+      let performed = try perform(attempt, given, through: key, isBoundByCapture: false)
+      try connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+      switch performed {
+      case .done:
+        try connection.execute("RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED")
+        return true
+      case .notDone(.suppressed(let captured, let changed, let through)):
+        refusal = .suppressed(captured: captured, changed: changed, after: attempt.after, through: through)
+      case .notDone(.found(let check, let rows, let through)):
+        refusal = .check(check, rows: rows, after: attempt.after, through: through)
+      case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless):
+        return false
+      }
+    } catch {
+      guard !error.endsConnection, error.origin != .lost, error.class == .rowBad else { throw error }
+      refusal = Failure(error, after: attempt.after, through: key)
+    }
+    try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+    return try isRejected(given, refusal)
+  }
+
+  private borrowing func isRejected(_ given: Bindings, _ refusal: Failure) throws(PostgresError) -> Bool {
+    let said = given.refused(by: refusal)
+    try connection.run(run.statement(.batches, .reject), said)
+    return try !connection.run(run.statement(.batches, .finish), said).isEmpty
+  }
+}
+
+/// How far rows of quarantine were tried again.
+package enum RetryOutcome: Sendable, Equatable {
+  case done
+  case paused
+  case takenOver
+}
+
+extension Bindings {
+  /// With what has been said of a row at fault.
+  func refused(by refusal: Failure) -> Bindings {
+    with("refusal.sqlstate", refusal.sqlState).with("refusal.message", refusal.message)
+      .with("refusal.detail", refusal.detail).with("refusal.column", refusal.column)
+      .with("refusal.constraint", refusal.constraint)
+  }
+}

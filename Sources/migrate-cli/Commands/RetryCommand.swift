@@ -1,0 +1,56 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// `migrate apply --rejects RUN`: the rows in quarantine once more, under the plan that has left them out.
+enum RetryCommand {
+  static func run(_ reference: String, _ console: Console) throws(CommandFailure) -> ExitCode {
+    let runs = try console.runs()
+    let begin = ContinuousClock.now
+    let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }
+    let waiting = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id).rows }
+    guard waiting > 0 else {
+      console.print("run \(summary.id) \(summary.name) has no row in quarantine")
+      return .done
+    }
+    console.say("\(Wording.count(waiting, "row")) in quarantine of run \(summary.id) \(summary.name)")
+    guard try console.allows("try \(Wording.count(waiting, "row")) again") else { return .interrupted }
+    let control = RunControl()
+    let watch = try? SignalWatch.start { _, count in count > 1 ? control.requestCancel() : control.requestStop() }
+    defer { watch?.stop() }
+    let outcome = try console.ask { () throws(RunRefusal) in
+      try runs.retry(summary, control: control) { event in
+        if let line = RunEventText.line(event, summary.id) { console.say(line) }
+      }
+    }
+    let done = try console.ask { () throws(RunRefusal) in try runs.counts(summary.id, .apply) }
+    return end(outcome, summary, done, ContinuousClock.now - begin, console)
+  }
+
+  private static func end(
+    _ outcome: RetryOutcome, _ summary: RunSummary, _ done: BatchCounts, _ elapsed: Duration, _ console: Console
+  ) -> ExitCode {
+    let (word, code): (String, ExitCode) =
+      switch outcome {
+      case .done: (summary.state.rawValue, done.rejected > 0 ? .rejects : .done)
+      case .paused: ("paused", .interrupted)
+      case .takenOver: ("taken over", .interrupted)
+      }
+    if done.rejected > 0 {
+      console.say("\(Wording.count(done.rejected, "row")) in quarantine: `migrate rejects \(summary.id)` lists them")
+    }
+    let tenths = Int(elapsed / .milliseconds(100))
+    if console.isJSON {
+      console.event(
+        "ended",
+        [
+          .init("run", .integer(summary.id)), .init("state", .string(word)), .init("rows", .integer(done.changed)),
+          .init("rows_read", .integer(done.read)), .init("rejects", .integer(done.rejected)),
+          .init("exit_code", .integer(Int(code.rawValue))),
+        ])
+    } else {
+      console.print(
+        "run \(summary.id) \(word) \(done.changed) rows \(done.rejected) rejects \(tenths / 10).\(tenths % 10) s")
+    }
+    return code
+  }
+}

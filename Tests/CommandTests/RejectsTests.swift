@@ -1,0 +1,80 @@
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `Rejects` {
+  @Test func `are listed by reason, mended, and tried again`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE TABLE people (id integer PRIMARY KEY, email text);
+        INSERT INTO people SELECT n, CASE WHEN n IN (5, 17) THEN NULL WHEN n = 9 THEN 'no "at", é' ELSE 'A' || n || '@X' END
+        FROM   generate_series(1, 600) AS n
+        """)
+      try project.write(
+        """
+        batch: people
+        source: public.people
+        set: {email: lower(email)}
+        validation:
+          has an at: email LIKE '%@%'
+          short: length(email) < 9
+
+        """, to: "migrations/people.yaml")
+      let plan = try await project.migrate("plan", "people")
+      #expect(plan.out.contains("  validates  has an at: email LIKE '%@%'\n"), "\(plan.out)")
+      #expect(plan.out.contains("more than 1,000 rows in quarantine end the run"))
+      let applied = try await project.migrate("apply", "people", "--yes")
+      #expect(applied.status == 3 && applied.out.hasPrefix("run 1 completed 597 rows 3 rejects "), "\(applied)")
+      #expect(try await project.migrate("status", "1", "--exit-code").status == 3)
+
+      let listed = try await project.migrate("rejects", "1").out
+      #expect(listed.contains("has an at: is NULL") && listed.contains("short: is NULL"), "\(listed)")
+      let csv = try await project.migrate("rejects", "1", "--csv").out
+      #expect(csv.contains("run,step,key,kind,state,") && csv.contains("1,1,9,validation,open,"), "\(csv)")
+      let rows = try await project.migrate("rejects", "people", "--json").events()
+      #expect(rows.count == 3)
+      #expect(rows[0]["reasons"]?.elements.compactMap(\.text) == ["has an at: is NULL", "short: is NULL"])
+
+      let wrong = try await project.migrate("rejects", "1", "--fix", "SET id = 1", "--yes")
+      #expect(wrong.status == 1 && wrong.err.contains("id is the key"), "\(wrong)")
+      #expect(try await project.migrate("rejects", "1", "--fix", "SET email = 'x'").status != 0)
+      let mended = try await project.migrate(
+        "rejects", "1", "--fix", "SET email = coalesce(replace(email, ' \"at\"', '@'), '@NULL')", "--yes")
+      #expect(mended.status == 0 && mended.out == "run 1 mended 3 rows\n", "\(mended)")
+      let again = try await project.migrate("apply", "--rejects", "1", "--yes")
+      #expect(again.status == 0 && again.out.hasPrefix("run 1 completed 599 rows 0 rejects "), "\(again)")
+      #expect(try await project.value("SELECT email FROM people WHERE id = 9") == "no@, é")
+      #expect(try await project.migrate("status", "1", "--exit-code").status == 0)
+      #expect(try await project.migrate("rejects", "1", "--json").events().isEmpty)
+      #expect(try await project.migrate("rejects", "1", "--all", "--json").events().count == 3)
+      #expect(try await project.migrate("revert", "1", "--yes").status == 0)
+      #expect(
+        try await project.value(
+          "SELECT count(*) FROM people WHERE email IS NULL OR email = 'no \"at\", é' OR email LIKE 'A%@X'")
+          == "600")
+    }
+  }
+
+  /// The first five pages and what is behind them: by key, and each row once.
+  @Test func `are told page by page, each once`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE people (id text, n integer, v integer, PRIMARY KEY (id, n)); INSERT INTO people SELECT 'é' || n % 7, n, n FROM generate_series(1, 1300) AS n"
+      )
+      try project.write(
+        """
+        batch: people
+        source: public.people
+        set: {v: v + 1}
+        validation: {never: v < 0}
+        max_rejects: 5000
+
+        """, to: "migrations/people.yaml")
+      #expect(try await project.migrate("apply", "people", "--yes").status == 3)
+      let rows = try await project.migrate("rejects", "1", "--json").events()
+      #expect(rows.count == 1_300)
+      #expect(Set(rows.compactMap { $0["key"]?.compact }).count == 1_300)
+    }
+  }
+}

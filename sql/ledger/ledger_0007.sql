@@ -1,0 +1,358 @@
+-- Which rows a batch has failed by, and rows in quarantine that are mended and tried again.
+
+CREATE FUNCTION migrate.nth_key(_run bigint, _given jsonb, _after text[], _through text[], _place integer) RETURNS text[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  bound migrate.statements := migrate.statement(_run, 'batches', 'bound');
+  given jsonb := _given || jsonb_build_object('size', _place);
+BEGIN
+  given := migrate.with_key(given, 'after', _after, cardinality(_through));
+  given := migrate.with_key(given, 'upper', _through, cardinality(_through));
+  RETURN migrate.fields((SELECT q FROM migrate.query(bound.text, migrate.arguments(bound.arguments, given)) AS q));
+END $$;
+COMMENT ON FUNCTION migrate.nth_key IS 'The key of the row of this place in a stretch, from 1; NULL when there are not so many.';
+
+-- A single row costs about three times the batch; five rows and sixty parts keep the worst from costing more.
+CREATE FUNCTION migrate.search_culprits(_run bigint, _epoch integer, _work migrate.work, _size integer)
+RETURNS migrate.culprits
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  columns  integer := cardinality(_work.upper_key);
+  foresees boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                       FROM   migrate.runs AS r
+                       WHERE  r.run = _run);
+  given    jsonb := migrate.constants(_run, _epoch)
+                    || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL, 'eligible', NULL);
+  found    migrate.culprits;
+  stack    jsonb;
+  part     jsonb;
+  after    text[];
+  through  text[];
+  middle   text[];
+  size     integer;
+  half     integer;
+  tries    integer := 0;
+  bound    jsonb;
+  tried    migrate.attempted;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  through := coalesce(migrate.nth_key(_run, given, _work.after_key, _work.upper_key, _size), _work.upper_key);
+  stack := jsonb_build_array(jsonb_build_object('after', _work.after_key, 'through', through, 'size', _size));
+  WHILE tries < 60 AND jsonb_array_length(stack) > 0 AND coalesce(cardinality(found.keys), 0) < 5 LOOP
+    part := stack -> -1;
+    stack := stack - -1;
+    tries := tries + 1;
+    after := migrate.key_of(part -> 'after');
+    through := migrate.key_of(part -> 'through');
+    size := (part ->> 'size')::integer;
+    -- The batch as a whole has failed already.
+    IF tries > 1 OR size = 1 THEN
+      bound := migrate.with_key(given || jsonb_build_object('part', tries), 'after', after, columns);
+      bound := migrate.with_key(bound, 'upper', through, columns);
+      tried := NULL;
+      BEGIN
+        tried := migrate.perform(_run, bound, through, false, true, foresees);
+        IF tried.verdict <> 'done' THEN
+          RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = 'not done';
+        END IF;
+        SET CONSTRAINTS ALL DEFERRED;
+        CONTINUE;
+      EXCEPTION WHEN OTHERS THEN
+        IF tried.verdict IS NULL AND migrate.error_class(SQLSTATE) <> 'row' THEN
+          RAISE;
+        END IF;
+      END;
+    END IF;
+    IF size = 1 THEN
+      found.keys := found.keys || migrate.nth_key(_run, given, after, through, 1)::text;
+      CONTINUE;
+    END IF;
+    half := (size + 1) / 2;
+    middle := migrate.nth_key(_run, given, after, through, half);
+    IF middle IS NULL OR middle = through THEN
+      stack := stack || jsonb_build_array(jsonb_build_object('after', after, 'through', through, 'size', half));
+    ELSE
+      stack := stack || jsonb_build_array(jsonb_build_object('after', middle, 'through', through, 'size', size - half),
+                                          jsonb_build_object('after', after, 'through', middle, 'size', half));
+    END IF;
+  END LOOP;
+  found.are_all := jsonb_array_length(stack) = 0;
+  RETURN found;
+EXCEPTION WHEN OTHERS THEN
+  -- Something else keeps the search from its end; that the batch has failed is known.
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION migrate.search_culprits IS 'The rows by which a batch has failed, halved from left to right until each is alone; what it does must be rolled back.';
+
+-- Rows of quarantine, tried again ------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.settle_retry(_run bigint, _ordinal integer, _part integer, _key text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  again boolean;
+BEGIN
+  -- The row was read and rejected before. What it comes to now is a difference to that: one less in quarantine, and one less read
+  -- where it is gone or not eligible any more; so that read = changed + unchanged + rejected holds for each entry and for the run.
+  UPDATE migrate.batches AS b
+  SET    rows_read     = CASE WHEN b.rows_rejected > 0 THEN 0 ELSE b.rows_read - 1 END,
+         rows_rejected = CASE WHEN b.rows_rejected > 0 THEN 0 ELSE -1 END
+  WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_run, 'apply', -1, _ordinal, _part)
+  RETURNING b.rows_rejected = 0 INTO again;
+  IF NOT again THEN
+    UPDATE migrate.rejects SET state = 'resolved', settled_at = clock_timestamp()
+    WHERE  run = _run AND step = 1 AND key = _key;
+  END IF;
+  RETURN NOT again;
+END $$;
+COMMENT ON FUNCTION migrate.settle_retry IS 'After a row of quarantine was tried again: it is resolved, or stays with its new reason; whether it is resolved.';
+
+CREATE FUNCTION migrate.attempt_retry(_run bigint, _epoch integer, _ordinal integer, _key text[]) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  columns   integer := cardinality(_key);
+  previous  migrate.statements := migrate.statement(_run, 'batches', 'previous');
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                        FROM   migrate.runs AS r
+                        WHERE  r.run = _run);
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('slice', -1, 'ordinal', _ordinal, 'size', 1, 'changed', NULL, 'eligible', NULL);
+  ended     migrate.attempted;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  given := migrate.with_key(migrate.with_key(given, 'through', _key, columns), 'upper', _key, columns);
+  given := migrate.with_key(given, 'after', migrate.fields(
+    (SELECT q FROM migrate.query(previous.text, migrate.arguments(previous.arguments, given)) AS q)), columns);
+  BEGIN
+    ended := migrate.perform(_run, given, _key, false, true, foresees);
+    IF ended.verdict IN ('suppressed', 'stopped') THEN
+      -- The only way to undo what the savepoint holds.
+      RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = ended.message;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    IF ended.verdict IS NULL THEN
+      GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                              ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+      IF migrate.error_class(ended.sqlstate) <> 'row' THEN
+        RAISE;
+      END IF;
+    END IF;
+    ended.verdict := CASE WHEN migrate.reject(_run, given, ended) THEN 'done' ELSE 'taken over' END;
+  END;
+  IF ended.verdict = 'done' THEN
+    PERFORM migrate.settle_retry(_run, _ordinal, 0, _key);
+    PERFORM migrate.confirm(_run);
+  END IF;
+  RETURN ended;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt_retry IS 'One attempt at a row of quarantine, alone under one snapshot; whatever it answers but done must be rolled back.';
+
+CREATE PROCEDURE migrate.drive_rejects(_run bigint)
+LANGUAGE plpgsql AS $$
+-- As in migrate.drive nothing that reads stands between COMMIT and SET TRANSACTION.
+DECLARE
+  epoch   integer;
+  ordinal integer;
+  keys    text[];
+  this    text;
+  ended   migrate.attempted;
+  tries   integer;
+BEGIN
+  COMMIT;
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+  SET LOCAL search_path = pg_catalog, pg_temp;
+  IF NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply') THEN
+    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
+  epoch := migrate.seize(_run);
+  PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
+  keys := ARRAY(SELECT q.key::text FROM migrate.rejects AS q WHERE q.run = _run AND q.step = 1 AND q.state = 'open' ORDER BY q.key);
+  ordinal := coalesce((SELECT max(b.ordinal) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.slice = -1), 0);
+  FOREACH this IN ARRAY keys LOOP
+    tries := 0;
+    ordinal := ordinal + 1;
+    LOOP
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      ended := migrate.attempt_retry(_run, epoch, ordinal, this::text[]);
+      EXIT WHEN ended.verdict = 'done';
+      ROLLBACK;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+      IF ended.verdict = 'taken over' THEN
+        PERFORM migrate.taken_over(_run, epoch);
+      END IF;
+      tries := tries + 1;
+      IF tries >= 20 OR (ended.verdict = 'error' AND migrate.error_class(ended.sqlstate) <> 'transient') THEN
+        RAISE EXCEPTION 'row % of run % cannot be tried again: %', this, _run, coalesce(ended.message, ended.verdict)
+        USING ERRCODE = coalesce(ended.sqlstate, 'MG003'), HINT = 'those before it are done, it and those behind it wait in quarantine';
+      END IF;
+      PERFORM pg_catalog.pg_sleep(pg_catalog.random() * 0.1);
+    END LOOP;
+  END LOOP;
+  COMMIT;
+END $$;
+COMMENT ON PROCEDURE migrate.drive_rejects IS 'Tries the rows in quarantine of a run once more, a transaction a row; those that pass are resolved.';
+
+-- Rows of quarantine, mended -----------------------------------------------------------------------------------------------
+
+CREATE TABLE migrate.fixes (
+  run      bigint      NOT NULL REFERENCES migrate.runs,
+  fix      integer     NOT NULL,
+  step     integer     NOT NULL,
+  key      text[]      NOT NULL,
+  columns  text[]      NOT NULL,
+  before   text[]      NOT NULL,
+  after    text[],
+  set_list text        NOT NULL,
+  fixed_by text        NOT NULL DEFAULT session_user,
+  fixed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  reverted boolean     NOT NULL DEFAULT false,
+  PRIMARY KEY (run, fix, step, key)
+);
+COMMENT ON TABLE  migrate.fixes          IS 'Source rows in quarantine that were mended by `migrate rejects --fix`: what takes it back.';
+COMMENT ON COLUMN migrate.fixes.run      IS 'The run in whose quarantine they are.';
+COMMENT ON COLUMN migrate.fixes.fix      IS 'Counts the commands; a revert goes through them backwards.';
+COMMENT ON COLUMN migrate.fixes.step     IS 'The step that had failed.';
+COMMENT ON COLUMN migrate.fixes.key      IS 'The row''s key, as in migrate.rejects.';
+COMMENT ON COLUMN migrate.fixes.columns  IS 'The columns that were set.';
+COMMENT ON COLUMN migrate.fixes.before   IS 'What they held, each as its type''s text.';
+COMMENT ON COLUMN migrate.fixes.after    IS 'What they were set to, as it was stored.';
+COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
+COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
+COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
+COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether it is taken back.';
+REVOKE ALL ON migrate.fixes FROM PUBLIC;
+
+CREATE FUNCTION migrate.key_match(_run bigint, _key text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT string_agg(format('t.%I = CAST(%s[%s] AS %s)', k.name, _key, k.place, format_type(a.atttypid, NULL)), ' AND ' ORDER BY k.place)
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL jsonb_array_elements_text(r.plan -> 'key') WITH ORDINALITY AS k(name, place)
+  JOIN   pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attname = k.name
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.key_match IS 'SQL: the row t of a run''s table has the key that the expression _key gives as texts.';
+
+CREATE FUNCTION migrate.unfixable(_run bigint, _columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+           WHEN a.attnum IS NULL           THEN format('%s has no column %I', r.plan #>> '{tables,0,name}', c.name)
+           WHEN r.plan -> 'key' ? c.name   THEN format('%I is the key, by which quarantine knows the row', c.name)
+           WHEN a.attgenerated <> ''       THEN format('%I is generated', c.name)
+           WHEN a.attidentity <> ''        THEN format('%I is an identity, whose values the database gives', c.name)
+         END AS why
+  FROM   migrate.runs AS r
+  CROSS  JOIN unnest(_columns) WITH ORDINALITY AS c(name, place)
+  LEFT   JOIN pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attname = c.name
+                               AND a.attnum > 0 AND NOT a.attisdropped
+  WHERE  r.run = _run
+    AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '')
+  ORDER  BY c.place
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.unfixable IS 'Why one of these columns cannot be set to mend a row; NULL when all can.';
+
+-- No SET clause: the caller's settings, which are the plan's, decide about the meaning of _set.
+CREATE FUNCTION migrate.fix(_run bigint, _set text, _columns text[]) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  target text    := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  number integer := (SELECT coalesce(max(f.fix), 0) + 1 FROM migrate.fixes AS f WHERE f.run = _run);
+  texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
+                     FROM   unnest(_columns) WITH ORDINALITY AS c(name, place));
+  mended bigint;
+BEGIN
+  EXECUTE format($sql$
+    INSERT INTO migrate.fixes (run, fix, step, key, columns, before, set_list)
+    SELECT q.run, %s, q.step, q.key, $2, ARRAY[%s], $3
+    FROM   migrate.rejects AS q
+    JOIN   %s AS t ON %s
+    WHERE  q.run = $1 AND q.state = 'open'
+    FOR    NO KEY UPDATE OF t $sql$, number, texts, target, migrate.key_match(_run, 'q.key'))
+  USING _run, _columns, _set;
+  -- No other relation beside the table, so that the names in _set are its own.
+  EXECUTE format(E'UPDATE %s AS t SET %s\n WHERE EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s)',
+                 target, _set, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  GET DIAGNOSTICS mended = ROW_COUNT;
+  EXECUTE format('UPDATE migrate.fixes AS q SET after = ARRAY[%s] FROM %s AS t WHERE q.run = $1 AND q.fix = $2 AND %s',
+                 texts, target, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  EXECUTE format($sql$
+    UPDATE migrate.rejects AS q
+    SET    fixed_row = to_jsonb(t.*)
+    FROM   migrate.fixes AS f, %s AS t
+    WHERE  f.run = $1 AND f.fix = $2 AND (q.run, q.step, q.key) = (f.run, f.step, f.key) AND %s $sql$,
+    target, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  RETURN mended;
+END $$;
+COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
+
+CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  target    text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  this      record;
+  texts     text;
+  assigned  text;
+  conflicts bigint := 0;
+BEGIN
+  FOR this IN
+    SELECT f.fix, f.columns FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted GROUP BY f.fix, f.columns ORDER BY f.fix DESC
+  LOOP
+    SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place),
+           string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
+    INTO   texts, assigned
+    FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)
+    JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
+    EXECUTE format($sql$
+      WITH back AS (
+        UPDATE %s AS t
+        SET    %s
+        FROM   migrate.fixes AS q
+        WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
+          AND  ($3 = 'force' OR q.after IS NOT DISTINCT FROM ARRAY[%s])
+        RETURNING q.step, q.key
+      ), marked AS (
+        UPDATE migrate.fixes AS q SET reverted = true FROM back AS b WHERE q.run = $1 AND q.fix = $2 AND (q.step, q.key) = (b.step, b.key)
+      )
+      INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+      SELECT q.run, q.step, -q.fix, q.key, 'edited'
+      FROM   migrate.fixes AS q
+      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
+        AND  NOT EXISTS (SELECT FROM back AS b WHERE (b.step, b.key) = (q.step, q.key))
+      ON CONFLICT DO NOTHING $sql$, target, assigned, migrate.key_match(_run, 'q.key'), texts)
+    USING _run, this.fix, _policy;
+  END LOOP;
+  SELECT count(*) INTO conflicts FROM migrate.conflicts AS c WHERE c.run = _run AND c.seq < 0;
+  RETURN conflicts;
+END $$;
+COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended; how many are not.';
+
+CREATE FUNCTION migrate.unfix_all(_run bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
+  conflicts bigint;
+BEGIN
+  IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
+    EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+    conflicts := migrate.unfix(_run, policy);
+    IF policy = 'stop' AND conflicts > 0 THEN
+      RAISE EXCEPTION '% rows were changed since they were mended', conflicts
+      USING ERRCODE = 'MG003', HINT = 'nothing of them is touched; on_conflict skip leaves them, force takes all back';
+    END IF;
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; an error under stop when a row was changed since.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
