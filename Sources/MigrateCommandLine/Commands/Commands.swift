@@ -73,6 +73,20 @@ package enum Commands {
     ],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts, .timedOut])
 
+  package static let why = Command(
+    "why", abstract: "show which runs have touched a row, and what they made of it",
+    discussion:
+      "By its primary key: a word for each column, or one word with commas, where double quotes keep a comma within a value. A "
+      + "column behind it shows only that one. Each run tells who, when and why, the columns before and after, what a revert has "
+      + "made of it, and whether it is in quarantine. Where a run kept no values, or its undo was dropped, that is said. "
+      + "`--` stands before a key that begins with a dash.",
+    positionals: [Positionals.table, Positionals.key], options: [Options.json],
+    examples: [
+      Command.Example("migrate why shop.products 42", "Who has changed product 42?"),
+      Command.Example("migrate why shop.products 42 price", "Its price alone."),
+      Command.Example("migrate why shop.order_items 17,42", "A key of two columns; `17 42` is the same."),
+    ])
+
   package static let history = Command(
     "history", aliases: ["log", "ls"], abstract: "list the runs so far",
     discussion:
@@ -152,7 +166,7 @@ package enum Commands {
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
     commands: [
-      plan, apply, revert, status, wait, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
+      plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
     ],
     globalOptions: [
       Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
@@ -177,7 +191,6 @@ package enum Commands {
     LaterCommand("new", instead: "a definition is a YAML file under migrations/"),
     LaterCommand("lint", instead: "`migrate plan` shows every error of a definition"),
     LaterCommand("validate", instead: "`migrate plan` shows every error of a definition"),
-    LaterCommand("why", instead: "`migrate status RUN` says what holds a run"),
     LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
     LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),
     LaterCommand("rehearse", instead: "`migrate plan --measure` tries a sample and rolls it back"),

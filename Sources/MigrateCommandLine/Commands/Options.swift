@@ -83,5 +83,8 @@ package enum Positionals {
     "RUN", .run, help: "The number of a run; without it, all that are not finished.")
   package static let runOrName = Positional.required(
     "NAME|RUN", .runOrName, help: "A definition's name, which means its newest run, or the number of a run.")
+  package static let table = Positional.required("TABLE", .name, help: "A table, as SQL writes it: shop.products.")
+  package static let key = Positional.many(
+    "KEY", .text, atLeastOne: true, help: "The key of a row, and perhaps a column of it.")
   package static let commands = Positional.many("COMMAND", .name, help: "The command to explain.")
 }
