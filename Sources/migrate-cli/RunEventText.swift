@@ -39,6 +39,8 @@ struct RunEventText {
           run, .init("ordinal", .integer(ordinal)), .init("attempt", .integer(attempt)),
           .init("reason", .string(reason)),
         ])
+    case .held(let reason, let since):
+      console.event("held", [run, .init("reason", .string(reason)), .init("since", .number(String(since)))])
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
@@ -71,6 +73,7 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
+    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Printable.line(reason))"
     case .started, .batch, .again: nil
     }
   }
@@ -94,6 +97,7 @@ struct RunEventText {
 enum RunHold {
   case waiting([LockHolder])
   case again(Int, String)
+  case held(String, since: Double)
   case reconnecting(String)
   case paused(Int64)
 
@@ -102,6 +106,7 @@ enum RunHold {
     return switch self {
     case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
     case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
+    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Self.firstLine(of: reason))"
     case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
     case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     }
@@ -115,8 +120,9 @@ enum RunHold {
   /// Whether both have one cause, whatever they say.
   func isLike(_ other: RunHold) -> Bool {
     switch (self, other) {
-    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.paused, .paused): true
-    case (.waiting, _), (.again, _), (.reconnecting, _), (.paused, _): false
+    case (.waiting, .waiting), (.again, .again), (.held, .held), (.reconnecting, .reconnecting), (.paused, .paused):
+      true
+    case (.waiting, _), (.again, _), (.held, _), (.reconnecting, _), (.paused, _): false
     }
   }
 }
@@ -175,6 +181,15 @@ struct RunEnd {
     case .takenOver:
       (word, code) = ("taken over", .interrupted)
       advice = "another worker has taken the run over"
+    }
+  }
+
+  /// How the run stands now, as `status` calls it.
+  var state: String {
+    switch word {
+    case "stopped": RunState.failed.rawValue
+    case "taken over": RunState.running.rawValue
+    case let word: word
     }
   }
 

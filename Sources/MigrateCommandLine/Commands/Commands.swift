@@ -28,7 +28,7 @@ package enum Commands {
     positionals: [Positionals.names],
     options: [
       Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.again,
-      Options.concurrent, Options.reason, Options.yes, Options.json,
+      Options.concurrent, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
     ],
     examples: [
       Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),
@@ -42,7 +42,9 @@ package enum Commands {
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`.",
     positionals: [Positionals.runOrName],
-    options: [Options.onConflict, Options.reason, Options.yes, Options.json],
+    options: [
+      Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
+    ],
     examples: [
       Command.Example("migrate revert prices", "The newest run of prices that is not reverted."),
       Command.Example("migrate revert 17 --on-conflict skip", "Run 17, without the rows that were changed since."),
@@ -52,7 +54,7 @@ package enum Commands {
   package static let status = Command(
     "status", aliases: ["info"], abstract: "show state, progress, rate, time left and what holds a run",
     positionals: [Positionals.oneRun],
-    options: [Options.watch, Options.exitCode, Options.json],
+    options: [Options.watch, Options.exitCode, Options.metrics, Options.json],
     examples: [
       Command.Example("migrate status 17 --watch", "Follow run 17 until it ends."),
       Command.Example("migrate status 17 --exit-code --quiet", "In a script: is it complete?"),
@@ -126,7 +128,7 @@ package enum Commands {
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
       "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does.",
-    positionals: [Positionals.run], options: [Options.reason, Options.json],
+    positionals: [Positionals.run], options: [Options.reason, Options.metrics, Options.trace, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
