@@ -195,7 +195,8 @@ final class RunDisplay: Sendable {
           .init("forecast", foresight?.document ?? .null)
         ])
     } else {
-      if let foresight, console.arguments[Options.verbose] {
+      // Of a short run there was nothing to foresee.
+      if let foresight, elapsed >= .seconds(10) || console.arguments[Options.verbose] {
         console.say(foresight.line(unicode: console.talkTerminal.unicode))
       }
       if let extra = end.advice { console.say(extra) }

@@ -70,7 +70,8 @@ package enum Commands {
     positionals: [Positionals.runOrName], options: [Options.timeout, Options.json],
     examples: [
       Command.Example(
-        "migrate wait prices --timeout 1h && psql -f drop_old_price.sql", "First the data, then the schema."),
+        "migrate wait prices --timeout 1h && psql \"$DATABASE_URL\" -f drop_old_price.sql",
+        "First the data, then the schema."),
       Command.Example("migrate wait 17", "Until run 17 ends, however long that takes."),
     ],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts, .timedOut])
