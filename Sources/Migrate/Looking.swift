@@ -69,17 +69,9 @@ extension Runs {
 }
 
 extension RunStanding {
-  /// The part of the work that is left, by the rate of the last batches; `nil` when nobody can tell.
-  package var left: Duration? {
-    guard let expected, let rate, rate > 0, expected > done.read, state == .running || state == .reverting else {
-      return nil
-    }
-    return .seconds(Double(expected - done.read) / rate)
-  }
-
   /// Why nothing seems to happen; `nil` when nothing holds it.
   package var hold: String? {
-    if let worker, let waitsFor = worker.waitsFor {
+    if let worker = workers.first(where: { $0.waitsFor != nil }), let waitsFor = worker.waitsFor {
       let blockers = worker.blockers.isEmpty ? waitsFor : worker.blockers.joined(separator: "; ")
       return "a lock held by \(blockers)"
     }

@@ -32,19 +32,28 @@ package struct RunStanding: Sendable, Equatable {
   package let definitionHash: String
   /// All that was ever asked of it, in order.
   package fileprivate(set) var requests: [RunRequest] = []
-  /// Who works on it now, or waits for `resume`; `nil` when nobody does.
-  package let worker: WorkerSight?
+  /// Who works on it now, or waits for `resume`, by number.
+  package fileprivate(set) var workers: [WorkerSight] = []
+  /// What its last batches took, the oldest first; empty for a run that does not move.
+  package fileprivate(set) var pace: [BatchPace] = []
   /// What was asked of it and is not over.
   package let request: ControlRequest?
 
   /// The state in a word, `interrupted` included.
   package var word: String { isInterrupted ? "interrupted" : state.rawValue }
+  /// The first of its workers; `nil` when nobody works on it.
+  package var worker: WorkerSight? { workers.first }
 }
 
 /// A worker's backend, as the server sees it.
 package struct WorkerSight: Sendable, Equatable {
+  /// From 1.
+  package let number: Int
   package let pid: Int
   package let host: String?
+  package let since: String
+  /// The batch that it is at, as its session is called; `nil` between two.
+  package let batch: Int?
   /// `Lock: transactionid`, where it waits.
   package let waitsFor: String?
   /// Backends that hold what it waits for, each with its application and role.
@@ -86,9 +95,39 @@ extension Ledger {
         standing.failure?.places = try places(blamedFor: failure, connection, standing.id)
       }
       standing.requests = try requests(connection, standing.id)
+      standing.workers = try workers(connection, standing.id)
+      switch standing.state {
+      case .running, .reverting: standing.pace = try pace(connection, standing.id, standing.direction)
+      case .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: break
+      }
       found.append(standing)
     }
     return found
+  }
+
+  private static func workers(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> [WorkerSight] {
+    try connection.query(
+      """
+      SELECT v.worker, s.pid, v.client_host, to_json(v.since) #>> '{}' AS since,
+             substring(s.application_name FROM '^migrate run [0-9]+ batch ([0-9]+)') AS batch,
+             CASE WHEN s.state = 'active' AND s.wait_event_type = 'Lock' THEN s.wait_event END AS waits_for,
+             ARRAY(SELECT format('%s (%s%s)', h.pid, h.usename, ', ' || nullif(h.application_name, ''))
+                   FROM   pg_stat_activity AS h
+                   WHERE  h.pid = ANY (pg_blocking_pids(s.pid))) AS blockers
+      FROM   migrate.workers  AS v
+      JOIN   migrate.fence    AS f ON f.run = v.run AND f.epoch = v.epoch
+      JOIN   pg_stat_activity AS s ON s.pid = v.pid AND (s.backend_start = v.backend_start) IS NOT FALSE
+      WHERE  v.run = $1::bigint AND migrate.is_working(v.run)
+      ORDER  BY v.worker
+      """, [String(run)]
+    ).map { (row) throws(PostgresError) in
+      WorkerSight(
+        number: try row.int("worker"), pid: try row.int("pid"), host: try row["client_host"],
+        since: try row.text("since"), batch: try row.ifPresent("batch", row.int), waitsFor: try row["waits_for"],
+        blockers: try row.array("blockers").map { $0 ?? "" })
+    }
   }
 
   private static func standing(_ condition: String, limit: StaticString = "") -> String {
@@ -102,7 +141,6 @@ extension Ledger {
            r.left_behind, r.bounded_at IS NOT NULL AS bounded,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
            to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.definition_hash,
-           w.pid AS worker_pid, w.client_host AS worker_host, w.waits_for, w.blockers,
            c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason
     FROM   migrate.runs     AS r
     JOIN   migrate.progress AS p USING (run)
@@ -116,18 +154,6 @@ extension Ledger {
       FROM   pg_class AS t
       WHERE  t.relnamespace = to_regnamespace('migrate') AND t.relkind = 'r'
         AND  t.relname ~ ('^undo_' || r.run || '_[0-9]+$')) AS u
-    LEFT   JOIN LATERAL (
-      SELECT s.pid, v.client_host,
-             CASE WHEN s.state = 'active' AND s.wait_event_type = 'Lock' THEN s.wait_event END AS waits_for,
-             ARRAY(SELECT format('%s (%s%s)', h.pid, h.usename, ', ' || nullif(h.application_name, ''))
-                   FROM   pg_stat_activity AS h
-                   WHERE  h.pid = ANY (pg_blocking_pids(s.pid))) AS blockers
-      FROM   migrate.workers  AS v
-      JOIN   migrate.fence    AS f ON f.run = v.run AND f.epoch = v.epoch
-      JOIN   pg_stat_activity AS s ON s.pid = v.pid AND (s.backend_start = v.backend_start) IS NOT FALSE
-      WHERE  v.run = r.run
-      ORDER  BY v.worker
-      LIMIT  1) AS w ON migrate.is_working(r.run)
     WHERE  \(condition)
     ORDER  BY r.run DESC
     \(limit)
@@ -160,11 +186,6 @@ extension RunStanding {
     reason = try row["reason"]
     version = try row.text("version")
     definitionHash = try row.text("definition_hash")
-    worker = try row.ifPresent("worker_pid", row.int).map { (pid) throws(PostgresError) in
-      WorkerSight(
-        pid: pid, host: try row["worker_host"], waitsFor: try row["waits_for"],
-        blockers: try row.array("blockers").map { $0 ?? "" })
-    }
     request = try row["request"].map { (request) throws(PostgresError) in
       ControlRequest(
         request: request, by: try row.text("requested_by"), at: try row.text("requested_at"),

@@ -116,7 +116,8 @@ extension Worker {
       undisturbed = try confirmed.ifPresent("undisturbed", confirmed.int64)
       return .committed(
         BatchRecord(
-          slice: attempt.slice, ordinal: attempt.ordinal, through: through, counts: counts,
+          place: BatchPlace(slice: attempt.slice, ordinal: attempt.ordinal), worker: number, through: through,
+          counts: counts,
           duration: ContinuousClock.now - clock))
     }
   }

@@ -24,7 +24,7 @@ extension Worker {
         }
         repeated = error.sqlState
         attempt += 1
-        report(.again(ordinal: ordinal, attempt: attempt, reason: error.message))
+        report(.again(BatchPlace(slice: 0, ordinal: ordinal), attempt: attempt, reason: error.message))
         pause(for: backoff(attempt))
         if let outcome = try edge() { return outcome }
       }

@@ -31,7 +31,7 @@ extension Worker {
           try connection.execute("ROLLBACK")
           guard error.class == .transient, attempt < Self.mostAttempts else { throw error }
           attempt += 1
-          report(.again(ordinal: 0, attempt: attempt, reason: error.message))
+          report(.again(BatchPlace(slice: -1, ordinal: 0), attempt: attempt, reason: error.message))
           pause(for: backoff(attempt))
         }
       }

@@ -114,7 +114,7 @@ extension Worker {
     report(
       .batch(
         BatchRecord(
-          slice: place.slice, ordinal: place.ordinal, through: [], counts: counts,
+          place: BatchPlace(slice: place.slice, ordinal: place.ordinal), worker: number, through: [], counts: counts,
           duration: ContinuousClock.now - clock)))
     return nil
   }

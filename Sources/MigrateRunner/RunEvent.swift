@@ -10,7 +10,9 @@ package enum RunEvent: Sendable {
   /// A batch has committed.
   case batch(BatchRecord)
   /// A batch is tried again; `attempt` is the number of the next try.
-  case again(ordinal: Int, attempt: Int, reason: String)
+  case again(BatchPlace, attempt: Int, reason: String)
+  /// Something outside of the run keeps it from going on for now; `since` in seconds since 1970. Over with the next batch.
+  case held(reason: String, since: Double)
   /// The connection is lost and is being made again, or the worker begins anew for another passing reason.
   case reconnecting(reason: String)
   /// After that it works again, and has so many seconds behind it without work.
@@ -26,12 +28,25 @@ package enum RunEvent: Sendable {
 
 /// A batch that has committed.
 package struct BatchRecord: Sendable, Equatable {
-  package let slice: Int
-  /// Its place in the slice, from 1.
-  package let ordinal: Int
+  package let place: BatchPlace
+  /// Who has done it, from 1.
+  package let worker: Int
   package let through: [String?]
   package let counts: BatchCounts
   package let duration: Duration
+
+  package var ordinal: Int { place.ordinal }
+}
+
+/// Where a batch stands: in which slice, from 0, and there as which, from 1; 0 for what is no batch.
+package struct BatchPlace: Sendable, Hashable {
+  package let slice: Int
+  package let ordinal: Int
+
+  package init(slice: Int, ordinal: Int) {
+    self.slice = slice
+    self.ordinal = ordinal
+  }
 }
 
 /// How a run has ended for this worker.

@@ -91,7 +91,7 @@ extension Worker {
       case .ended(let outcome): return .ended(outcome)
       case .again(let reason):
         let isInTheWay = tries.count()
-        report(.again(ordinal: ordinal, attempt: tries.made + 1, reason: reason))
+        report(.again(BatchPlace(slice: last.number, ordinal: ordinal), attempt: tries.made + 1, reason: reason))
         if isInTheWay { pause(for: backoff(tries.number)) }
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.

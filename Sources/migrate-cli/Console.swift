@@ -46,10 +46,12 @@ struct Console {
   var page: Terminal { Terminal(output, color: arguments[Options.color], environment: .process) }
   var pageWidth: Int { Terminal.width(of: output.descriptor, environment: .process) }
 
+  /// What standard error can show.
+  var talkTerminal: Terminal { Terminal(talk, color: arguments[Options.color], environment: .process) }
+
   /// A bar, or lines of a log, on standard error; none where programs read along, or nobody wants to.
   var progressDisplay: ProgressDisplay? {
-    let terminal = Terminal(talk, color: arguments[Options.color], environment: .process)
-    return isJSON || isQuiet ? nil : ProgressDisplay(on: talk, terminal: terminal, environment: .process)
+    isJSON || isQuiet ? nil : ProgressDisplay(on: talk, terminal: talkTerminal, environment: .process)
   }
 
   var renderer: DiagnosticRenderer {

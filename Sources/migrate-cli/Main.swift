@@ -46,6 +46,7 @@ internal import MigrateCommandLine
     case "revert": RevertCommand.run
     case "status": StatusCommand.run
     case "wait": WaitCommand.run
+    case "why": WhyCommand.run
     case "history": HistoryCommand.run
     case "rejects": RejectsCommand.run
     case "verify": VerifyCommand.run

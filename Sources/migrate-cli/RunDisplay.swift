@@ -19,6 +19,27 @@ final class RunDisplay: Sendable {
     var pausedAt: ContinuousClock.Instant?
     /// How long it did so before: no part of the rate.
     var stoodStill = Duration.zero
+    /// Of the batches of this program, and when the last one of them had ended.
+    var pace = Pace()
+    var lastBatch = ContinuousClock.now
+    /// Who has done batches, and is still there.
+    var workers: Set<Int> = []
+    /// What was foreseen when a tenth was done, to be held against the truth.
+    var foreseen: (at: ContinuousClock.Instant, Forecast)?
+
+    /// A tenth is the first that says more than nothing.
+    mutating func foresee() {
+      guard foreseen == nil, expected > 0, done.read * 10 >= expected,
+        let forecast = pace.forecast(rows: expected - done.read)
+      else { return }
+      foreseen = (ContinuousClock.now, forecast)
+    }
+
+    mutating func took(_ record: BatchRecord) {
+      let now = ContinuousClock.now
+      pace.add(BatchPace(rows: record.counts.read, seconds: (now - lastBatch) / .seconds(1)))
+      lastBatch = now
+    }
 
     /// What held it before by the same cause has begun to do so then.
     mutating func hold(_ words: RunHold) {
@@ -30,18 +51,20 @@ final class RunDisplay: Sendable {
   private let run: Run
   private let console: Console
   private let display: ProgressDisplay?
+  private let recorder: RunRecorder
   private let begin = ContinuousClock.now
   private let progress = Mutex(Progress())
 
-  private init(_ run: Run, _ console: Console) {
+  private init(_ run: Run, _ console: Console) throws(RunRefusal) {
     self.run = run
     self.console = console
+    recorder = try RunRecorder(run, console)
     display = console.progressDisplay
   }
 
   /// Does what is left of `run`, in the direction in which it goes, and says how it ended: the last line of the output.
   static func goOn(with run: Run, _ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> ExitCode {
-    let display = RunDisplay(run, console)
+    let display = try RunDisplay(run, console)
     let control = RunControl()
     let watch = try? SignalWatch.start { signal, count in display.heard(signal, count, control) }
     defer { watch?.stop() }
@@ -82,6 +105,7 @@ final class RunDisplay: Sendable {
   private func show(_ event: RunEvent) {
     progress.withLock { progress in
       take(event, &progress)
+      recorder.take(event, done: progress.done, expected: progress.expected, progress.pace)
       if console.isJSON {
         RunEventText(run.id).write(event, done: progress.done, console)
       } else {
@@ -102,6 +126,7 @@ final class RunDisplay: Sendable {
       progress.label = direction == .apply ? name : "revert \(name)"
       progress.done = done
       progress.expected = max(expected, done.read)
+      progress.lastBatch = ContinuousClock.now
     case .waiting(let holders):
       progress.holders = holders.map(\.words).joined(separator: "; ")
       progress.hold(.waiting(holders))
@@ -111,10 +136,15 @@ final class RunDisplay: Sendable {
       progress.done.add(record.counts)
       progress.here.add(record.counts)
       progress.expected = max(progress.expected, progress.done.read)
+      progress.took(record)
+      progress.workers.insert(record.worker)
+      progress.foresee()
     case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
+    case .held(let reason, let since): progress.hold(.held(reason, since: since))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
-    case .warned, .shorthanded: break
+    case .shorthanded(let worker, _): progress.workers.remove(worker)
+    case .warned: break
     case .paused:
       progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now
@@ -122,6 +152,7 @@ final class RunDisplay: Sendable {
       progress.hold = nil
       if let moment = progress.pausedAt { progress.stoodStill += ContinuousClock.now - moment }
       progress.pausedAt = nil
+      progress.lastBatch = ContinuousClock.now
     }
   }
 
@@ -130,13 +161,14 @@ final class RunDisplay: Sendable {
     let elapsed = now - begin
     let seconds = (elapsed - progress.stoodStill - (progress.pausedAt.map { now - $0 } ?? .zero)) / .seconds(1)
     let rate = seconds > 0 && progress.here.read > 0 ? Double(progress.here.read) / seconds : nil
-    let left = rate.flatMap { rate -> Duration? in
-      let rows = progress.expected - progress.done.read
-      return rows > 0 && rate > 0 ? .seconds(Double(rows) / rate) : nil
-    }
+    let forecast = progress.pace.forecast(rows: progress.expected - progress.done.read)
+    let kept = progress.done.rejected
     return ProgressState(
       "run \(run.id) \(progress.label)", rowsDone: progress.done.read,
-      rowsTotal: progress.expected > 0 ? progress.expected : nil, rate: rate, elapsed: elapsed, left: left,
+      rowsTotal: progress.expected > 0 ? progress.expected : nil, rate: rate, elapsed: elapsed, left: forecast?.left,
+      range: forecast?.range,
+      kept: kept > 0 ? Wording.count(kept, run.direction == .revert ? "conflict" : "reject") : nil,
+      workers: progress.workers.count,
       note: progress.hold.map { $0.words.note(for: now - $0.since) })
   }
 
@@ -149,6 +181,7 @@ final class RunDisplay: Sendable {
     // What is done has met as many rows as there were, whatever the statistics had promised.
     if end.isWhole { last.expected = last.done.read }
     display?.finish(showing: state(last))
+    recorder.end(end.state, last.done, failure: end.failure?.message)
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let goesOn = "mend it, then `migrate resume \(run.id)` goes on at this batch"
@@ -159,13 +192,47 @@ final class RunDisplay: Sendable {
     if !end.isWhole, let holders = last.holders {
       console.say("the first batch has not begun: the start waited for \(holders)")
     }
+    let foresight = end.isWhole ? last.foreseen.map { Foresight($0.1, took: ContinuousClock.now - $0.at) } : nil
     if console.isJSON {
-      console.event("ended", end.members(run.id, last.done, seconds: elapsed / .seconds(1)))
+      console.event(
+        "ended",
+        end.members(run.id, last.done, seconds: elapsed / .seconds(1)) + [
+          .init("forecast", foresight?.document ?? .null)
+        ])
     } else {
+      // Of a short run there was nothing to foresee.
+      if let foresight, elapsed >= .seconds(10) || console.arguments[Options.verbose] {
+        console.say(foresight.line(unicode: console.talkTerminal.unicode))
+      }
       if let extra = end.advice { console.say(extra) }
       console.print(end.line(run.id, last.done, elapsed))
     }
     return end.code
+  }
+}
+
+/// What was foreseen when a tenth of the rows was done, and what the rest has taken then.
+private struct Foresight {
+  private let forecast: Forecast
+  private let took: Duration
+
+  init(_ forecast: Forecast, took: Duration) {
+    self.forecast = forecast
+    self.took = took
+  }
+
+  func line(unicode: Bool) -> String {
+    let range = forecast.range.flatMap { Wording.range($0, unicode: unicode) }
+    return "foreseen at a tenth: \(Wording.roughly(forecast.left)) left" + (range.map { " (\($0))" } ?? "")
+      + "; it took \(Wording.duration(took))"
+  }
+
+  var document: JSON {
+    func seconds(_ duration: Duration?) -> JSON { duration.map { .number(String($0 / .seconds(1))) } ?? .null }
+    return .object([
+      .init("seconds_left", seconds(forecast.left)), .init("low", seconds(forecast.range?.lowerBound)),
+      .init("high", seconds(forecast.range?.upperBound)), .init("seconds_taken", seconds(took)),
+    ])
   }
 }
 

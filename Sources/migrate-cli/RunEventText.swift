@@ -27,19 +27,23 @@ struct RunEventText {
       console.event(
         "batch",
         [
-          run, .init("slice", .integer(record.slice)), .init("ordinal", .integer(record.ordinal)),
+          run, .init("worker", .integer(record.worker)), .init("slice", .integer(record.place.slice)),
+          .init("ordinal", .integer(record.ordinal)),
           .init("rows_read", .integer(record.counts.read)),
           .init("rows_changed", .integer(record.counts.changed)),
           .init("rows_rejected", .integer(record.counts.rejected)),
           .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
         ])
-    case .again(let ordinal, let attempt, let reason):
+    case .again(let place, let attempt, let reason):
       console.event(
         "again",
         [
-          run, .init("ordinal", .integer(ordinal)), .init("attempt", .integer(attempt)),
+          run, .init("slice", .integer(place.slice)), .init("ordinal", .integer(place.ordinal)),
+          .init("attempt", .integer(attempt)),
           .init("reason", .string(reason)),
         ])
+    case .held(let reason, let since):
+      console.event("held", [run, .init("reason", .string(reason)), .init("since", .number(String(since)))])
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
@@ -76,6 +80,7 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
+    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Printable.line(reason))"
     case .started, .batch, .again: nil
     }
   }
@@ -90,7 +95,7 @@ struct RunEventText {
 
   /// For `--verbose`.
   static func line(_ record: BatchRecord) -> String {
-    "batch \(record.ordinal): \(Wording.count(record.counts.read)) read, \(Wording.count(record.counts.changed)) changed, "
+    "batch \(record.place.slice > 0 ? "\(record.place.slice)." : "")\(record.ordinal): \(Wording.count(record.counts.read)) read, \(Wording.count(record.counts.changed)) changed, "
       + Wording.duration(record.duration)
   }
 }
@@ -99,6 +104,7 @@ struct RunEventText {
 enum RunHold {
   case waiting([LockHolder])
   case again(Int, String)
+  case held(String, since: Double)
   case reconnecting(String)
   case paused(Int64)
 
@@ -107,6 +113,7 @@ enum RunHold {
     return switch self {
     case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
     case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
+    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Self.firstLine(of: reason))"
     case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
     case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     }
@@ -120,8 +127,9 @@ enum RunHold {
   /// Whether both have one cause, whatever they say.
   func isLike(_ other: RunHold) -> Bool {
     switch (self, other) {
-    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.paused, .paused): true
-    case (.waiting, _), (.again, _), (.reconnecting, _), (.paused, _): false
+    case (.waiting, .waiting), (.again, .again), (.held, .held), (.reconnecting, .reconnecting), (.paused, .paused):
+      true
+    case (.waiting, _), (.again, _), (.held, _), (.reconnecting, _), (.paused, _): false
     }
   }
 }
@@ -180,6 +188,15 @@ struct RunEnd {
     case .takenOver:
       (word, code) = ("taken over", .interrupted)
       advice = "another worker has taken the run over"
+    }
+  }
+
+  /// How the run stands now, as `status` calls it.
+  var state: String {
+    switch word {
+    case "stopped": RunState.failed.rawValue
+    case "taken over": RunState.running.rawValue
+    case let word: word
     }
   }
 

@@ -5,33 +5,41 @@ internal import MigrateCommandLine
 enum StatusText {
   static func progress(_ standing: RunStanding) -> ProgressState {
     state(
-      standing, "run \(standing.id) \(standing.direction == .revert ? "revert " : "")\(standing.name)", standing.left,
+      standing, "run \(standing.id) \(standing.direction == .revert ? "revert " : "")\(standing.name)",
+      standing.forecast,
       note: standing.hold.map { "waits for \($0)" })
   }
 
   /// What is over has met as many rows as there were, whatever the statistics had promised.
   private static func state(
-    _ standing: RunStanding, _ label: String, _ left: Duration? = nil, note: String? = nil
+    _ standing: RunStanding, _ label: String, _ forecast: Forecast? = nil, note: String? = nil
   ) -> ProgressState {
     let done = standing.done.read
     let isOver = standing.state == .completed || standing.state == .reverted
     return ProgressState(
       label, rowsDone: done, rowsTotal: isOver ? done : standing.expected.map { max($0, done) },
-      rate: isOver ? nil : standing.rate, left: left, note: note)
+      rate: isOver ? nil : standing.rate, left: forecast?.left, range: forecast?.range, kept: kept(standing),
+      workers: standing.workers.count, note: note)
+  }
+
+  /// Rows left out so far, in words; `nil` for none.
+  private static func kept(_ standing: RunStanding) -> String? {
+    let rejected = standing.done.rejected
+    return rejected > 0 ? Wording.count(rejected, standing.direction == .revert ? "conflict" : "reject") : nil
   }
 
   /// A line for each thing to know, under a heading.
-  static func block(_ standing: RunStanding, _ console: Console) -> String {
+  static func block(_ standing: RunStanding, _ console: Console, width: Int? = nil) -> String {
     let bar = ProgressBar(unicode: console.page.unicode)
     var lines = ["run \(standing.id) \(standing.name): \(word(standing))"]
     func add(_ title: String, _ text: String?) {
       if let text { lines.append("  " + ColumnWidth.padded(title, to: 10) + " " + text) }
     }
-    add("done", bar.line(state(standing, ""), width: max(40, console.pageWidth - 13)))
+    add("done", bar.line(state(standing, ""), width: max(40, (width ?? console.pageWidth) - 13)))
     add("rows", counts(standing))
-    if standing.isMoving { add("time left", standing.left.map { Wording.roughly($0) }) }
+    if standing.isMoving { add("time left", standing.forecast.map { words($0, console) }) }
     add("waits for", standing.hold)
-    add("worker", standing.worker.map { "backend \($0.pid)" + ($0.host.map { " of a client on \($0)" } ?? "") })
+    for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
     let place = failureAtItsPlace(standing, console)
     if let failure = standing.failure, place == nil {
       add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
@@ -72,6 +80,16 @@ enum StatusText {
   private static func isUnchanged(_ place: DefinitionPlace) -> Bool {
     guard let bytes = Files.read(place.file) else { return true }
     return SourceText(path: place.file, bytes: bytes).line(place.line).elementsEqual(place.text.utf8)
+  }
+
+  private static func words(_ forecast: Forecast, _ console: Console) -> String {
+    let range = forecast.range.flatMap { Wording.range($0, unicode: console.page.unicode) }
+    return Wording.roughly(forecast.left) + (range.map { " (\($0))" } ?? "")
+  }
+
+  private static func words(_ worker: WorkerSight) -> String {
+    "backend \(worker.pid)" + (worker.host.map { " of a client on \($0)" } ?? "") + " since \(worker.since)"
+      + (worker.batch.map { ", at batch \($0)" } ?? "") + (worker.waitsFor == nil ? "" : ", waits for a lock")
   }
 
   private static func words(_ request: RunRequest) -> String {
@@ -116,11 +134,14 @@ enum StatusText {
       .init("rows_rejected", .integer(done.rejected)), .init("rows_expected", .optional(standing.expected)),
       .init("percent", .optional(progress(standing).percent)),
       .init("rows_per_second", standing.rate.map { .number(String($0)) } ?? .null),
-      .init("seconds_left", standing.left.map { .number(String($0 / .seconds(1))) } ?? .null),
+      .init("seconds_left", seconds(standing.left)),
+      .init("seconds_left_low", seconds(standing.forecast?.range?.lowerBound)),
+      .init("seconds_left_high", seconds(standing.forecast?.range?.upperBound)),
       .init("waits_for", .optional(standing.hold)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
       .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
-      .init("worker", standing.worker.map(worker) ?? .null), .init("request", standing.request.map(request) ?? .null),
+      .init("worker", standing.worker.map(worker) ?? .null), .init("workers", .array(standing.workers.map(worker))),
+      .init("request", standing.request.map(request) ?? .null),
       .init("started_at", .string(standing.startedAt)), .init("ended_at", .optional(standing.endedAt)),
       .init("reverted_at", .optional(standing.revertedAt)), .init("last_batch_at", .optional(standing.lastBatchAt)),
       .init("started_by", .string(standing.startedBy)), .init("client_host", .optional(standing.clientHost)),
@@ -129,6 +150,10 @@ enum StatusText {
       .init("requests", .array(standing.requests.map(request))),
       .init("exit_code", .integer(Int(StatusCommand.code(standing).rawValue))),
     ])
+  }
+
+  private static func seconds(_ duration: Duration?) -> JSON {
+    duration.map { .number(String($0 / .seconds(1))) } ?? .null
   }
 
   private static func failure(_ failure: Failure, _ standing: RunStanding) -> JSON {
@@ -150,7 +175,9 @@ enum StatusText {
 
   private static func worker(_ worker: WorkerSight) -> JSON {
     .object([
-      .init("pid", .integer(worker.pid)), .init("host", .optional(worker.host)),
+      .init("worker", .integer(worker.number)), .init("pid", .integer(worker.pid)),
+      .init("host", .optional(worker.host)),
+      .init("since", .string(worker.since)), .init("batch", .optional(worker.batch)),
       .init("blocked_by", .strings(worker.blockers)),
     ])
   }

@@ -100,6 +100,12 @@ import Testing
                                 stop. [MIGRATE_ON_CONFLICT]
           --reason TEXT         Why, for the ledger. @FILE reads it from a file, - from
                                 standard input. [MIGRATE_REASON]
+          --metrics FILE        Keep metrics in a file, as Prometheus reads them:
+                                written anew once a second and at the end.
+                                [MIGRATE_METRICS]
+          --trace FILE          Append a span for each batch, and one for the run, to a
+                                file: JSON lines named as OpenTelemetry does.
+                                [MIGRATE_TRACE]
           -y, --yes             Do not ask. Needed without a terminal and in CI.
                                 [MIGRATE_YES]
           --json                Print JSON, an event a line where things happen over

@@ -298,6 +298,7 @@ CREATE TABLE migrate.workers (
   pid           integer     NOT NULL DEFAULT pg_backend_pid(),
   backend_start timestamptz,
   client_host   text,
+  since         timestamptz NOT NULL DEFAULT clock_timestamp(),
   heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   back_end      text        NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure')),
   at_edge       boolean     NOT NULL DEFAULT false,
@@ -312,6 +313,7 @@ COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: p
 COMMENT ON COLUMN migrate.workers.client_host   IS 'The machine that the client runs on.';
 COMMENT ON COLUMN migrate.workers.back_end      IS 'How it works: from a client, or as a CALL of migrate.drive.';
 COMMENT ON COLUMN migrate.workers.at_edge       IS 'Whether it stands between two batches and waits, having seen that the run shall pause or end.';
+COMMENT ON COLUMN migrate.workers.since         IS 'Since when this backend works on it.';
 COMMENT ON COLUMN migrate.workers.heartbeat_at  IS 'When it last gave a sign of life: once a batch, and each second while paused.';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA migrate FROM PUBLIC;

@@ -205,6 +205,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
          client_host   = excluded.client_host,
          back_end      = excluded.back_end,
          at_edge       = false,
+         since         = CASE WHEN (w.epoch, w.pid) = (excluded.epoch, excluded.pid) THEN w.since ELSE clock_timestamp() END,
          heartbeat_at  = clock_timestamp()
   WHERE  w.epoch <= excluded.epoch
 $$;

@@ -4,9 +4,9 @@
 
 CREATE FUNCTION migrate.unresolved_rejects(_run bigint) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT count(*) FROM migrate.rejects AS r WHERE r.run = _run
+  SELECT count(*) FROM migrate.rejects AS r WHERE r.run = _run AND r.state = 'open'
 $$;
-COMMENT ON FUNCTION migrate.unresolved_rejects IS 'How many rows of a run are in quarantine.';
+COMMENT ON FUNCTION migrate.unresolved_rejects IS 'How many rows of a run wait in quarantine.';
 
 -- With the rights of the ledger's owner, so that the role of a schema migration needs EXECUTE on it and nothing else.
 CREATE FUNCTION migrate.require(_name text, _search_path text DEFAULT NULL) RETURNS void
@@ -35,8 +35,8 @@ BEGIN
       format('no run of it that is not reverted is known here%s; first: migrate apply %s',
              ' with search_path ' || _search_path, _name)
     WHEN found.state = 'completed' AND rejects > 0 THEN
-      format('run %s has %s rows in quarantine: migrate rejects %s lists them; mend them, then: migrate apply %s --again',
-             found.run, rejects, found.run, _name)
+      format('run %s has %s rows in quarantine: migrate rejects %s lists them; mend them, then: migrate apply --rejects %s',
+             found.run, rejects, found.run, found.run)
     WHEN found.state = 'completed' THEN
       NULL
     WHEN found.direction = 'revert' THEN
@@ -100,5 +100,213 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   WHERE  s.name NOT LIKE 'migrate run %'
 $$;
 COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
+
+-- What has become of a row ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.runs_over(_table regclass) RETURNS SETOF migrate.runs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Of a partition also those of what it is a part of. By number where that still counts, so that another name does not matter.
+  WITH tables AS (SELECT _table AS relation UNION SELECT p.relid FROM pg_partition_ancestors(_table) AS p(relid))
+  SELECT r.*
+  FROM   migrate.runs AS r
+  WHERE  EXISTS (SELECT
+                 FROM   migrate.relations AS l
+                 JOIN   tables AS t
+                        ON t.relation = CASE WHEN migrate.is_restored(r.run) THEN to_regclass(l.name)
+                                             ELSE l.relation::regclass END
+                 WHERE  l.run = r.run AND l.name <> 'migrate.runs')
+$$;
+COMMENT ON FUNCTION migrate.runs_over IS 'The runs of a table, or of a table that it is a partition of.';
+
+CREATE FUNCTION migrate.row_key(_table regclass) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(
+    (SELECT array_agg(a.attname::text ORDER BY k.place)
+     FROM   pg_index AS i
+     CROSS  JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+     JOIN   pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+     WHERE  i.indrelid = _table AND i.indisprimary AND k.place <= i.indnkeyatts),
+    (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key'))
+     FROM   migrate.runs_over(_table) AS r
+     ORDER  BY r.run DESC
+     LIMIT  1))
+$$;
+COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is named: its primary key, else the key that its newest run has walked. NULL where there is neither.';
+
+CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
+  WITH RECURSIVE bases AS (
+    SELECT k.place, a.atttypid AS type, a.attcollation AS collation
+    FROM   unnest(_columns) WITH ORDINALITY AS k(name, place)
+    JOIN   pg_attribute AS a ON a.attrelid = _table AND a.attname = k.name COLLATE "C" AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.place, t.typbasetype, b.collation
+    FROM   bases AS b
+    JOIN   pg_type AS t ON t.oid = b.type AND t.typtype = 'd'
+  )
+  SELECT array_agg(format(CASE b.type
+                            -- Kept by its number, which this type does not read from a value of type text.
+                            WHEN 'regclass'::regtype
+                            THEN $q$CASE WHEN %1$s[%2$s] ~ '^[0-9]+$' THEN CAST(CAST(%1$s[%2$s] AS oid) AS %3$s) ELSE CAST(%1$s[%2$s] AS %3$s) END$q$
+                            ELSE 'CAST(%1$s[%2$s] AS %3$s)%4$s' END,
+                          _source, b.place, format_type(b.type, -1),
+                          (SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
+                           FROM   pg_collation AS l
+                           JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+                           WHERE  l.oid = b.collation)) ORDER BY b.place)
+  FROM   bases AS b
+  JOIN   pg_type AS t ON t.oid = b.type AND t.typtype <> 'd'
+  HAVING count(*) = cardinality(_columns)
+$$;
+COMMENT ON FUNCTION migrate.key_values IS 'SQL for the columns of a key, of an array of texts that _source names; NULL when the table has not got all of them any more.';
+
+CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- An object is kept by its number.
+  SELECT format('ARRAY[%s]', string_agg(
+    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text)' END, v.value),
+    ', ' ORDER BY v.place))
+  FROM   unnest(migrate.key_values(_table, _columns, _source)) WITH ORDINALITY AS v(value, place)
+$$;
+COMMENT ON FUNCTION migrate.key_text IS 'SQL for a key as the ledger keeps it, each column as its type''s text.';
+
+CREATE FUNCTION migrate.plan_path(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT substring(s.text FROM 'SET LOCAL search_path = (.*?), pg_temp;') || ', pg_temp'
+  FROM   migrate.statements AS s
+  WHERE  s.run = _run AND s.phase = 'batches' AND s.name = 'settings'
+$$;
+COMMENT ON FUNCTION migrate.plan_path IS 'The search_path that the statements of a run have, in which the operators of its key''s types are found.';
+
+CREATE FUNCTION migrate.image_query(_run bigint, _table regclass, _undo regclass, _keys text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Only the one batch's arrays are opened. A wrapped value comes out of its wrapper by itself, which has one column.
+  WITH kept AS (
+    SELECT substring(a.attname FROM 3)::integer AS number
+    FROM   pg_attribute AS a
+    WHERE  a.attrelid = _undo AND a.attname ~ '^o_[0-9]+$'
+  ), named AS (
+    SELECT k.number,
+           coalesce((SELECT c.col ->> 'name'
+                     FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                     WHERE  r.run = _run AND (c.col ->> 'number')::integer = k.number),
+                    (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = _table AND a.attnum = k.number)) AS name
+    FROM   kept AS k
+  ), names AS (
+    SELECT (SELECT string_agg(format('k_%s', n), ', ' ORDER BY n) FROM generate_series(1, cardinality(_keys)) AS n)
+           || coalesce((SELECT string_agg(format(', o_%s, n_%s', number, number), '' ORDER BY number) FROM kept), '') AS list
+  )
+  SELECT format(
+    $q$SELECT %s AS changes FROM %s AS u, unnest(%s) AS d(%s) WHERE (u.slice, u.ordinal, u.part) = ($2, $3, $4) AND %s LIMIT 1$q$,
+    coalesce((SELECT format($q$(SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
+                               FROM (VALUES %s) AS c(place, name, before, after))$q$,
+                            string_agg(format('(%s, %L, CAST(d.o_%s AS text), CAST(d.n_%s AS text))',
+                                              row_number, name, number, number), ', '))
+              FROM  (SELECT row_number() OVER (ORDER BY number), number, name FROM named) AS n
+              HAVING count(*) > 0), $q$'[]'::jsonb$q$),
+    _undo, regexp_replace(n.list, '([kon]_[0-9]+)', 'u.\1', 'g'), n.list,
+    (SELECT string_agg(format('d.k_%s = %s', k.place, k.value), ' AND ') FROM unnest(_keys) WITH ORDINALITY AS k(value, place)))
+  FROM   names AS n
+$$;
+COMMENT ON FUNCTION migrate.image_query IS 'SQL that finds the row with key $1 among what the batch of slice $2, ordinal $3, part $4 has kept: its columns before and after, none where only keys are kept.';
+
+CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL)
+RETURNS TABLE (run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz,
+               restored_at timestamptz, conflict text, instead jsonb, reject jsonb)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
+SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+#variable_conflict use_column
+DECLARE
+  meant   text[] := migrate.row_key(_table);
+  this    migrate.runs;
+  columns text[];
+  given   text[];
+  keys    text[];
+  kept    text[];
+  undo    regclass;
+  batch   record;
+  within  text;
+BEGIN
+  IF cardinality(_key) IS DISTINCT FROM cardinality(meant) THEN
+    RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
+    USING ERRCODE = 'MG002', HINT = 'one value for each column of the key, in their order';
+  END IF;
+  FOR this IN
+    SELECT r.*
+    FROM   migrate.runs_over(_table) AS r
+    WHERE  _column IS NULL
+      OR  EXISTS (SELECT
+                  FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
+                  WHERE  s.step -> 'captured' ? _column
+                    OR   EXISTS (SELECT FROM jsonb_array_elements(s.step -> 'columns') AS c(col) WHERE c.col ->> 'name' = _column))
+    ORDER  BY r.run DESC
+  LOOP
+    PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
+    columns := ARRAY(SELECT jsonb_array_elements_text(this.plan -> 'key'));
+    given := _key;
+    run := this.run;
+    keys := migrate.key_values(_table, columns, '$1');
+    IF keys IS NULL THEN
+      SELECT 'maybe', format('its key (%s) is not there any more', array_to_string(columns, ', ')), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
+      RETURN NEXT;
+      CONTINUE;
+    ELSIF columns <> meant THEN
+      -- It has walked another key: that of the row as it is now.
+      EXECUTE format('SELECT %s FROM %s AS t WHERE %s', (SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c), ', ')) FROM unnest(columns) AS c),
+                     _table, (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
+                              FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
+      INTO given USING _key;
+      IF given IS NULL THEN
+        SELECT 'maybe', format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', ')), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
+        RETURN NEXT;
+        CONTINUE;
+      END IF;
+    END IF;
+    EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
+    undo := to_regclass(format('migrate.undo_%s_1', this.run));
+    within := format(
+      $q$SELECT b.slice, b.ordinal, b.part, b.seq, b.ended_at, b.rows_rejected
+         FROM   migrate.batches AS b
+         WHERE  b.run = $2 AND b.kind = 'apply'
+           AND  (b.after_key IS NULL OR ROW(%s) < ROW(%s)) AND ROW(%s) <= ROW(%s)
+         ORDER  BY b.seq DESC$q$,
+      array_to_string(migrate.key_values(_table, columns, 'b.after_key'), ', '), array_to_string(keys, ', '),
+      array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '));
+    FOR batch IN EXECUTE within USING given, this.run LOOP
+      SELECT NULL, NULL, NULL, batch.ordinal, batch.seq, batch.ended_at, NULL, NULL, NULL, NULL
+      INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
+      SELECT to_jsonb(j) INTO reject
+      FROM  (SELECT r.sqlstate, r.message, r.detail, r.column_name, r.constraint_name, r.row, r.rejected_at
+             FROM   migrate.rejects AS r
+             WHERE  r.run = this.run AND r.key = kept
+             LIMIT  1) AS j;
+      IF reject IS NOT NULL THEN
+        touch := 'rejected';
+      ELSIF undo IS NULL THEN
+        touch := 'maybe';
+        note := 'its undo was dropped, and a batch went over this key';
+      ELSE
+        EXECUTE migrate.image_query(this.run, _table, undo, keys) INTO changes USING given, batch.slice, batch.ordinal, batch.part;
+        CONTINUE WHEN changes IS NULL;
+        touch := CASE WHEN changes = '[]' THEN 'done' ELSE 'changed' END;
+        note := CASE touch WHEN 'done' THEN 'written, or found as it should be: ' || coalesce(this.plan #>> '{steps,0,unavailable}', 'no values are kept') END;
+        changes := CASE WHEN _column IS NULL THEN changes
+                        ELSE jsonb_path_query_array(changes, '$[*] ? (@.column == $name)', jsonb_build_object('name', _column)) END;
+      END IF;
+      SELECT b.ended_at INTO restored_at
+      FROM   migrate.batches AS b
+      WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (this.run, 'revert', batch.slice, batch.ordinal, batch.part);
+      SELECT c.reason, c.found INTO conflict, instead
+      FROM   migrate.conflicts AS c
+      WHERE  c.run = this.run AND c.seq = batch.seq AND c.key = kept;
+      RETURN NEXT;
+    END LOOP;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected, or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -29,7 +29,7 @@ package enum Commands {
     options: [
       Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers,
       Options.again,
-      Options.concurrent, Options.rejects, Options.reason, Options.yes, Options.json,
+      Options.concurrent, Options.rejects, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
     ],
     conflicts: [[Options.rejects, Options.dryRun], [Options.rejects, Options.again]],
     examples: [
@@ -45,7 +45,9 @@ package enum Commands {
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`.",
     positionals: [Positionals.runOrName],
-    options: [Options.onConflict, Options.reason, Options.yes, Options.json],
+    options: [
+      Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
+    ],
     examples: [
       Command.Example("migrate revert prices", "The newest run of prices that is not reverted."),
       Command.Example("migrate revert 17 --on-conflict skip", "Run 17, without the rows that were changed since."),
@@ -55,7 +57,7 @@ package enum Commands {
   package static let status = Command(
     "status", aliases: ["info"], abstract: "show state, progress, rate, time left and what holds a run",
     positionals: [Positionals.oneRun],
-    options: [Options.watch, Options.exitCode, Options.json],
+    options: [Options.watch, Options.exitCode, Options.metrics, Options.json],
     examples: [
       Command.Example("migrate status 17 --watch", "Follow run 17 until it ends."),
       Command.Example("migrate status 17 --exit-code --quiet", "In a script: is it complete?"),
@@ -71,10 +73,25 @@ package enum Commands {
     positionals: [Positionals.runOrName], options: [Options.timeout, Options.json],
     examples: [
       Command.Example(
-        "migrate wait prices --timeout 1h && psql -f drop_old_price.sql", "First the data, then the schema."),
+        "migrate wait prices --timeout 1h && psql \"$DATABASE_URL\" -f drop_old_price.sql",
+        "First the data, then the schema."),
       Command.Example("migrate wait 17", "Until run 17 ends, however long that takes."),
     ],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts, .timedOut])
+
+  package static let why = Command(
+    "why", abstract: "show which runs have touched a row, and what they made of it",
+    discussion:
+      "By its primary key: a word for each column, or one word with commas, where double quotes keep a comma within a value. A "
+      + "column behind it shows only that one. Each run tells who, when and why, the columns before and after, what a revert has "
+      + "made of it, and whether it is in quarantine. Where a run kept no values, or its undo was dropped, that is said. "
+      + "`--` stands before a key that begins with a dash.",
+    positionals: [Positionals.table, Positionals.key], options: [Options.json],
+    examples: [
+      Command.Example("migrate why shop.products 42", "Who has changed product 42?"),
+      Command.Example("migrate why shop.products 42 price", "Its price alone."),
+      Command.Example("migrate why shop.order_items 17,42", "A key of two columns; `17 42` is the same."),
+    ])
 
   package static let history = Command(
     "history", aliases: ["log", "ls"], abstract: "list the runs so far",
@@ -118,7 +135,7 @@ package enum Commands {
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
       "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does.",
-    positionals: [Positionals.run], options: [Options.reason, Options.json],
+    positionals: [Positionals.run], options: [Options.reason, Options.metrics, Options.trace, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
@@ -158,7 +175,7 @@ package enum Commands {
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
     commands: [
-      plan, apply, revert, status, wait, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
+      plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
     ],
     globalOptions: [
       Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
@@ -180,7 +197,6 @@ package enum Commands {
     LaterCommand("new", instead: "a definition is a YAML file under migrations/"),
     LaterCommand("lint", instead: "`migrate plan` shows every error of a definition"),
     LaterCommand("validate", instead: "`migrate plan` shows every error of a definition"),
-    LaterCommand("why", instead: "`migrate status RUN` says what holds a run"),
     LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
     LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),
     LaterCommand("rehearse", instead: "`migrate plan --measure` tries a sample and rolls it back"),

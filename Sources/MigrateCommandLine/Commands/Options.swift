@@ -72,6 +72,12 @@ package enum Options {
   package static let watch = Option.flag("watch", help: "Go on showing it until the run ends or stands still.")
   package static let timeout = Option.optional(
     "timeout", .duration, named: "DURATION", help: "Wait no longer than that, e.g. 90s, 10m or 1h30m.")
+  package static let metrics = Option.optional(
+    "metrics", .name, named: "FILE",
+    help: "Keep metrics in a file, as Prometheus reads them: written anew once a second and at the end.")
+  package static let trace = Option.optional(
+    "trace", .name, named: "FILE",
+    help: "Append a span for each batch, and one for the run, to a file: JSON lines named as OpenTelemetry does.")
   package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }
@@ -82,7 +88,7 @@ extension Options {
     parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
-  package static let paths: [any DescribedOption] = [directory, parameterFile, output]
+  package static let paths: [any DescribedOption] = [directory, parameterFile, output, metrics, trace]
 }
 
 /// The positional arguments of `migrate`.
@@ -93,5 +99,8 @@ package enum Positionals {
     "RUN", .run, help: "The number of a run; without it, all that are not finished.")
   package static let runOrName = Positional.required(
     "NAME|RUN", .runOrName, help: "A definition's name, which means its newest run, or the number of a run.")
+  package static let table = Positional.required("TABLE", .name, help: "A table, as SQL writes it: shop.products.")
+  package static let key = Positional.many(
+    "KEY", .text, atLeastOne: true, help: "The key of a row, and perhaps a column of it.")
   package static let commands = Positional.many("COMMAND", .name, help: "The command to explain.")
 }

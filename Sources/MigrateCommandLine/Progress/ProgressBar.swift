@@ -23,11 +23,14 @@ package struct ProgressBar: Sendable {
       label.isEmpty ? nil : (.label, label),
       state.percent.map { (.percent, ColumnWidth.rightAligned("\($0) %", to: 5)) },
       note.map { (.note, $0) },
+      state.kept.map { (.kept, Printable.line($0)) },
       (.count, counts.short),
       state.fraction.map { _ in (.bar, ColumnWidth.blanks(Self.narrowestBar)) },
       state.left.map { (.time, "\(Wording.roughly($0)) left") },
       (.count, counts.long),
+      time(state).map { (.time, $0) },
       state.rate.flatMap(Self.rate).map { (.rate, $0) },
+      Self.workers(state).map { (.workers, $0) },
       state.elapsed.map { (.elapsed, Wording.duration($0)) },
     ]
     var chosen: [Part: String] = [:]
@@ -47,15 +50,15 @@ package struct ProgressBar: Sendable {
   package func plain(_ state: ProgressState) -> String {
     let parts: [String?] = [
       Printable.line(state.label), state.percent.map { "\($0) %" }, Self.counts(state).long,
-      state.rate.flatMap(Self.rate), state.elapsed.map(Wording.duration),
-      state.left.map { "\(Wording.roughly($0)) left" },
+      state.kept.map(Printable.line), state.rate.flatMap(Self.rate), Self.workers(state),
+      state.elapsed.map(Wording.duration), time(state),
       state.note.map(Printable.line),
     ]
     return parts.compactMap { $0 }.filter { !$0.utf8.isEmpty }.joined(separator: ColumnWidth.blanks(Self.gap))
   }
 
   /// The parts of a line, in the order in which they stand.
-  private enum Part: CaseIterable { case label, bar, percent, count, rate, elapsed, time, note }
+  private enum Part: CaseIterable { case label, bar, percent, count, kept, rate, workers, elapsed, time, note }
 
   private static func columns(of parts: [Part: String]) -> Int {
     parts.values.reduce(0) { $0 + ColumnWidth.of($1) } + gap * max(0, parts.count - 1)
@@ -65,6 +68,18 @@ package struct ProgressBar: Sendable {
     let done = Wording.count(state.rowsDone)
     guard let total = state.rowsTotal, total > 0, state.rowsDone <= total else { return (done, done + " rows") }
     return (done, "\(done) of ~\(Wording.count(total)) rows")
+  }
+
+  /// With how sure it is: `41 s left (35–52 s)`.
+  private func time(_ state: ProgressState) -> String? {
+    guard let left = state.left else { return nil }
+    let range = state.range.flatMap { Wording.range($0, unicode: unicode) }
+    return "\(Wording.roughly(left)) left" + (range.map { " (\($0))" } ?? "")
+  }
+
+  /// One is what everybody expects.
+  private static func workers(_ state: ProgressState) -> String? {
+    state.workers.flatMap { $0 > 1 ? Wording.count($0, "worker") : nil }
   }
 
   private static func rate(_ rate: Double) -> String? {

@@ -9,12 +9,19 @@ package struct ProgressState: Sendable, Equatable {
   package let rate: Double?
   package let elapsed: Duration?
   package let left: Duration?
+  /// Between what times it probably ends.
+  package let range: ClosedRange<Duration>?
+  /// What was left out so far, in words: `3 rejects`.
+  package let kept: String?
+  /// Who works on it; `nil` when nobody can tell.
+  package let workers: Int?
   /// What holds it, or anything else to be seen at once.
   package let note: String?
 
   package init(
     _ label: String, rowsDone: Int, rowsTotal: Int? = nil, rate: Double? = nil, elapsed: Duration? = nil,
-    left: Duration? = nil, note: String? = nil
+    left: Duration? = nil, range: ClosedRange<Duration>? = nil, kept: String? = nil, workers: Int? = nil,
+    note: String? = nil
   ) {
     self.label = label
     self.rowsDone = rowsDone
@@ -22,6 +29,9 @@ package struct ProgressState: Sendable, Equatable {
     self.rate = rate
     self.elapsed = elapsed
     self.left = left
+    self.range = range
+    self.kept = kept
+    self.workers = workers
     self.note = note
   }
 

@@ -32,6 +32,13 @@ package struct Terminal: Sendable, Equatable {
     return environment.text("COLUMNS").flatMap { Int($0) }.flatMap { (1...10_000).contains($0) ? $0 : nil } ?? 80
   }
 
+  /// The lines of `descriptor` just now; `LINES` where there is no terminal, then 24.
+  package static func height(of descriptor: Int32, environment: Environment) -> Int {
+    var size = winsize()
+    if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0 { return Int(size.ws_row) }
+    return environment.text("LINES").flatMap { Int($0) }.flatMap { (1...10_000).contains($0) ? $0 : nil } ?? 24
+  }
+
   /// Whether the locale's letters are UTF-8: `LC_ALL`, `LC_CTYPE`, `LANG`, the first that is set.
   package static func speaksUnicode(_ environment: Environment) -> Bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { environment.text($0) }.first ?? ""

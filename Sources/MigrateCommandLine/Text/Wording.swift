@@ -1,3 +1,5 @@
+private import Glibc
+
 /// Figures as people read them. Machines get plain numbers.
 package enum Wording {
   /// `1,000,000`
@@ -52,6 +54,22 @@ package enum Wording {
     let up = Int(clamping: seconds).addingReportingOverflow(attoseconds > 0 ? 1 : 0)
     let whole = up.overflow ? Int.max : up.partialValue
     return whole < 60 ? "\(whole) s" : long(whole)
+  }
+
+  /// `35–52 s`, `50 s–1 min 10 s`; `nil` when both ends read alike.
+  package static func range(_ range: ClosedRange<Duration>, unicode: Bool) -> String? {
+    let (low, high) = (roughly(range.lowerBound), roughly(range.upperBound))
+    guard !low.utf8.elementsEqual(high.utf8) else { return nil }
+    let dash = unicode ? "–" : "-"
+    guard range.upperBound <= .seconds(59) else { return "\(low)\(dash)\(high)" }
+    return String(decoding: low.utf8.dropLast(2), as: UTF8.self) + dash + high
+  }
+
+  /// The time of day here, `12:03`, of a moment in seconds since 1970.
+  package static func timeOfDay(_ moment: Double) -> String {
+    var (seconds, parts) = (time_t(moment), tm())
+    guard localtime_r(&seconds, &parts) != nil else { return "?" }
+    return "\(twoDigits(Int(parts.tm_hour))):\(twoDigits(Int(parts.tm_min)))"
   }
 
   private static func long(_ seconds: Int) -> String {

@@ -5,6 +5,7 @@ internal import MigrateCommandLine
 enum ApplyCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     if console.arguments[Options.dryRun] { return try PlanCommand.run(console) }
+    try console.refuseUnwritable()
     let names = console.arguments[Positionals.names]
     if let reference = console.arguments[Options.rejects] {
       guard names.isEmpty else {

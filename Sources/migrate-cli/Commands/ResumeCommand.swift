@@ -4,6 +4,7 @@ internal import MigrateCommandLine
 /// `migrate resume`: goes on with a run that is paused, failed or interrupted, whichever way it goes.
 enum ResumeCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
+    try console.refuseUnwritable()
     let runs = try console.runs()
     let number = try console.run()
     do throws(RunRefusal) {

@@ -4,6 +4,7 @@ internal import MigrateCommandLine
 /// `migrate revert`: takes a run back.
 enum RevertCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
+    try console.refuseUnwritable()
     let runs = try console.runs()
     let reference = console.arguments[Positionals.runOrName]?.text ?? ""
     let summary = try console.ask { () throws(RunRefusal) in try runs.find(reference) }

@@ -13,6 +13,7 @@ enum StatusCommand {
       let standing =
         console.arguments[Options.watch]
         ? try StatusWatch(console).follow(number, runs) : try runs.standing(number)
+      try console.record([standing], in: console.metricsFile)
       show(standing, console)
       return console.arguments[Options.exitCode] ? code(standing) : .done
     } catch { throw CommandFailure(error) }
@@ -32,6 +33,7 @@ enum StatusCommand {
 
   private static func all(_ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> ExitCode {
     let (unfinished, ended) = try runs.standings(few: few)
+    try console.record(unfinished + ended, in: console.metricsFile)
     if console.isJSON {
       console.print(JSON.array((unfinished + ended).map(StatusText.document)).compact)
     } else if unfinished.isEmpty && ended.isEmpty {
@@ -66,30 +68,48 @@ enum StatusCommand {
   }
 }
 
-/// `status --watch`: a bar, or an event for each look, until the run ends.
+/// `status --watch`: on a terminal what `status` shows, changing in place; lines of a log elsewhere; an event for each look with
+/// `--json`; until the run ends.
 struct StatusWatch {
   private let console: Console
   private let display: ProgressDisplay?
 
   init(_ console: Console) {
     self.console = console
-    display = console.progressDisplay
+    display = console.talkTerminal.isTerminal ? nil : console.progressDisplay
   }
 
   func follow(_ run: Int64, _ runs: borrowing Runs) throws(RunRefusal) -> RunStanding {
-    defer { display?.finish() }
+    var painter = BlockPainter()
+    let metrics = console.metricsFile
+    try console.record([try runs.standing(run)], in: metrics)
+    defer {
+      display?.finish()
+      // What stays to be read is a result, and goes where results go.
+      console.talk.write(painter.clear(width: width))
+    }
     let last = try runs.follow(run) { standing in
+      // What could be written at the beginning is tried again at the next look.
+      try? console.record([standing], in: metrics)
       if console.isJSON {
-        output(standing)
-      } else {
-        display?.show(StatusText.progress(standing))
+        console.event("status", StatusText.document(standing).members)
+      } else if let display {
+        display.show(StatusText.progress(standing))
+      } else if !console.isQuiet {
+        paint(standing, &painter)
       }
     }
     display?.finish(showing: StatusText.progress(last))
     return last
   }
 
-  private func output(_ standing: RunStanding) {
-    console.event("status", StatusText.document(standing).members)
+  private var width: Int { Terminal.width(of: console.talk.descriptor, environment: .process) }
+
+  private func paint(_ standing: RunStanding, _ painter: inout BlockPainter) {
+    let block = StatusText.block(standing, console, width: width)
+    let lines = block.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
+    let height = Terminal.height(of: console.talk.descriptor, environment: .process)
+    let text = painter.paint(lines, width: width, height: height, unicode: console.talkTerminal.unicode)
+    if !text.isEmpty { console.talk.write(text) }
   }
 }

@@ -1,0 +1,68 @@
+package import MigrateLedger
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// How long the rest of a run takes.
+package struct Forecast: Sendable, Equatable {
+  package let left: Duration
+  /// Nine times of ten it lies between these, as far as the batches to come are like the last ones; `nil` while too few are done.
+  package let range: ClosedRange<Duration>?
+}
+
+/// The pace of the last batches, and what follows from it.
+package struct Pace: Sendable {
+  /// Of older ones nothing is said about now.
+  private static let window = 50
+  /// Fewer say nothing about how much they differ.
+  private static let fewest = 5
+  /// Standard deviations to each side that take in nine of ten.
+  private static let spread = 1.645
+
+  private var batches: [BatchPace]
+
+  package init(_ batches: [BatchPace] = []) { self.batches = batches.suffix(Self.window) }
+
+  package mutating func add(_ batch: BatchPace) {
+    batches.append(batch)
+    if batches.count > Self.window { batches.removeFirst() }
+  }
+
+  /// Rows a second; `nil` before there was a row.
+  package var rate: Double? {
+    let seconds = batches.reduce(0) { $0 + $1.seconds }
+    let rows = batches.reduce(0) { $0 + $1.rows }
+    return seconds > 0 && rows > 0 ? Double(rows) / seconds : nil
+  }
+
+  /// What `rows` more take; `nil` when nobody can tell, and for none.
+  ///
+  /// Each batch differs from the mean by chance, so the sum of `n` differs as their square root; and the mean itself is known only
+  /// as well as the batches seen allow, which counts for each of `n`. Times are not negative, so the interval is one of ratios.
+  package func forecast(rows: Int) -> Forecast? {
+    guard let rate, rows > 0 else { return nil }
+    let left = Double(rows) / rate
+    let seen = Double(batches.count)
+    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left), range: nil) }
+    let variance =
+      batches.reduce(0) { sum, batch in
+        let difference = batch.seconds - Double(batch.rows) / rate
+        return sum + difference * difference
+      } / (seen - 1)
+    let ahead = max(1, Double(rows) * seen / Double(batches.reduce(0) { $0 + $1.rows }))
+    let deviation = (variance * ahead * (1 + ahead / seen)).squareRoot()
+    let ratio = exp(min(Self.spread * deviation / left, 3))
+    return Forecast(left: .seconds(left), range: .seconds(left / ratio)...(.seconds(left * ratio)))
+  }
+}
+
+extension RunStanding {
+  /// How long the rest takes, by the pace of its last batches; `nil` when nobody can tell.
+  package var forecast: Forecast? {
+    guard let expected, expected > done.read, state == .running || state == .reverting else { return nil }
+    return Pace(pace).forecast(rows: expected - done.read)
+  }
+
+  package var left: Duration? { forecast?.left }
+}

@@ -1,0 +1,122 @@
+import Foundation
+import Migrate
+import MigrateJSON
+import MigrateLedger
+import TestSupport
+import Testing
+
+@Suite struct `A forecast` {
+  @Test func `is nothing without rows, a time after the first batch, and an interval after the fifth`() {
+    var pace = Pace()
+    #expect(pace.forecast(rows: 100) == nil && pace.rate == nil)
+    pace.add(BatchPace(rows: 0, seconds: 1))
+    #expect(pace.forecast(rows: 100) == nil)
+    for count in 1...5 {
+      pace.add(BatchPace(rows: 100, seconds: 0.75))
+      #expect((pace.forecast(rows: 1_000)?.range != nil) == (count >= 4), "\(count)")
+    }
+    #expect(pace.forecast(rows: 0) == nil)
+  }
+
+  @Test func `of batches that are all alike is sure`() {
+    let pace = Pace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20))
+    let forecast = pace.forecast(rows: 10_000)
+    #expect(forecast?.left == .seconds(50) && forecast?.range == .seconds(50)...(.seconds(50)))
+  }
+
+  /// What follows the last fifty batches counts, not what was long ago.
+  @Test func `follows the last batches`() {
+    var pace = Pace()
+    for _ in 1...1_000 { pace.add(BatchPace(rows: 100, seconds: 9)) }
+    for _ in 1...50 { pace.add(BatchPace(rows: 100, seconds: 1)) }
+    #expect(pace.rate == 100)
+  }
+
+  /// Nine of ten it says; over a thousand runs whose batches differ by chance, as in a log-normal distribution.
+  @Test(arguments: [(0.3, 20), (0.3, 200), (0.8, 50)])
+  func `takes in the truth nine times of ten`(spread: Double, ahead: Int) {
+    var random = Seeded(state: 42)
+    var hits = 0
+    for _ in 1...1_000 {
+      func batch() -> BatchPace {
+        let (a, b) = (Double.random(in: 0..<1, using: &random), Double.random(in: 0..<1, using: &random))
+        let normal = (-2 * log(1 - a)).squareRoot() * cos(2 * .pi * b)
+        return BatchPace(rows: 1_000, seconds: 0.5 * exp(spread * normal))
+      }
+      let pace = Pace((1...20).map { _ in batch() })
+      let truth = (1...ahead).reduce(0.0) { sum, _ in sum + batch().seconds }
+      if pace.forecast(rows: ahead * 1_000)?.range?.contains(.seconds(truth)) == true { hits += 1 }
+    }
+    #expect((830...960).contains(hits), "\(hits) of 1,000")
+  }
+
+  @Test func `is held against the truth when the run is over`() async throws {
+    try await withProject(rows: 3_000, batchSize: 100) { project in
+      let applied = try await project.migrate("apply", "close", "--yes", "--json")
+      let end = try #require(try applied.events().last)
+      let forecast = try #require(end["forecast"])
+      #expect(
+        (forecast["seconds_left"]?.double ?? 0) > 0 && (forecast["seconds_taken"]?.double ?? 0) > 0, "\(end.compact)")
+      let reverted = try await project.migrate("revert", "1", "--yes", "-v")
+      #expect(reverted.err.contains("\nforeseen at a tenth: ") && reverted.err.contains("; it took "), "\(reverted)")
+    }
+  }
+}
+
+/// The same numbers each time.
+private struct Seeded: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+@Suite struct `status of a run that goes on` {
+  @Test func `shows its workers, where and since when`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      let status = try await project.migrate("status", "1")
+      let pid = try #require(try await project.value("SELECT pid FROM migrate.workers"))
+      let since = try #require(try await project.value("SELECT to_json(since) #>> '{}' FROM migrate.workers"))
+      #expect(status.out.contains("  worker 1   backend \(pid) of a client on "), "\(status.out)")
+      #expect(status.out.contains(", at batch 3"))
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      let worker = try #require(standing["workers"]?.elements.first)
+      #expect(worker["worker"]?.integer == 1 && worker["pid"]?.integer == Int(pid) && worker["batch"]?.integer == 3)
+      #expect(worker["since"]?.text?.prefix(16) == since.prefix(16))
+
+      try await gate.close()
+      #expect(try await run.finish().status == 0)
+    }
+  }
+
+  @Test func `changes on a terminal only what has changed, and ends with the run and its exit code`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$;
+        CREATE TRIGGER rest BEFORE UPDATE ON items FOR EACH STATEMENT EXECUTE FUNCTION rest()
+        """)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      while (try? await project.value("SELECT count(*) >= 2 FROM migrate.batches")) != "t" {
+        try await Task.sleep(for: .milliseconds(20))
+      }
+      let watched = try await project.start(
+        ["-qefc", "\(Binary.path) status 1 --watch --exit-code", "/dev/null"],
+        environment: ["TERM": "xterm", "COLUMNS": "120"], executable: "/usr/bin/script"
+      ).finish()
+      #expect(try await run.finish().status == 0)
+      // Once to watch, and once as the result; what the run has done stands there each time that it is more.
+      #expect(watched.status == 0 && watched.out.components(separatedBy: "begun ").count == 3, "\(watched.out)")
+      #expect(watched.out.components(separatedBy: " changed in ").count > 3)
+      #expect(watched.out.contains("run 1 close: completed"))
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import Foundation
+import MigrateJSON
+import TestSupport
+import Testing
+
+@Suite struct `--trace` {
+  private func spans(_ project: TestProject) throws -> [JSON] {
+    let text = try String(contentsOfFile: "\(project.folder)/run.trace", encoding: .utf8)
+    #expect(text.isEmpty || text.hasSuffix("\n"))
+    return try text.split(separator: "\n").map { try JSON(String($0)) }
+  }
+
+  private func texts(_ spans: [JSON], _ name: String) -> [String?] { spans.map { $0[name]?.text } }
+
+  private func nanos(_ span: JSON, _ name: String) -> Int { Int(span[name]?.text ?? "") ?? -1 }
+
+  @Test func `has a line for each batch when it ends, whole after a kill, and one for the run`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let child = try project.start(["apply", "close", "--yes", "-q", "--trace", "run.trace"])
+      try await project.waitForGate(gate)
+      child.signal(SIGKILL)
+      _ = try await child.finish()
+      let first = try spans(project)
+      #expect(texts(first, "name") == ["batch 1", "batch 2", "batch 3"])
+      let parents = Set(texts(first, "parent_span_id"))
+      #expect(parents.count == 1 && parents.allSatisfy { $0?.utf8.count == 16 }, "\(parents)")
+      try await project.wait(until: "NOT migrate.is_working(1)")
+
+      // Somebody goes on, meets the gate, and is let through.
+      let again = try project.start(["apply", "close", "--yes", "--trace", "run.trace", "--json"])
+      try await again.wait(untilSaid: "\"again\"", on: "out")
+      try await gate.close()
+      #expect(try await again.finish().status == 0)
+      let all = try spans(project)
+      #expect(texts(all, "name") == (1...10).map { "batch \($0)" } + ["migrate apply close"])
+      // One trace, whoever works on it.
+      #expect(Set(texts(all, "trace_id")).count == 1 && all.first?["trace_id"]?.text?.utf8.count == 32)
+      #expect(Set(texts(all, "span_id")).count == 11)
+      let run = try #require(all.last)
+      #expect(run["parent_span_id"] == .null && run["status"]?["code"]?.text == "OK")
+      #expect(run["attributes"]?["migrate.rows_changed"]?.integer == 1_000)
+      #expect(run["attributes"]?["migrate.state"]?.text == "completed")
+      for span in all.dropFirst(3).dropLast() {
+        #expect(span["parent_span_id"] == run["span_id"] && span["attributes"]?["migrate.run"]?.integer == 1)
+        let (start, end) = (nanos(span, "start_time_unix_nano"), nanos(span, "end_time_unix_nano"))
+        #expect(nanos(run, "start_time_unix_nano") <= start && start <= end && end <= nanos(run, "end_time_unix_nano"))
+        #expect(span["attributes"]?["migrate.rows_read"]?.integer == 100)
+      }
+      let retried = all[3]
+      let retries = retried["events"]?.elements ?? []
+      #expect(!retries.isEmpty && retries.allSatisfy { $0["name"]?.text == "retry" }, "\(retried.compact)")
+      #expect(retried["attributes"]?["migrate.attempts"]?.integer == retries.count + 1)
+      #expect(retries.first?["attributes"]?["migrate.reason"]?.text?.contains("lock timeout") == true)
+    }
+  }
+
+  @Test func `tells what a run failed by, and of the way back`() async throws {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CHECK (id < 250 OR state = 'open')")
+      #expect(try await project.migrate("apply", "close", "--yes", "--trace", "run.trace").status == 1)
+      let failed = try #require(try spans(project).last)
+      #expect(failed["status"]?["code"]?.text == "ERROR" && failed["attributes"]?["migrate.state"]?.text == "failed")
+      #expect(failed["status"]?["message"]?.text?.contains("violates check constraint") == true)
+      #expect(try await project.migrate("revert", "1", "--yes", "--trace", "run.trace").status == 0)
+      let back = try #require(try spans(project).last)
+      #expect(back["name"]?.text == "migrate revert close" && back["trace_id"] == failed["trace_id"])
+      #expect(back["attributes"]?["migrate.direction"]?.text == "revert")
+    }
+  }
+}
