@@ -87,9 +87,11 @@ extension RunStanding {
     case .paused where worker != nil:
       return "`migrate resume \(id)`; its client" + (worker?.host.map { " on \($0)" } ?? "") + " stays and goes on then"
     case .paused: return "`migrate resume \(id)`"
-    case .running where isInterrupted, .reverting where isInterrupted, .pausing where isInterrupted,
+    case .running where isInterrupted, .holding where isInterrupted, .reverting where isInterrupted,
+      .pausing where isInterrupted,
       .cancelling where isInterrupted:
       return "`migrate resume \(id)`: its worker is gone; nothing is lost"
+    case .holding: return holdReason ?? "a throttle"
     case .running where !isBounded: return "transactions that write to the table, before the last key is fixed"
     case .pausing, .cancelling: return "the edge of the batch"
     case .running, .failed, .cancelled, .completed, .reverting, .reverted: return nil

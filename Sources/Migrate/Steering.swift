@@ -21,7 +21,7 @@ extension Runs {
     let summary = try find(String(run))
     switch summary.state {
     case .paused: return .reached(.paused)
-    case .running, .reverting, .pausing: break
+    case .running, .holding, .reverting, .pausing: break
     case .failed:
       throw .refused("run \(run) stands still already: it has failed", remedy: "why: `migrate status \(run)`")
     case .cancelling, .cancelled, .completed, .reverted:
@@ -80,7 +80,7 @@ extension Runs {
       if state == wanted { return .reached(state) }
       switch state {
       case .pausing where wanted == .paused, .cancelling where wanted == .cancelled: break
-      case .running, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
+      case .running, .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
         return .ended(state)
       }
       if !isWorking, try moveWithoutWorker(run) { continue }
@@ -120,7 +120,7 @@ extension Runs {
   package borrowing func resume(_ number: Int64) throws(RunRefusal) -> Resumed {
     let summary = try find(String(number))
     switch summary.state {
-    case .running, .pausing, .paused, .failed, .reverting: break
+    case .running, .holding, .pausing, .paused, .failed, .reverting: break
     case .cancelling, .cancelled, .completed, .reverted:
       throw .refused(
         "run \(number) is \(summary.state.rawValue), so there is nothing to resume",

@@ -28,8 +28,12 @@ public struct BatchOperation: Sendable {
   public let setSpan: SourceSpan
   /// Queries that must find nothing.
   public let checks: Checks
-  /// Rows that commit together; ``defaultBatchSize`` when it is not said.
-  public let batchSize: Located<Int>?
+  /// Rows that commit together; ``BatchSize/automatic`` when it is not said.
+  public let batchSize: Located<BatchSize>?
+  /// When it goes slower, and when it stands still.
+  public let throttle: Throttle
+  /// The times of day at which batches may run; `nil` is any.
+  public let window: Located<Window>?
   /// What a row does that the database refuses.
   public let onError: Located<ErrorPolicy>?
   /// How many rows may go to quarantine before the run ends; `nil` when it is not said.
@@ -43,8 +47,8 @@ public struct BatchOperation: Sendable {
   /// Names of definitions that must be complete before.
   public let needs: [Located<String>]
 
-  /// Rows in a batch when nobody says.
-  public static let defaultBatchSize = 10_000
+  /// What examples show, and a planner is told where a number has to stand.
+  package static let usualBatchSize = 10_000
 }
 
 /// A table whose rows are read live, batch by batch.

@@ -19,7 +19,6 @@ extension Schema {
     "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
   private static let repeated = "write the expression out wherever it is needed"
   private static let guarded = "let `where` choose the rows that may be written, or refuse the batch by `checks.batch`"
-  private static let gentle = "leave it out, and give a smaller `batch_size`"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
@@ -80,14 +79,6 @@ extension Schema {
     later("schedule", "cron", "when it runs by itself", meanwhile: byCron),
     later("missed", "latest, all or none", default: "latest", "what a missed slot does", meanwhile: byCron),
     later("parallel", "workers", default: "1", "workers beside each other", meanwhile: "leave it out: one worker"),
-    later("throttle", "map", "when to go slower", meanwhile: gentle),
-    later("pause", at: .throttle, "duration", "between batches", meanwhile: gentle),
-    later("max_rate", at: .throttle, "rows a second", "at most", meanwhile: gentle),
-    later("max_replication_lag", at: .throttle, "duration", "wait while it is more", meanwhile: gentle),
-    later("max_active_sessions", at: .throttle, "number", "wait while there are more", meanwhile: gentle),
-    later("target_batch_time", at: .throttle, "duration", "what `auto` aims at", meanwhile: gentle),
-    later("lock_timeout", at: .throttle, "duration", "how long to wait for a lock", meanwhile: gentle),
-    later("hold_when", at: .throttle, "name: SELECT", "wait while it finds a row", meanwhile: gentle),
     later(
       "catch_up", "boolean", default: "false", "passes until no row is left behind",
       meanwhile: "apply the definition once more for rows that came while it ran"),
@@ -101,7 +92,6 @@ extension Schema {
       "canary", "percent", "a small part first",
       meanwhile: "apply a copy with another name and a narrower `where` first"),
     later("hold", "duration", "how long a canary waits", meanwhile: "apply a copy with a narrower `where`, and look"),
-    later("window", "times of day", "when it may run", meanwhile: byCron),
     later("tests", "list", "rows in, rows expected", meanwhile: "try the definition on a copy of the table"),
     later(
       "for_each", "map", "one run for each schema", meanwhile: "leave the schema out, and apply it with `--search-path`"

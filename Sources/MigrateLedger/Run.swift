@@ -8,7 +8,7 @@ package struct Run: Sendable {
   package let direction: RunDirection
   package let epoch: Int
   /// As planned; who goes on with the run may take another one.
-  package var batchSize: Int
+  package var pace: Pace
   package let keyCount: Int
   /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
   package let upperKey: [String?]?
@@ -22,6 +22,9 @@ package struct Run: Sendable {
   package let onError: OnError
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
   package let mayLock: Bool
+
+  /// Whether anything can make it hold.
+  package var holds: Bool { statements.contains { $0.phase == .holds } }
 
   /// The statements of `phase`, in order.
   package func statements(_ phase: Phase.Name) -> [RunStatement] { statements.filter { $0.phase == phase } }

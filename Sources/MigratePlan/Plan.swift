@@ -11,8 +11,8 @@ public struct Plan: Sendable, Equatable {
   public let searchPath: String
   /// The parameters' values.
   public let parameters: [PlannedParameter]
-  /// How many rows commit together.
-  public let batchSize: Int
+  /// How many rows commit together, and how fast batches follow one another.
+  public let pace: Pace
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// The columns that batches walk.
@@ -39,7 +39,7 @@ public struct Plan: Sendable, Equatable {
   package var settings: String { statements(.batches).first { $0.name == .settings }?.text ?? "" }
 
   package init(
-    definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
+    definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
     onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
     estimate: Estimate,
     needs: [String]
@@ -48,7 +48,7 @@ public struct Plan: Sendable, Equatable {
     self.identity = identity
     self.searchPath = searchPath
     self.parameters = parameters
-    self.batchSize = batchSize
+    self.pace = pace
     self.onError = onError
     self.key = key
     self.phases = phases

@@ -15,7 +15,6 @@ extension Plan {
       .init("search_path", .string(searchPath)),
       .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
       .init("needs", .strings(needs)),
-      .init("batch_size", .integer(batchSize)),
     ]
     let body: [JSON.Member] = [
       .init("key", .strings(key)),
@@ -27,7 +26,7 @@ extension Plan {
         "estimate",
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
     ]
-    return .object(head + onError.members + body)
+    return .object(head + pace.members + onError.members + body)
   }
 }
 

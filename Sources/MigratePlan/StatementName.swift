@@ -75,6 +75,10 @@ extension Statement {
     /// Drops what undo has kept.
     case dropUndo
 
+    // Phase `holds`.
+    /// What makes the run hold, under the name that `status` shows.
+    case holdWhen(String)
+
     /// A check of the definition under its label, in the phases `before`, `batches` and `finish`: it must find no row.
     case check(String)
   }
@@ -82,6 +86,7 @@ extension Statement {
 
 extension Statement.Name: LosslessStringConvertible {
   private static let checkMark = "check: "
+  private static let holdMark = "hold when: "
   private static let wrapperMark = "wrapper for column "
 
   /// The name as it is shown and stored.
@@ -119,6 +124,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .triggersOn: "triggers on"
     case .dropUndo: "drop undo"
     case .check(let label): Self.checkMark + label
+    case .holdWhen(let name): Self.holdMark + name
     }
   }
 
@@ -138,6 +144,8 @@ extension Statement.Name: LosslessStringConvertible {
       self = name
     } else if let label = Self.rest(of: description, behind: Self.checkMark) {
       self = .check(label)
+    } else if let name = Self.rest(of: description, behind: Self.holdMark) {
+      self = .holdWhen(name)
     } else if let number = Self.rest(of: description, behind: Self.wrapperMark), let column = Int(number) {
       self = .wrapper(column: column)
     } else {

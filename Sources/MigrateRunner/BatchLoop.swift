@@ -29,6 +29,7 @@ extension Worker {
         if let outcome = try finishRun(upper: upper, last: last.ordinal) { return outcome }
         continue
       }
+      try knowSize(slice: 0)
       switch try batch(ordinal: last.ordinal + 1, after: last.through, upper: upper) {
       case .done(let ordinal, let through): last = (ordinal, through)
       case .lost: return nil

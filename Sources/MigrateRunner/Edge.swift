@@ -8,13 +8,29 @@ extension Worker {
   mutating func edge() throws(PostgresError) -> RunOutcome? {
     if control.isStopRequested { return try pauseBySignal() }
     var isWaiting = false
+    var held: String?
     while true {
-      let (state, epoch) = try Ledger.standing(connection, run.id)
-      guard epoch == run.epoch else { return .takenOver }
-      switch state {
+      let orders = try Ledger.orders(connection, run)
+      guard orders.epoch == run.epoch else { return .takenOver }
+      pacing.take(orders)
+      switch orders.state {
       case .running, .reverting:
-        if isWaiting { report(.resumed) }
-        return nil
+        if control.isStopRequested { return try pauseBySignal() }
+        guard let rest = try restBeforeBatch() else {
+          if isWaiting || held != nil { report(.resumed) }
+          return nil
+        }
+        self.rest(for: rest)
+        if rest > .seconds(1) { try enlist() }
+      case .holding:
+        if control.isStopRequested { return try pauseBySignal() }
+        // The reason comes a moment after the state.
+        let reason = orders.holdReason ?? "a throttle"
+        if held != reason { report(.holding(reason: reason)) }
+        held = reason
+        rest(for: .seconds(1))
+        try enlist()
+        _ = try Ledger.askHolds(connection, run)
       case .pausing, .cancelling:
         try Ledger.advance(connection, run.id, .batchEdgeReached)
       case .paused:

@@ -15,6 +15,8 @@ package enum RunEvent: Sendable {
   case reconnecting(reason: String)
   /// After that it works again, and has so many seconds behind it without work.
   case reconnected(after: Duration)
+  /// The run holds; it goes on by itself.
+  case holding(reason: String)
   /// The run stands still by request; the worker waits for `resume`.
   case paused
   case resumed

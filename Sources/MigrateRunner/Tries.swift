@@ -68,7 +68,7 @@ private enum Verdict {
 extension Worker {
   /// One batch, tried until it is done.
   mutating func batch(ordinal: Int, after: [String?]?, upper: [String?]) throws(PostgresError) -> Batched {
-    var tries = Tries(size: run.batchSize)
+    var tries = Tries(size: pacing.size(run.pace))
     while true {
       let attempt = Attempt(
         ordinal: ordinal, after: after, upper: upper, number: tries.number, size: tries.size,
@@ -103,6 +103,7 @@ extension Worker {
   ) throws(PostgresError) -> Verdict {
     switch transacted {
     case .committed(let record):
+      pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
       report(.batch(record))
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)

@@ -19,6 +19,8 @@ package struct Worker: ~Copyable {
   let warnings = Warnings()
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
+  /// How fast it goes.
+  var pacing = Pacing()
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
   /// The number of the last batch's transaction, when no other one was at work in the cluster.

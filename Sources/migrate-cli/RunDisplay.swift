@@ -115,6 +115,9 @@ final class RunDisplay: Sendable {
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
     case .warned: break
+    case .holding(let reason):
+      progress.hold(.holding(reason))
+      progress.pausedAt = progress.pausedAt ?? ContinuousClock.now
     case .paused:
       progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now

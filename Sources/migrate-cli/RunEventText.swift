@@ -42,6 +42,7 @@ struct RunEventText {
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
+    case .holding(let reason): console.event("holding", [run, .init("reason", .string(reason))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     case .warned(let warning):
@@ -66,6 +67,7 @@ struct RunEventText {
     switch event {
     case .waiting(let holders):
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
+    case .holding(let reason): "holds: \(Printable.line(reason)); it goes on by itself"
     case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
@@ -95,6 +97,7 @@ enum RunHold {
   case waiting([LockHolder])
   case again(Int, String)
   case reconnecting(String)
+  case holding(String)
   case paused(Int64)
 
   func note(for duration: Duration) -> String {
@@ -103,6 +106,7 @@ enum RunHold {
     case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
     case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
     case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
+    case .holding(let reason): "holds\(time): \(reason)"
     case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     }
   }
@@ -115,8 +119,10 @@ enum RunHold {
   /// Whether both have one cause, whatever they say.
   func isLike(_ other: RunHold) -> Bool {
     switch (self, other) {
-    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.paused, .paused): true
-    case (.waiting, _), (.again, _), (.reconnecting, _), (.paused, _): false
+    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.holding, .holding),
+      (.paused, .paused):
+      true
+    case (.waiting, _), (.again, _), (.reconnecting, _), (.holding, _), (.paused, _): false
     }
   }
 }

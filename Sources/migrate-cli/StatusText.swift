@@ -30,7 +30,9 @@ enum StatusText {
     add("done", bar.line(state(standing, ""), width: max(40, console.pageWidth - 13)))
     add("rows", counts(standing))
     if standing.isMoving { add("time left", standing.left.map { Wording.roughly($0) }) }
-    add("waits for", standing.hold)
+    add(standing.state == .holding ? "holds for" : "waits for", standing.hold)
+    add("held since", standing.heldSince)
+    add("done at", standing.endsAt.map { "about \($0)" })
     add("worker", standing.worker.map { "backend \($0.pid)" + ($0.host.map { " of a client on \($0)" } ?? "") })
     add("asked", standing.request.map { "\($0.request) by \($0.by) at \($0.at)" + ($0.reason.map { ": \($0)" } ?? "") })
     let place = failureAtItsPlace(standing, console)
@@ -107,7 +109,8 @@ enum StatusText {
       .init("percent", .optional(progress(standing).percent)),
       .init("rows_per_second", standing.rate.map { .number(String($0)) } ?? .null),
       .init("seconds_left", standing.left.map { .number(String($0 / .seconds(1))) } ?? .null),
-      .init("waits_for", .optional(standing.hold)), .init("undo_bytes", .integer(standing.undoBytes)),
+      .init("waits_for", .optional(standing.hold)), .init("held_since", .optional(standing.heldSince)),
+      .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
       .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
       .init("worker", standing.worker.map(worker) ?? .null), .init("request", standing.request.map(request) ?? .null),

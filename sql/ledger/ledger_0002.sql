@@ -25,6 +25,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
            direction   = t.direction,
            ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
            reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
+           held        = r.held + coalesce(clock_timestamp() - r.held_since, interval '0'),
+           held_since  = CASE WHEN t.next = 'holding' THEN clock_timestamp() END,
+           hold_reason = NULL,
            failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
     FROM   migrate.transitions AS t
     WHERE  r.run       = _run
@@ -240,7 +243,7 @@ COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on; a clie
 CREATE VIEW migrate.progress AS
 SELECT r.run,
        r.name,
-       CASE WHEN r.state IN ('running', 'pausing', 'cancelling', 'reverting') AND NOT migrate.is_working(r.run)
+       CASE WHEN r.state IN ('running', 'holding', 'pausing', 'cancelling', 'reverting') AND NOT migrate.is_working(r.run)
             THEN 'interrupted' ELSE r.state END            AS state,
        r.direction,
        (r.plan -> 'estimate' ->> 'rows')::bigint           AS rows_expected,
@@ -250,7 +253,9 @@ SELECT r.run,
        p.rows_per_second,
        r.failure,
        r.started_at,
-       r.ended_at
+       r.ended_at,
+       r.hold_reason,
+       r.held_since
 FROM   migrate.runs AS r
 CROSS  JOIN LATERAL (
   SELECT count(*) FILTER (WHERE b.part = 0) AS batches,
@@ -273,7 +278,8 @@ COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; int
 CREATE VIEW migrate.history AS
 SELECT r.run, r.name, r.state, r.direction, r.parameters, r.started_at, r.ended_at, r.reverted_at,
        r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.back_end, r.definition_hash,
-       p.rows_changed, p.rows_rejected, r.left_behind
+       p.rows_changed, p.rows_rejected, r.left_behind,
+       r.held + coalesce(clock_timestamp() - r.held_since, interval '0') AS held
 FROM   migrate.runs     AS r
 JOIN   migrate.progress AS p USING (run);
 COMMENT ON VIEW migrate.history IS 'Who ran what, when and why.';

@@ -212,10 +212,10 @@ BEGIN
   run := _run;
   -- Its workers are gone: it stands at the edge of a batch.
   SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
-  IF state = 'running' THEN
+  IF state IN ('running', 'holding') THEN
     PERFORM migrate.advance(_run, 'pause_requested');
   END IF;
-  IF state IN ('running', 'pausing', 'cancelling') THEN
+  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
@@ -243,6 +243,8 @@ DECLARE
   ended   migrate.attempted;
   holders text[];
   told    integer;
+  held    text;
+  reason  text;
   known   text;
   size    integer;
   tries   integer := 0;
@@ -271,6 +273,17 @@ BEGIN
     SET LOCAL search_path = pg_catalog, pg_temp;
     work := migrate.next_work(_run, _epoch);
     EXIT WHEN work.verb = 'end';
+    IF work.verb = 'wait' THEN
+      reason := (SELECT r.hold_reason FROM migrate.runs AS r WHERE r.run = _run);
+      IF reason IS DISTINCT FROM held AND reason IS NOT NULL THEN
+        RAISE NOTICE 'run % holds: %', _run, reason;
+      END IF;
+      held := reason;
+      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+      COMMIT;
+      PERFORM pg_catalog.pg_sleep(work.seconds);
+      CONTINUE;
+    END IF;
     IF (work.verb, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.ordinal, before.seq) THEN
       tries := 0;
       known := NULL;

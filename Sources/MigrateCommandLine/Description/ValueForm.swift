@@ -1,3 +1,5 @@
+internal import MigrateUnits
+
 /// What a value looks like on the command line, and what it is read to.
 package struct ValueForm<Value: Sendable>: Sendable {
   /// Completes "… is not": `a size such as 5k`.

@@ -14,6 +14,7 @@ extension ResolvedBatch {
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
           + (rejects ? [middle, reject] : [])),
+      Phase(.holds, holds.map { statement($0) }),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),

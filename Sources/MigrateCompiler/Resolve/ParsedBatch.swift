@@ -22,7 +22,7 @@ package struct ParsedBatch: Sendable {
   }
 
   struct ParsedCheck: Sendable {
-    enum Moment: Sendable { case before, batch, after }
+    enum Moment: Sendable { case before, batch, after, hold }
 
     let moment: Moment
     let check: Check
@@ -43,6 +43,7 @@ package struct ParsedBatch: Sendable {
     }
     let moments: [(ParsedCheck.Moment, [Check])] = [
       (.before, operation.checks.before), (.batch, operation.checks.batch), (.after, operation.checks.after),
+      (.hold, operation.throttle.queries),
     ]
     var checks: [ParsedCheck] = []
     for (moment, list) in moments {

@@ -18,13 +18,14 @@ struct ResolvedBatch: Sendable {
   let assignments: [ResolvedAssignment]
   let undo: ResolvedUndo
   let onError: OnError
-  let batchSize: Int
+  let pace: Pace
   let searchPath: [String]
   let coverage: Coverage
   let timezone: String
   let checksBefore: [ResolvedCheck]
   let checksBatch: [ResolvedCheck]
   let checksAfter: [ResolvedCheck]
+  let holds: [ResolvedHold]
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]

@@ -41,6 +41,8 @@ struct Decoder {
     }
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
+    let throttle = fields["throttle"].map { self.throttle($0) } ?? Throttle()
+    let window = fields["window"].flatMap { self.window($0) }
     let onError = fields["on_error"].flatMap { self.onError($0) }
     let maxRejects = fields["max_rejects"].flatMap { self.maxRejects($0) }
     let undo = fields["undo"].map { self.undo($0) } ?? .full
@@ -51,7 +53,8 @@ struct Decoder {
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
+      batchSize: batchSize, throttle: throttle, window: window, onError: onError, maxRejects: maxRejects, undo: undo,
+      timezone: timezone,
       searchPath: searchPath, needs: needs)
   }
 
