@@ -20,8 +20,10 @@ private final class ThreadBody: Sendable {
 /// As deep as a main thread's usual stack: PostgreSQL's parser, which recurses, runs on such threads too.
 private let stackSize = 8 << 20
 
+/// Runs `body` on a thread of its own, and nobody waits for it.
+///
 /// - Returns: false when the system refuses; `body` was not run then.
-private func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
   var attributes = pthread_attr_t()
   guard pthread_attr_init(&attributes) == 0 else { return false }
   defer { pthread_attr_destroy(&attributes) }

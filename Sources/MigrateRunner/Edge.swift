@@ -58,28 +58,34 @@ extension Worker {
   ///   where nobody can have changed it.
   /// - Throws: 55000 for whatever `migrate.changes` tells of it; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
+  /// - Returns: the backend that serves the transaction, which behind a pooler is another one each time; `nil` when nobody asks.
+  @discardableResult
   borrowing func begin(
     _ isolation: String, _ direction: RunDirection, undisturbed: Int64? = nil
-  ) throws(PostgresError) {
+  ) throws(PostgresError) -> Int? {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
       case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
       case .revert: (try run.statement(.revert, .settings), nil)
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(settings.text); "
-    let hold = "SELECT migrate.hold(\(runID))"
-    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))" } ?? hold
+    let pid = watch == nil ? "" : ", pg_backend_pid() AS pid"
+    let hold = "SELECT migrate.hold(\(runID))\(pid)"
+    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))\(pid)" } ?? hold
     guard let lock else {
-      try connection.execute(opening + hold)
-      return
+      return try backend(connection.execute(opening + hold))
     }
     do throws(PostgresError) {
-      try connection.execute("\(opening)\(lock.text); \(sparing)")
+      return try backend(connection.execute("\(opening)\(lock.text); \(sparing)"))
     } catch {
       guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }
       try connection.execute("ROLLBACK")
-      try connection.execute(opening + hold)
+      return try backend(connection.execute(opening + hold))
     }
+  }
+
+  private borrowing func backend(_ rows: Rows) throws(PostgresError) -> Int? {
+    watch == nil ? nil : try rows.onlyRow.int("pid")
   }
 
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {

@@ -7,6 +7,8 @@ struct Pacing {
   private var automatic: Int?
   private var tuning = Tuning()
   private var workers = 1
+  /// Rows of a batch that had to give way, until as many as before go through again.
+  private var yielded: Int?
   /// Before that no batch begins.
   private var restsUntil: ContinuousClock.Instant?
   /// When the rate allows for the next batch.
@@ -44,8 +46,13 @@ struct Pacing {
   /// What the ledger says of the batches before, also of another worker's.
   mutating func begin(with size: Int) { automatic = size }
 
+  /// A batch had to give way; the next ones have as few rows at first.
+  mutating func giveWay(to size: Int) { yielded = size }
+
   /// The rows of the next batch.
-  func size(_ pace: Pace) -> Int {
+  func size(_ pace: Pace) -> Int { min(usualSize(pace), yielded ?? .max) }
+
+  private func usualSize(_ pace: Pace) -> Int {
     guard target(pace) != nil else {
       if let tuned = tuning.batchSize, tuned > 0 { return tuned }
       switch pace.sizing {
@@ -71,6 +78,7 @@ struct Pacing {
     if let target = target(pace), read * 2 >= size {
       automatic = BatchSizing.next(after: size, taking: taken, target: target)
     }
+    yielded = yielded.flatMap { $0 * 2 < usualSize(pace) ? $0 * 2 : nil }
     let now = ContinuousClock.now
     var moments: [ContinuousClock.Instant] = []
     if let pause = tuning.pause ?? pace.pause { moments.append(now + pause) }

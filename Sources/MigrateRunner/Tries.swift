@@ -12,6 +12,8 @@ struct Tries {
   var wasSuppressed = false
   /// Whether the row at fault is looked for.
   private(set) var isHalving = false
+  /// How often it had to give way to somebody who waited for it.
+  private(set) var timesGivenWay = 0
   private var last: SQLState?
 
   init(size: Int) { self.size = size }
@@ -40,6 +42,12 @@ struct Tries {
     return true
   }
 
+  /// Fewer rows are held for a shorter time, down to a single one, which is tried again for as long as it takes.
+  mutating func giveWay() {
+    timesGivenWay += 1
+    size = max(1, size / 2)
+  }
+
   /// Counts an attempt that was in vain.
   mutating func count() {
     number += 1
@@ -63,6 +71,7 @@ private enum Verdict {
   case lost
   case ended(RunOutcome)
   case again(reason: String)
+  case gaveWay
 }
 
 extension Worker {
@@ -81,6 +90,7 @@ extension Worker {
         tries.count()
         report(.again(ordinal: ordinal, attempt: tries.number, reason: reason))
         pause(for: backoff(tries.number))
+      case .gaveWay: giveWay(&tries, ordinal: ordinal)
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }
@@ -92,8 +102,14 @@ extension Worker {
 
   private mutating func tried(_ attempt: Attempt, _ tries: inout Tries) throws(PostgresError) -> Verdict {
     do throws(PostgresError) {
-      return try verdict(on: transact(attempt), attempt, &tries)
+      let transacted = try transact(attempt)
+      _ = watch?.end()
+      return try verdict(on: transacted, attempt, &tries)
     } catch {
+      if watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested {
+        try connection.execute("ROLLBACK")
+        return .gaveWay
+      }
       return try verdict(on: error, attempt, &tries)
     }
   }
@@ -108,6 +124,7 @@ extension Worker {
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)
     case .takenOver: return .ended(.takenOver)
+    case .gaveWay: return .gaveWay
     case .lost: return .lost
     case .inexact:
       // With one snapshot for all statements no row can come in between.

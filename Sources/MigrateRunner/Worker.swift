@@ -1,5 +1,6 @@
 internal import Glibc
 package import MigrateLedger
+internal import MigratePlan
 package import MigratePostgres
 
 /// One chain of batches and the connection that does them. Plain synchronous code on a thread of its own.
@@ -19,6 +20,8 @@ package struct Worker: ~Copyable {
   let warnings = Warnings()
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
+  /// Makes its batches give way to others; `nil` when they need not.
+  let watch: BlockingWatch?
   /// How fast it goes.
   var pacing = Pacing()
   /// A transaction whose COMMIT got no answer.
@@ -37,6 +40,7 @@ package struct Worker: ~Copyable {
     self.control = control
     self.report = report
     self.patience = patience
+    watch = run.pace.maxBlocking.map { BlockingWatch(server, limit: $0) }
     connection = try Connection(to: server, warnings: warnings)
     control.watch(connection.cancellation)
   }
