@@ -48,10 +48,7 @@ extension Ledger {
     ).onlyRow
     return Orders(
       state: try state(row.text("state")), epoch: try row.int("epoch"), holdReason: try row["hold_reason"],
-      tuning: Tuning(
-        batchSize: try row.ifPresent("batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
-        maxRate: try row.ifPresent("max_rate", row.int),
-        pause: try row.ifPresent("pause", row.int).map { .milliseconds($0) }),
+      tuning: try Tuning(row),
       workers: max(1, try row.ifPresent("workers", row.int) ?? 1))
   }
 
@@ -73,18 +70,32 @@ extension Ledger {
     ).onlyRow.int("size")
   }
 
-  /// Changes how fast a run goes, from its next batch on.
+  /// Changes how fast a run goes, from its next batch on; all that was asked of it so far.
   ///
   /// - Throws: MG002 when there is nothing to tune.
   package static func tune(
     _ connection: borrowing Connection, _ run: Int64, _ tuning: Tuning
-  ) throws(PostgresError) {
-    try connection.query(
-      "SELECT migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval)",
+  ) throws(PostgresError) -> Tuning {
+    let row = try connection.query(
+      """
+      SELECT t.batch_size, t.workers AS tuned_workers, t.max_rate, round(extract(epoch FROM t.pause) * 1000)::bigint AS pause
+      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval) AS t
+      """,
       [
         String(run), tuning.batchSize.map { String($0) }, tuning.workers.map { String($0) },
         tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" },
-      ])
+      ]
+    ).onlyRow
+    return try Tuning(row)
+  }
+}
+
+extension Tuning {
+  fileprivate init(_ row: Row) throws(PostgresError) {
+    self.init(
+      batchSize: try row.ifPresent("batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
+      maxRate: try row.ifPresent("max_rate", row.int),
+      pause: try row.ifPresent("pause", row.int).map { .milliseconds($0) })
   }
 }
 

@@ -67,7 +67,8 @@ import Testing
 
   @Test func `hold any text between dollar signs`() async throws {
     let plan = Plan(
-      definition: "x", identity: "$identity", searchPath: "", parameters: [], pace: Pace(sizing: .rows(1)), onError: .stop, key: [],
+      definition: "x", identity: "$identity", searchPath: "", parameters: [], pace: Pace(sizing: .rows(1)),
+      onError: .stop, key: [],
       phases: [],
       steps: [],
       warnings: [], tables: [], estimate: Estimate(rows: 0, undoBytes: 0), needs: [])

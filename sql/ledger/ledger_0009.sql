@@ -108,7 +108,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM  (SELECT (d.day + _opens) AT TIME ZONE _zone AS opens_at,
                 (d.day + CASE WHEN _closes <= _opens THEN 1 ELSE 0 END + _closes) AT TIME ZONE _zone AS closes_at
          FROM  (SELECT (_now AT TIME ZONE _zone)::date + n AS day FROM generate_series(-1, 3) AS n) AS d) AS w
-  -- One that lies in an hour which summer time leaves out is none on that day.
+  -- One that would close before it opens, since summer time leaves out an hour between, is none on that day.
   WHERE  w.closes_at > w.opens_at
     AND  _now + least(_needed, (w.closes_at - w.opens_at) / 2) <= w.closes_at
   ORDER  BY w.opens_at

@@ -40,6 +40,16 @@ extension ValueForm<Int> {
     SizeText.read(text).flatMap { $0 >= 1 ? $0 : nil }
   }
 
+  /// A count, or 0 for `auto`.
+  package static let sizeOrAuto = ValueForm("a size such as 500 or 5k, or auto") { text in
+    text.utf8.elementsEqual("auto".utf8) ? 0 : size.read(text)
+  }
+
+  /// A count, or 0 for `none`.
+  package static let sizeOrNone = ValueForm("a size such as 500 or 5k, or none") { text in
+    text.utf8.elementsEqual("none".utf8) ? 0 : size.read(text)
+  }
+
   /// A whole number in `range`.
   package static func integer(in range: ClosedRange<Int>) -> ValueForm<Int> {
     ValueForm("a whole number from \(range.lowerBound) to \(range.upperBound)") { text in

@@ -34,7 +34,8 @@ import Testing
       while waits.count < times, ContinuousClock.now < deadline {
         // The first row behind what is done is the first that the batch has locked.
         let row = try connection.query(
-          "SELECT coalesce(max(through_key[1]::integer), 0) + 1 AS id FROM migrate.batches WHERE run = $1::bigint", [String(run)]
+          "SELECT coalesce(max(through_key[1]::integer), 0) + 1 AS id FROM migrate.batches WHERE run = $1::bigint",
+          [String(run)]
         ).onlyRow
         guard try row.int("id") <= 20_000 else { break }
         let clock = ContinuousClock.now
@@ -63,7 +64,8 @@ import Testing
       let late = waits.filter { $0 > 300 }
       #expect(late.count <= waits.count / 20 && (waits.max() ?? 0) < 700, "\(waits.sorted().suffix(5))")
       #expect(events.retries.count >= waits.count / 2)
-      #expect(events.retries.allSatisfy { $0 == "somebody waited 200 ms for it" || $0.hasPrefix("could not serialize") })
+      #expect(
+        events.retries.allSatisfy { $0 == "somebody waited 200 ms for it" || $0.hasPrefix("could not serialize") })
       // Nothing is done twice, nothing is lost, whoever gave way.
       try await server.psql("DROP TRIGGER slow ON products")
       guard case .completed = try await trial.apply(run) else {
