@@ -29,7 +29,7 @@ extension ResolvedBatch {
     """
     SELECT to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))
     UNION
-    SELECT p.relid FROM pg_partition_tree(to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))) AS p
+    SELECT d.relid FROM pg_partition_tree(to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))) AS d
     """
   }
 
@@ -57,7 +57,7 @@ extension ResolvedBatch {
       WHERE  c.relkind IN ('r', 't')
         AND  age(c.relfrozenxid) > current_setting('autovacuum_freeze_max_age')::integer
         AND  (c.oid IN (\(parts))
-              OR c.oid IN (SELECT t.reltoastrelid FROM pg_class AS t WHERE t.oid IN (\(parts))))
+              OR c.oid IN (SELECT r.reltoastrelid FROM pg_class AS r WHERE r.oid IN (\(parts))))
       ORDER  BY age(c.relfrozenxid) DESC
       LIMIT  1
       """)
@@ -75,11 +75,11 @@ extension ResolvedBatch {
     Statement(
       .holdWhen("slot_lag"), why: "a replication slot keeps all WAL that its reader has not got yet",
       """
-      SELECT format('slot %s keeps %s of WAL', s.slot_name, pg_size_pretty(w.kept))
+      SELECT format('slot %s keeps %s of WAL', s.slot_name, pg_size_pretty(l.kept))
       FROM   pg_replication_slots AS s
-      CROSS  JOIN LATERAL (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) AS kept) AS w
-      WHERE  w.kept > \(bytes)
-      ORDER  BY w.kept DESC
+      CROSS  JOIN LATERAL (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) AS kept) AS l
+      WHERE  l.kept > \(bytes)
+      ORDER  BY l.kept DESC
       LIMIT  1
       """)
   }
@@ -99,7 +99,7 @@ extension ResolvedBatch {
       SELECT format('%s sessions are active', count(*))
       FROM   pg_stat_activity AS a
       WHERE  a.state = 'active' AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
-        AND  NOT EXISTS (SELECT FROM migrate.workers AS w WHERE w.run = \(Role.run) AND w.pid = a.pid)
+        AND  NOT EXISTS (SELECT FROM migrate.workers AS h WHERE h.run = \(Role.run) AND h.pid = a.pid)
       HAVING count(*) > \(most)
       """)
   }
@@ -116,9 +116,9 @@ extension ResolvedBatch {
       SELECT format('standby %s is %s behind', l.application_name, date_trunc('milliseconds', l.lag))
       FROM  (SELECT s.application_name,
                     greatest(s.replay_lag,
-                             CASE WHEN s.replay_lsn < k.marked_lsn THEN clock_timestamp() - k.marked_at END) AS lag
+                             CASE WHEN s.replay_lsn < h.marked_lsn THEN clock_timestamp() - h.marked_at END) AS lag
              FROM   pg_stat_replication AS s
-             JOIN   migrate.asking AS k ON k.run = \(Role.run)) AS l
+             JOIN   migrate.asking AS h ON h.run = \(Role.run)) AS l
       WHERE  l.lag > \(limit)
       LIMIT  1
       """)
@@ -128,10 +128,10 @@ extension ResolvedBatch {
     Statement(
       .holdWhen("window"), why: "a batch begins only when it will have ended before the window closes",
       """
-      SELECT 'opens at ' || to_char(w.opens_at AT TIME ZONE \(Literal(window.zone)), 'YYYY-MM-DD HH24:MI ') || \(Literal(window.zone))
+      SELECT 'opens at ' || to_char(f.opens_at AT TIME ZONE \(Literal(window.zone)), 'YYYY-MM-DD HH24:MI ') || \(Literal(window.zone))
       FROM   migrate.next_window(time \(Literal(window.opens)), time \(Literal(window.closes)), \(Literal(window.zone)),
-                                 clock_timestamp(), migrate.batch_time(\(Role.run)) + interval '1s') AS w
-      WHERE  w.opens_at > clock_timestamp()
+                                 clock_timestamp(), migrate.batch_time(\(Role.run)) + interval '1s') AS f
+      WHERE  f.opens_at > clock_timestamp()
       """)
   }
 }

@@ -161,7 +161,7 @@ UNION  ALL
 SELECT format('%s sessions are active', count(*))
 FROM   pg_stat_activity AS a
 WHERE  a.state = 'active' AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
-  AND  NOT EXISTS (SELECT FROM migrate.workers AS w WHERE w.run = $1::bigint AND w.pid = a.pid)
+  AND  NOT EXISTS (SELECT FROM migrate.workers AS h WHERE h.run = $1::bigint AND h.pid = a.pid)
 HAVING count(*) > 500;
 
 -- hold when: max_replication_lag: replay_lag stands still when a standby does; then the time counts for which it has not come past a mark in the WAL
@@ -172,9 +172,9 @@ UNION  ALL
 SELECT format('standby %s is %s behind', l.application_name, date_trunc('milliseconds', l.lag))
 FROM  (SELECT s.application_name,
               greatest(s.replay_lag,
-                       CASE WHEN s.replay_lsn < k.marked_lsn THEN clock_timestamp() - k.marked_at END) AS lag
+                       CASE WHEN s.replay_lsn < h.marked_lsn THEN clock_timestamp() - h.marked_at END) AS lag
        FROM   pg_stat_replication AS s
-       JOIN   migrate.asking AS k ON k.run = $1::bigint) AS l
+       JOIN   migrate.asking AS h ON h.run = $1::bigint) AS l
 WHERE  l.lag > interval '10000ms'
 LIMIT  1;
 
@@ -186,7 +186,7 @@ WHERE  l.locktype = 'relation'
   AND  l.mode = 'ShareUpdateExclusiveLock' AND l.granted
   AND  l.relation IN (SELECT to_regclass('"shop"."visits"')
                       UNION
-                      SELECT p.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS p)
+                      SELECT d.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS d)
 LIMIT  1;
 
 -- hold when: wraparound: a vacuum is due that must come before the transaction numbers run out
@@ -196,10 +196,10 @@ WHERE  c.relkind IN ('r', 't')
   AND  age(c.relfrozenxid) > current_setting('autovacuum_freeze_max_age')::integer
   AND  (c.oid IN (SELECT to_regclass('"shop"."visits"')
                   UNION
-                  SELECT p.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS p)
-        OR c.oid IN (SELECT t.reltoastrelid FROM pg_class AS t WHERE t.oid IN (SELECT to_regclass('"shop"."visits"')
+                  SELECT d.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS d)
+        OR c.oid IN (SELECT r.reltoastrelid FROM pg_class AS r WHERE r.oid IN (SELECT to_regclass('"shop"."visits"')
                                                                                UNION
-                                                                               SELECT p.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS p)))
+                                                                               SELECT d.relid FROM pg_partition_tree(to_regclass('"shop"."visits"')) AS d)))
 ORDER  BY age(c.relfrozenxid) DESC
 LIMIT  1;
 
@@ -209,11 +209,11 @@ FROM   pg_stat_archiver AS a
 WHERE  a.last_failed_time > coalesce(a.last_archived_time, '-infinity');
 
 -- hold when: slot_lag: a replication slot keeps all WAL that its reader has not got yet
-SELECT format('slot %s keeps %s of WAL', s.slot_name, pg_size_pretty(w.kept))
+SELECT format('slot %s keeps %s of WAL', s.slot_name, pg_size_pretty(l.kept))
 FROM   pg_replication_slots AS s
-CROSS  JOIN LATERAL (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) AS kept) AS w
-WHERE  w.kept > 10737418240
-ORDER  BY w.kept DESC
+CROSS  JOIN LATERAL (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) AS kept) AS l
+WHERE  l.kept > 10737418240
+ORDER  BY l.kept DESC
 LIMIT  1;
 
 -- hold when: nightly backup: while it finds a row

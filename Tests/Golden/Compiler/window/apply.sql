@@ -155,10 +155,10 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- hold when: window: a batch begins only when it will have ended before the window closes
 -- $1 run
-SELECT 'opens at ' || to_char(w.opens_at AT TIME ZONE 'Europe/Berlin', 'YYYY-MM-DD HH24:MI ') || 'Europe/Berlin'
+SELECT 'opens at ' || to_char(f.opens_at AT TIME ZONE 'Europe/Berlin', 'YYYY-MM-DD HH24:MI ') || 'Europe/Berlin'
 FROM   migrate.next_window(time '12:00', time '11:59', 'Europe/Berlin',
-                           clock_timestamp(), migrate.batch_time($1::bigint) + interval '1s') AS w
-WHERE  w.opens_at > clock_timestamp();
+                           clock_timestamp(), migrate.batch_time($1::bigint) + interval '1s') AS f
+WHERE  f.opens_at > clock_timestamp();
 
 -- ===== finish: once, after the last batch
 
