@@ -25,7 +25,8 @@ import Testing
     Case(
       "unknown command", "frobnicate", error: "there is no command 'frobnicate'",
       help:
-        "one of plan, apply, revert, status, history, rejects, verify, pause, resume, cancel, tune, sandbox, help, version"),
+        "one of plan, apply, revert, status, history, rejects, verify, pause, resume, cancel, tune, sandbox, help, version"
+    ),
     Case(
       "later command", "lint", "--strict", error: "lint is not in this version (0.1.0)",
       help: "`migrate plan` shows every error of a definition"),
