@@ -59,6 +59,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0005.sql"),
         .embedInCode("ledger/ledger_0006.sql"),
         .embedInCode("ledger/ledger_0009.sql"),
+        .embedInCode("ledger/ledger_0010.sql"),
       ],
       swiftSettings: settings),
 

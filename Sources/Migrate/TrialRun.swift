@@ -78,7 +78,9 @@ struct TrialRun {
     let clock = ContinuousClock.now
     let through = try bound(after: after, upper: upper, connection)
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
-    var passedOver: Set<Statement.Name> = [.settings, .lock, .bound, .captureLocked, .changeAsCaptured, .finish]
+    var passedOver: Set<Statement.Name> = [
+      .settings, .lock, .bound, .captureLocked, .changeAsCaptured, .measure, .finish,
+    ]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
       let rows = try run(statement, bindings, connection)
       if statement.name == .capture, let row = rows.first, try row.bool("as_captured") {

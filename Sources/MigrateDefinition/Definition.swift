@@ -34,6 +34,8 @@ public struct BatchOperation: Sendable {
   public let throttle: Throttle
   /// The times of day at which batches may run; `nil` is any.
   public let window: Located<Window>?
+  /// What pauses the run when it finds or does something else.
+  public let expectations: [Expectation]
   /// What a row does that the database refuses.
   public let onError: Located<ErrorPolicy>?
   /// How many rows may go to quarantine before the run ends; `nil` when it is not said.

@@ -5,7 +5,7 @@ package enum Schema {
   /// A map in which keys of ours stand.
   package enum Place: String, Sendable, CaseIterable {
     case top, source, parameter, value, checks, undo
-    case throttle
+    case throttle, expectation
     // Places that the keys of later versions bring along.
     case step, join, onConflict
 
@@ -22,6 +22,7 @@ package enum Schema {
       case .join: "under a `join`"
       case .onConflict: "under `on_conflict`"
       case .throttle: "under `throttle`"
+      case .expectation: "under a name in `expect`"
       }
     }
   }
@@ -106,6 +107,11 @@ package enum Schema {
     now("max_replication_lag", at: .throttle, "duration", "hold while a standby is further behind"),
     now("hold_when", at: .throttle, "name: SELECT, or ready-made", "hold while it finds a row"),
     now("window", "times of day and zone", "when batches may run: `22:00-05:30 Europe/Berlin`"),
+    now("expect", "map", "`rows`, `changed`, `rejects`, or name: map; a run that goes beyond pauses"),
+    now(
+      "of", at: .expectation, "aggregate", default: "required",
+      "avg, sum, min, max or count over `old` and `new` values"),
+    now("between", at: .expectation, "two figures, or one with a sign", default: "required", "what it must be"),
     now("on_error", "stop, continue or retry", default: "stop", "what a row does that the database refuses"),
     now("max_rejects", "rows, or percent", default: "1000", "more rows in quarantine end the run"),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),

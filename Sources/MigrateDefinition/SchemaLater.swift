@@ -86,9 +86,6 @@ extension Schema {
       "delta", at: .undo, "columns", "revert subtracts what was added",
       meanwhile: "leave it out: rows that changed since are left as they are, and counted as conflicts"),
     later(
-      "expect", "map", "bounds for what a run finds",
-      meanwhile: "count in a check: `checks: {before: {few rows: \"SELECT 1 FROM t HAVING count(*) > 1000000\"}}`"),
-    later(
       "canary", "percent", "a small part first",
       meanwhile: "apply a copy with another name and a narrower `where` first"),
     later("hold", "duration", "how long a canary waits", meanwhile: "apply a copy with a narrower `where`, and look"),

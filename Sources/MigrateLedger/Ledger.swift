@@ -24,7 +24,8 @@ package enum Ledger {
              \(Pace.columns), jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects
+             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error, r.plan ->> 'max_rejects' AS max_rejects,
+             r.plan ? 'expect' AS expects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -53,7 +54,7 @@ package enum Ledger {
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
-      onError: onError,
+      onError: onError, expects: try row.bool("expects"),
       mayLock: try row.bool("may_lock"))
   }
 

@@ -70,6 +70,30 @@ extension Ledger {
     ).onlyRow.int("size")
   }
 
+  /// Pauses the run when it is not as expected, which ``failure(_:_:)`` then tells.
+  ///
+  /// - Parameter isFinal: whether the last batch is done.
+  /// - Returns: whether it was paused.
+  package static func heed(
+    _ connection: borrowing Connection, _ run: Run, isFinal: Bool
+  ) throws(PostgresError) -> Bool {
+    try connection.query(
+      "SELECT migrate.heed($1::bigint, $2::integer, $3::boolean) AS breach",
+      [String(run.id), String(run.epoch), String(isFinal)]
+    ).onlyRow["breach"] != nil
+  }
+
+  /// Why a run has paused that did not find what it expected; `nil` when that is not so.
+  package static func breach(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
+    try connection.query(
+      """
+      SELECT CASE WHEN state = 'paused' AND failure ->> 'sqlstate' = 'MG004' THEN failure ->> 'message' END AS breach
+      FROM   migrate.runs
+      WHERE  run = $1::bigint
+      """, [String(run)]
+    ).onlyRow["breach"]
+  }
+
   /// Changes how fast a run goes, from its next batch on; all that was asked of it so far.
   ///
   /// - Throws: MG002 when there is nothing to tune.

@@ -20,6 +20,8 @@ package struct Run: Sendable {
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
   package let onError: OnError
+  /// Whether it expects anything of what it finds.
+  package let expects: Bool
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
   package let mayLock: Bool
 

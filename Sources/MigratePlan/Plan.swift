@@ -13,6 +13,8 @@ public struct Plan: Sendable, Equatable {
   public let parameters: [PlannedParameter]
   /// How many rows commit together, and how fast batches follow one another.
   public let pace: Pace
+  /// What pauses the run when it finds or does something else.
+  public let expectations: [PlannedExpectation]
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// The columns that batches walk.
@@ -40,6 +42,7 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
+    expectations: [PlannedExpectation] = [],
     onError: OnError, key: [String], phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
     estimate: Estimate,
     needs: [String]
@@ -49,6 +52,7 @@ public struct Plan: Sendable, Equatable {
     self.searchPath = searchPath
     self.parameters = parameters
     self.pace = pace
+    self.expectations = expectations
     self.onError = onError
     self.key = key
     self.phases = phases

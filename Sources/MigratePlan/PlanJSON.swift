@@ -16,6 +16,8 @@ extension Plan {
       .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
       .init("needs", .strings(needs)),
     ]
+    let expected: [JSON.Member] =
+      expectations.isEmpty ? [] : [.init("expect", .array(expectations.map(\.document)))]
     let body: [JSON.Member] = [
       .init("key", .strings(key)),
       .init("phases", .array(phases.map(\.document))),
@@ -26,7 +28,7 @@ extension Plan {
         "estimate",
         .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
     ]
-    return .object(head + pace.members + onError.members + body)
+    return .object(head + pace.members + expected + onError.members + body)
   }
 }
 

@@ -36,6 +36,8 @@ extension Statement {
     case changeAsCaptured
     /// Reads back what AFTER triggers have made of the rows.
     case image
+    /// Adds up what `expect` asks about.
+    case measure
     /// Of a part that failed: how many rows it has, and the key in their middle.
     case middle
     /// The row at fault goes to quarantine.
@@ -106,6 +108,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .change: "change"
     case .changeAsCaptured: "change as captured"
     case .image: "image"
+    case .measure: "measure"
     case .middle: "middle"
     case .reject: "reject"
     case .finish: "finish"
@@ -131,7 +134,8 @@ extension Statement.Name: LosslessStringConvertible {
   /// The names that are always the same text.
   private static let fixed: [Self] = [
     .undoTable, .keysTable, .lockers, .upper, .collect, .settings, .lock, .bound, .capture, .captureLocked, .change,
-    .changeAsCaptured, .image, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead, .mark,
+    .changeAsCaptured, .image, .measure, .middle, .reject, .finish, .leftBehind, .dropKeys, .untouched, .conflictsAhead,
+    .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]

@@ -24,6 +24,7 @@ extension Worker {
     var last = try Ledger.lastBatch(connection, run.id, slice: 0)
     while true {
       if let outcome = try edge() { return outcome }
+      if let outcome = try heedExpectations(isFinal: upper == nil || last.through == upper) { return outcome }
       guard let upper, last.through != upper else {
         guard try Ledger.lastBatch(connection, run.id, slice: 0) == last else { return nil }
         if let outcome = try finishRun(upper: upper, last: last.ordinal) { return outcome }

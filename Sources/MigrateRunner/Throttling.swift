@@ -19,6 +19,12 @@ extension Worker {
     pacing.begin(with: try Ledger.automaticSize(connection, run.id, slice: slice, target: target))
   }
 
+  /// Pauses the run before its next batch, or before its end, when what it has found is not what the definition expects.
+  func heedExpectations(isFinal: Bool) throws(PostgresError) -> RunOutcome? {
+    guard run.expects, try Ledger.heed(connection, run, isFinal: isFinal) else { return nil }
+    return .held(try Ledger.failure(connection, run.id))
+  }
+
   /// Waits, at most a second, which is how long what is asked of the run may stay unheard; a signal ends it.
   func rest(for duration: Duration) {
     let deadline = ContinuousClock.now + min(duration, .seconds(1))

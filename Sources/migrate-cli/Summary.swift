@@ -33,6 +33,10 @@ struct Summary {
       add("on error", "a row that the database refuses goes to quarantine; more than \(rows) end the run")
     }
     add(plan.pace, holds: plan.statements(.holds))
+    for expected in plan.expectations {
+      let what = expected.text == expected.name ? expected.name : "\(expected.name), \(expected.text)"
+      add("expects", "\(what): \(expected.words); else the run pauses")
+    }
     for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
     for step in plan.steps {
       add(

@@ -52,6 +52,7 @@ CREATE TABLE migrate.runs (
   hold_reason     text,
   held_since      timestamptz,
   held            interval    NOT NULL DEFAULT '0',
+  accepted        text[]      NOT NULL DEFAULT '{}',
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   bounded_at      timestamptz,
   ended_at        timestamptz,
@@ -83,6 +84,7 @@ COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, fai
 COMMENT ON COLUMN migrate.runs.hold_reason     IS 'Why the run holds, while it does.';
 COMMENT ON COLUMN migrate.runs.held_since      IS 'Since when it holds, while it does.';
 COMMENT ON COLUMN migrate.runs.held            IS 'How long it has held before, all in all.';
+COMMENT ON COLUMN migrate.runs.accepted        IS 'What it expected and did not find, and was told to go on with all the same.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';

@@ -230,15 +230,20 @@ COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batc
 CREATE FUNCTION migrate.resume(_run bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.advance(_run, 'resume_requested');
+  reached text;
 BEGIN
+  -- A run that has paused because it did not find what it expected is not asked for that again.
+  UPDATE migrate.runs AS r
+  SET    accepted = r.accepted || (r.failure ->> 'constraint')
+  WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure ->> 'sqlstate' = 'MG004';
+  reached := migrate.advance(_run, 'resume_requested');
   IF reached IS NULL THEN
     RETURN (SELECT state FROM migrate.runs WHERE run = _run);
   END IF;
   DELETE FROM migrate.control WHERE run = _run;
   RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on; a client that stayed does so within a second. Returns the run''s state.';
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect; a client that stayed does so within a second. Returns the run''s state.';
 
 CREATE VIEW migrate.progress AS
 SELECT r.run,

@@ -1,5 +1,6 @@
 -- The second back end: a run inside of the server, by the very statements that a client would send.
--- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it.
+-- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
+-- MG004 not as expected.
 
 CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -125,6 +125,10 @@ BEGIN
     ELSIF other.definition_hash <> hash THEN
       PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
     END IF;
+    IF other.state = 'paused' AND other.failure ->> 'sqlstate' = 'MG004' THEN
+      PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
+        format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
+    END IF;
     PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
     run := other.run;
@@ -253,6 +257,7 @@ DECLARE
   halves  boolean := false;
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
+  expects boolean := (SELECT r.plan ? 'expect' FROM migrate.runs AS r WHERE r.run = _run);
 BEGIN
   BEGIN
     -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
@@ -283,6 +288,15 @@ BEGIN
       COMMIT;
       PERFORM pg_catalog.pg_sleep(work.seconds);
       CONTINUE;
+    END IF;
+    IF work.verb IN ('batch', 'finish') AND expects THEN
+      reason := migrate.heed(_run, _epoch, work.verb = 'finish');
+      IF reason IS NOT NULL THEN
+        COMMIT;
+        RAISE EXCEPTION 'run % is paused: %', _run, reason
+        USING ERRCODE = 'MG004',
+              HINT = format('SELECT migrate.resume(%s) accepts it, and apply.sql goes on with it then; revert.sql takes it back', _run);
+      END IF;
     END IF;
     IF (work.verb, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.ordinal, before.seq) THEN
       tries := 0;

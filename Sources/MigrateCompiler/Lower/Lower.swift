@@ -12,7 +12,7 @@ extension ResolvedBatch {
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
-          + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
+          + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? []) + [finish]
           + (rejects ? [middle, reject] : [])),
       Phase(.holds, holds.map { statement($0) }),
       Phase(

@@ -7,7 +7,8 @@ extension ResolvedBatch {
   func plan(_ inputs: CompileInputs, warnings: Diagnostics) -> Plan {
     Plan(
       definition: name, identity: inputs.identity, searchPath: searchPath.joined(separator: ", "),
-      parameters: inputs.parameters, pace: pace, onError: onError, key: key.map(\.name.name), phases: phases,
+      parameters: inputs.parameters, pace: pace, expectations: expectations, onError: onError,
+      key: key.map(\.name.name), phases: phases,
       steps: [
         MigratePlan.Step(
           number: Self.step, verb: "update", table: table.name.description,

@@ -9,6 +9,7 @@ package struct ParsedBatch: Sendable {
   let filter: SQLExpression?
   let values: [ParsedValue]
   let checks: [ParsedCheck]
+  let expectations: [ParsedExpectation]
   /// What is wrong with the SQL itself; the rest goes on, so that all errors of a file come at once.
   package let problems: [Diagnostic]
 
@@ -54,6 +55,12 @@ package struct ParsedBatch: Sendable {
       }
     }
     self.checks = checks
+    expectations = operation.expectations.map { expectation in
+      guard case .aggregate(let function, let fragment) = expectation.subject,
+        !(function == .count && fragment.text.utf8.elementsEqual("*".utf8))
+      else { return ParsedExpectation(expectation: expectation, value: nil) }
+      return ParsedExpectation(expectation: expectation, value: Self.expression(fragment, &problems))
+    }
     self.problems = problems
   }
 
@@ -81,6 +88,7 @@ package struct ParsedBatch: Sendable {
       return expression
     }
     return (filter.map { [$0 as any SQLText] } ?? []) + expressions + checks.map(\.query)
+      + expectations.compactMap { $0.value }
   }
 
   /// Whether a sub-select stands in `where` or `set`.

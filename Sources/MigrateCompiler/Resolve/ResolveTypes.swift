@@ -95,6 +95,7 @@ extension NamedBatch {
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       holds: holds(resolved(.hold)),
+      expectations: operation.expectations.map(\.planned), measures: measures,
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
       readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts

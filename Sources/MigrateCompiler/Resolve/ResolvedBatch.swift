@@ -26,6 +26,8 @@ struct ResolvedBatch: Sendable {
   let checksBatch: [ResolvedCheck]
   let checksAfter: [ResolvedCheck]
   let holds: [ResolvedHold]
+  let expectations: [PlannedExpectation]
+  let measures: [NamedMeasure]
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]

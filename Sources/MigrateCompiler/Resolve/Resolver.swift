@@ -54,16 +54,17 @@ struct Resolver {
       }
       return (check, query)
     }
-    checkUnusedParameters()
-    checkSearchPath()
     let triggers = resolveTriggers()
     let undo = resolveUndo(assignments.map(\.column), triggers)
+    let measures = resolveMeasures(kept: undo, parameters)
+    checkUnusedParameters()
+    checkSearchPath()
     checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
       assignments: assignments,
-      checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
+      checks: checks, measures: measures, undo: undo, hasAfterTriggers: triggers.hasAfter, warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
   }
 
@@ -104,6 +105,7 @@ package struct NamedBatch: Sendable {
   let filter: SQL?
   let assignments: [NamedAssignment]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]
+  let measures: [NamedMeasure]
   let undo: ResolvedUndo
   let hasAfterTriggers: Bool
   let warnings: [Diagnostic]

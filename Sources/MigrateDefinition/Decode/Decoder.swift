@@ -43,6 +43,7 @@ struct Decoder {
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
     let throttle = fields["throttle"].map { self.throttle($0) } ?? Throttle()
     let window = fields["window"].flatMap { self.window($0) }
+    let expectations = fields["expect"].map { self.expectations($0) } ?? []
     let onError = fields["on_error"].flatMap { self.onError($0) }
     let maxRejects = fields["max_rejects"].flatMap { self.maxRejects($0) }
     let undo = fields["undo"].map { self.undo($0) } ?? .full
@@ -53,7 +54,8 @@ struct Decoder {
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan, checks: checks,
-      batchSize: batchSize, throttle: throttle, window: window, onError: onError, maxRejects: maxRejects, undo: undo,
+      batchSize: batchSize, throttle: throttle, window: window, expectations: expectations, onError: onError,
+      maxRejects: maxRejects, undo: undo,
       timezone: timezone,
       searchPath: searchPath, needs: needs)
   }

@@ -11,6 +11,7 @@ extension Plan {
     let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
+      expectations: expectations,
       onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate,
       needs: needs)
   }
@@ -47,6 +48,7 @@ extension Plan {
     }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
+      expectations: expectations,
       onError: onError, key: key, phases: phases, steps: steps, warnings: warnings, tables: tables, estimate: estimate,
       needs: needs)
   }
