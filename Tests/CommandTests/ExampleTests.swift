@@ -58,10 +58,10 @@ import Testing
   /// Run 17, where the example has one: complete, or paused for who steers it.
   private func stage(_ line: String, _ project: TestProject) async throws {
     let word = line.split(separator: " ").dropFirst().first ?? ""
-    guard ["revert", "status", "rejects", "verify", "pause", "resume", "cancel"].contains(word) else { return }
+    guard ["revert", "status", "rejects", "verify", "pause", "resume", "cancel", "tune"].contains(word) else { return }
     #expect(try await project.migrate("apply", "close", "--yes").status == 0)
     try await project.server.psql("ALTER TABLE migrate.runs ALTER run RESTART WITH 17")
-    guard ["pause", "resume", "cancel"].contains(word) else {
+    guard ["pause", "resume", "cancel", "tune"].contains(word) else {
       #expect(try await project.migrate("apply", "prices", "--yes").status == 0)
       return
     }

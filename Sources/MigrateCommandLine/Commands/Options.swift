@@ -76,7 +76,7 @@ extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
     parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo,
-    tunedBatchSize, tunedWorkers, maxRate, restBetweenBatches,
+    maxRate, restBetweenBatches,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output]

@@ -5,10 +5,9 @@ internal import MigrateCommandLine
 enum TuneCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let run = try console.run()
-    let arguments = console.arguments
     let tuning = Tuning(
-      batchSize: arguments[Options.tunedBatchSize], workers: arguments[Options.tunedWorkers],
-      maxRate: arguments[Options.maxRate], pause: arguments[Options.restBetweenBatches])
+      batchSize: said(Options.tunedBatchSize, console), workers: said(Options.tunedWorkers, console),
+      maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console))
     guard tuning != Tuning() else {
       throw .usage(
         UsageError(
@@ -22,6 +21,11 @@ enum TuneCommand {
       console.conclude(run, standing.word, words(tuned), members(tuned))
       return .done
     }
+  }
+
+  /// What a variable or migrate.yaml says holds for runs that begin, and changes none that goes on.
+  private static func said<Value>(_ option: Option<Value?>, _ console: Console) -> Value? {
+    console.arguments.origin(of: option) == .commandLine ? console.arguments[option] : nil
   }
 
   private static func words(_ tuning: Tuning) -> String {
