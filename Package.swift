@@ -38,11 +38,14 @@ let package = Package(
     // What is wrong in a definition, where, and how to mend it.
     module("MigrateDiagnostics"),
 
+    // Durations, counts and sizes as people write them, in a definition and on a command line.
+    module("MigrateUnits"),
+
     // SQL as text: written (one place quotes, one type binds) and read (PostgreSQL's own parser).
     module("MigrateSQL", ["MigrateDiagnostics", "CLibpgQuery"]),
 
     // YAML to a model in which everything knows its place in the file.
-    module("MigrateDefinition", ["MigrateDiagnostics", "CLibyaml"]),
+    module("MigrateDefinition", ["MigrateDiagnostics", "MigrateUnits", "CLibyaml"]),
 
     // The SQL that comes along as files: the ledger's numbered scripts, the catalog query.
     .target(
@@ -57,6 +60,8 @@ let package = Package(
         .embedInCode("ledger/ledger_0006.sql"),
         .embedInCode("ledger/ledger_0007.sql"),
         .embedInCode("ledger/ledger_0008.sql"),
+        .embedInCode("ledger/ledger_0009.sql"),
+        .embedInCode("ledger/ledger_0010.sql"),
       ],
       swiftSettings: settings),
 
@@ -96,7 +101,7 @@ let package = Package(
 
     // What any command line needs, knowing no command's work: arguments, help, terminal, progress, signals, tables. Of the plan
     // it knows what can be chosen about it.
-    module("MigrateCommandLine", ["MigrateDiagnostics", "MigratePlan"]),
+    module("MigrateCommandLine", ["MigrateDiagnostics", "MigratePlan", "MigrateUnits"]),
 
     // The command line: parse, call the library, print.
     .executableTarget(name: "migrate-cli", dependencies: ["Migrate", "MigrateCommandLine"], swiftSettings: settings),
@@ -139,7 +144,7 @@ let package = Package(
 
     tests("MigrateJSONTests", ["MigrateJSON"]),
     tests("MigrateDiagnosticsTests", ["MigrateDiagnostics"]),
-    tests("MigrateCommandLineTests", ["MigrateCommandLine", "MigratePlan"]),
+    tests("MigrateCommandLineTests", ["MigrateCommandLine", "MigratePlan", "MigrateUnits"]),
     tests("MigrateDefinitionTests", ["MigrateDefinition", "MigrateDiagnostics"]),
     tests("MigrateSQLTests", ["MigrateSQL", "MigrateDiagnostics"]),
     tests("MigratePostgresTests", ["MigratePostgres", "TestSupport"]),

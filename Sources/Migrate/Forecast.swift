@@ -12,7 +12,7 @@ package struct Forecast: Sendable, Equatable {
 }
 
 /// The pace of the last batches, and what follows from it.
-package struct Pace: Sendable {
+package struct RecentPace: Sendable {
   /// Of older ones nothing is said about now.
   private static let window = 50
   /// Fewer say nothing about how much they differ.
@@ -61,7 +61,7 @@ extension RunStanding {
   /// How long the rest takes, by the pace of its last batches; `nil` when nobody can tell.
   package var forecast: Forecast? {
     guard let expected, expected > done.read, state == .running || state == .reverting else { return nil }
-    return Pace(pace).forecast(rows: expected - done.read)
+    return RecentPace(pace).forecast(rows: expected - done.read)
   }
 
   package var left: Duration? { forecast?.left }

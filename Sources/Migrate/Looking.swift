@@ -79,9 +79,11 @@ extension RunStanding {
     case .paused where worker != nil:
       return "`migrate resume \(id)`; its client" + (worker?.host.map { " on \($0)" } ?? "") + " stays and goes on then"
     case .paused: return "`migrate resume \(id)`"
-    case .running where isInterrupted, .reverting where isInterrupted, .pausing where isInterrupted,
+    case .running where isInterrupted, .holding where isInterrupted, .reverting where isInterrupted,
+      .pausing where isInterrupted,
       .cancelling where isInterrupted:
       return "`migrate resume \(id)`: its worker is gone; nothing is lost"
+    case .holding: return holdReason ?? "a throttle"
     case .running where !isBounded: return "transactions that write to the table, before the last key is fixed"
     case .pausing, .cancelling: return "the edge of the batch"
     case .running, .failed, .cancelled, .completed, .reverting, .reverted: return nil
@@ -97,6 +99,7 @@ extension RunStanding {
       let elsewise = direction == .apply ? "; or `migrate cancel \(id)`, mend the definition, and apply it anew" : ""
       return "mend the rows behind that key, then \(goesOn)\(elsewise)"
     case "42": return "look whether the table or a function has changed; then \(goesOn)"
+    case "MG" where failure.hint != nil: return failure.hint
     case "53", "57", "58": return "no row is to blame: look at the server's disk, memory and log; then \(goesOn)"
     case nil where direction == .revert:
       return "`migrate revert \(id) --on-conflict skip` restores the others, `force` all"

@@ -29,7 +29,7 @@ extension Runs {
     _ = try takeOver(id)
     return try asking { (connection) throws(PostgresError) in
       switch try Ledger.standing(connection, id).state {
-      case .running, .pausing:
+      case .running, .holding, .pausing:
         // Its workers are gone: it stands at the edge of a batch.
         try Ledger.advance(connection, id, .pauseRequested)
         try Ledger.advance(connection, id, .batchEdgeReached)

@@ -220,6 +220,11 @@ extension Runs {
       throw .refused(
         "run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
     }
+    if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
+      throw .refused(
+        "run \(run.id) of \(run.name) is paused: \(breach)",
+        remedy: "`migrate resume \(run.id)` accepts it and goes on; `migrate revert \(run.id)` takes back what is done")
+    }
     guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {
       throw .refused("run \(run.id) of \(run.name) is unfinished and has other parameters", remedy: cure)
     }

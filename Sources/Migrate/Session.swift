@@ -53,6 +53,7 @@ package struct Session: ~Copyable {
     var inquiry = Inquiry(definition, catalog, searchPath: request.searchPath ?? parsed.searchPath)
     do throws(PostgresError) {
       try inquiry.checkZone(connection)
+      try inquiry.checkWindow(connection)
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
       if !resolution.problems.isEmpty || !inquiry.problems.isEmpty { try inquiry.explainEach(connection, resolution) }

@@ -22,7 +22,7 @@ extension Runs {
     let summary = try find(String(run))
     switch summary.state {
     case .paused: return .reached(.paused)
-    case .running, .reverting, .pausing: break
+    case .running, .holding, .reverting, .pausing: break
     case .failed:
       throw .refused("run \(run) stands still already: it has failed", remedy: "why: `migrate status \(run)`")
     case .cancelling, .cancelled, .completed, .reverted:
@@ -39,6 +39,16 @@ extension Runs {
   ) throws(RunRefusal) -> Steered {
     try request("SELECT migrate.cancel($1::bigint, $2::text, $3::text)", run, reason)
     return try reach(.cancelled, run, patience: patience)
+  }
+
+  /// Changes how fast an unfinished run goes, from its next batch on; all that was asked of it so far.
+  package borrowing func tune(_ run: Int64, _ tuning: Tuning) throws(RunRefusal) -> Tuning {
+    let summary = try find(String(run))
+    guard !summary.state.hasEnded else {
+      throw .refused(
+        "run \(run) is \(summary.state.rawValue), so there is nothing to tune", remedy: "`migrate status \(run)`")
+    }
+    return try asking { (connection) throws(PostgresError) in try Ledger.tune(connection, run, tuning) }
   }
 
   /// Refuses, before anybody is asked, what cannot be cancelled.
@@ -77,7 +87,7 @@ extension Runs {
       if state == wanted { return .reached(state) }
       switch state {
       case .pausing where wanted == .paused, .cancelling where wanted == .cancelled: break
-      case .running, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
+      case .running, .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
         return .ended(state)
       }
       if !isWorking, try moveWithoutWorker(run) { continue }
@@ -117,7 +127,7 @@ extension Runs {
   package borrowing func resume(_ number: Int64, reason: String? = nil) throws(RunRefusal) -> Resumed {
     let summary = try find(String(number))
     switch summary.state {
-    case .running, .pausing, .paused, .failed, .reverting: break
+    case .running, .holding, .pausing, .paused, .failed, .reverting: break
     case .cancelling, .cancelled, .completed, .reverted:
       throw .refused(
         "run \(number) is \(summary.state.rawValue), so there is nothing to resume",

@@ -55,7 +55,7 @@ package final class TraceFile: Sendable {
           happened("retry", [.init("migrate.attempt", .integer(attempt)), .init("migrate.reason", .string(reason))]))
       case .waiting(let holders):
         state.events.append(happened("waiting", [.init("migrate.transactions", .integer(holders.count))]))
-      case .held(let reason, _): state.events.append(happened("held", [.init("migrate.reason", .string(reason))]))
+      case .holding(let reason): state.events.append(happened("holding", [.init("migrate.reason", .string(reason))]))
       case .reconnecting(let reason):
         state.events.append(happened("reconnecting", [.init("migrate.reason", .string(reason))]))
       case .reconnected: state.events.append(happened("reconnected"))

@@ -17,7 +17,8 @@ struct TrialRun {
     var values: [String: String?] = [":run_id": String(number), ":started_at": "2000-01-01 00:00:00+00"]
     for parameter in plan.parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     let given: [String: String?] = [
-      "run": String(number), "epoch": "1", "worker": "1", "slice": "0", "part": "0", "size": String(plan.batchSize),
+      "run": String(number), "epoch": "1", "worker": "1", "slice": "0", "part": "0",
+      "size": String(plan.pace.firstSize),
     ]
     constants = Bindings(values.merging(given) { $1 })
   }
@@ -79,7 +80,8 @@ struct TrialRun {
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
     // What goes to quarantine would be counted among the unchanged.
     var passedOver: Set<Statement.Name> = [
-      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .finish, .middle, .reject, .previous,
+      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .measure, .finish, .middle, .reject,
+      .previous,
     ]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
       let rows = try run(statement, bindings, connection)

@@ -65,8 +65,8 @@ package enum Compiler {
     _ named: NamedBatch, types: [Int: DescribedType], _ inputs: CompileInputs
   ) -> Compilation {
     let definition = named.parsed.definition
-    let size = inputs.batchSize ?? definition.operation.batchSize?.value ?? BatchOperation.defaultBatchSize
-    let (batch, warnings) = named.typed(types, batchSize: size, inputs)
+    let pace = definition.operation.pace(batchSize: inputs.batchSize)
+    let (batch, warnings) = named.typed(types, pace: pace, inputs)
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,

@@ -30,8 +30,14 @@ public struct BatchOperation: Sendable {
   public let validation: [ValidationRule]
   /// Queries that must find nothing.
   public let checks: Checks
-  /// Rows that commit together; ``defaultBatchSize`` when it is not said.
-  public let batchSize: Located<Int>?
+  /// Rows that commit together; ``BatchSize/automatic`` when it is not said.
+  public let batchSize: Located<BatchSize>?
+  /// When it goes slower, and when it stands still.
+  public let throttle: Throttle
+  /// The times of day at which batches may run; `nil` is any.
+  public let window: Located<Window>?
+  /// What pauses the run when it finds or does something else.
+  public let expectations: [Expectation]
   /// How many workers do the batches beside each other; one when it is not said.
   public let parallel: Located<Int>?
   /// What a row does that the database refuses.
@@ -47,8 +53,8 @@ public struct BatchOperation: Sendable {
   /// Names of definitions that must be complete before.
   public let needs: [Located<String>]
 
-  /// Rows in a batch when nobody says.
-  public static let defaultBatchSize = 10_000
+  /// What examples show, and a planner is told where a number has to stand.
+  package static let usualBatchSize = 10_000
 }
 
 /// A table whose rows are read live, batch by batch.

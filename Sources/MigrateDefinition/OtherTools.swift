@@ -27,7 +27,7 @@ enum OtherTools {
     (["limit"], "`where` says which rows, `batch_size` how many commit together"),
     (
       ["chunk", "chunk_size", "batchsize", "batchSize", "page_size", "size", "batch-size", "rows_per_batch"],
-      "rows that commit together are `batch_size: \(BatchOperation.defaultBatchSize)`"
+      "rows that commit together are `batch_size: \(BatchOperation.usualBatchSize)`"
     ),
     (["order", "order_by", "orderBy", "sort"], "leave it out: batches walk the key of the source in its order"),
     (["primary_key", "id_column", "pk", "cursor"], "what batches walk is `source: {table: shop.users, key: id}`"),

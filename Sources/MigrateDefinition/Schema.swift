@@ -5,8 +5,9 @@ package enum Schema {
   /// A map in which keys of ours stand.
   package enum Place: String, Sendable, CaseIterable {
     case top, source, parameter, value, checks, undo
+    case throttle, expectation
     // Places that the keys of later versions bring along.
-    case step, join, onConflict, throttle
+    case step, join, onConflict
 
     /// How a message names it: "at the top", "under `source`".
     package var phrase: String {
@@ -21,6 +22,7 @@ package enum Schema {
       case .join: "under a `join`"
       case .onConflict: "under `on_conflict`"
       case .throttle: "under `throttle`"
+      case .expectation: "under a name in `expect`"
       }
     }
   }
@@ -90,8 +92,28 @@ package enum Schema {
     now("before", at: .checks, "name: SELECT", "before anything starts"),
     now("batch", at: .checks, "name: SELECT", "at the end of each batch, which it rolls back; may read `batch`"),
     now("after", at: .checks, "name: SELECT", "after the last batch; the run counts as failed and can be reverted"),
-    now("batch_size", "rows", default: "\(BatchOperation.defaultBatchSize)", "rows that commit together"),
+    now(
+      "batch_size", "auto, or rows", default: "auto",
+      "rows that commit together; auto: as many as `target_batch_time` allows"),
     now("parallel", "workers", default: "1", "workers that do batches beside each other"),
+    now("throttle", "map", "when to go slower, and when to stand still"),
+    now("pause", at: .throttle, "duration", "rest between two batches of a worker"),
+    now("nice_ratio", at: .throttle, "number", "rest between two batches, as a part of what the batch took"),
+    now("max_rate", at: .throttle, "rows a second", "at most, over all workers"),
+    now(
+      "lock_timeout", at: .throttle, "duration", default: "500ms",
+      "how long a batch waits for a lock before it is tried again"),
+    now("target_batch_time", at: .throttle, "duration", default: "500ms", "what `batch_size: auto` aims at"),
+    now("max_blocking", at: .throttle, "duration", "a batch that keeps others waiting for longer gives way"),
+    now("max_active_sessions", at: .throttle, "number", "hold while more sessions of others are active"),
+    now("max_replication_lag", at: .throttle, "duration", "hold while a standby is further behind"),
+    now("hold_when", at: .throttle, "name: SELECT, or ready-made", "hold while it finds a row"),
+    now("window", "times of day and zone", "when batches may run: `22:00-05:30 Europe/Berlin`"),
+    now("expect", "map", "`rows`, `changed`, `rejects`, or name: map; a run that goes beyond pauses"),
+    now(
+      "of", at: .expectation, "aggregate", default: "required",
+      "avg, sum, min, max or count over `old` and `new` values"),
+    now("between", at: .expectation, "two figures, or one with a sign", default: "required", "what it must be"),
     now("on_error", "stop, continue or retry", default: "stop", "what a row does that the database refuses"),
     now("max_rejects", "rows, or percent", default: "1000", "more rows in quarantine end the run"),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),

@@ -18,7 +18,6 @@ extension Schema {
   private static let subselect =
     "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
   private static let repeated = "write the expression out wherever it is needed"
-  private static let gentle = "leave it out, and give a smaller `batch_size`"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
@@ -77,14 +76,6 @@ extension Schema {
   private static let runKeys = [
     later("schedule", "cron", "when it runs by itself", meanwhile: byCron),
     later("missed", "latest, all or none", default: "latest", "what a missed slot does", meanwhile: byCron),
-    later("throttle", "map", "when to go slower", meanwhile: gentle),
-    later("pause", at: .throttle, "duration", "between batches", meanwhile: gentle),
-    later("max_rate", at: .throttle, "rows a second", "at most", meanwhile: gentle),
-    later("max_replication_lag", at: .throttle, "duration", "wait while it is more", meanwhile: gentle),
-    later("max_active_sessions", at: .throttle, "number", "wait while there are more", meanwhile: gentle),
-    later("target_batch_time", at: .throttle, "duration", "what `auto` aims at", meanwhile: gentle),
-    later("lock_timeout", at: .throttle, "duration", "how long to wait for a lock", meanwhile: gentle),
-    later("hold_when", at: .throttle, "name: SELECT", "wait while it finds a row", meanwhile: gentle),
     later(
       "catch_up", "boolean", default: "false", "passes until no row is left behind",
       meanwhile: "apply the definition once more for rows that came while it ran"),
@@ -92,13 +83,9 @@ extension Schema {
       "delta", at: .undo, "columns", "revert subtracts what was added",
       meanwhile: "leave it out: rows that changed since are left as they are, and counted as conflicts"),
     later(
-      "expect", "map", "bounds for what a run finds",
-      meanwhile: "count in a check: `checks: {before: {few rows: \"SELECT 1 FROM t HAVING count(*) > 1000000\"}}`"),
-    later(
       "canary", "percent", "a small part first",
       meanwhile: "apply a copy with another name and a narrower `where` first"),
     later("hold", "duration", "how long a canary waits", meanwhile: "apply a copy with a narrower `where`, and look"),
-    later("window", "times of day", "when it may run", meanwhile: byCron),
     later("tests", "list", "rows in, rows expected", meanwhile: "try the definition on a copy of the table"),
     later(
       "for_each", "map", "one run for each schema", meanwhile: "leave the schema out, and apply it with `--search-path`"

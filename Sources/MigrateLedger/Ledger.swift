@@ -21,10 +21,11 @@ package enum Ledger {
     let found = try connection.query(
       """
       SELECT r.run, r.name, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
-             r.plan ->> 'batch_size' AS batch_size, coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
+             \(Pace.columns), coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error
+             migrate.may_lock(r.run) AS may_lock, r.plan ->> 'on_error' AS on_error,
+             r.plan ? 'expect' AS expects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -49,12 +50,12 @@ package enum Ledger {
     }
     return Run(
       id: id, name: try row.text("name"), direction: try direction(row.text("direction")),
-      epoch: try row.int("epoch"), batchSize: try row.int("batch_size"), workers: try row.int("workers"),
+      epoch: try row.int("epoch"), pace: try Pace(row), workers: try row.int("workers"),
       keyCount: try row.int("key_count"),
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
-      onError: onError,
+      onError: onError, expects: try row.bool("expects"),
       mayLock: try row.bool("may_lock"))
   }
 

@@ -8,7 +8,7 @@ package struct Run: Sendable {
   package let direction: RunDirection
   package let epoch: Int
   /// As planned; who goes on with the run may take another one.
-  package var batchSize: Int
+  package var pace: Pace
   /// How many do its batches beside each other.
   package let workers: Int
   package let keyCount: Int
@@ -22,8 +22,13 @@ package struct Run: Sendable {
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
   package let onError: OnError
+  /// Whether it expects anything of what it finds.
+  package let expects: Bool
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
   package let mayLock: Bool
+
+  /// Whether anything can make it hold.
+  package var holds: Bool { statements.contains { $0.phase == .holds } }
 
   /// The statements of `phase`, in order.
   package func statements(_ phase: Phase.Name) -> [RunStatement] { statements.filter { $0.phase == phase } }

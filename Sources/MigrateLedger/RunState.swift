@@ -6,6 +6,8 @@
 public enum RunState: String, Sendable, CaseIterable {
   /// Batches are being applied.
   case running
+  /// A throttle or its window keeps it from going on; it does so by itself.
+  case holding
   /// Will pause at the edge of the batch.
   case pausing
   /// Stands still; goes on with `resume`.
@@ -26,26 +28,38 @@ public enum RunState: String, Sendable, CaseIterable {
   /// The state that `event` leads to; `nil` when it does not fit.
   public func after(_ event: RunTransition, direction: RunDirection) -> RunState? {
     switch (self, direction, event) {
-    case (.running, .apply, .pauseRequested), (.reverting, .revert, .pauseRequested): .pausing
+    case (.running, .apply, .holdBegun), (.reverting, .revert, .holdBegun): .holding
+    case (.holding, .apply, .holdEnded): .running
+    case (.holding, .revert, .holdEnded): .reverting
+    case (.running, .apply, .pauseRequested), (.holding, _, .pauseRequested), (.reverting, .revert, .pauseRequested):
+      .pausing
     case (.pausing, _, .batchEdgeReached): .paused
     case (.pausing, .apply, .resumeRequested), (.paused, .apply, .resumeRequested), (.failed, .apply, .resumeRequested):
       .running
     case (.pausing, .revert, .resumeRequested), (.paused, .revert, .resumeRequested),
       (.failed, .revert, .resumeRequested):
       .reverting
-    case (.running, .apply, .cancelRequested), (.pausing, .apply, .cancelRequested): .cancelling
+    case (.running, .apply, .cancelRequested), (.holding, .apply, .cancelRequested),
+      (.pausing, .apply, .cancelRequested):
+      .cancelling
     case (.paused, .apply, .cancelRequested), (.failed, .apply, .cancelRequested): .cancelled
     case (.cancelling, .apply, .batchEdgeReached), (.cancelling, .apply, .batchFailed): .cancelled
     // The last batch can end before a worker has seen the request.
-    case (.running, .apply, .lastBatchCommitted), (.pausing, .apply, .lastBatchCommitted),
+    case (.running, .apply, .lastBatchCommitted), (.holding, .apply, .lastBatchCommitted),
+      (.pausing, .apply, .lastBatchCommitted),
       (.cancelling, .apply, .lastBatchCommitted):
       .completed
-    case (.running, .apply, .batchFailed), (.pausing, _, .batchFailed), (.reverting, .revert, .batchFailed): .failed
+    case (.running, .apply, .batchFailed), (.holding, _, .batchFailed), (.pausing, _, .batchFailed),
+      (.reverting, .revert, .batchFailed):
+      .failed
     case (.completed, .revert, .revertRequested), (.cancelled, .revert, .revertRequested),
       (.paused, .revert, .revertRequested), (.failed, .revert, .revertRequested):
       .reverting
-    case (.reverting, .revert, .lastBatchRestored), (.pausing, .revert, .lastBatchRestored): .reverted
-    case (.running, _, _), (.pausing, _, _), (.paused, _, _), (.failed, _, _), (.cancelling, _, _), (.cancelled, _, _),
+    case (.reverting, .revert, .lastBatchRestored), (.holding, .revert, .lastBatchRestored),
+      (.pausing, .revert, .lastBatchRestored):
+      .reverted
+    case (.running, _, _), (.holding, _, _), (.pausing, _, _), (.paused, _, _), (.failed, _, _), (.cancelling, _, _),
+      (.cancelled, _, _),
       (.completed, _, _), (.reverting, _, _), (.reverted, _, _):
       nil
     }
@@ -58,7 +72,7 @@ public enum RunState: String, Sendable, CaseIterable {
   public var hasEnded: Bool {
     switch self {
     case .completed, .cancelled, .reverted: true
-    case .running, .pausing, .paused, .failed, .cancelling, .reverting: false
+    case .running, .holding, .pausing, .paused, .failed, .cancelling, .reverting: false
     }
   }
 }
@@ -73,6 +87,10 @@ public enum RunTransition: String, Sendable, CaseIterable {
   case cancelRequested = "cancel_requested"
   /// Someone asks for the way back.
   case revertRequested = "revert_requested"
+  /// Something makes it hold.
+  case holdBegun = "hold_begun"
+  /// Nothing does any more.
+  case holdEnded = "hold_ended"
   /// A worker stands between two batches.
   case batchEdgeReached = "batch_edge_reached"
   /// A batch cannot be done.

@@ -20,6 +20,11 @@ package struct RunStanding: Sendable, Equatable {
   package let leftBehind: Int?
   /// Whether the last key is fixed: before that no batch begins.
   package let isBounded: Bool
+  /// Why it holds, and since when, while it does.
+  package let holdReason: String?
+  package let heldSince: String?
+  /// When it will be done as it goes now, by its window where it has one; `nil` when that cannot be told.
+  package let endsAt: String?
   package let startedAt: String
   package let endedAt: String?
   package let revertedAt: String?
@@ -98,7 +103,7 @@ extension Ledger {
       standing.workers = try workers(connection, standing.id)
       switch standing.state {
       case .running, .reverting: standing.pace = try pace(connection, standing.id, standing.direction)
-      case .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: break
+      case .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: break
       }
       found.append(standing)
     }
@@ -138,7 +143,10 @@ extension Ledger {
            p.batches, p.rows_read, p.rows_changed, p.rows_unchanged, p.rows_rejected, p.rows_per_second,
            to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
            \(Failure.columns),
-           r.left_behind, r.bounded_at IS NOT NULL AS bounded,
+           r.left_behind, r.bounded_at IS NOT NULL AS bounded, r.hold_reason, to_json(r.held_since) #>> '{}' AS held_since,
+           to_json(CASE WHEN r.state IN ('running', 'holding') AND p.rows_expected > p.rows_read AND p.rows_per_second > 0
+                        THEN migrate.ends_at(r.run, (p.rows_expected - p.rows_read) / p.rows_per_second * interval '1 s') END)
+             #>> '{}' AS ends_at,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
            to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.definition_hash,
            c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason
@@ -177,6 +185,9 @@ extension RunStanding {
     failure = try Failure(row)
     leftBehind = try row.ifPresent("left_behind", row.int)
     isBounded = try row.bool("bounded")
+    holdReason = try row["hold_reason"]
+    heldSince = try row["held_since"]
+    endsAt = try row["ends_at"]
     startedAt = try row.text("started_at")
     endedAt = try row["ended_at"]
     revertedAt = try row["reverted_at"]

@@ -11,10 +11,12 @@ public struct Plan: Sendable, Equatable {
   public let searchPath: String
   /// The parameters' values.
   public let parameters: [PlannedParameter]
-  /// How many rows commit together.
-  public let batchSize: Int
+  /// How many rows commit together, and how fast batches follow one another.
+  public let pace: Pace
   /// How many workers do its batches beside each other.
   public let parallel: Int
+  /// What pauses the run when it finds or does something else.
+  public let expectations: [PlannedExpectation]
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
@@ -44,17 +46,17 @@ public struct Plan: Sendable, Equatable {
   package var settings: String { statements(.batches).first { $0.name == .settings }?.text ?? "" }
 
   package init(
-    definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], batchSize: Int,
-    parallel: Int, onError: OnError, maxRejects: String?, key: [String], phases: [Phase], steps: [Step],
-    warnings: [PlanWarning],
-    tables: [PlannedTable], estimate: Estimate, needs: [String]
+    definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
+    parallel: Int, expectations: [PlannedExpectation] = [], onError: OnError, maxRejects: String?, key: [String],
+    phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition
     self.identity = identity
     self.searchPath = searchPath
     self.parameters = parameters
-    self.batchSize = batchSize
+    self.pace = pace
     self.parallel = parallel
+    self.expectations = expectations
     self.onError = onError
     self.maxRejects = maxRejects
     self.key = key

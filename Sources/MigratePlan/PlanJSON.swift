@@ -15,8 +15,9 @@ extension Plan {
       .init("search_path", .string(searchPath)),
       .init("parameters", .object(parameters.map { .init($0.name, $0.document) })),
       .init("needs", .strings(needs)),
-      .init("batch_size", .integer(batchSize)),
     ]
+    let expected: [JSON.Member] =
+      expectations.isEmpty ? [] : [.init("expect", .array(expectations.map(\.document)))]
     let body: [JSON.Member] = [
       .init("key", .strings(key)),
       .init("phases", .array(phases.map(\.document))),
@@ -30,7 +31,7 @@ extension Plan {
     let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
     let rejects: [JSON.Member] =
       [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
-    return .object(head + workers + rejects + body)
+    return .object(head + pace.members + workers + expected + rejects + body)
   }
 }
 

@@ -56,6 +56,8 @@ public struct Phase: Sendable, Equatable {
     case bounds
     /// Once for each batch, in one transaction.
     case batches
+    /// Asked between batches, at most once a second: while one finds a row, the run holds.
+    case holds
     /// After the last batch.
     case finish
     /// Once for each batch, backwards, in one transaction.

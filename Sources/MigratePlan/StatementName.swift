@@ -40,6 +40,8 @@ extension Statement {
     case changeAsCaptured
     /// Reads back what AFTER triggers have made of the rows.
     case image
+    /// Adds up what `expect` asks about.
+    case measure
     /// Of a part that failed: how many rows it has, and the key in their middle.
     case middle
     /// The row at fault goes to quarantine.
@@ -81,6 +83,10 @@ extension Statement {
     /// Drops what undo has kept.
     case dropUndo
 
+    // Phase `holds`.
+    /// What makes the run hold, under the name that `status` shows.
+    case holdWhen(String)
+
     /// A check of the definition under its label, in the phases `before`, `batches` and `finish`: it must find no row.
     case check(String)
   }
@@ -88,6 +94,7 @@ extension Statement {
 
 extension Statement.Name: LosslessStringConvertible {
   private static let checkMark = "check: "
+  private static let holdMark = "hold when: "
   private static let wrapperMark = "wrapper for column "
 
   /// The name as it is shown and stored.
@@ -109,6 +116,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .change: "change"
     case .changeAsCaptured: "change as captured"
     case .image: "image"
+    case .measure: "measure"
     case .middle: "middle"
     case .reject: "reject"
     case .previous: "previous"
@@ -128,6 +136,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .triggersOn: "triggers on"
     case .dropUndo: "drop undo"
     case .check(let label): Self.checkMark + label
+    case .holdWhen(let name): Self.holdMark + name
     }
   }
 
@@ -136,7 +145,7 @@ extension Statement.Name: LosslessStringConvertible {
     .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
     .validate,
     .change,
-    .changeAsCaptured, .image, .middle, .reject, .previous, .finish, .leftBehind, .dropKeys, .untouched,
+    .changeAsCaptured, .image, .measure, .middle, .reject, .previous, .finish, .leftBehind, .dropKeys, .untouched,
     .conflictsAhead, .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
@@ -150,6 +159,8 @@ extension Statement.Name: LosslessStringConvertible {
       self = name
     } else if let label = Self.rest(of: description, behind: Self.checkMark) {
       self = .check(label)
+    } else if let name = Self.rest(of: description, behind: Self.holdMark) {
+      self = .holdWhen(name)
     } else if let number = Self.rest(of: description, behind: Self.wrapperMark), let column = Int(number) {
       self = .wrapper(column: column)
     } else {

@@ -34,6 +34,11 @@ private final class ThreadBody: Sendable {
 /// As deep as a main thread's usual stack: PostgreSQL's parser, which recurses, runs on such threads too.
 private let stackSize = 8 << 20
 
+/// Runs `body` on a thread of its own, and nobody waits for it.
+///
+/// - Returns: false when the system refuses; `body` was not run then.
+package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool { startThread(detached: true, body) != nil }
+
 /// - Returns: `nil` when the system refuses; `body` was not run then.
 private func startThread(detached: Bool, _ body: @escaping @Sendable () -> Void) -> pthread_t? {
   var attributes = pthread_attr_t()

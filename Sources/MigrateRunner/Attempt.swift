@@ -70,6 +70,8 @@ enum Transacted {
   /// The first rows of the run all fail alike.
   case hopeless(Failure)
   case takenOver
+  /// Somebody has waited for it too long.
+  case gaveWay
   /// What was done before is not there any more, so the batch would leave a gap.
   case lost
 }
@@ -87,7 +89,8 @@ extension Worker {
     self.through = nil
     let before = undisturbed
     undisturbed = nil
-    try begin(attempt.isolation, .apply, batch: attempt.ordinal, undisturbed: before)
+    let pid = try begin(attempt.isolation, .apply, batch: attempt.ordinal, undisturbed: before)
+    if let pid { watch?.begin(pid) }
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
     let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
@@ -109,6 +112,10 @@ extension Worker {
       guard try confirmed.bool("follows") else {
         try connection.execute("ROLLBACK")
         return .lost
+      }
+      guard watch?.mayCommit() != false else {
+        try connection.execute("ROLLBACK")
+        return .gaveWay
       }
       unsettled = xid
       try connection.commit()

@@ -40,6 +40,7 @@ extension Worker {
     }
     if let outcome = try edge() { return outcome }
     guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }
+    if let outcome = try heedExpectations(isFinal: true) { return outcome }
     return try finishRun(upper: try isBounded().upper)
   }
 

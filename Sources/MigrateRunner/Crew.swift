@@ -15,7 +15,8 @@ final class Crew: Sendable {
     /// How the run has ended for the first of them for whom it did; then the others end, too.
     var outcome: RunOutcome?
     var isDismissed = false
-    var isPaused = false
+    /// What was told last: that the run stands still, and why; `nil` as long as it goes on.
+    var stands: Standstill?
   }
 
   /// What the server has warned of and nobody was told yet, over all connections.
@@ -70,12 +71,20 @@ final class Crew: Sendable {
   }
 
   /// Whether this is the first to see that the run stands still, or goes on again: one tells it for all.
-  func isFirst(toSeePaused paused: Bool) -> Bool {
+  func isFirst(toSee standstill: Standstill?) -> Bool {
     state.withLock { state in
-      defer { state.isPaused = paused }
-      return state.isPaused != paused
+      defer { state.stands = standstill }
+      return state.stands != standstill
     }
   }
+}
+
+/// Why no batch begins.
+enum Standstill: Equatable {
+  /// Somebody has asked for it.
+  case paused
+  /// A throttle holds the run, for this reason.
+  case holding(String)
 }
 
 extension Worker {
@@ -98,6 +107,8 @@ extension Worker {
     var open = try Ledger.openSlice(connection, run.id, number)
     while let slice = open, slice.after != slice.through {
       if let outcome = try edge() { return outcome }
+      if let outcome = try heedExpectations(isFinal: false) { return outcome }
+      try knowSize(slice: number)
       switch try batch(behind: slice) {
       case .done(let left): open = left
       case .lost: open = try Ledger.openSlice(connection, run.id, number)

@@ -7,26 +7,38 @@ extension Worker {
   /// `nil`: go on. A worker that was asked to pause in the database stays and waits for `resume`; one that got a signal leaves.
   mutating func edge() throws(PostgresError) -> RunOutcome? {
     if control.isStopRequested { return try pauseBySignal() }
-    if crew.isDismissed { return .paused }
     var isWaiting = false
     while true {
-      let (state, epoch) = try Ledger.standing(connection, run.id)
-      guard epoch == run.epoch else { return .takenOver }
-      switch state {
+      if crew.isDismissed { return .paused }
+      let orders = try Ledger.orders(connection, run)
+      guard orders.epoch == run.epoch else { return .takenOver }
+      pacing.take(orders)
+      switch orders.state {
       case .running, .reverting:
-        if isWaiting {
-          try enlist()
-          if crew.isFirst(toSeePaused: false) { report(.resumed) }
+        if control.isStopRequested { return try pauseBySignal() }
+        guard let rest = try restBeforeBatch() else {
+          if isWaiting { try enlist() }
+          if crew.isFirst(toSee: nil) { report(.resumed) }
+          return nil
         }
-        return nil
+        self.rest(for: rest)
+        if rest > .seconds(1) { try enlist() }
+      case .holding:
+        if control.isStopRequested { return try pauseBySignal() }
+        // The reason comes a moment after the state.
+        let reason = orders.holdReason ?? "a throttle"
+        if crew.isFirst(toSee: .holding(reason)) { report(.holding(reason: reason)) }
+        rest(for: .seconds(1))
+        try enlist()
+        _ = try Ledger.askHolds(connection, run)
       case .pausing, .cancelling:
         // Until the last of them has ended its batch.
         if isWaiting { pause(for: .milliseconds(20)) }
         isWaiting = true
         try reachEdge()
       case .paused:
-        if control.isStopRequested || crew.isDismissed { return .paused }
-        if crew.isFirst(toSeePaused: true) { report(.paused) }
+        if control.isStopRequested { return .paused }
+        if crew.isFirst(toSee: .paused) { report(.paused) }
         isWaiting = true
         pause(for: .seconds(1))
         try reachEdge()
@@ -51,28 +63,34 @@ extension Worker {
   ///     where nobody can have changed it.
   /// - Throws: 55000 for whatever `migrate.changes` tells of it; 40001 when it was written anew
   ///   since the transaction's snapshot, which would find it empty.
+  /// - Returns: the backend that serves the transaction, which behind a pooler is another one each time; `nil` when nobody asks.
+  @discardableResult
   borrowing func begin(
     _ isolation: String, _ direction: RunDirection, batch: Int? = nil, undisturbed: Int64? = nil
-  ) throws(PostgresError) {
+  ) throws(PostgresError) -> Int? {
     let (settings, lock): (RunStatement, RunStatement?) =
       switch direction {
       case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
       case .revert: (try run.statement(.revert, .settings), nil)
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(naming(batch))\(settings.text); "
-    let hold = "SELECT migrate.hold(\(runID))"
-    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))" } ?? hold
+    let pid = watch == nil ? "" : ", pg_backend_pid() AS pid"
+    let hold = "SELECT migrate.hold(\(runID))\(pid)"
+    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))\(pid)" } ?? hold
     guard let lock else {
-      try connection.execute(opening + hold)
-      return
+      return try backend(connection.execute(opening + hold))
     }
     do throws(PostgresError) {
-      try connection.execute("\(opening)\(lock.text); \(sparing)")
+      return try backend(connection.execute("\(opening)\(lock.text); \(sparing)"))
     } catch {
       guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }
       try connection.execute("ROLLBACK")
-      try connection.execute(opening + hold)
+      return try backend(connection.execute(opening + hold))
     }
+  }
+
+  private borrowing func backend(_ rows: Rows) throws(PostgresError) -> Int? {
+    watch == nil ? nil : try rows.onlyRow.int("pid")
   }
 
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {

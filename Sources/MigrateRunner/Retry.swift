@@ -80,7 +80,8 @@ extension Worker {
         refusal = .suppressed(captured: captured, changed: changed, after: attempt.after, through: through)
       case .notDone(.found(let check, let rows, let through)):
         refusal = .check(check, rows: rows, after: attempt.after, through: through)
-      case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless):
+      case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless),
+        .notDone(.gaveWay):
         return false
       }
     } catch {

@@ -111,6 +111,7 @@ extension Worker {
     try connection.commit()
     let counts = BatchCounts(
       batches: 1, read: try row.int("rows_read"), changed: try row.int("rows_changed"), rejected: kept)
+    pacing.note(size: counts.read, read: counts.read, taken: ContinuousClock.now - clock, run.pace)
     report(
       .batch(
         BatchRecord(

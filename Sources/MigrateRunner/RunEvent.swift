@@ -11,14 +11,14 @@ package enum RunEvent: Sendable {
   case batch(BatchRecord)
   /// A batch is tried again; `attempt` is the number of the next try.
   case again(BatchPlace, attempt: Int, reason: String)
-  /// Something outside of the run keeps it from going on for now; `since` in seconds since 1970. Over with the next batch.
-  case held(reason: String, since: Double)
   /// The connection is lost and is being made again, or the worker begins anew for another passing reason.
   case reconnecting(reason: String)
   /// After that it works again, and has so many seconds behind it without work.
   case reconnected(after: Duration)
   /// A worker could not begin, or has given up; those that are left do its part.
   case shorthanded(worker: Int, reason: String)
+  /// The run holds; it goes on by itself.
+  case holding(reason: String)
   /// The run stands still by request; the workers wait for `resume`.
   case paused
   case resumed

@@ -31,7 +31,8 @@ extension Worker {
     let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
     let upper = try connection.run(run.statement(.bounds, .upper), constants).first?.values
     if let upper, let collect = run.statements(.bounds).first(where: { $0.name == .collect }) {
-      let bindings = constants.with("size", String(run.batchSize)).with(key: upper, as: "upper", count: run.keyCount)
+      let bindings = constants.with("size", String(run.pace.firstSize)).with(
+        key: upper, as: "upper", count: run.keyCount)
       try connection.run(collect, bindings)
     }
     if let upper, let slices = run.statements(.bounds).first(where: { $0.name == .slices }) {

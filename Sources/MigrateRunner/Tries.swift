@@ -16,6 +16,8 @@ struct Tries {
   var wasSuppressed = false
   /// Whether the row at fault is looked for.
   private(set) var isHalving = false
+  /// How often it had to give way to somebody who waited for it.
+  private(set) var timesGivenWay = 0
   private var last: SQLState?
 
   init(size: Int) { self.size = size }
@@ -43,6 +45,12 @@ struct Tries {
     isHalving = true
     isAtOnce = true
     return true
+  }
+
+  /// Fewer rows are held for a shorter time, down to a single one, which is tried again for as long as it takes.
+  mutating func giveWay() {
+    timesGivenWay += 1
+    size = max(1, size / 2)
   }
 
   /// Counts an attempt that was in vain; whether others have been in its way, so that it is better to wait.
@@ -74,12 +82,13 @@ private enum Verdict {
   case lost
   case ended(RunOutcome)
   case again(reason: String)
+  case gaveWay
 }
 
 extension Worker {
   /// One batch, tried until it is done.
   mutating func batch(behind last: Slice) throws(PostgresError) -> Batched {
-    var tries = Tries(size: run.batchSize)
+    var tries = Tries(size: pacing.size(run.pace))
     let ordinal = last.ordinal + 1
     while true {
       let attempt = Attempt(
@@ -93,6 +102,7 @@ extension Worker {
         let isInTheWay = tries.count()
         report(.again(BatchPlace(slice: last.number, ordinal: ordinal), attempt: tries.made + 1, reason: reason))
         if isInTheWay { pause(for: backoff(tries.number)) }
+      case .gaveWay: giveWay(&tries, BatchPlace(slice: last.number, ordinal: ordinal))
       }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }
@@ -104,8 +114,14 @@ extension Worker {
 
   private mutating func tried(_ attempt: Attempt, _ tries: inout Tries) throws(PostgresError) -> Verdict {
     do throws(PostgresError) {
-      return try verdict(on: transact(attempt), attempt, &tries)
+      let transacted = try transact(attempt)
+      _ = watch?.end()
+      return try verdict(on: transacted, attempt, &tries)
     } catch {
+      if watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested {
+        try connection.execute("ROLLBACK")
+        return .gaveWay
+      }
       return try verdict(on: error, attempt, &tries)
     }
   }
@@ -115,10 +131,12 @@ extension Worker {
   ) throws(PostgresError) -> Verdict {
     switch transacted {
     case .committed(let record):
+      pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
       report(.batch(record))
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)
     case .takenOver: return .ended(.takenOver)
+    case .gaveWay: return .gaveWay
     case .lost: return .lost
     case .inexact:
       // With one snapshot for all statements no row can come in between.

@@ -1,5 +1,6 @@
 internal import Glibc
 package import MigrateLedger
+internal import MigratePlan
 package import MigratePostgres
 
 /// Who does one batch after the other, and the connection that does them. Plain synchronous code on a thread of its own.
@@ -19,6 +20,10 @@ package struct Worker: ~Copyable {
   let crew: Crew
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
+  /// Makes its batches give way to others; `nil` when they need not.
+  let watch: BlockingWatch?
+  /// How fast it goes.
+  var pacing = Pacing()
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
   /// The number of the last batch's transaction, when no other one was at work in the cluster.
@@ -44,6 +49,7 @@ package struct Worker: ~Copyable {
     self.report = report
     self.patience = patience
     self.crew = crew
+    watch = run.pace.maxBlocking.map { BlockingWatch(server, limit: $0) }
     connection = try Connection(to: server, warnings: crew.warnings)
     control.watch(connection.cancellation, of: number)
   }

@@ -51,6 +51,7 @@ internal import MigrateCommandLine
     case "rejects": RejectsCommand.run
     case "verify": VerifyCommand.run
     case "pause": PauseCommand.run
+    case "tune": TuneCommand.run
     case "resume": ResumeCommand.run
     case "cancel": CancelCommand.run
     case "sandbox start", "sandbox stop", "sandbox destroy", "sandbox status", "sandbox url": SandboxCommand.run

@@ -20,7 +20,7 @@ final class RunDisplay: Sendable {
     /// How long it did so before: no part of the rate.
     var stoodStill = Duration.zero
     /// Of the batches of this program, and when the last one of them had ended.
-    var pace = Pace()
+    var pace = RecentPace()
     var lastBatch = ContinuousClock.now
     /// Who has done batches, and is still there.
     var workers: Set<Int> = []
@@ -140,11 +140,13 @@ final class RunDisplay: Sendable {
       progress.workers.insert(record.worker)
       progress.foresee()
     case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
-    case .held(let reason, let since): progress.hold(.held(reason, since: since))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
     case .shorthanded(let worker, _): progress.workers.remove(worker)
     case .warned: break
+    case .holding(let reason):
+      progress.hold(.holding(reason))
+      progress.pausedAt = progress.pausedAt ?? ContinuousClock.now
     case .paused:
       progress.hold(.paused(run.id))
       progress.pausedAt = ContinuousClock.now

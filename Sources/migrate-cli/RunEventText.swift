@@ -42,13 +42,12 @@ struct RunEventText {
           .init("attempt", .integer(attempt)),
           .init("reason", .string(reason)),
         ])
-    case .held(let reason, let since):
-      console.event("held", [run, .init("reason", .string(reason)), .init("since", .number(String(since)))])
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .shorthanded(let worker, let reason):
       console.event("shorthanded", [run, .init("worker", .integer(worker)), .init("reason", .string(reason))])
+    case .holding(let reason): console.event("holding", [run, .init("reason", .string(reason))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     case .warned(let warning):
@@ -73,6 +72,7 @@ struct RunEventText {
     switch event {
     case .waiting(let holders):
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
+    case .holding(let reason): "holds: \(Printable.line(reason)); it goes on by itself"
     case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):
@@ -80,7 +80,6 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
-    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Printable.line(reason))"
     case .started, .batch, .again: nil
     }
   }
@@ -104,8 +103,8 @@ struct RunEventText {
 enum RunHold {
   case waiting([LockHolder])
   case again(Int, String)
-  case held(String, since: Double)
   case reconnecting(String)
+  case holding(String)
   case paused(Int64)
 
   func note(for duration: Duration) -> String {
@@ -113,8 +112,8 @@ enum RunHold {
     return switch self {
     case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
     case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
-    case .held(let reason, let since): "holding since \(Wording.timeOfDay(since)): \(Self.firstLine(of: reason))"
     case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
+    case .holding(let reason): "holds\(time): \(reason)"
     case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     }
   }
@@ -127,9 +126,10 @@ enum RunHold {
   /// Whether both have one cause, whatever they say.
   func isLike(_ other: RunHold) -> Bool {
     switch (self, other) {
-    case (.waiting, .waiting), (.again, .again), (.held, .held), (.reconnecting, .reconnecting), (.paused, .paused):
+    case (.waiting, .waiting), (.again, .again), (.reconnecting, .reconnecting), (.holding, .holding),
+      (.paused, .paused):
       true
-    case (.waiting, _), (.again, _), (.held, _), (.reconnecting, _), (.paused, _): false
+    case (.waiting, _), (.again, _), (.reconnecting, _), (.holding, _), (.paused, _): false
     }
   }
 }

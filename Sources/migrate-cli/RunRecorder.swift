@@ -26,7 +26,7 @@ final class RunRecorder: Sendable {
     if let metrics, !metrics.update(latest.withLock { $0 }, now: true) { throw Console.unwritable(metrics.path) }
   }
 
-  func take(_ event: RunEvent, done: BatchCounts, expected: Int, _ pace: Pace) {
+  func take(_ event: RunEvent, done: BatchCounts, expected: Int, _ pace: RecentPace) {
     trace?.take(event)
     guard metrics != nil else { return }
     let now = latest.withLock { latest in

@@ -38,7 +38,9 @@ enum StatusText {
     add("done", bar.line(state(standing, ""), width: max(40, (width ?? console.pageWidth) - 13)))
     add("rows", counts(standing))
     if standing.isMoving { add("time left", standing.forecast.map { words($0, console) }) }
-    add("waits for", standing.hold)
+    add(standing.state == .holding ? "holds for" : "waits for", standing.hold)
+    add("held since", standing.heldSince)
+    add("done at", standing.endsAt.map { "about \($0)" })
     for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
     let place = failureAtItsPlace(standing, console)
     if let failure = standing.failure, place == nil {
@@ -137,7 +139,8 @@ enum StatusText {
       .init("seconds_left", seconds(standing.left)),
       .init("seconds_left_low", seconds(standing.forecast?.range?.lowerBound)),
       .init("seconds_left_high", seconds(standing.forecast?.range?.upperBound)),
-      .init("waits_for", .optional(standing.hold)), .init("undo_bytes", .integer(standing.undoBytes)),
+      .init("waits_for", .optional(standing.hold)), .init("held_since", .optional(standing.heldSince)),
+      .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
       .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
       .init("worker", standing.worker.map(worker) ?? .null), .init("workers", .array(standing.workers.map(worker))),

@@ -15,14 +15,13 @@ struct Summary {
   /// - Parameter isMeasured: whether the time that it takes is told elsewhere.
   init(_ plan: Plan, _ surroundings: Surroundings?, isMeasured: Bool = false) {
     name = plan.definition
-    let batches = max(1, (plan.estimate.rows + plan.batchSize - 1) / plan.batchSize)
     for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
     for column in plan.steps.flatMap(\.columns) {
       lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
     }
     add(
       "rows",
-      "about \(Wording.count(plan.estimate.rows)), in about \(Wording.count(batches, "batch", "batches")) of \(Wording.count(plan.batchSize))"
+      "about \(Wording.count(plan.estimate.rows)), in " + Self.batches(plan)
     )
     if plan.parallel > 1 {
       add(
@@ -39,11 +38,16 @@ struct Summary {
     if let most = plan.maxRejects {
       add("rejects", "more than \(Int(most).map { Wording.count($0, "row") } ?? most) in quarantine end the run")
     }
+    add(plan.pace, holds: plan.statements(.holds))
+    for expected in plan.expectations {
+      let what = expected.text == expected.name ? expected.name : "\(expected.name), \(expected.text)"
+      add("expects", "\(what): \(expected.words); else the run pauses")
+    }
     for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
     for step in plan.steps {
       add(
         "locks",
-        "ROW EXCLUSIVE on \(step.table), and the rows of one batch at a time; waits 500 ms for a lock, then tries again"
+        "ROW EXCLUSIVE on \(step.table), and the rows of one batch at a time; waits \(Wording.duration(plan.pace.lockTimeout ?? Pace.usualLockTimeout)) for a lock, then tries again"
       )
     }
     if !isMeasured {
@@ -54,6 +58,37 @@ struct Summary {
     }
     for need in plan.needs { add("needs", need) }
     add(surroundings)
+  }
+
+  /// How many, of how many rows, where that is known.
+  private static func batches(_ plan: Plan) -> String {
+    switch plan.pace.sizing {
+    case .rows(let size):
+      let batches = max(1, (plan.estimate.rows + size - 1) / size)
+      return "about \(Wording.count(batches, "batch", "batches")) of \(Wording.count(size))"
+    case .automatic(let target):
+      return
+        "batches of \(Wording.count(BatchSizing.first)) at first, then of as many as take \(Wording.duration(target))"
+    }
+  }
+
+  /// What makes it slower, and what makes it stand still.
+  private mutating func add(_ pace: Pace, holds: [Statement]) {
+    let rests = [
+      pace.pause.map { "rests \(Wording.duration($0)) between batches" },
+      pace.niceRatio.map { "rests \($0) times as long as a batch took" },
+      pace.maxRate.map { "at most \(Wording.count($0, "row")) a second" },
+      pace.maxBlocking.map {
+        "gives way when somebody waits \(Wording.duration($0)) for a batch (only `migrate apply`)"
+      },
+    ].compactMap(\.self)
+    for rest in rests { add("throttle", rest) }
+    if let window = pace.window { add("window", "\(window.opens) to \(window.closes), \(window.zone)") }
+    let names = holds.compactMap { statement -> String? in
+      guard case .holdWhen(let name) = statement.name, name != "window" else { return nil }
+      return name
+    }
+    if !names.isEmpty { add("holds for", names.joined(separator: ", ")) }
   }
 
   private mutating func add(_ title: String, _ text: String) {

@@ -52,7 +52,11 @@ extension Server {
   /// error, of a table that is not there yet, is not true.
   func wait(until condition: String) async throws {
     try await withConnection(to: self) { connection in
-      while (try? connection.query("SELECT \(condition) AS holds").onlyRow.bool("holds")) != true { usleep(5_000) }
+      let deadline = ContinuousClock.now + .seconds(60)
+      while (try? connection.query("SELECT \(condition) AS holds").onlyRow.bool("holds")) != true {
+        guard ContinuousClock.now < deadline else { throw TestSupportError("in vain waited for \(condition)") }
+        usleep(5_000)
+      }
     }
   }
 

@@ -67,7 +67,8 @@ import Testing
 
   @Test func `hold any text between dollar signs`() async throws {
     let plan = Plan(
-      definition: "x", identity: "$identity", searchPath: "", parameters: [], batchSize: 1, parallel: 1, onError: .stop,
+      definition: "x", identity: "$identity", searchPath: "", parameters: [], pace: Pace(sizing: .rows(1)), parallel: 1,
+      onError: .stop,
       maxRejects: nil, key: [],
       phases: [],
       steps: [],

@@ -59,7 +59,7 @@ import Testing
   private func stage(_ line: String, _ project: TestProject) async throws {
     let word = line.split(separator: " ").dropFirst().first ?? ""
     guard
-      ["revert", "status", "wait", "why", "rejects", "verify", "pause", "resume", "cancel"].contains(word)
+      ["revert", "status", "wait", "why", "rejects", "verify", "pause", "resume", "cancel", "tune"].contains(word)
         || line.contains("--rejects")
     else { return }
     #expect(try await project.migrate("apply", "close", "--yes").status == 0)
@@ -71,7 +71,7 @@ import Testing
       CREATE TABLE shop.order_items (order_id bigint, line bigint, PRIMARY KEY (order_id, line))
       """)
     try project.write("SELECT migrate.require('prices');", to: "drop_old_price.sql")
-    guard ["pause", "resume", "cancel"].contains(word) else {
+    guard ["pause", "resume", "cancel", "tune"].contains(word) else {
       #expect(try await project.migrate("apply", "prices", "--yes").status == 0)
       return
     }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct `A forecast` {
   @Test func `is nothing without rows, a time after the first batch, and an interval after the fifth`() {
-    var pace = Pace()
+    var pace = RecentPace()
     #expect(pace.forecast(rows: 100) == nil && pace.rate == nil)
     pace.add(BatchPace(rows: 0, seconds: 1))
     #expect(pace.forecast(rows: 100) == nil)
@@ -19,14 +19,14 @@ import Testing
   }
 
   @Test func `of batches that are all alike is sure`() {
-    let pace = Pace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20))
+    let pace = RecentPace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20))
     let forecast = pace.forecast(rows: 10_000)
     #expect(forecast?.left == .seconds(50) && forecast?.range == .seconds(50)...(.seconds(50)))
   }
 
   /// What follows the last fifty batches counts, not what was long ago.
   @Test func `follows the last batches`() {
-    var pace = Pace()
+    var pace = RecentPace()
     for _ in 1...1_000 { pace.add(BatchPace(rows: 100, seconds: 9)) }
     for _ in 1...50 { pace.add(BatchPace(rows: 100, seconds: 1)) }
     #expect(pace.rate == 100)
@@ -43,7 +43,7 @@ import Testing
         let normal = (-2 * log(1 - a)).squareRoot() * cos(2 * .pi * b)
         return BatchPace(rows: 1_000, seconds: 0.5 * exp(spread * normal))
       }
-      let pace = Pace((1...20).map { _ in batch() })
+      let pace = RecentPace((1...20).map { _ in batch() })
       let truth = (1...ahead).reduce(0.0) { sum, _ in sum + batch().seconds }
       if pace.forecast(rows: ahead * 1_000)?.range?.contains(.seconds(truth)) == true { hits += 1 }
     }

@@ -141,6 +141,24 @@ import Testing
     }
   }
 
+  @Test func `tune changes a run from its next batch on, from another process`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      let tune = try await project.migrate("tune", "1", "--batch-size", "400", "--pause", "0s", "--max-rate", "none")
+      #expect(tune.status == 0 && tune.lines == ["run 1 running batch_size 400 max_rate none pause 0ms"], "\(tune)")
+      let nothing = try await project.migrate("tune", "1")
+      #expect(nothing.status == 2 && nothing.err.contains("nothing is said that shall change"), "\(nothing)")
+      try await gate.close()
+      #expect(try await child.finish().status == 0)
+      let sizes = "SELECT string_agg(rows_read::text, ' ' ORDER BY ordinal) FROM migrate.batches"
+      #expect(try await project.value(sizes) == "100 100 100 400 300")
+      let late = try await project.migrate("tune", "1", "--pause", "1s")
+      #expect(late.status == 1 && late.err.contains("run 1 is completed, so there is nothing to tune"), "\(late)")
+    }
+  }
+
   @Test func `refuse what is not there`() async throws {
     try await withProject { project in
       for command in ["pause", "resume", "cancel", "status", "verify"] {

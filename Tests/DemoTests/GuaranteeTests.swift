@@ -82,7 +82,7 @@ import Testing
         let again = Moment()
         // A run begins when those who write to the table have ended; so this one begins before.
         let compilation = try await shop.plan("raise_prices", batchSize: 500)
-        #expect(compilation.plan.batchSize == 500)
+        #expect(compilation.plan.pace.firstSize == 500)
         async let outcome = shop.apply("raise_prices", batchSize: 500) { event in
           if case .waiting(let holders) = event, holders.count == 1 { again.has(come: true) }
         }

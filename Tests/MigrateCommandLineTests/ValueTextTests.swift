@@ -1,4 +1,5 @@
 import MigrateCommandLine
+import MigrateUnits
 import Testing
 
 @Suite struct `A value on the command line` {

@@ -48,7 +48,7 @@ import Testing
     #expect(operation.checks.batch.map(\.name.value) == ["no price below zero"])
     let query = "SELECT 1 FROM shop.products  -- all of them\nWHERE changed IS NULL\n"
     #expect(operation.checks.after.map(\.query.text) == [query])
-    #expect(operation.batchSize?.value == 500)
+    #expect(operation.batchSize?.value == .rows(500))
     #expect(operation.timezone?.value == "Asia/Shanghai")
     #expect(operation.searchPath?.map(\.value) == ["shop", "public"])
     #expect(operation.needs.map(\.value) == ["load_products"])

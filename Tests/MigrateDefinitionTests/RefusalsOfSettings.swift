@@ -71,20 +71,6 @@ let refusalsOfSettings: [Refusal] = [
       help: write `batch_size: 10000`
     """),
   Refusal(
-    "batch_size of itself",
-    """
-    batch: b
-    source: shop.products
-    set: {x: y}
-    batch_size: auto
-    """,
-    """
-    a.yaml:4:13: error: `batch_size: auto` is not there yet in this version [not-yet]
-      4 | batch_size: auto
-        |             ^^^^
-      help: until then: leave it out for 10000 rows, or give a number: `batch_size: 10000`
-    """),
-  Refusal(
     "undo misspelt",
     """
     batch: b

@@ -44,7 +44,7 @@ import Testing
 
   @Test(arguments: [("1", 1), ("10000000", 10_000_000), ("+5", 5)])
   func `Y04: what is one is read`(_ number: String, _ rows: Int) throws {
-    #expect(try decode(head + foot + "batch_size: \(number)\n").operation.batchSize?.value == rows)
+    #expect(try decode(head + foot + "batch_size: \(number)\n").operation.batchSize?.value == .rows(rows))
   }
 
   @Test func `Y05: tabs, CR LF, a byte order mark, UTF-16 and odd line breaks`() throws {

@@ -33,7 +33,7 @@ CREATE TABLE migrate.runs (
   parameters      jsonb       NOT NULL,
   plan            jsonb       NOT NULL,
   state           text        NOT NULL DEFAULT 'running'
-                  CHECK (state IN ('running', 'pausing', 'paused', 'failed', 'cancelling', 'cancelled',
+                  CHECK (state IN ('running', 'holding', 'pausing', 'paused', 'failed', 'cancelling', 'cancelled',
                                    'completed', 'reverting', 'reverted')),
   direction       text        NOT NULL DEFAULT 'apply' CHECK (direction IN ('apply', 'revert')),
   on_conflict     text        CHECK (on_conflict IN ('stop', 'skip', 'force')),
@@ -49,6 +49,10 @@ CREATE TABLE migrate.runs (
   labels          jsonb       NOT NULL,
   left_behind     bigint,
   failure         jsonb,
+  hold_reason     text,
+  held_since      timestamptz,
+  held            interval    NOT NULL DEFAULT '0',
+  accepted        text[]      NOT NULL DEFAULT '{}',
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   bounded_at      timestamptz,
   ended_at        timestamptz,
@@ -77,6 +81,10 @@ COMMENT ON COLUMN migrate.runs.collations      IS 'Collations that order the key
 COMMENT ON COLUMN migrate.runs.labels          IS 'The labels of the enums among the columns'' types, in their order, as they were when the run began: SQL may compare them as texts.';
 COMMENT ON COLUMN migrate.runs.left_behind     IS 'Rows that are eligible and were not done when the last batch had ended.';
 COMMENT ON COLUMN migrate.runs.failure         IS 'Why the run stands still, failed or paused: sqlstate, message, column or constraint, key range. NULL when it was asked to.';
+COMMENT ON COLUMN migrate.runs.hold_reason     IS 'Why the run holds, while it does.';
+COMMENT ON COLUMN migrate.runs.held_since      IS 'Since when it holds, while it does.';
+COMMENT ON COLUMN migrate.runs.held            IS 'How long it has held before, all in all.';
+COMMENT ON COLUMN migrate.runs.accepted        IS 'What it expected and did not find, and was told to go on with all the same.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
@@ -115,6 +123,13 @@ INSERT INTO migrate.transitions (state, direction, event, next) VALUES
   ('running',    'apply',  'cancel_requested',     'cancelling'),
   ('running',    'apply',  'last_batch_committed', 'completed'),
   ('running',    'apply',  'batch_failed',         'failed'),
+  ('running',    'apply',  'hold_begun',           'holding'),
+  -- What is asked of a run that holds is heard at the edge, where its workers are, or will be when their batches end.
+  ('holding',    'apply',  'hold_ended',           'running'),
+  ('holding',    'apply',  'pause_requested',      'pausing'),
+  ('holding',    'apply',  'cancel_requested',     'cancelling'),
+  ('holding',    'apply',  'last_batch_committed', 'completed'),
+  ('holding',    'apply',  'batch_failed',         'failed'),
   ('pausing',    'apply',  'batch_edge_reached',   'paused'),
   ('pausing',    'apply',  'resume_requested',     'running'),
   ('pausing',    'apply',  'cancel_requested',     'cancelling'),
@@ -132,6 +147,11 @@ INSERT INTO migrate.transitions (state, direction, event, next) VALUES
   ('cancelled',  'revert', 'revert_requested',     'reverting'),
   ('paused',     'revert', 'revert_requested',     'reverting'),
   ('failed',     'revert', 'revert_requested',     'reverting'),
+  ('reverting',  'revert', 'hold_begun',           'holding'),
+  ('holding',    'revert', 'hold_ended',           'reverting'),
+  ('holding',    'revert', 'pause_requested',      'pausing'),
+  ('holding',    'revert', 'batch_failed',         'failed'),
+  ('holding',    'revert', 'last_batch_restored',  'reverted'),
   ('reverting',  'revert', 'pause_requested',      'pausing'),
   ('reverting',  'revert', 'batch_failed',         'failed'),
   ('reverting',  'revert', 'last_batch_restored',  'reverted'),
@@ -177,7 +197,7 @@ CREATE TABLE migrate.statements (
 COMMENT ON TABLE  migrate.statements           IS 'The statements of a run, as both back ends send them, byte for byte.';
 COMMENT ON COLUMN migrate.statements.run       IS 'The run.';
 COMMENT ON COLUMN migrate.statements.ordinal   IS 'Their order in the plan, from 1.';
-COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, finish or revert.';
+COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, holds, finish or revert.';
 COMMENT ON COLUMN migrate.statements.step      IS 'The step that the statement belongs to; NULL for one that serves all.';
 COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, …';
 COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 … $n, each cast where it stands.';

@@ -25,6 +25,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
            direction   = t.direction,
            ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
            reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
+           held        = r.held + coalesce(clock_timestamp() - r.held_since, interval '0'),
+           held_since  = CASE WHEN t.next = 'holding' THEN clock_timestamp() END,
+           hold_reason = NULL,
            failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
     FROM   migrate.transitions AS t
     WHERE  r.run       = _run
@@ -260,20 +263,25 @@ COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batc
 CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.request(_run, 'resume', _reason, _client_host);
+  reached text;
 BEGIN
+  -- A run that has paused because it did not find what it expected is not asked for that again.
+  UPDATE migrate.runs AS r
+  SET    accepted = r.accepted || (r.failure ->> 'constraint')
+  WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure ->> 'sqlstate' = 'MG004';
+  reached := migrate.request(_run, 'resume', _reason, _client_host);
   IF reached IS NULL THEN
     RETURN (SELECT state FROM migrate.runs WHERE run = _run);
   END IF;
   DELETE FROM migrate.control WHERE run = _run;
   RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on; a client that stayed does so within a second. Returns the run''s state.';
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect; a client that stayed does so within a second. Returns the run''s state.';
 
 CREATE VIEW migrate.progress AS
 SELECT r.run,
        r.name,
-       CASE WHEN r.state IN ('running', 'pausing', 'cancelling', 'reverting') AND NOT migrate.is_working(r.run)
+       CASE WHEN r.state IN ('running', 'holding', 'pausing', 'cancelling', 'reverting') AND NOT migrate.is_working(r.run)
             THEN 'interrupted' ELSE r.state END            AS state,
        r.direction,
        (r.plan -> 'estimate' ->> 'rows')::bigint           AS rows_expected,
@@ -283,7 +291,9 @@ SELECT r.run,
        p.rows_per_second,
        r.failure,
        r.started_at,
-       r.ended_at
+       r.ended_at,
+       r.hold_reason,
+       r.held_since
 FROM   migrate.runs AS r
 CROSS  JOIN LATERAL (
   SELECT count(*) FILTER (WHERE b.part = 0) AS batches,
@@ -308,7 +318,8 @@ COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; int
 CREATE VIEW migrate.history AS
 SELECT r.run, r.name, r.state, r.direction, r.parameters, r.started_at, r.ended_at, r.reverted_at,
        r.session_user_ AS started_by, r.client_host, r.reason, r.revert_reason, r.version, r.back_end, r.definition_hash,
-       p.rows_changed, p.rows_rejected, r.left_behind
+       p.rows_changed, p.rows_rejected, r.left_behind,
+       r.held + coalesce(clock_timestamp() - r.held_since, interval '0') AS held
 FROM   migrate.runs     AS r
 JOIN   migrate.progress AS p USING (run);
 COMMENT ON VIEW migrate.history IS 'Who ran what, when and why.';

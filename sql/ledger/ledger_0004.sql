@@ -1,5 +1,6 @@
 -- The second back end: a run inside of the server, by the very statements that a client would send.
--- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it.
+-- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
+-- MG004 not as expected.
 
 CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -112,9 +113,9 @@ COMMENT ON FUNCTION migrate.statement IS 'A statement of a run.';
 
 CREATE TYPE migrate.work AS (
   verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
-  after_key text[], upper_key text[]
+  after_key text[], upper_key text[], seconds float8
 );
-COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, or end.';
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, wait for so many seconds, or end.';
 
 CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -124,10 +125,16 @@ DECLARE
   now   integer;
   is_bounded boolean;
   last  migrate.batches;
+  size  text;
+  throttle jsonb;
+  tuned jsonb;
 BEGIN
-  SELECT r.state, f.epoch, r.direction, r.on_conflict, (r.plan ->> 'batch_size')::integer, r.upper_key, r.bounded_at IS NOT NULL
-  INTO   state, now, work.direction, work.policy, work.size, work.upper_key, is_bounded
-  FROM   migrate.runs AS r JOIN migrate.fence AS f USING (run)
+  SELECT r.state, f.epoch, r.direction, r.on_conflict, r.plan ->> 'batch_size', r.upper_key, r.bounded_at IS NOT NULL,
+         r.plan -> 'throttle', to_jsonb(t)
+  INTO   state, now, work.direction, work.policy, size, work.upper_key, is_bounded, throttle, tuned
+  FROM   migrate.runs AS r
+  JOIN   migrate.fence AS f USING (run)
+  LEFT   JOIN migrate.tuning AS t USING (run)
   WHERE  r.run = _run;
   IF now IS DISTINCT FROM _epoch THEN
     PERFORM migrate.taken_over(_run, _epoch);
@@ -135,7 +142,14 @@ BEGIN
   IF state IN ('pausing', 'cancelling') THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
-  IF state NOT IN ('running', 'reverting') THEN
+  IF state IN ('running', 'reverting', 'holding')
+     AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'holds') THEN
+    state := migrate.ask_holds(_run, _epoch);
+  END IF;
+  IF state = 'holding' THEN
+    work.verb := 'wait';
+    work.seconds := 1;
+  ELSIF state NOT IN ('running', 'reverting') THEN
     work.verb := 'end';
   ELSIF work.direction = 'revert' THEN
     SELECT * INTO last FROM migrate.next_to_restore(_run);
@@ -153,6 +167,17 @@ BEGIN
     FROM   migrate.open_slices(_run) AS o
     LIMIT  1;
     work.verb := coalesce(work.verb, 'finish');
+    work.size := migrate.size_of(_run, work.slice, coalesce(tuned ->> 'batch_size', size), (throttle ->> 'target_batch_time')::interval);
+  END IF;
+  IF work.verb IN ('batch', 'restore') AND (tuned IS NOT NULL OR throttle ?| ARRAY['pause', 'nice_ratio', 'max_rate']) THEN
+    SELECT b.* INTO last FROM migrate.batches AS b WHERE b.run = _run AND b.kind = work.direction ORDER BY b.seq DESC LIMIT 1;
+    work.seconds := migrate.rest(last, coalesce((tuned ->> 'pause')::interval, (throttle ->> 'pause')::interval), (throttle ->> 'nice_ratio')::float8,
+                                 coalesce((tuned ->> 'max_rate')::bigint, (throttle ->> 'max_rate')::bigint));
+    IF work.seconds > 0 THEN
+      -- Not longer, so that what is asked of the run meanwhile is heard.
+      work.seconds := least(work.seconds, 1);
+      work.verb := 'wait';
+    END IF;
   END IF;
   RETURN work;
 END $$;
@@ -403,7 +428,7 @@ BEGIN
   upper := migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
   SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'collect';
   IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
-    given := migrate.with_key(given || jsonb_build_object('size', r.plan -> 'batch_size'), 'upper', upper, cardinality(upper));
+    given := migrate.with_key(given || jsonb_build_object('size', CASE WHEN r.plan ->> 'batch_size' = 'auto' THEN 1000 ELSE (r.plan ->> 'batch_size')::integer END), 'upper', upper, cardinality(upper));
     PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
   END IF;
   SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'slices';

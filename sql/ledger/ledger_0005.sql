@@ -125,6 +125,10 @@ BEGIN
     ELSIF other.definition_hash <> hash THEN
       PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
     END IF;
+    IF other.state = 'paused' AND other.failure ->> 'sqlstate' = 'MG004' THEN
+      PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
+        format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
+    END IF;
     PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
     run := other.run;
@@ -214,10 +218,10 @@ BEGIN
   run := _run;
   -- Its workers are gone: it stands at the edge of a batch.
   SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
-  IF state = 'running' THEN
+  IF state IN ('running', 'holding') THEN
     PERFORM migrate.advance(_run, 'pause_requested');
   END IF;
-  IF state IN ('running', 'pausing', 'cancelling') THEN
+  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
@@ -245,6 +249,8 @@ DECLARE
   ended   migrate.attempted;
   holders text[];
   told    integer;
+  held    text;
+  reason  text;
   known   text;
   size    integer;
   tries   integer := 0;
@@ -254,6 +260,7 @@ DECLARE
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
   found   migrate.culprits;
+  expects boolean := (SELECT r.plan ? 'expect' FROM migrate.runs AS r WHERE r.run = _run);
 BEGIN
   BEGIN
     -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
@@ -274,6 +281,26 @@ BEGIN
     SET LOCAL search_path = pg_catalog, pg_temp;
     work := migrate.next_work(_run, _epoch);
     EXIT WHEN work.verb = 'end';
+    IF work.verb = 'wait' THEN
+      reason := (SELECT r.hold_reason FROM migrate.runs AS r WHERE r.run = _run);
+      IF reason IS DISTINCT FROM held AND reason IS NOT NULL THEN
+        RAISE NOTICE 'run % holds: %', _run, reason;
+      END IF;
+      held := reason;
+      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+      COMMIT;
+      PERFORM pg_catalog.pg_sleep(work.seconds);
+      CONTINUE;
+    END IF;
+    IF work.verb IN ('batch', 'finish') AND expects THEN
+      reason := migrate.heed(_run, _epoch, work.verb = 'finish');
+      IF reason IS NOT NULL THEN
+        COMMIT;
+        RAISE EXCEPTION 'run % is paused: %', _run, reason
+        USING ERRCODE = 'MG004',
+              HINT = format('SELECT migrate.resume(%s) accepts it, and apply.sql goes on with it then; revert.sql takes it back', _run);
+      END IF;
+    END IF;
     IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN
       tries := 0;
       known := NULL;

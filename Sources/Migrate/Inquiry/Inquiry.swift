@@ -56,6 +56,16 @@ struct Inquiry {
     }
   }
 
+  mutating func checkWindow(_ connection: borrowing Connection) throws(PostgresError) {
+    guard let said = definition.operation.window else { return }
+    do throws(PostgresError) {
+      try connection.query("SELECT now() AT TIME ZONE $1::text", [said.value.zone])
+    } catch {
+      if error.endsConnection { throw error }
+      problems.append(.unknownWindowZone(said.value.zone, at: said.span))
+    }
+  }
+
   static let explain = "EXPLAIN (FORMAT JSON) "
 
   /// The values to bind; NULL for a parameter whose value could not be read.
@@ -69,6 +79,12 @@ struct Inquiry {
 }
 
 extension Diagnostic {
+  fileprivate static func unknownWindowZone(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "bad-window", at: span, "no time zone \"\(name)\"",
+      remedy: "for instance `Europe/Berlin`, `Asia/Shanghai`, `UTC`; all of them: `SELECT name FROM pg_timezone_names`")
+  }
+
   fileprivate static func unknownZone(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "unknown-zone", at: span, "no time zone \"\(name)\"",

@@ -149,6 +149,20 @@ package enum Commands {
     ],
     exitCodes: [.done, .failed, .usage, .interrupted, .conflicts])
 
+  package static let tune = Command(
+    "tune", abstract: "change how fast a run goes, from its next batch on, from any machine",
+    discussion:
+      "What is said counts in place of what the definition says, also when the run is resumed; what is not said stays as it is. "
+      + "SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
+    positionals: [Positionals.run],
+    options: [
+      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.json,
+    ],
+    examples: [
+      Command.Example("migrate tune 17 --max-rate 5k", "At most 5,000 rows a second, over all workers."),
+      Command.Example("migrate tune 17 --batch-size auto --pause 0s", "As fast as batches of half a second go."),
+    ])
+
   package static let sandbox = Command(
     "sandbox", abstract: "a private PostgreSQL to try things in",
     subcommands: [
@@ -175,7 +189,8 @@ package enum Commands {
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
     commands: [
-      plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, sandbox, help, version,
+      plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, tune, sandbox, help,
+      version,
     ],
     globalOptions: [
       Options.database, Options.environment, Options.directory, Options.quiet, Options.verbose, Options.color,
@@ -200,7 +215,6 @@ package enum Commands {
     LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
     LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),
     LaterCommand("rehearse", instead: "`migrate plan --measure` tries a sample and rolls it back"),
-    LaterCommand("tune", instead: "`migrate pause RUN`, then `migrate apply NAME --batch-size ROWS`"),
     LaterCommand("test", instead: "`migrate sandbox start` gives a database to try a definition in"),
     LaterCommand("doctor"), LaterCommand("schedule"), LaterCommand("reconcile"), LaterCommand("dashboard"),
     LaterCommand("prune"), LaterCommand("schema"),

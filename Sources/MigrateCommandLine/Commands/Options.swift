@@ -79,6 +79,14 @@ package enum Options {
     "trace", .name, named: "FILE",
     help: "Append a span for each batch, and one for the run, to a file: JSON lines named as OpenTelemetry does.")
   package static let revertToo = Option.flag("revert", help: "Take back what it has done, too.")
+  package static let tunedBatchSize = Option.optional(
+    "batch-size", .sizeOrAuto, named: "ROWS", help: "Rows that commit together, e.g. 500 or 5k, or auto.")
+  package static let tunedWorkers = Option.optional(
+    "workers", .integer(in: 1...64), named: "N", help: "Workers beside each other.")
+  package static let maxRate = Option.optional(
+    "max-rate", .sizeOrNone, named: "ROWS", help: "Rows a second over all workers, at most; none lifts the limit.")
+  package static let restBetweenBatches = Option.optional(
+    "pause", .duration, named: "TIME", help: "Rest between two batches of a worker, e.g. 200ms; 0s is none.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }
 
@@ -86,6 +94,7 @@ extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
     parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
+    maxRate, restBetweenBatches,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output, metrics, trace]

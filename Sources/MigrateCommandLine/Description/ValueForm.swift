@@ -1,3 +1,5 @@
+internal import MigrateUnits
+
 /// What a value looks like on the command line, and what it is read to.
 package struct ValueForm<Value: Sendable>: Sendable {
   /// Completes "… is not": `a size such as 5k`.
@@ -36,6 +38,16 @@ extension ValueForm<Int> {
   /// A count of things, at least 1: `5k`, `1M`.
   package static let size = ValueForm("a size such as 500, 5k or 1M") { text in
     SizeText.read(text).flatMap { $0 >= 1 ? $0 : nil }
+  }
+
+  /// A count, or 0 for `auto`.
+  package static let sizeOrAuto = ValueForm("a size such as 500 or 5k, or auto") { text in
+    text.utf8.elementsEqual("auto".utf8) ? 0 : size.read(text)
+  }
+
+  /// A count, or 0 for `none`.
+  package static let sizeOrNone = ValueForm("a size such as 500 or 5k, or none") { text in
+    text.utf8.elementsEqual("none".utf8) ? 0 : size.read(text)
   }
 
   /// A whole number in `range`.

@@ -12,8 +12,9 @@ extension ResolvedBatch {
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
-          + checksBatch.map { $0.statement(batch: batchRows) } + [finish]
+          + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? []) + [finish]
           + (isolatesErrors ? [middle] : []) + (rejects ? [reject, previous] : [])),
+      Phase(.holds, holds.map { statement($0) }),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),

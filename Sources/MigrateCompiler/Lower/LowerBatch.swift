@@ -20,13 +20,17 @@ extension ResolvedBatch {
         // A crash can take back the last batches, rows, undo and ledger together; resume does them again. What ends a run is
         // committed as the server has it set, and with it all that was before.
         ("synchronous_commit", "off"),
-        ("statement_timeout", "0"), ("lock_timeout", "'500ms'"), ("idle_in_transaction_session_timeout", "'60s'"),
+        ("statement_timeout", "0"), ("lock_timeout", lockWait), ("idle_in_transaction_session_timeout", "'60s'"),
         ("client_connection_check_interval", "'1s'"),
       ]
     let lines: [SQL] = pinned.map { SQL(pieces: [.text("SET LOCAL \($0.0) = "), .block($0.1)]) }
     return Statement(
       .settings, why: "what decides about the meaning of a text is said, in each transaction",
       SQL.joined(lines, by: ";\n"))
+  }
+
+  private var lockWait: SQL {
+    "\(Literal("\(Int((pace.lockTimeout ?? Pace.usualLockTimeout) / .milliseconds(1)))ms"))"
   }
 
   /// Sent with `BEGIN`. A trigger, a rule or a column that comes between the snapshot and the first row would be met by the change

@@ -1,4 +1,5 @@
 internal import MigrateCatalog
+internal import MigrateDefinition
 internal import MigratePlan
 internal import MigrateSQL
 
@@ -20,8 +21,16 @@ extension ResolvedBatch {
       FROM   \(source)
       \(SQL.filtered(by: filterConditions))
       ORDER  BY \(list: keyColumns)
-      LIMIT  \(batchSize)
+      LIMIT  \(usualSize)
       """)
+  }
+
+  /// What the planner is told where the size is not known yet.
+  private var usualSize: Int {
+    switch pace.sizing {
+    case .rows(let rows): rows
+    case .automatic: BatchOperation.usualBatchSize
+    }
   }
 
   var keysTable: Statement {

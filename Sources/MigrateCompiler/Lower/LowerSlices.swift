@@ -9,7 +9,9 @@ extension ResolvedBatch {
   /// Rows of a sample for each slice: then a slice is a tenth or two larger or smaller than it should be.
   private static let sampledPerSlice = 2_000
 
-  private var sliceCount: Int { max(parallel, min(parallel * Self.slicesPerWorker, estimatedRows / max(1, batchSize))) }
+  private var sliceCount: Int {
+    max(parallel, min(parallel * Self.slicesPerWorker, estimatedRows / max(1, pace.firstSize)))
+  }
 
   /// `nil` for one worker, who walks the keys as one slice.
   var slices: Statement? {

@@ -10,6 +10,7 @@ package struct ParsedBatch: Sendable {
   let values: [ParsedValue]
   let validation: [ParsedRule]
   let checks: [ParsedCheck]
+  let expectations: [ParsedExpectation]
   /// What is wrong with the SQL itself; the rest goes on, so that all errors of a file come at once.
   package let problems: [Diagnostic]
 
@@ -28,7 +29,7 @@ package struct ParsedBatch: Sendable {
   }
 
   struct ParsedCheck: Sendable {
-    enum Moment: Sendable { case before, batch, after }
+    enum Moment: Sendable { case before, batch, after, hold }
 
     let moment: Moment
     let check: Check
@@ -52,6 +53,7 @@ package struct ParsedBatch: Sendable {
     }
     let moments: [(ParsedCheck.Moment, [Check])] = [
       (.before, operation.checks.before), (.batch, operation.checks.batch), (.after, operation.checks.after),
+      (.hold, operation.throttle.queries),
     ]
     var checks: [ParsedCheck] = []
     for (moment, list) in moments {
@@ -62,6 +64,12 @@ package struct ParsedBatch: Sendable {
       }
     }
     self.checks = checks
+    expectations = operation.expectations.map { expectation in
+      guard case .aggregate(let function, let fragment) = expectation.subject,
+        !(function == .count && fragment.text.utf8.elementsEqual("*".utf8))
+      else { return ParsedExpectation(expectation: expectation, value: nil) }
+      return ParsedExpectation(expectation: expectation, value: Self.expression(fragment, &problems))
+    }
     self.problems = problems
   }
 
@@ -89,6 +97,7 @@ package struct ParsedBatch: Sendable {
       return expression
     }
     return (filter.map { [$0 as any SQLText] } ?? []) + expressions + validation.map(\.condition) + checks.map(\.query)
+      + expectations.compactMap { $0.value }
   }
 
   /// Whether a sub-select stands in `where` or `set`.

@@ -69,7 +69,7 @@ extension NamedBatch {
 
   /// The operation with the types that the database told, one for each assignment.
   func typed(
-    _ types: [Int: DescribedType], batchSize: Int, _ inputs: CompileInputs
+    _ types: [Int: DescribedType], pace: Pace, _ inputs: CompileInputs
   ) -> (ResolvedBatch, [Diagnostic]) {
     var warnings = warnings
     let assignments = assignments.enumerated().map { index, assignment -> ResolvedAssignment in
@@ -93,12 +93,14 @@ extension NamedBatch {
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
       plannedFilter: plannedFilter, assignments: assignments, validation: validation,
-      undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, batchSize: batchSize,
+      undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,
       parallel: workers, estimatedRows: inputs.estimatedRows,
       searchPath: inputs.searchPath,
       coverage: inputs.coverage,
       timezone: operation.timezone?.value ?? "UTC",
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
+      holds: holds(resolved(.hold)),
+      expectations: operation.expectations.map(\.planned), measures: measures,
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
       readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts

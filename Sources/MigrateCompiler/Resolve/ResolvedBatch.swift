@@ -22,7 +22,7 @@ struct ResolvedBatch: Sendable {
   let onError: OnError
   /// As ``Plan/maxRejects`` where rows can go to quarantine.
   let mostRejects: String
-  let batchSize: Int
+  let pace: Pace
   /// How many workers do the batches.
   let parallel: Int
   /// Rows that are expected to be eligible.
@@ -33,6 +33,9 @@ struct ResolvedBatch: Sendable {
   let checksBefore: [ResolvedCheck]
   let checksBatch: [ResolvedCheck]
   let checksAfter: [ResolvedCheck]
+  let holds: [ResolvedHold]
+  let expectations: [PlannedExpectation]
+  let measures: [NamedMeasure]
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]

@@ -55,16 +55,17 @@ struct Resolver {
       }
       return (check, query)
     }
-    checkUnusedParameters()
-    checkSearchPath()
     let triggers = resolveTriggers()
     let undo = resolveUndo(assignments.map(\.column), triggers)
+    let measures = resolveMeasures(kept: undo, parameters)
+    checkUnusedParameters()
+    checkSearchPath()
     checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
-      assignments: assignments, validation: validation, checks: checks, undo: undo, hasAfterTriggers: triggers.hasAfter,
-      warnings: warnings)
+      assignments: assignments, validation: validation, checks: checks, measures: measures, undo: undo,
+      hasAfterTriggers: triggers.hasAfter, warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
   }
 
@@ -106,6 +107,7 @@ package struct NamedBatch: Sendable {
   let assignments: [NamedAssignment]
   let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]
+  let measures: [NamedMeasure]
   let undo: ResolvedUndo
   let hasAfterTriggers: Bool
   let warnings: [Diagnostic]

@@ -3,8 +3,8 @@ import MigrateDiagnostics
 extension Decoder {
   static let largestBatch = 10_000_000
 
-  /// `batch_size:`, a whole number from 1 to 10,000,000.
-  mutating func batchSize(_ entry: YAMLEntry) -> Located<Int>? {
+  /// `batch_size:`, auto, or a whole number from 1 to 10,000,000.
+  mutating func batchSize(_ entry: YAMLEntry) -> Located<BatchSize>? {
     switch entry.value.content {
     case .refused: return nil
     case .mapping, .sequence:
@@ -15,13 +15,13 @@ extension Decoder {
     return nil
   }
 
-  private mutating func batchSize(_ scalar: YAMLScalar) -> Located<Int>? {
+  private mutating func batchSize(_ scalar: YAMLScalar) -> Located<BatchSize>? {
     let text = scalar.text
     let digits = text.utf8.drop { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }
     let isWhole = !digits.isEmpty && digits.allSatisfy { (48...57).contains($0) }
     switch true {
     case text.utf8.elementsEqual("auto".utf8):
-      refuse(.automaticBatchSize(at: scalar.span))
+      return Located(.automatic, at: scalar.span)
     case scalar.isMissing:
       refuse(.badBatchSize("`batch_size` has no value", at: scalar.span))
     case scalar.style != .plain:
@@ -31,7 +31,7 @@ extension Decoder {
     case text.utf8.first == UInt8(ascii: "-") || Int(text) == 0:
       refuse(.badBatchSize("a batch has at least one row, not \(text)", at: scalar.span))
     default:
-      if let size = Int(text), size <= Self.largestBatch { return Located(size, at: scalar.span) }
+      if let size = Int(text), size <= Self.largestBatch { return Located(.rows(size), at: scalar.span) }
       refuse(.badBatchSize("\(text) rows are more than \(Self.largestBatch), the most of a batch", at: scalar.span))
     }
     return nil
@@ -81,15 +81,8 @@ extension Decoder {
 }
 
 extension Diagnostic {
-  fileprivate static func automaticBatchSize(at span: SourceSpan) -> Diagnostic {
-    let size = BatchOperation.defaultBatchSize
-    return Diagnostic(
-      "not-yet", at: span, "`batch_size: auto` is not there yet in this version",
-      remedy: "until then: leave it out for \(size) rows, or give a number: `batch_size: \(size)`")
-  }
-
   fileprivate static func badBatchSize(_ cause: String, like text: String = "", at span: SourceSpan) -> Diagnostic {
-    let meant = RoundNumber.meant(by: text) ?? BatchOperation.defaultBatchSize
+    let meant = RoundNumber.meant(by: text) ?? BatchOperation.usualBatchSize
     return Diagnostic("bad-batch-size", at: span, cause, remedy: "write `batch_size: \(meant)`")
   }
 

@@ -43,6 +43,9 @@ struct Decoder {
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
     let parallel = fields["parallel"].flatMap { self.parallel($0) }
+    let throttle = fields["throttle"].map { self.throttle($0) } ?? Throttle()
+    let window = fields["window"].flatMap { self.window($0) }
+    let expectations = fields["expect"].map { self.expectations($0) } ?? []
     let onError = fields["on_error"].flatMap { self.onError($0) }
     let maxRejects = fields["max_rejects"].flatMap { self.maxRejects($0) }
     let undo = fields["undo"].map { self.undo($0) } ?? .full
@@ -53,9 +56,9 @@ struct Decoder {
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
-      validation: validation, checks: checks, batchSize: batchSize, parallel: parallel, onError: onError,
-      maxRejects: maxRejects,
-      undo: undo, timezone: timezone,
+      validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
+      expectations: expectations, parallel: parallel, onError: onError, maxRejects: maxRejects, undo: undo,
+      timezone: timezone,
       searchPath: searchPath, needs: needs)
   }
 

@@ -98,7 +98,7 @@ enum ApplyCommand {
     }
     return try console.ask { () throws(RunRefusal) in
       var run = try runs.enter(number, reason: console.arguments[Options.reason])
-      run.batchSize = plan.batchSize
+      run.pace.sizing = plan.pace.sizing
       return try RunDisplay.goOn(with: run, runs, console)
     }
   }

@@ -63,7 +63,7 @@ enum StatusCommand {
     case .completed: standing.done.rejected > 0 ? .rejects : .done
     case .failed: .failed
     case .reverted where standing.done.rejected > 0: .conflicts
-    case .running, .pausing, .paused, .cancelling, .cancelled, .reverting, .reverted: .interrupted
+    case .running, .holding, .pausing, .paused, .cancelling, .cancelled, .reverting, .reverted: .interrupted
     }
   }
 }

@@ -10,8 +10,9 @@ extension Plan {
   ) rethrows -> Plan {
     let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
     return Plan(
-      definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      parallel: parallel, onError: onError, maxRejects: maxRejects, key: key, phases: phases, steps: steps,
+      definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
+      parallel: parallel, expectations: expectations, onError: onError, maxRejects: maxRejects, key: key,
+      phases: phases, steps: steps,
       warnings: warnings,
       tables: tables, estimate: estimate,
       needs: needs)
@@ -48,8 +49,9 @@ extension Plan {
         name: $0.name, oid: $0.oid, columns: $0.columns, index: $0.index, triggers: $0.triggers + triggers)
     }
     return Plan(
-      definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, batchSize: batchSize,
-      parallel: parallel, onError: onError, maxRejects: maxRejects, key: key, phases: phases, steps: steps,
+      definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
+      parallel: parallel, expectations: expectations, onError: onError, maxRejects: maxRejects, key: key,
+      phases: phases, steps: steps,
       warnings: warnings,
       tables: tables, estimate: estimate,
       needs: needs)

@@ -1,5 +1,5 @@
 /// Decimal numbers without a sign, exactly: no floating point, so that `0.1` is a tenth.
-enum DecimalText {
+package enum DecimalText {
   /// The number in `digits` times `factor`; `nil` when that is no number, not whole, or too large.
   static func scaled(_ digits: ArraySlice<UInt8>, by factor: Int) -> Int? {
     let parts = digits.split(separator: UInt8(ascii: "."), maxSplits: 1, omittingEmptySubsequences: false)

@@ -1,0 +1,149 @@
+internal import MigratePlan
+package import MigratePostgres
+
+/// What a worker is told between two batches, in one statement.
+package struct Orders: Sendable {
+  package let state: RunState
+  /// A worker of another one has been taken over.
+  package let epoch: Int
+  /// Why the run holds, while it does.
+  package let holdReason: String?
+  package let tuning: Tuning
+  /// How many share the run's rate.
+  package let workers: Int
+}
+
+/// What was asked of a run in place of what its plan says; `nil` is what the plan says.
+package struct Tuning: Sendable, Equatable {
+  /// 0 is auto.
+  package var batchSize: Int?
+  package var workers: Int?
+  /// Rows a second over all workers; 0 is as fast as it goes.
+  package var maxRate: Int?
+  /// 0 is none.
+  package var pause: Duration?
+
+  package init(batchSize: Int? = nil, workers: Int? = nil, maxRate: Int? = nil, pause: Duration? = nil) {
+    self.batchSize = batchSize
+    self.workers = workers
+    self.maxRate = maxRate
+    self.pause = pause
+  }
+}
+
+extension Ledger {
+  /// What a run's workers are asked to do.
+  package static func orders(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) -> Orders {
+    let row = try connection.query(
+      """
+      SELECT r.state, f.epoch, r.hold_reason, t.batch_size, t.workers AS tuned_workers, t.max_rate,
+             round(extract(epoch FROM t.pause) * 1000)::bigint AS pause,
+             CASE WHEN coalesce(t.max_rate, $2::bigint) > 0
+                  THEN (SELECT count(*) FROM migrate.workers AS w WHERE w.run = r.run AND w.epoch = f.epoch) END AS workers
+      FROM   migrate.runs  AS r
+      JOIN   migrate.fence AS f USING (run)
+      LEFT   JOIN migrate.tuning AS t USING (run)
+      WHERE  r.run = $1::bigint
+      """, [String(run.id), run.pace.maxRate.map { String($0) }]
+    ).onlyRow
+    return Orders(
+      state: try state(row.text("state")), epoch: try row.int("epoch"), holdReason: try row["hold_reason"],
+      tuning: try Tuning(row),
+      workers: max(1, try row.ifPresent("workers", row.int) ?? 1))
+  }
+
+  /// Asks whether the run shall hold, unless that was asked a moment ago; the run's state.
+  package static func askHolds(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) -> RunState {
+    try state(
+      connection.query(
+        "SELECT migrate.ask_holds($1::bigint, $2::integer) AS state", [String(run.id), String(run.epoch)]
+      ).onlyRow.text("state"))
+  }
+
+  /// The rows of a slice's next batch under auto, by what its last one took.
+  package static func automaticSize(
+    _ connection: borrowing Connection, _ run: Int64, slice: Int, target: Duration
+  ) throws(PostgresError) -> Int {
+    try connection.query(
+      "SELECT migrate.size_of($1::bigint, $2::integer, 'auto', $3::interval) AS size",
+      [String(run), String(slice), "\(Int(target / .milliseconds(1)))ms"]
+    ).onlyRow.int("size")
+  }
+
+  /// Pauses the run when it is not as expected, which ``failure(_:_:)`` then tells.
+  ///
+  /// - Parameter isFinal: whether the last batch is done.
+  /// - Returns: whether it was paused.
+  package static func heed(
+    _ connection: borrowing Connection, _ run: Run, isFinal: Bool
+  ) throws(PostgresError) -> Bool {
+    try connection.query(
+      "SELECT migrate.heed($1::bigint, $2::integer, $3::boolean) AS breach",
+      [String(run.id), String(run.epoch), String(isFinal)]
+    ).onlyRow["breach"] != nil
+  }
+
+  /// Why a run has paused that did not find what it expected; `nil` when that is not so.
+  package static func breach(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
+    try connection.query(
+      """
+      SELECT CASE WHEN state = 'paused' AND failure ->> 'sqlstate' = 'MG004' THEN failure ->> 'message' END AS breach
+      FROM   migrate.runs
+      WHERE  run = $1::bigint
+      """, [String(run)]
+    ).onlyRow["breach"]
+  }
+
+  /// Changes how fast a run goes, from its next batch on; all that was asked of it so far.
+  ///
+  /// - Throws: MG002 when there is nothing to tune.
+  package static func tune(
+    _ connection: borrowing Connection, _ run: Int64, _ tuning: Tuning
+  ) throws(PostgresError) -> Tuning {
+    let row = try connection.query(
+      """
+      SELECT t.batch_size, t.workers AS tuned_workers, t.max_rate, round(extract(epoch FROM t.pause) * 1000)::bigint AS pause
+      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval) AS t
+      """,
+      [
+        String(run), tuning.batchSize.map { String($0) }, tuning.workers.map { String($0) },
+        tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" },
+      ]
+    ).onlyRow
+    return try Tuning(row)
+  }
+}
+
+extension Tuning {
+  fileprivate init(_ row: Row) throws(PostgresError) {
+    self.init(
+      batchSize: try row.ifPresent("batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
+      maxRate: try row.ifPresent("max_rate", row.int),
+      pause: try row.ifPresent("pause", row.int).map { .milliseconds($0) })
+  }
+}
+
+extension Pace {
+  /// The columns that ``init(_:)`` reads, of a run `r`.
+  static let columns = """
+    r.plan ->> 'batch_size' AS batch_size,
+    round(extract(epoch FROM (r.plan #>> '{throttle,target_batch_time}')::interval) * 1000)::bigint AS target_batch_time,
+    round(extract(epoch FROM (r.plan #>> '{throttle,pause}')::interval) * 1000)::bigint             AS pause,
+    round(extract(epoch FROM (r.plan #>> '{throttle,max_blocking}')::interval) * 1000)::bigint      AS max_blocking,
+    (r.plan #>> '{throttle,nice_ratio}')::float8 AS nice_ratio, (r.plan #>> '{throttle,max_rate}')::bigint AS max_rate
+    """
+
+  /// Without its window, which stands among what makes the run hold.
+  init(_ row: Row) throws(PostgresError) {
+    func duration(_ column: Rows.Column) throws(PostgresError) -> Duration? {
+      try row.ifPresent(column, row.int).map { .milliseconds($0) }
+    }
+    let size = try row.text("batch_size")
+    self.init(
+      sizing: size == "auto"
+        ? .automatic(target: try duration("target_batch_time") ?? BatchSizing.usualTarget)
+        : .rows(try row.int("batch_size")),
+      pause: try duration("pause"), niceRatio: try row.ifPresent("nice_ratio", row.double),
+      maxRate: try row.ifPresent("max_rate", row.int), maxBlocking: try duration("max_blocking"))
+  }
+}

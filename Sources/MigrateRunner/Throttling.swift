@@ -1,0 +1,37 @@
+internal import MigrateLedger
+internal import MigratePlan
+internal import MigratePostgres
+
+/// What keeps a worker from its next batch, though nobody has asked for that.
+extension Worker {
+  /// The run may go on, as far as its state says. How long to wait before that is looked at again; `nil`: the next batch may begin.
+  mutating func restBeforeBatch() throws(PostgresError) -> Duration? {
+    if run.holds, ContinuousClock.now >= pacing.asksAt {
+      pacing.asked()
+      if try Ledger.askHolds(connection, run) == .holding { return .zero }
+    }
+    return pacing.rest
+  }
+
+  /// Asks the ledger, once, how large the batches of a slice have become.
+  mutating func knowSize(slice: Int) throws(PostgresError) {
+    guard pacing.isUnsized(run.pace), let target = pacing.target(run.pace) else { return }
+    pacing.begin(with: try Ledger.automaticSize(connection, run.id, slice: slice, target: target))
+  }
+
+  /// Pauses the run before its next batch, or before its end, when what it has found is not what the definition expects.
+  func heedExpectations(isFinal: Bool) throws(PostgresError) -> RunOutcome? {
+    guard run.expects, try Ledger.heed(connection, run, isFinal: isFinal) else { return nil }
+    return .held(try Ledger.failure(connection, run.id))
+  }
+
+  /// Waits, at most a second, which is how long what is asked of the run may stay unheard; a signal ends it.
+  func rest(for duration: Duration) {
+    let deadline = ContinuousClock.now + min(duration, .seconds(1))
+    while !control.isStopRequested {
+      let left = deadline - ContinuousClock.now
+      guard left > .zero else { return }
+      pause(for: min(left, .milliseconds(50)))
+    }
+  }
+}

@@ -1,0 +1,46 @@
+internal import Migrate
+internal import MigrateCommandLine
+
+/// `migrate tune`: changes how fast an unfinished run goes, from its next batch on.
+enum TuneCommand {
+  static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
+    let run = try console.run()
+    let tuning = Tuning(
+      batchSize: said(Options.tunedBatchSize, console), workers: said(Options.tunedWorkers, console),
+      maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console))
+    guard tuning != Tuning() else {
+      throw .usage(
+        UsageError(
+          "nothing is said that shall change", remedy: "for instance `migrate tune \(run) --batch-size 500 --pause 1s`")
+      )
+    }
+    let runs = try console.runs()
+    return try console.ask { () throws(RunRefusal) in
+      let tuned = try runs.tune(run, tuning)
+      let standing = try runs.standing(run)
+      console.conclude(run, standing.word, words(tuned), members(tuned))
+      return .done
+    }
+  }
+
+  /// What a variable or migrate.yaml says holds for runs that begin, and changes none that goes on.
+  private static func said<Value>(_ option: Option<Value?>, _ console: Console) -> Value? {
+    console.arguments.origin(of: option) == .commandLine ? console.arguments[option] : nil
+  }
+
+  private static func words(_ tuning: Tuning) -> String {
+    [
+      tuning.batchSize.map { "batch_size \($0 == 0 ? "auto" : String($0))" }, tuning.workers.map { "workers \($0)" },
+      tuning.maxRate.map { "max_rate \($0 == 0 ? "none" : String($0))" },
+      tuning.pause.map { "pause \(Int($0 / .milliseconds(1)))ms" },
+    ].compactMap(\.self).joined(separator: " ")
+  }
+
+  private static func members(_ tuning: Tuning) -> [JSON.Member] {
+    [
+      .init("batch_size", tuning.batchSize == 0 ? .string("auto") : .optional(tuning.batchSize)),
+      .init("workers", .optional(tuning.workers)), .init("max_rate", .optional(tuning.maxRate)),
+      .init("pause_milliseconds", .optional(tuning.pause.map { Int($0 / .milliseconds(1)) })),
+    ]
+  }
+}

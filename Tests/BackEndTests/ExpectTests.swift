@@ -1,0 +1,142 @@
+import MigrateLedger
+import MigratePlan
+import MigratePostgres
+import MigrateRunner
+import TestRuns
+import TestSupport
+import Testing
+
+/// What a run must not go beyond without being asked.
+@Suite struct `A run that expects something` {
+  /// 6,000 of 7,000 products are eligible, 1,200 of those cost nothing and stay as they are; batches of 500.
+  private func withExpecting(
+    _ expect: String, on: String = "", set: String = "round(price * :multiplier, 2)",
+    _ body: (Server, Compiled) async throws -> Void
+  ) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 7_000) + "ANALYZE products")
+      let yaml = Products.definition.replacing("round(price * :multiplier, 2)", with: set)
+        .replacing(
+          "params: {multiplier: {type: numeric, default: 1.05}}",
+          with: set.contains(":multiplier") ? "params: {multiplier: {type: numeric, default: 1.05}}" : "")
+      try await body(
+        server,
+        try await Compiled(
+          yaml + "\nbatch_size: 500\n\(on)\nexpect:\n"
+            + expect.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n") + "\n", on: server))
+    }
+  }
+
+  private let standing = "SELECT state || ': ' || (failure ->> 'message') FROM migrate.runs"
+
+  @Test(arguments: BackEnd.allCases)
+  func `is completed when all is as expected`(by backEnd: BackEnd) async throws {
+    let expect = """
+      rows: 5900..6100
+      changed: "75..85%"
+      rejects: "< 0.1%"
+      average factor: {of: avg(new.price / old.price), between: [1.04, 1.06]}
+      total: {of: sum(new.price - old.price), between: "> 0"}
+      lowest: {of: min(new.price), between: ">= 1"}
+      highest: {of: max(new.price), between: "<= 7350"}
+      touched: {of: count(*), between: "4800"}
+      """
+    try await withExpecting(expect) { server, compiled in
+      let expected = try await server.rows(Products.expected)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+      // The running figures are what one query over old and new rows would say.
+      let figures = try await server.rows(
+        "SELECT name, figure::numeric(20, 4) FROM migrate.figures(1) WHERE kind NOT IN ('rows', 'changed', 'rejects') ORDER BY name"
+      )
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      let asked = try await server.rows(
+        """
+        WITH image AS (SELECT price AS o, round(price * 1.05, 2) AS n FROM products WHERE status = 'active' AND price <> 0)
+        SELECT 'average factor', avg(n / o)::numeric(20, 4) FROM image
+        UNION ALL SELECT 'highest', max(n) FROM image
+        UNION ALL SELECT 'lowest', min(n) FROM image
+        UNION ALL SELECT 'total', sum(n - o) FROM image
+        UNION ALL SELECT 'touched', count(*) FROM image
+        """)
+      #expect(Set(figures.map(Self.short)) == Set(asked.map(Self.short)))
+    }
+  }
+
+  /// Without zeros at the end.
+  private static func short(_ row: String) -> String {
+    let parts = row.split(separator: "|")
+    return "\(parts[0])|\(Double(parts[1]) ?? .nan)"
+  }
+
+  @Test(
+    arguments: BackEnd.allCases,
+    [
+      ("changed: \">= 95%\"", "paused: changed is 80%, expected at least 95%, after 1000 rows", "1000"),
+      ("rows: 100..1200", "paused: rows is 1500, expected from 100 to 1200, after 1500 rows", "1500"),
+      (
+        "factor: {of: avg(new.price / old.price), between: [1.1, 1.2]}",
+        "paused: factor is 1.05 (avg(new.price / old.price)), expected from 1.1 to 1.2, after 1000 rows", "1000"
+      ),
+      (
+        "dear: {of: max(new.price), between: \"< 600\"}",
+        "paused: dear is 612.15 (max(new.price)), expected less than 600, after 500 rows", "500"
+      ),
+      // Too little of what grows is told at the end.
+      ("rows: \">= 7000\"", "paused: rows is 6000, expected at least 7000", "6000"),
+    ])
+  func `pauses before its next batch, and says how to go on or back`(
+    by backEnd: BackEnd, breach: (expect: String, said: String, read: String)
+  ) async throws {
+    try await withExpecting(breach.expect) { server, compiled in
+      let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(told.text.contains("accepts it"), "\(told.text)")
+      let said = try await server.value(standing)
+      #expect(said == breach.said)
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == breach.read, "\(said ?? "")")
+
+      // To run it again is not to accept it.
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone && again.text.contains("is paused: "), "\(again.text)")
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == breach.read)
+
+      try await server.psql("SELECT migrate.resume(1)")
+      let accepted = try await backEnd.apply(compiled, on: server)
+      #expect(accepted.isDone, "\(accepted.text)")
+      #expect(try await server.has(expected))
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.has(before))
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `counts its rejects, also under a batch in parts`(by backEnd: BackEnd) async throws {
+    let expect = """
+      rejects: "< 0.5%"
+      total: {of: count(new.price), between: "<= 10000"}
+      """
+    try await withExpecting(expect, on: "on_error: continue") { server, compiled in
+      try await server.psql(
+        "ALTER TABLE products ADD CHECK (id % 100 <> 3 OR price = 0 OR price > 20000 OR id % 5 = 0) NOT VALID")
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains("rejects is "), "\(told.text)")
+      // What the parts have changed is what was measured.
+      #expect(
+        try await server.value(
+          "SELECT sum(rows_changed) = (SELECT sum(rows) FROM migrate.measures) FROM migrate.batches") == "t")
+    }
+  }
+
+  @Test func `pays nothing when it expects nothing of values`() async throws {
+    try await withExpecting("rows: \"< 100000\"") { server, compiled in
+      #expect(!compiled.plan.statements(.batches).contains { $0.name == .measure })
+      let told = try await BackEnd.client.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+}

@@ -1,0 +1,192 @@
+import MigrateLedger
+import MigratePostgres
+import MigrateRunner
+import Synchronization
+import TestRuns
+import TestSupport
+import Testing
+
+/// A run that stands still for as long as something is so, and goes on by itself.
+@Suite struct `A run that holds` {
+  private static let held =
+    Products.definition + """
+
+      batch_size: 100
+      throttle:
+        hold_when:
+          backup: SELECT 1 FROM backups WHERE finished IS NULL AND host <> :host
+      """
+
+  private func withBackups(_ body: (Server, Compiled) async throws -> Void) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Products.table(rows: 1_000)
+          + "CREATE TABLE backups (host text, finished date); INSERT INTO backups VALUES ('a')")
+      let yaml = Self.held.replacing("{multiplier: {", with: "{host: {type: text, default: b}, multiplier: {")
+      try await body(server, try await Compiled(yaml, on: server))
+    }
+  }
+
+  private func waitUntilHolding(_ server: Server) async throws {
+    try await server.wait(until: "(SELECT state = 'holding' AND hold_reason IS NOT NULL FROM migrate.progress)")
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `says why and since when, and goes on when that is over`(by backEnd: BackEnd) async throws {
+    try await withBackups { server, compiled in
+      let expected = try await server.rows(Products.expected)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      #expect(
+        try await server.rows("SELECT hold_reason, held_since <= clock_timestamp(), batches FROM migrate.progress") == [
+          "backup: its query finds a row|t|0"
+        ])
+      try await server.psql("UPDATE backups SET finished = current_date")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+      #expect(
+        try await server.rows(
+          "SELECT r.hold_reason, r.held_since, h.held > '0', r.state FROM migrate.history AS h JOIN migrate.runs AS r USING (run)"
+        ) == ["NULL|NULL|t|completed"])
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, ["pause", "cancel"])
+  func `hears within two seconds what is asked of it`(by backEnd: BackEnd, request: String) async throws {
+    try await withBackups { server, compiled in
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      let clock = ContinuousClock.now
+      try await server.psql("SELECT migrate.\(request)(1)")
+      let reached = request == "pause" ? "paused" : "cancelled"
+      try await server.wait(until: "(SELECT state = '\(reached)' FROM migrate.runs)")
+      #expect(ContinuousClock.now - clock < .seconds(2))
+      if request == "pause" { try await server.psql("SELECT migrate.cancel(1)") }
+      _ = try await applied
+    }
+  }
+
+  /// The procedure ends at a pause, so its CALL is another one then.
+  @Test(arguments: BackEnd.allCases)
+  func `holds on the way back, too`(by backEnd: BackEnd) async throws {
+    try await withBackups { server, compiled in
+      let before = try await server.rows(Products.all)
+      try await server.psql("UPDATE backups SET finished = current_date")
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      try await server.psql("UPDATE backups SET finished = NULL")
+      // It was asked a moment ago, and nobody asks twice in a second.
+      try await Task.sleep(for: .seconds(1.1))
+      async let reverted = backEnd.revert(compiled, on: server)
+      try await waitUntilHolding(server)
+      #expect(try await server.value("SELECT direction FROM migrate.progress") == "revert")
+      try await server.psql("DELETE FROM backups")
+      let told = try await reverted
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(before))
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `takes a query that fails for a reason to hold, and lets none write`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Products.table(rows: 100)
+          + """
+          CREATE TABLE asked (n integer);
+          CREATE FUNCTION ask() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN INSERT INTO asked VALUES (1); RETURN 1; END $$;
+          """)
+      let yaml = Products.definition + "\nthrottle: {hold_when: {writer: SELECT 1 WHERE ask() = 2}}\n"
+      let compiled = try await Compiled(yaml, on: server)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      #expect(
+        try await server.value("SELECT hold_reason FROM migrate.progress")
+          == "writer: cannot be asked: cannot execute INSERT in a read-only transaction")
+      try await server.psql("CREATE OR REPLACE FUNCTION ask() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM asked") == "0")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `stands aside for a vacuum`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 100))
+      let compiled = try await Compiled(
+        Products.definition + "\nthrottle: {hold_when: {autovacuum: true, wraparound: true, wal_archive: true}}\n",
+        on: server)
+      // The lock of a vacuum, held for as long as the test wants.
+      let vacuum = try await Session("vacuum", to: server)
+      try await vacuum.execute("BEGIN; LOCK TABLE products IN SHARE UPDATE EXCLUSIVE MODE")
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      let pid = try await vacuum.pid
+      #expect(
+        try await server.value("SELECT hold_reason FROM migrate.progress")
+          == "autovacuum: pid \(pid) vacuums, analyzes or indexes products")
+      try await vacuum.execute("COMMIT")
+      try await vacuum.close()
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
+  @Test func `stands aside when sessions are many, and a slot keeps much`() async throws {
+    try await TestCluster.withOwn(settings: ["wal_level": "logical", "max_replication_slots": "4"]) { cluster in
+      try await cluster.withDatabase { server in
+        try await server.psql(
+          Products.table(rows: 100) + "SELECT pg_create_physical_replication_slot('late', true);")
+        try await server.psql("CREATE TABLE filler AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 3000)")
+        let compiled = try await Compiled(
+          Products.definition + "\nthrottle: {max_active_sessions: 1, hold_when: {slot_lag: 1MB}}\n", on: server)
+        let (one, two) = (try await Session("one", to: server), try await Session("two", to: server))
+        try one.start("SELECT pg_sleep(60)")
+        try two.start("SELECT pg_sleep(60)")
+        try await server.wait(until: "(SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep')")
+        async let applied = Client.apply(compiled, on: server)
+        try await waitUntilHolding(server)
+        #expect(
+          try await server.value("SELECT hold_reason FROM migrate.progress")?.hasPrefix("max_active_sessions: ") == true
+        )
+        try await one.close()
+        try await two.close()
+        try await server.wait(until: "(SELECT hold_reason LIKE 'slot_lag: slot late keeps %' FROM migrate.progress)")
+        try await server.psql("SELECT pg_drop_replication_slot('late')")
+        let told = try await applied
+        #expect(told.isDone, "\(told.text)")
+      }
+    }
+  }
+
+  /// Once a second over all that ask, however many batches there are.
+  @Test func `is asked about once a second, not in each batch`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Products.table(rows: 5_000)
+          + "CREATE FUNCTION ask() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;")
+      let compiled = try await Compiled(
+        Products.definition + "\nbatch_size: 5\nthrottle: {hold_when: {q: SELECT 1 WHERE ask() = 2}}\n", on: server)
+      let clock = ContinuousClock.now
+      let asked = try await withFunctionCounts(server, "ask") {
+        let told = try await Client.apply(compiled, on: server)
+        #expect(told.isDone, "\(told.text)")
+      }
+      let seconds = (ContinuousClock.now - clock) / .seconds(1)
+      #expect(asked >= 1 && Double(asked) <= seconds + 2)
+      #expect(try await server.value("SELECT count(*) > 500 FROM migrate.batches") == "t")
+    }
+  }
+
+  /// Calls of a function, as the server counts them.
+  private func withFunctionCounts(_ server: Server, _ name: String, _ body: () async throws -> Void) async throws -> Int
+  {
+    try await server.psql(
+      "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET track_functions = ''all''', current_database()); END $$")
+    try await body()
+    // The counters come when the client's backend is gone.
+    try await server.wait(until: "(SELECT count(*) > 0 FROM pg_stat_user_functions WHERE funcname = '\(name)')")
+    return Int(try await server.value("SELECT calls FROM pg_stat_user_functions WHERE funcname = '\(name)'") ?? "") ?? 0
+  }
+}
