@@ -28,9 +28,7 @@ extension Worker {
       let done = try Ledger.counts(connection, run.id, .apply)
       report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
       if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
-      let open = try Ledger.openSlices(connection, run.id).map(\.number)
-      crew.begin(open)
-      startMates(for: open.count)
+      crew.begin(try Ledger.openSlices(connection, run.id).map(\.number))
     }
     let own = try walk()
     if let outcome = crew.join() ?? own {

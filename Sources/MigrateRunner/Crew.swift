@@ -12,6 +12,8 @@ final class Crew: Sendable {
     /// Slices that nobody walks, the next one first.
     var open: [Int] = []
     var mates: [RunningThread] = []
+    /// Numbers of workers that are at work or could not be, the first left out.
+    var numbers: Set<Int> = []
     /// How the run has ended for the first of them for whom it did; then the others end, too.
     var outcome: RunOutcome?
     var isDismissed = false
@@ -36,12 +38,25 @@ final class Crew: Sendable {
     }
   }
 
+  /// The numbers of workers that are not at work though `workers` shall be and there are slices for them; from now on they are.
+  func missing(of workers: Int) -> [Int] {
+    state.withLock { state in
+      let numbers = (2...max(2, workers)).filter { $0 <= workers && !state.numbers.contains($0) }.prefix(
+        state.open.count)
+      state.numbers.formUnion(numbers)
+      return Array(numbers)
+    }
+  }
+
   /// Starts worker `number`; `false` when the system gives no thread.
   func start(_ number: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
     guard let thread = RunningThread(body) else { return false }
     state.withLock { $0.mates.append(thread) }
     return true
   }
+
+  /// Worker `number` has done what there was to do, and may be asked for again.
+  func leave(_ number: Int) { _ = state.withLock { $0.numbers.remove(number) } }
 
   /// A slice to walk; `nil` when there is none, or all are to leave.
   func take() -> Int? {
@@ -90,7 +105,7 @@ enum Standstill: Equatable {
 extension Worker {
   /// Walks slice after slice until none is left. Whoever meets the end of the run leaves, and makes the others leave.
   mutating func walk() throws(PostgresError) -> RunOutcome? {
-    while let number = crew.take() {
+    while !isSuperfluous, let number = crew.take() {
       do throws(PostgresError) {
         guard let outcome = try walk(number) else { continue }
         crew.conclude(outcome)
@@ -107,6 +122,11 @@ extension Worker {
     var open = try Ledger.openSlice(connection, run.id, number)
     while let slice = open, slice.after != slice.through {
       if let outcome = try edge() { return outcome }
+      if isSuperfluous {
+        crew.giveBack(number)
+        return nil
+      }
+      if self.number == 1 { startMates() }
       if let outcome = try heedExpectations(isFinal: false) { return outcome }
       try knowSize(slice: number)
       switch try batch(behind: slice) {
@@ -118,19 +138,25 @@ extension Worker {
     return nil
   }
 
-  /// Starts the other workers, as many as there is work for.
-  borrowing func startMates(for slices: Int) {
-    for number in 1..<max(1, min(run.workers, slices)) {
+  /// How many shall work: what was asked for last.
+  private var wantedWorkers: Int { pacing.tunedWorkers ?? run.workers }
+
+  /// Whether fewer shall work than are there. The first worker stays.
+  private var isSuperfluous: Bool { number > max(1, wantedWorkers) }
+
+  /// Starts the workers that are missing, as far as there are slices for them.
+  private borrowing func startMates() {
+    for number in crew.missing(of: wantedWorkers) {
       let (server, run, control, crew, report, patience) = (server, run, control, crew, report, patience)
       let isStarted = crew.start(number) {
         do throws(PostgresError) {
           var mate = try Worker(
-            server: server, run: run, number: number + 1, control: control, patience: patience, crew: crew,
-            report: report)
+            server: server, run: run, number: number, control: control, patience: patience, crew: crew, report: report)
           _ = try mate.surviving { (worker) throws(PostgresError) in try worker.walk() }
-        } catch { report(.shorthanded(worker: number + 1, reason: error.message)) }
+          crew.leave(number)
+        } catch { report(.shorthanded(worker: number, reason: error.message)) }
       }
-      if !isStarted { report(.shorthanded(worker: number + 1, reason: "the system gives no further thread")) }
+      if !isStarted { report(.shorthanded(worker: number, reason: "the system gives no further thread")) }
     }
   }
 }

@@ -6,6 +6,12 @@ internal import MigratePostgres
 private struct Part {
   let after: [String?]?
   let through: [String?]
+  /// Its rows, where one snapshot holds for all statements; `nil` where they must be counted.
+  var rows: Int?
+  /// Whether its other half stands on top of the stack.
+  var isLeft = false
+  /// Whether it holds a row at fault: its left neighbour holds none, and both together do.
+  var isBad = false
 }
 
 /// What has been done of a batch that is done in parts.
@@ -28,34 +34,30 @@ extension Worker {
   mutating func performInParts(
     _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
   ) throws(PostgresError) -> Performed {
-    var stack: [Part] = []
-    var done = Done()
     // As a whole it has failed just now.
-    try push(Part(after: attempt.after, through: end), on: &stack, bindings)
+    var stack = [Part(after: attempt.after, through: end, isBad: true)]
+    var done = Done()
     try connection.execute("SAVEPOINT part")
-    while done.parts < Self.mostParts, let part = stack.popLast() {
+    while done.parts < Self.mostParts, var part = stack.popLast() {
+      if part.isBad, try split(&part, on: &stack, bindings, attempt) { continue }
       let given = self.bindings(of: part, bindings).with("part", String(done.parts))
-      let refusal: Failure
       switch try tried(attempt, given, part) {
       case .done(let counts, _, let xid):
         done.add(counts, part, xid)
-        continue
+        if part.isLeft { stack[stack.endIndex - 1].isBad = true }
       case .notDone(let transacted): return .notDone(transacted)
-      case .refused(let failure): refusal = failure
-      }
-      switch try push(part, on: &stack, bindings) {
-      // Under one snapshot the row is there that has failed; under another it may be gone.
-      case 0: return .notDone(.inexact)
-      case 1:
-        stack.removeLast()
+      case .refused(let refusal):
+        if try split(&part, on: &stack, bindings, attempt) { continue }
+        // Under one snapshot the row is there that has failed; under another it may be gone.
+        guard part.rows == 1 else { return .notDone(.inexact) }
         switch try reject(given, part, refusal) {
         case .done(let counts, _, let xid): done.add(counts, part, xid)
         case .notDone(let transacted): return .notDone(transacted)
         }
-      default: break
       }
     }
     guard let through = done.through, let xid = done.xid else { return .notDone(.inexact) }
+    if done.parts == Self.mostParts { pacing.giveWay(to: max(1, done.counts.read)) }
     return .done(done.counts, through: through, xid: xid)
   }
 
@@ -65,18 +67,20 @@ extension Worker {
       .with(key: part.through, as: "through", count: run.keyCount)
   }
 
-  /// Puts a part on the stack, in halves where it has several rows; how many it has.
-  @discardableResult
-  private borrowing func push(_ part: Part, on stack: inout [Part], _ bindings: Bindings) throws(PostgresError) -> Int {
+  /// Puts the halves of a part on the stack; `false` when it has no two rows, and then `rows` tells how many.
+  private borrowing func split(
+    _ part: inout Part, on stack: inout [Part], _ bindings: Bindings, _ attempt: Attempt
+  ) throws(PostgresError) -> Bool {
+    if part.rows == 1 { return false }
     let middle = try connection.run(run.statement(.batches, .middle), self.bindings(of: part, bindings)).onlyRow
     let rows = try middle.int("rows")
-    if rows > 1 {
-      let key = Array(try middle.values.dropFirst())
-      stack += [Part(after: key, through: part.through), Part(after: part.after, through: key)]
-    } else {
-      stack.append(part)
-    }
-    return rows
+    part.rows = rows
+    guard rows > 1 else { return false }
+    let key = Array(try middle.values.dropFirst())
+    let isFixed = attempt.guarded != .locked
+    stack.append(Part(after: key, through: part.through, rows: isFixed ? rows / 2 : nil))
+    stack.append(Part(after: part.after, through: key, rows: isFixed ? (rows + 1) / 2 : nil, isLeft: true))
+    return true
   }
 
   private enum Tried {

@@ -22,6 +22,9 @@ struct Pacing {
     workers = orders.workers
   }
 
+  /// How many workers shall be at work; `nil`: as many as the plan says.
+  var tunedWorkers: Int? { tuning.workers }
+
   mutating func asked() { asksAt = .now + .seconds(1) }
 
   /// How long a worker rests before its next batch; `nil`: not at all.

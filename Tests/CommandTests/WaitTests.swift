@@ -106,7 +106,7 @@ import Testing
       #expect(
         try await lack(project)
           == "close is required and not complete: run 1 has 1 rows in quarantine: migrate rejects 1 lists them; "
-          + "mend them, then: migrate apply close --again")
+          + "mend them, then: migrate apply --rejects 1")
       try await project.server.psql("DELETE FROM migrate.rejects")
       #expect(try await lack(project) == nil)
       #expect(

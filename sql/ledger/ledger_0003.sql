@@ -499,15 +499,35 @@ $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
 
 CREATE FUNCTION migrate.next_to_restore(_run bigint) RETURNS SETOF migrate.batches
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT a.*
-  FROM   migrate.batches AS a
-  WHERE  a.run = _run AND a.kind = 'apply'
-    AND  NOT EXISTS (SELECT FROM migrate.batches AS r
-                     WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
-  ORDER  BY a.seq DESC
-  LIMIT  1
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- The batch that was taken back last: it is likely that all behind it are back, and there may be thousands.
+  last bigint := (SELECT a.seq
+                  FROM  (SELECT r.* FROM migrate.batches AS r WHERE r.run = _run AND r.kind = 'revert' ORDER BY r.seq DESC LIMIT 1) AS r
+                  JOIN   migrate.batches AS a
+                         ON (a.run, a.kind, a.slice, a.ordinal, a.part) = (r.run, 'apply', r.slice, r.ordinal, r.part));
+BEGIN
+  RETURN QUERY
+    SELECT a.*
+    FROM   migrate.batches AS a
+    WHERE  a.run = _run AND a.kind = 'apply' AND a.seq < coalesce(last, 9223372036854775807)
+      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+    ORDER  BY a.seq DESC
+    LIMIT  1;
+  IF FOUND OR last IS NULL THEN
+    RETURN;
+  END IF;
+  -- Before it is said that nothing is left, all of them are looked at.
+  RETURN QUERY
+    SELECT a.*
+    FROM   migrate.batches AS a
+    WHERE  a.run = _run AND a.kind = 'apply'
+      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+    ORDER  BY a.seq DESC
+    LIMIT  1;
+END $$;
 COMMENT ON FUNCTION migrate.next_to_restore IS 'The batch that a revert takes back next: the last one that is not yet.';
 
 CREATE FUNCTION migrate.last_batch(_run bigint, _slice integer) RETURNS SETOF migrate.batches

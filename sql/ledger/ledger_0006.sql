@@ -28,6 +28,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
+CREATE FUNCTION migrate.halved(_after text[], _middle text[], _through text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_array(jsonb_build_object('after', _middle, 'through', _through),
+                           jsonb_build_object('after', _after, 'through', _middle, 'is_left', true))
+$$;
+COMMENT ON FUNCTION migrate.halved IS 'The halves of a part, the left one last, which comes first.';
+
 -- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
 -- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
 CREATE FUNCTION migrate.perform_in_parts(
@@ -38,7 +45,8 @@ DECLARE
   columns integer := cardinality(_through);
   middle  migrate.statements := migrate.statement(_run, 'batches', 'middle');
   -- The stretches still to be done, the next one last: as JSON, since an array of keys of several columns has one shape only.
-  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through));
+  -- As a whole the batch has failed just now.
+  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through, 'is_bad', true));
   part    jsonb;
   given   jsonb;
   parts   integer := 0;
@@ -58,6 +66,15 @@ BEGIN
     given := migrate.with_key(given, 'after', after, columns);
     given := migrate.with_key(given, 'upper', through, columns);
     tried := NULL;
+    -- It holds a row at fault, since its left neighbour holds none and both together do.
+    IF part -> 'is_bad' = 'true' THEN
+      halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments,
+                                                            migrate.with_key(given, 'through', through, columns))) AS q));
+      IF halves[1]::bigint > 1 THEN
+        stack := stack || migrate.halved(after, halves[2:], through);
+        CONTINUE;
+      END IF;
+    END IF;
     BEGIN
       tried := migrate.perform(_run, given, through, _locked, true, _foresees);
       SET CONSTRAINTS ALL DEFERRED;
@@ -80,6 +97,9 @@ BEGIN
       parts := parts + 1;
       reached := through;
       rejected := rejected + tried.rows_rejected;
+      IF part -> 'is_left' = 'true' THEN
+        stack := jsonb_set(stack, '{-1,is_bad}', 'true');
+      END IF;
       CONTINUE;
     ELSIF tried.verdict <> 'refused' THEN
       RETURN tried;
@@ -90,8 +110,7 @@ BEGIN
       tried.verdict := 'inexact';
       RETURN tried;
     ELSIF halves[1]::bigint > 1 THEN
-      stack := stack || jsonb_build_array(jsonb_build_object('after', halves[2:], 'through', through),
-                                          jsonb_build_object('after', after, 'through', halves[2:]));
+      stack := stack || migrate.halved(after, halves[2:], through);
     ELSIF NOT migrate.reject(_run, given, tried) THEN
       tried.verdict := 'taken over';
       RETURN tried;

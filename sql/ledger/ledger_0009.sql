@@ -44,6 +44,9 @@ BEGIN
     PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
   ELSIF state IN ('completed', 'cancelled', 'reverted') THEN
     PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
+  ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run) THEN
+    PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
+      'parallel in the definition, or --workers when it is applied, cuts them');
   END IF;
   INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause)
   VALUES (_run, _batch_size, _workers, _max_rate, _pause)

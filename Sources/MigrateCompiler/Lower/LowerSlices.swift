@@ -6,11 +6,13 @@ internal import MigrateSQL
 extension ResolvedBatch {
   /// More slices than workers: rows are not equally dear, and who is ready takes the next one.
   private static let slicesPerWorker = 8
+  /// The last batch of a slice is a short one, so a slice has several.
+  private static let batchesPerSlice = 4
   /// Rows of a sample for each slice: then a slice is a tenth or two larger or smaller than it should be.
   private static let sampledPerSlice = 2_000
 
   private var sliceCount: Int {
-    max(parallel, min(parallel * Self.slicesPerWorker, estimatedRows / max(1, pace.firstSize)))
+    max(parallel, min(parallel * Self.slicesPerWorker, estimatedRows / (Self.batchesPerSlice * pace.firstSize)))
   }
 
   /// `nil` for one worker, who walks the keys as one slice.

@@ -93,14 +93,14 @@ import TestSupport
       let definition = "batch: w\nsource: wide\nset: {n: n + 1}"
       let plan = try await compiled(definition, on: server, Self.way(2, size: 10_000)).plan
       let slices = plan.statements(.bounds).first { $0.name == .slices }?.text ?? ""
-      #expect(slices.contains("TABLESAMPLE SYSTEM (16.0) REPEATABLE (0)"), "\(slices)")
+      #expect(slices.contains("TABLESAMPLE SYSTEM (5.0) REPEATABLE (0)"), "\(slices)")
       let applied = try await migrated(definition, on: server, Self.way(2, size: 10_000))
       #expect(applied.isComplete)
       #expect(try await server.psql("SELECT count(*), sum(n - id / 2) FROM wide") == [["200000", "200000"]])
       let rows = try await server.psql("SELECT sum(rows_read) FROM migrate.batches GROUP BY slice").compactMap {
         $0[0].flatMap { Int($0) }
       }
-      #expect(rows.count == 16 && rows.allSatisfy { (6_000...20_000).contains($0) }, "\(rows)")
+      #expect(rows.count == 5 && rows.allSatisfy { (20_000...70_000).contains($0) }, "\(rows)")
     }
   }
 
@@ -234,6 +234,52 @@ import TestSupport
       #expect(missing.count >= 5, "\(missing)")
       #expect(missing.allSatisfy { $0.contains("too many connections") }, "\(missing)")
       #expect(try await server.psql(Self.isWhole) == [["t"]])
+    }
+  }
+
+  @Test func `are as many as they are tuned to`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.orders)
+      let expected = try await image(of: "orders", on: server, after: Self.change)
+      var way = Self.way(2, size: 5)
+      let seen = Mutex<(batches: Int, workers: [Set<Int>])>((0, [[], [], []]))
+      way.watch = { event in
+        guard case .batch(let record) = event else { return }
+        let batches = seen.withLock { seen in
+          seen.batches += 1
+          seen.workers[min(2, seen.batches / 150)].insert(record.worker)
+          return seen.batches
+        }
+        let wanted = [100: 5, 250: 1][batches]
+        if let wanted { _ = try? Connection(to: server).query("SELECT migrate.tune(1, _workers => \(wanted))") }
+      }
+      let applied = try await migrated(Self.definition, on: server, way)
+      #expect(applied.outcome == .completed(leftBehind: 0))
+      let workers = seen.withLock { $0.workers }
+      #expect(workers[0].isSuperset(of: [1, 2]), "\(workers)")
+      #expect(workers[1] == [1, 2, 3, 4, 5], "\(workers)")
+      #expect(workers[2].contains(1), "\(workers)")
+      // Whoever had a batch in hand has ended it.
+      #expect(
+        try await server.psql(
+          "SELECT count(DISTINCT slice) FROM (SELECT slice FROM migrate.batches ORDER BY seq DESC LIMIT 150) AS b")[0][
+            0
+          ].flatMap { Int($0) } ?? 0 < 20)
+      #expect(expected.differences(to: try await image(of: "orders", on: server)) == [])
+      #expect(try await server.psql(Self.isWhole) == [["t"]])
+    }
+  }
+
+  @Test func `are not more than one where the keys are not cut`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.orders)
+      var way = Self.way(1, size: 10)
+      way.stopAfter = 5
+      let applied = try await migrated(Self.definition, on: server, way)
+      await #expect(throws: PostgresError.self) {
+        try await server.psql("SELECT migrate.tune(\(applied.run), _workers => 3)")
+      }
+      try await server.psql("SELECT migrate.tune(\(applied.run), _workers => 1)")
     }
   }
 
