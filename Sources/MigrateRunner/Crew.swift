@@ -152,7 +152,10 @@ extension Worker {
         do throws(PostgresError) {
           var mate = try Worker(
             server: server, run: run, number: number, control: control, patience: patience, crew: crew, report: report)
-          _ = try mate.surviving { (worker) throws(PostgresError) in try worker.walk() }
+          try mate.surviving { (worker) throws(PostgresError) in
+            // What the run is tuned to decides whether it is wanted.
+            if try worker.edge() == nil { _ = try worker.walk() }
+          }
           crew.leave(number)
         } catch { report(.shorthanded(worker: number, reason: error.message)) }
       }
