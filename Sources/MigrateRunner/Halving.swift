@@ -3,7 +3,7 @@ internal import MigratePlan
 internal import MigratePostgres
 
 /// A stretch of the key within a batch.
-private struct Part {
+struct Part {
   let after: [String?]?
   let through: [String?]
   /// Its rows, where one snapshot holds for all statements; `nil` where they must be counted.
@@ -35,7 +35,11 @@ extension Worker {
     _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
   ) throws(PostgresError) -> Performed {
     // As a whole it has failed just now.
-    var stack = [Part(after: attempt.after, through: end, isBad: true)]
+    let whole = Part(after: attempt.after, through: end, isBad: true)
+    var stack =
+      try refusal.flatMap { (refusal) throws(PostgresError) in try cut(whole, at: refusal, bindings) }?.reversed() ?? [
+        whole
+      ]
     var done = Done()
     try connection.execute("SAVEPOINT part")
     while done.parts < Self.mostParts, var part = stack.popLast() {
@@ -47,6 +51,10 @@ extension Worker {
         if part.isLeft { stack[stack.endIndex - 1].isBad = true }
       case .notDone(let transacted): return .notDone(transacted)
       case .refused(let refusal):
+        if let parts = try cut(part, at: refusal, bindings) {
+          stack += parts.reversed()
+          continue
+        }
         if try split(&part, on: &stack, bindings, attempt) { continue }
         // Under one snapshot the row is there that has failed; under another it may be gone.
         guard part.rows == 1 else { return .notDone(.inexact) }
@@ -121,9 +129,10 @@ extension Worker {
     guard let row = try connection.run(run.statement(.batches, .finish), said).first else {
       return .notDone(.takenOver)
     }
-    let isHopeless = try connection.execute(
-      "RELEASE SAVEPOINT part; SAVEPOINT part; SELECT migrate.is_hopeless(\(runID))"
-    ).onlyRow.bool(0)
+    // Once a row has gone well it is not.
+    let asked = hasSucceeded ? "" : "; SELECT migrate.is_hopeless(\(runID)) AS hopeless"
+    let answer = try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part\(asked)")
+    let isHopeless = hasSucceeded ? false : try answer.onlyRow.bool("hopeless")
     if isHopeless { return .notDone(.hopeless(.hopeless(refusal))) }
     let counts = BatchCounts(batches: 0, read: 1, rejected: 1)
     return .done(counts, through: part.through, xid: try row.text("xid"))

@@ -132,6 +132,7 @@ extension Worker {
     switch transacted {
     case .committed(let record):
       pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
+      if record.counts.read > record.counts.rejected { hasSucceeded = true }
       report(.batch(record))
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
       return .done(record)
@@ -170,6 +171,7 @@ extension Worker {
     if error.endsConnection || error.origin == .lost { throw error }
     try connection.execute("ROLLBACK")
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
+    refusal = Failure(error, after: attempt.after, through: through)
     guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message) }
     var failure = Failure(error, after: attempt.after, through: through)
     if error.class == .environment { return .ended(try hold(failure)) }

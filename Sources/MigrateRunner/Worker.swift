@@ -20,6 +20,10 @@ package struct Worker: ~Copyable {
   let crew: Crew
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
+  /// Why the batch in hand was refused as a whole.
+  var refusal: Failure?
+  /// Whether it has done a batch with a row that has gone well.
+  var hasSucceeded = false
   /// Makes its batches give way to others; `nil` when they need not.
   let watch: BlockingWatch?
   /// How fast it goes.

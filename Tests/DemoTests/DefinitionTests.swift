@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct `The demo's definitions` {
   static let names = [
-    "clean_emails", "expire_grants", "forget_users", "order_days", "raise_prices", "release_stock", "retire_products",
+    "clean_emails", "expire_grants", "forget_users", "noon_prices", "order_days", "raise_prices", "release_stock",
+    "retire_products",
     "total_spent", "vip_level",
   ]
 

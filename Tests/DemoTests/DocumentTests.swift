@@ -101,4 +101,14 @@ let documents = [
     let first = try #require(Fence.all(in: "README.md").first { $0.language == "yaml" })
     #expect(first.text == (try Repository.text("migrations/demo/raise_prices.yaml")))
   }
+
+  /// Its remarks and the empty lines aside, in the order in which they stand.
+  @Test func `show what the demo's definition for noon says`() throws {
+    let shown = try #require(Fence.all(in: "README.md").first { $0.text.contains("max_blocking") })
+    let lines = shown.text.split(separator: "\n").map { line in
+      String(line.split(separator: #/ +# /#, maxSplits: 1).first ?? "")
+    }
+    #expect(lines.count > 10)
+    #expect(try Repository.text("migrations/demo/noon_prices.yaml").contains(lines.joined(separator: "\n")))
+  }
 }

@@ -28,6 +28,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
+CREATE FUNCTION migrate.key_place(_plan jsonb) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.place
+  FROM  (SELECT a.attname, row_number() OVER (ORDER BY a.attnum)::integer AS place,
+                bool_and(a.atttypid = ANY ('{smallint, integer, bigint}'::regtype[])) OVER (ORDER BY a.attnum) AS is_whole
+         FROM   pg_attribute AS a
+         WHERE  a.attrelid = to_regclass(_plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped) AS c
+  WHERE  _plan ->> 'on_error' = 'continue' AND jsonb_array_length(_plan -> 'key') = 1
+    AND  c.attname = (_plan #>> '{key,0}') COLLATE "C" AND c.is_whole
+$$;
+COMMENT ON FUNCTION migrate.key_place IS 'Where the key of a plan stands among the columns of its table, from 1, when it and the columns before it are whole numbers: then a row that PostgreSQL shows in a refusal can be told by it.';
+
 CREATE FUNCTION migrate.halved(_after text[], _middle text[], _through text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT jsonb_build_array(jsonb_build_object('after', _middle, 'through', _through),
