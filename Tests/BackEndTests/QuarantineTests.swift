@@ -126,6 +126,24 @@ import Testing
     }
   }
 
+  /// A sequence counts them, which no ROLLBACK takes back.
+  @Test(arguments: BackEnd.allCases) func `P11: stops within a hundred tries when all are bad`(backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(Self.table(rows: 20_000, bad: []) + "; UPDATE items SET v = 999999; CREATE SEQUENCE tries")
+      try await server.psql(
+        """
+        CREATE FUNCTION tried() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('tries'); RETURN NULL; END $$;
+        CREATE TRIGGER tried BEFORE UPDATE ON items FOR EACH STATEMENT EXECUTE FUNCTION tried();
+        """)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 10_000)
+      #expect(try await !backEnd.apply(compiled, on: server).isDone)
+      let tries = try await server.value("SELECT last_value FROM tries").flatMap { Int($0) }
+      #expect((33...100).contains(tries ?? 0), "\(tries ?? 0)")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
   func `ends the run when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
     try await withDatabase { server in
