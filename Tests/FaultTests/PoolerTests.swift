@@ -81,6 +81,9 @@ import Testing
         let entered = try await trial.run(run)
         let reached = Reply<Void>()
         let isBack = DispatchSemaphore(value: 0)
+        // It wakes at least each ten seconds, and on a busy machine a run may take longer.
+        let writer = try await cluster.server.psql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+        kill(try #require(writer[0][0].flatMap { pid_t($0) }), SIGSTOP)
         async let outcome = onThread {
           let server = pooled.applicationName("migrate run \(run)")
           var worker = try Worker(server: server, run: entered, control: RunControl()) { event in
