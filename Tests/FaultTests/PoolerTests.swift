@@ -7,14 +7,16 @@ import Testing
 
 /// C11, C12; pgbouncer gives a connection to the server for a transaction, and then to somebody else.
 @Suite struct `Behind a pooler` {
-  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [1, 2])
-  func `C11 C12: with few connections a run is applied, gone on with and taken back`(size: Int) async throws {
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [1, 2], [1, 4])
+  func `C11 C12: with few connections a run is applied, gone on with and taken back`(
+    size: Int, workers: Int
+  ) async throws {
     try await Pooler.with(size: size) { pooled, server in
-      let shop = try await Shop.fresh(server, rows: 40)
+      let shop = try await Shop.fresh(server, rows: 40 * workers)
       // Somebody else leaves settings behind in the session that everybody shares.
       try await pooled.psql(
         "SET search_path = nowhere; SET datestyle = 'SQL, DMY'; SET default_transaction_isolation = 'serializable'")
-      let client = Client(server: pooled, definition: Shop.definition)
+      let client = Client(server: pooled, definition: Shop.definition(workers: workers))
       #expect(try await client.apply() == .completed(leftBehind: 0))
       let run = try await shop.newestRun
       #expect(try await shop.complaints(afterApplying: run) == [])

@@ -8,14 +8,14 @@ import Testing
 /// What a server does to those who use it.
 @Suite struct `A server that` {
   /// P02; the worker connects again by itself.
-  @Test func `P02: ends backends at random moments is come back to`() async throws {
-    var random = Torture.random("terminations")
+  @Test(arguments: [1, 4]) func `P02: ends backends at random moments is come back to`(workers: Int) async throws {
+    var random = Torture.random("terminations of \(workers)")
     let needed = Torture.count(20, torture: 200)
     try await withDatabase { server in
       var ended = 0
       while ended < needed {
-        let shop = try await Shop.fresh(server, rows: 200)
-        let client = Client(server: server, definition: Shop.definition)
+        let shop = try await Shop.fresh(server, rows: 200 * workers)
+        let client = Client(server: server, definition: Shop.definition(workers: workers))
         ended += try await Self.terminating(shop, &random) { _ = try await client.apply() }
         let run = try await shop.newestRun
         #expect(try await shop.complaints(afterApplying: run) == [])
@@ -49,15 +49,15 @@ import Testing
   }
 
   /// P04
-  @Test func `P04: crashes is waited for, and nothing is lost`() async throws {
-    var random = Torture.random("crashes")
+  @Test(arguments: [1, 4]) func `P04: crashes is waited for, and nothing is lost`(workers: Int) async throws {
+    var random = Torture.random("crashes of \(workers)")
     let needed = Torture.count(3, torture: 20)
     try await TestCluster.withOwn { cluster in
       let server = cluster.server
       var crashes = 0
       while crashes < needed {
-        let shop = try await Shop.fresh(server, rows: 400)
-        let client = Client(server: server, definition: Shop.definition)
+        let shop = try await Shop.fresh(server, rows: 400 * workers)
+        let client = Client(server: server, definition: Shop.definition(workers: workers))
         async let outcome = client.apply()
         try await Task.sleep(for: .milliseconds(Int.random(in: 50...600, using: &random)))
         try await cluster.stop(immediately: true)
