@@ -74,7 +74,7 @@ import Testing
   /// Between two transactions the pooler holds no connection to the server for the client, which does not notice that there is
   /// another one. What it was told is committed may be gone.
   @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [5, 39])
-  func `P04: a crash that the client does not notice loses no batch`(last: Int) async throws {
+  func `P04 P05: a crash that the client does not notice loses no batch`(last: Int) async throws {
     try await TestCluster.withOwn(settings: ["wal_writer_delay": "10s"]) { cluster in
       try await Pooler.with(size: 1, before: cluster.server, at: cluster.socketFolder) { pooled in
         let shop = try await Shop.fresh(cluster.server, rows: 391)

@@ -78,7 +78,7 @@ import Testing
   }
 
   /// P06; no row is to blame: paused, with the reason, and gone on with when there is room again.
-  @Test(arguments: ["53100", "53200", "58030"]) func `P06: has no room left pauses the run and blames no row`(
+  @Test(arguments: ["53100", "53200", "58030"]) func `P06 P07: has no room left pauses the run and blames no row`(
     code: String
   ) async throws {
     try await withShop { shop in
