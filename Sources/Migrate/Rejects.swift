@@ -84,8 +84,7 @@ extension Runs {
   ) throws(RunRefusal) -> RetryOutcome {
     try upgrade()
     _ = try mendable(summary)
-    _ = try takeOver(summary.id)
-    let run = try mendable(summary)
+    let run = try mendable(summary, taking(summary.id))
     do throws(PostgresError) {
       var worker = try Worker(
         server: server.applicationName("migrate run \(run.id) \(run.name)"), run: run, control: control, report: report)
@@ -94,8 +93,11 @@ extension Runs {
   }
 
   /// The run, when its rows in quarantine are its own to change: nobody takes it back.
-  private borrowing func mendable(_ summary: RunSummary) throws(RunRefusal) -> Run {
-    let run = try asking { (connection) throws(PostgresError) in try Ledger.run(connection, summary.id) }
+  private borrowing func mendable(_ summary: RunSummary, _ taken: Run? = nil) throws(RunRefusal) -> Run {
+    var run = taken
+    if run == nil {
+      run = try asking { (connection) throws(PostgresError) in try Ledger.run(connection, summary.id) }
+    }
     guard let run, run.direction == .apply else {
       throw .refused(
         "run \(summary.id) is \(summary.state == .reverted ? "taken back" : "being taken back")",

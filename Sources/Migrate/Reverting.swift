@@ -26,8 +26,7 @@ extension Runs {
     let id = summary.id
     try upgrade()
     try refuseIrrevertible(summary)
-    _ = try takeOver(id)
-    return try asking { (connection) throws(PostgresError) in
+    return try taking(id) { (connection) throws(PostgresError) in
       switch try Ledger.standing(connection, id).state {
       case .running, .holding, .pausing:
         // Its workers are gone: it stands at the edge of a batch.
@@ -44,8 +43,6 @@ extension Runs {
         UPDATE migrate.runs SET on_conflict = $2::text, revert_reason = coalesce($3::text, revert_reason)
         WHERE  run = $1::bigint
         """, [String(id), policy.rawValue, reason])
-      guard let run = try Ledger.run(connection, id) else { throw .unreadable("there is no run \(id)") }
-      return run
     }
   }
 

@@ -161,15 +161,33 @@ package struct Runs: ~Copyable {
       moved,
       then: applying
         ? "`migrate revert \(run)` and apply anew: batches of two orders pass rows over" : "`migrate resume \(run)`")
-    _ = try takeOver(run)
-    return try asking { (connection) throws(PostgresError) in
+    return try taking(run) { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
       try connection.query(
         "SELECT migrate.resume($1::bigint, $2::text, $3::text)", [String(run), reason, Worker.hostName])
-      guard let entered = try Ledger.run(connection, run) else { throw .unreadable("there is no run \(run)") }
-      return entered
     }
+  }
+
+  /// Takes the run over and moves it by `body`, while nobody else can take it over; the run as it is then, in the epoch that was taken.
+  /// Read later it could be in the next one's, and two would work in one epoch.
+  borrowing func taking(
+    _ run: Int64, _ body: (borrowing Connection) throws(PostgresError) -> Void = { _ in }
+  ) throws(RunRefusal) -> Run {
+    let epoch = try takeOver(run)
+    var taken: Run?
+    let isOurs = try asking { (connection) throws(PostgresError) in
+      try Ledger.holding(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
+        try body(connection)
+        taken = try Ledger.run(connection, run)
+      }
+    }
+    guard isOurs, let taken else { throw Self.beaten(run) }
+    return taken
+  }
+
+  private static func beaten(_ run: Int64) -> RunRefusal {
+    .refused("run \(run) has just been taken over by somebody else", remedy: "`migrate status \(run)`")
   }
 
   /// An index that an older version of the library has built is walked past rows.
@@ -182,8 +200,7 @@ package struct Runs: ~Copyable {
     do throws(TakeOverError) { return try Ledger.takeOver(connection, run) } catch {
       switch error {
       case .database(let error): throw .database(error)
-      case .beaten:
-        throw .refused("run \(run) has just been taken over by somebody else", remedy: "`migrate status \(run)`")
+      case .beaten: throw Self.beaten(run)
       case .working(let sign):
         let who = sign.map { "backend \($0.pid)" + ($0.host.map { " for a client on \($0)" } ?? "") } ?? "somebody"
         throw .refused(

@@ -102,15 +102,20 @@ extension Runs {
   /// Nobody is there who could reach the batch's edge: the run stands at one. The takeover keeps out a worker that was only
   /// stopped and wakes up again.
   private borrowing func moveWithoutWorker(_ run: Int64) throws(RunRefusal) -> Bool {
-    do throws(TakeOverError) { _ = try Ledger.takeOver(connection, run, patience: .zero) } catch {
+    let epoch: Int
+    do throws(TakeOverError) { epoch = try Ledger.takeOver(connection, run, patience: .zero) } catch {
       switch error {
       case .working, .beaten: return false
       case .database(let error): throw .database(error)
       }
     }
-    return try asking { (connection) throws(PostgresError) in
-      try Ledger.advance(connection, run, .batchEdgeReached) != nil
+    var isMoved = false
+    _ = try asking { (connection) throws(PostgresError) in
+      try Ledger.holding(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
+        isMoved = try Ledger.advance(connection, run, .batchEdgeReached) != nil
+      }
     }
+    return isMoved
   }
 }
 

@@ -122,7 +122,7 @@ import Testing
     }
   }
 
-  @Test func `bring an older ledger up to date, and refuse a newer one`() async throws {
+  @Test func `P20: bring an older ledger up to date, and refuse a newer one`() async throws {
     try await withDatabase { server in
       try await server.psql(Products.table(rows: 20))
       for (index, script) in Scripts.ledger.prefix(2).enumerated() {
@@ -140,7 +140,6 @@ import Testing
       #expect(told.isDone && told.text == "run 1 completed 14 rows 0 rejects\n", "\(told.text)")
       #expect(try await server.value("SELECT max(version) FROM migrate.version") == "\(Scripts.ledger.count)")
 
-      // P20
       try await server.psql("INSERT INTO migrate.version (version) VALUES (99)")
       for script in [compiled.scripts.apply, compiled.scripts.revert, compiled.scripts.verify] {
         let told = try await Psql.run(script, on: server)
@@ -189,7 +188,7 @@ import Testing
     }
   }
 
-  @Test func `verify what a run has promised, and say what is broken`() async throws {
+  @Test func `P24: verify what a run has promised, and say what is broken`() async throws {
     try await withDatabase { server in
       try await server.psql(Products.table(rows: 60))
       let compiled = try await Compiled(

@@ -6,17 +6,19 @@ import Testing
 
 /// P01; the real client, killed at random moments, forward and back.
 @Suite struct `A client that is killed` {
-  @Test func `P01: is gone on with by the next one, and by a revert`() async throws {
-    var random = Torture.random("kills")
+  @Test(arguments: [1, 4]) func `P01 P19: is gone on with by the next one, and by a revert`(workers: Int) async throws {
+    var random = Torture.random("kills of \(workers)")
     let kills = Torture.count(20, torture: 200)
-    let batches = 12
+    // Of each worker a few batches, and of eight slices for each the most have several.
+    let batches = workers == 1 ? 12 : workers * 8 * 3
+    let apply = ["apply", "prices", "--yes", "--workers", "\(workers)"]
     try await withDatabase { server in
       try await withFolder { folder in
         let program = try Program(folder: folder, server: server, definition: Shop.definition)
         var killed = 0
         while killed < kills {
           let shop = try await Shop.fresh(server, rows: batches * 10)
-          killed += try await Self.kill(program, ["apply", "prices", "--yes"], upTo: kills - killed, shop, &random)
+          killed += try await Self.kill(program, apply, upTo: kills - killed, shop, &random)
           let run = try await shop.newestRun
           #expect(try await shop.complaints(afterApplying: run) == [])
           killed += try await Self.kill(program, ["revert", "\(run)", "--yes"], upTo: kills - killed, shop, &random)
@@ -53,20 +55,25 @@ import Testing
 
 /// C10, with the real client: SIGSTOP, somebody else goes on, SIGCONT.
 @Suite struct `A client that is stopped` {
-  @Test func `C10: and woken after another one has done its work changes nothing`() async throws {
-    var random = Torture.random("stops")
+  @Test(arguments: [1, 4]) func `C10: and woken after another one has done its work changes nothing`(
+    workers: Int
+  ) async throws {
+    var random = Torture.random("stops of \(workers)")
     try await withDatabase { server in
       try await withFolder { folder in
         let program = try Program(folder: folder, server: server, definition: Shop.definition)
         for _ in 1...Torture.count(3, torture: 30) {
-          try await Self.stop(program, try await Shop.fresh(server, rows: 300), &random)
+          try await Self.stop(program, workers, try await Shop.fresh(server, rows: 300 * workers), &random)
         }
       }
     }
   }
 
-  private static func stop(_ program: Program, _ shop: Shop, _ random: inout SplitMix) async throws {
-    let stopped = try program.start(["apply", "prices", "--yes"])
+  private static func stop(
+    _ program: Program, _ workers: Int, _ shop: Shop, _ random: inout SplitMix
+  ) async throws {
+    let apply = ["apply", "prices", "--yes", "--workers", "\(workers)"]
+    let stopped = try program.start(apply)
     defer { stopped.kill() }
     try await shop.waitForProgress(of: stopped)
     try await Task.sleep(for: .milliseconds(Int.random(in: 0...20, using: &random)))
@@ -82,7 +89,7 @@ import Testing
       UPDATE migrate.workers SET heartbeat_at = now() - interval '1 minute'
       WHERE  worker IN (SELECT worker FROM migrate.workers FOR UPDATE SKIP LOCKED)
       """)
-    let status = await (try program.start(["apply", "prices", "--yes"])).wait()
+    let status = await (try program.start(apply)).wait()
     #expect(status == .exited(0), "\(program.output)")
     stopped.signal(SIGCONT)
     let woken = await stopped.wait()

@@ -7,14 +7,16 @@ import Testing
 
 /// C11, C12; pgbouncer gives a connection to the server for a transaction, and then to somebody else.
 @Suite struct `Behind a pooler` {
-  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [1, 2])
-  func `C11 C12: with few connections a run is applied, gone on with and taken back`(size: Int) async throws {
+  @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [1, 2], [1, 4])
+  func `C11 C12: with few connections a run is applied, gone on with and taken back`(
+    size: Int, workers: Int
+  ) async throws {
     try await Pooler.with(size: size) { pooled, server in
-      let shop = try await Shop.fresh(server, rows: 40)
+      let shop = try await Shop.fresh(server, rows: 40 * workers)
       // Somebody else leaves settings behind in the session that everybody shares.
       try await pooled.psql(
         "SET search_path = nowhere; SET datestyle = 'SQL, DMY'; SET default_transaction_isolation = 'serializable'")
-      let client = Client(server: pooled, definition: Shop.definition)
+      let client = Client(server: pooled, definition: Shop.definition(workers: workers))
       #expect(try await client.apply() == .completed(leftBehind: 0))
       let run = try await shop.newestRun
       #expect(try await shop.complaints(afterApplying: run) == [])
@@ -72,7 +74,7 @@ import Testing
   /// Between two transactions the pooler holds no connection to the server for the client, which does not notice that there is
   /// another one. What it was told is committed may be gone.
   @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [5, 39])
-  func `P04: a crash that the client does not notice loses no batch`(last: Int) async throws {
+  func `P04 P05: a crash that the client does not notice loses no batch`(last: Int) async throws {
     try await TestCluster.withOwn(settings: ["wal_writer_delay": "10s"]) { cluster in
       try await Pooler.with(size: 1, before: cluster.server, at: cluster.socketFolder) { pooled in
         let shop = try await Shop.fresh(cluster.server, rows: 391)

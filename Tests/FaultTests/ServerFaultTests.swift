@@ -8,14 +8,14 @@ import Testing
 /// What a server does to those who use it.
 @Suite struct `A server that` {
   /// P02; the worker connects again by itself.
-  @Test func `P02: ends backends at random moments is come back to`() async throws {
-    var random = Torture.random("terminations")
+  @Test(arguments: [1, 4]) func `P02: ends backends at random moments is come back to`(workers: Int) async throws {
+    var random = Torture.random("terminations of \(workers)")
     let needed = Torture.count(20, torture: 200)
     try await withDatabase { server in
       var ended = 0
       while ended < needed {
-        let shop = try await Shop.fresh(server, rows: 200)
-        let client = Client(server: server, definition: Shop.definition)
+        let shop = try await Shop.fresh(server, rows: 200 * workers)
+        let client = Client(server: server, definition: Shop.definition(workers: workers))
         ended += try await Self.terminating(shop, &random) { _ = try await client.apply() }
         let run = try await shop.newestRun
         #expect(try await shop.complaints(afterApplying: run) == [])
@@ -49,15 +49,15 @@ import Testing
   }
 
   /// P04
-  @Test func `P04: crashes is waited for, and nothing is lost`() async throws {
-    var random = Torture.random("crashes")
+  @Test(arguments: [1, 4]) func `P04: crashes is waited for, and nothing is lost`(workers: Int) async throws {
+    var random = Torture.random("crashes of \(workers)")
     let needed = Torture.count(3, torture: 20)
     try await TestCluster.withOwn { cluster in
       let server = cluster.server
       var crashes = 0
       while crashes < needed {
-        let shop = try await Shop.fresh(server, rows: 400)
-        let client = Client(server: server, definition: Shop.definition)
+        let shop = try await Shop.fresh(server, rows: 400 * workers)
+        let client = Client(server: server, definition: Shop.definition(workers: workers))
         async let outcome = client.apply()
         try await Task.sleep(for: .milliseconds(Int.random(in: 50...600, using: &random)))
         try await cluster.stop(immediately: true)
@@ -77,8 +77,50 @@ import Testing
     }
   }
 
+  /// C19; a cancelled wait for a standby leaves a warning and a commit, which must not be taken for one that failed.
+  @Test func `C19: waits for a standby that is not there has committed what is cancelled`() async throws {
+    try await TestCluster.withOwn { cluster in
+      let server = cluster.server
+      let shop = try await Shop.fresh(server, rows: 100)
+      let client = Client(server: server, definition: Shop.definition(workers: 2))
+      try await server.psql("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
+      try await server.psql("SELECT pg_reload_conf()")
+      let cancelled = try await Self.cancellingWaits(server) {
+        #expect(try await client.apply() == .completed(leftBehind: 0))
+        let run = try await shop.newestRun
+        #expect(try await client.revert(run) == .reverted(conflicts: 0))
+      }
+      #expect(cancelled > 5)
+      try await server.psql("ALTER SYSTEM RESET synchronous_standby_names")
+      try await server.psql("SELECT pg_reload_conf()")
+      let run = try await shop.newestRun
+      #expect(try await shop.trial.value("SELECT count(*) FROM migrate.runs") == "1")
+      #expect(try await shop.complaints(afterReverting: run) == [])
+    }
+  }
+
+  /// Cancels who waits for a standby, while `body` goes on; how often.
+  private static func cancellingWaits(
+    _ server: Server, _ body: @escaping @Sendable () async throws -> Void
+  ) async throws -> Int {
+    let done = Reply<Void>()
+    async let finished: Void = {
+      defer { done.give(.success(())) }
+      try await body()
+    }()
+    var cancelled = 0
+    while !done.isKnown {
+      try await Task.sleep(for: .milliseconds(30))
+      cancelled += try await server.psql(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+      ).count
+    }
+    try await finished
+    return cancelled
+  }
+
   /// P06; no row is to blame: paused, with the reason, and gone on with when there is room again.
-  @Test(arguments: ["53100", "53200", "58030"]) func `P06: has no room left pauses the run and blames no row`(
+  @Test(arguments: ["53100", "53200", "58030"]) func `P06 P07: has no room left pauses the run and blames no row`(
     code: String
   ) async throws {
     try await withShop { shop in

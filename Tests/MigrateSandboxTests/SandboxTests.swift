@@ -50,7 +50,7 @@ import Testing
     }
   }
 
-  @Test func `starts although the number in its file is another process's by now`() async throws {
+  @Test func `P18: starts although the number in its file is another process's by now`() async throws {
     try await withFolder { folder in
       let sandbox = try Sandbox(folder: folder + "/s", settings: ["shared_buffers": "16MB"], environment: [:])
       try sandbox.start()

@@ -212,6 +212,56 @@ import Testing
     }
   }
 
+  /// C10. Between the takeover and the first look at the run somebody else takes it over, too: two would work in one epoch.
+  @Test(arguments: [false, true])
+  func `C10: gives each its own epoch, or none`(isRevert: Bool) async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      if isRevert {
+        #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+      } else {
+        try await shop.server.psql("SELECT migrate.pause(\(run)); SELECT migrate.advance(\(run), 'batch_edge_reached')")
+      }
+      let server = shop.server
+      let before = try await shop.trial.value("SELECT epoch FROM migrate.fence") ?? ""
+      let entered = try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        let pid = try await holder.pid
+        // The one who enters is stopped behind his takeover.
+        try await holder.execute("BEGIN; SELECT FROM migrate.runs WHERE run = \(run) FOR UPDATE")
+        async let entering = onThread {
+          do {
+            let runs = try Runs(on: server)
+            let entered =
+              isRevert ? try runs.enterRevert(runs.find(String(run)), onConflict: .stop) : try runs.enter(run)
+            return "\(entered.epoch)"
+          } catch let refusal as RunRefusal {
+            guard case .refused(let message, _) = refusal else { throw refusal }
+            return message
+          }
+        }
+        do {
+          try await shop.trial.wait(
+            until: "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE \(pid) = ANY (pg_blocking_pids(pid)))")
+        } catch {
+          try await holder.execute("COMMIT")
+          throw error
+        }
+        async let taken = server.psql(
+          "SET lock_timeout = '20s'; SELECT migrate.take_over(\(run), (SELECT epoch FROM migrate.fence WHERE run = \(run)))"
+        )
+        // It waits for the one who enters, or it need not.
+        try await Task.sleep(for: .milliseconds(200))
+        try await holder.execute("COMMIT")
+        let mine = try await entering
+        let theirs = try await taken.last?.last ?? nil
+        #expect(theirs != nil && theirs != mine, "mine \(mine), theirs \(theirs ?? "")")
+        return mine
+      }
+      #expect(Int(entered) == (Int(before) ?? 0) + 1, "\(entered)")
+    }
+  }
+
   @Test func `by twenty workers at once does every row once`() async throws {
     try await withShop(rows: 200) { shop in
       let run = try await shop.begin()

@@ -158,8 +158,7 @@ struct Pair: Sendable, CustomStringConvertible {
     }
   }
 
-  /// C20 V12
-  @Test func `V12: applied again it writes nothing`() async throws {
+  @Test func `C20 V12: applied again it writes nothing`() async throws {
     try await withDatabase { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v numeric); INSERT INTO t SELECT n, n FROM generate_series(1, 50) AS n"

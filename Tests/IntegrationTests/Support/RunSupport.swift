@@ -162,6 +162,11 @@ package final class Events: Sendable {
     all.withLock { $0 }.map { if case .again(_, let attempt, _) = $0 { attempt } else { 1 } }.max() ?? 1
   }
 
+  /// The numbers of those who have done batches.
+  package var workers: Set<Int> {
+    Set(all.withLock { $0 }.compactMap { if case .batch(let record) = $0 { record.worker } else { nil } })
+  }
+
   package var reconnections: Int {
     all.withLock { $0 }.count { if case .reconnecting = $0 { true } else { false } }
   }

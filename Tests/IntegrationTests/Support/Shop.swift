@@ -20,6 +20,9 @@ package struct Shop: Sendable {
     batch_size: 10
     """
 
+  /// The same, done by so many workers.
+  package static func definition(workers: Int) -> String { "\(definition)\nparallel: \(workers)" }
+
   /// Products 10, 20, 30, … at prices 1, 2, 3, …; 60 is idle. A shop that was there is replaced.
   package init(_ server: Server, rows: Int = 20) async throws {
     trial = Trial(server)

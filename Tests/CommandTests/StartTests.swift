@@ -1,0 +1,40 @@
+import Foundation
+import MigratePostgres
+import TestSupport
+import Testing
+
+@Suite struct `Twenty commands at once` {
+  private static let reasons = [
+    "a run of close has begun in this moment", "run 1 is being worked on by",
+    "run 1 has just been taken over by somebody else",
+  ]
+
+  /// C09; the one that comes first stands at its table until the others have their answer.
+  @Test func `C09: begin one run, and nineteen say that it is another's`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 0)
+      let children = try (1...20).map { _ in try project.start(["apply", "close", "--yes", "--workers", "2"]) }
+      let deadline = ContinuousClock.now + .seconds(60)
+      while children.count(where: \.isRunning) > 1, ContinuousClock.now < deadline {
+        try await Task.sleep(for: .milliseconds(20))
+      }
+      try #require(children.count(where: \.isRunning) == 1)
+      try await gate.close()
+      var refused: [Outcome] = []
+      for child in children {
+        let outcome = try await child.finish()
+        if outcome.status != 0 { refused.append(outcome) }
+      }
+      #expect(refused.count == 19)
+      for outcome in refused {
+        // Whoever was just about to begin its first batch is held off by the epoch.
+        let reasons = outcome.status == 4 ? ["taken over"] : Self.reasons
+        #expect(outcome.status == 1 || outcome.status == 4, "\(outcome)")
+        #expect(reasons.contains { outcome.err.contains($0) || outcome.out.contains($0) }, "\(outcome)")
+      }
+      #expect(try await project.value("SELECT count(*) || ' ' || min(state) FROM migrate.runs") == "1 completed")
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "1000")
+      #expect(try await project.value("SELECT sum(rows_changed) FROM migrate.batches") == "1000")
+    }
+  }
+}
