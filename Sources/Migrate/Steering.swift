@@ -137,7 +137,12 @@ extension Runs {
       (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))
     }
     if isWorking {
-      let waits = summary.state == .paused || summary.state == .pausing
+      let waits =
+        switch summary.state {
+        case .paused, .pausing: true
+        case .holding: try asking { connection throws(PostgresError) in try Ledger.waitsBehindCanary(connection, number) }
+        case .running, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: false
+        }
       guard waits else {
         throw .refused(
           "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
@@ -145,6 +150,6 @@ extension Runs {
       try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
       return .elsewhere(sign)
     }
-    return .here(try enter(number, reason: reason))
+    return .here(try enter(number, reason: reason, isResumed: true))
   }
 }
