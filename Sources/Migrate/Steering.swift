@@ -140,7 +140,8 @@ extension Runs {
       let waits =
         switch summary.state {
         case .paused, .pausing: true
-        case .holding: try asking { connection throws(PostgresError) in try Ledger.waitsBehindCanary(connection, number) }
+        case .holding:
+          try asking { connection throws(PostgresError) in try Ledger.waitsBehindCanary(connection, number) }
         case .running, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: false
         }
       guard waits else {

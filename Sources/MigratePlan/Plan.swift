@@ -49,7 +49,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
-    parallel: Int, expectations: [PlannedExpectation] = [], canary: PlannedCanary? = nil, onError: OnError, maxRejects: String?, key: [String],
+    parallel: Int, expectations: [PlannedExpectation] = [], canary: PlannedCanary? = nil, onError: OnError,
+    maxRejects: String?, key: [String],
     phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition

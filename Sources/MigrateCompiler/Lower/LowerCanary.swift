@@ -33,7 +33,7 @@ extension ResolvedBatch {
   }
 
   /// For each of the passes, `true` being the first.
-  static let bothPasses: SQL = "\nCROSS  JOIN (VALUES (true), (false)) AS c(canary)"
+  static let bothPasses: SQL = " CROSS JOIN (VALUES (true), (false)) AS c(canary)"
 
   /// For one worker, who walks all keys twice.
   static let slicesOfCanary = Statement(

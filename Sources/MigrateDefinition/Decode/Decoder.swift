@@ -59,7 +59,8 @@ struct Decoder {
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
-      expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError, maxRejects: maxRejects, undo: undo,
+      expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError,
+      maxRejects: maxRejects, undo: undo,
       timezone: timezone,
       searchPath: searchPath, needs: needs)
   }

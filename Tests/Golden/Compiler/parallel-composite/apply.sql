@@ -49,7 +49,7 @@ INSERT INTO migrate.slices (run, slice, after_key, through_key)
 SELECT $4::bigint, row_number() OVER (ORDER BY s.place) - 1, lag(s.key) OVER (ORDER BY s.place), s.key
 FROM  (SELECT f.place, f.key
        FROM   found AS f
-       WHERE  f.place < f.places AND f.place * 24 / f.places > (f.place - 1) * 24 / f.places
+       WHERE  f.place < f.places AND f.place * 17 / f.places > (f.place - 1) * 17 / f.places
        UNION  ALL
        SELECT NULL, $5::text[]) AS s;
 
