@@ -560,6 +560,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach from its first key to its last.';
 
+CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%s rows read, %s changed', sum(b.rows_read), sum(b.rows_changed)),
+         max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
+  FROM   migrate.runs    AS r
+  JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
+  JOIN   migrate.batches AS b ON b.run = r.run AND b.kind = 'apply' AND b.slice = s.slice
+  WHERE  r.run = _run AND r.direction = 'apply' AND r.canary_ended_at IS NULL
+    AND  NOT EXISTS (SELECT FROM migrate.open_slices(_run) AS o WHERE o.canary)
+  GROUP  BY r.run
+$$;
+COMMENT ON FUNCTION migrate.canary_done IS 'What the canary of a run came to, and until when the run holds then, NULL until it is resumed. No row before it is done, nor once the rest may be done.';
+
 CREATE FUNCTION migrate.meant(_identity text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,19 +1,6 @@
 -- A canary: a part of the rows, spread over the whole table by a hash of their keys, is done before all others; then the run stands
 -- still, so that somebody can look at them. Its slices are walked first, then those of the rest: both go through all keys.
 
-CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT format('%s rows read, %s changed', sum(b.rows_read), sum(b.rows_changed)),
-         max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
-  FROM   migrate.runs    AS r
-  JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
-  JOIN   migrate.batches AS b ON b.run = r.run AND b.kind = 'apply' AND b.slice = s.slice
-  WHERE  r.run = _run AND r.direction = 'apply' AND r.canary_ended_at IS NULL
-    AND  NOT EXISTS (SELECT FROM migrate.open_slices(_run) AS o WHERE o.canary)
-  GROUP  BY r.run
-$$;
-COMMENT ON FUNCTION migrate.canary_done IS 'What the canary of a run came to, and until when the run holds then, NULL until it is resumed. No row before it is done, nor once the rest may be done.';
-
 CREATE FUNCTION migrate.end_canary(_run bigint, _reason text, _client_host text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
