@@ -62,6 +62,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0008.sql"),
         .embedInCode("ledger/ledger_0009.sql"),
         .embedInCode("ledger/ledger_0010.sql"),
+        .embedInCode("ledger/ledger_0011.sql"),
       ],
       swiftSettings: settings),
 

@@ -10,6 +10,7 @@ package enum Scripts {
       PackageResources.ledger_0004_sql, PackageResources.ledger_0005_sql, PackageResources.ledger_0006_sql,
       PackageResources.ledger_0007_sql, PackageResources.ledger_0008_sql,
       PackageResources.ledger_0009_sql, PackageResources.ledger_0010_sql,
+      PackageResources.ledger_0011_sql,
     ].map(text)
   }
 

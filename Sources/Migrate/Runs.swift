@@ -151,7 +151,9 @@ package struct Runs: ~Copyable {
   }
 
   /// Takes the run over, so that nobody else works on it, and makes it run.
-  package borrowing func enter(_ run: Int64, reason: String? = nil) throws(RunRefusal) -> Run {
+  ///
+  /// - Parameter isResumed: whether somebody has asked for it, which ends what a canary waits for.
+  package borrowing func enter(_ run: Int64, reason: String? = nil, isResumed: Bool = false) throws(RunRefusal) -> Run {
     try upgrade()
     let (applying, moved) = try asking { (connection) throws(PostgresError) in
       let applying = try Ledger.summary(connection, run)?.direction == .apply
@@ -165,7 +167,8 @@ package struct Runs: ~Copyable {
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
       try connection.query(
-        "SELECT migrate.resume($1::bigint, $2::text, $3::text)", [String(run), reason, Worker.hostName])
+        "SELECT migrate.\(isResumed ? "resume" : "go_on")($1::bigint, $2::text, $3::text)",
+        [String(run), reason, Worker.hostName])
     }
   }
 

@@ -142,7 +142,13 @@ extension Runs {
       (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))
     }
     if isWorking {
-      let waits = summary.state == .paused || summary.state == .pausing
+      let waits =
+        switch summary.state {
+        case .paused, .pausing: true
+        case .holding:
+          try asking { connection throws(PostgresError) in try Ledger.waitsBehindCanary(connection, number) }
+        case .running, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: false
+        }
       guard waits else {
         throw .refused(
           "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
@@ -150,6 +156,6 @@ extension Runs {
       try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
       return .elsewhere(sign)
     }
-    return .here(try enter(number, reason: reason))
+    return .here(try enter(number, reason: reason, isResumed: true))
   }
 }

@@ -38,6 +38,10 @@ public struct BatchOperation: Sendable {
   public let window: Located<Window>?
   /// What pauses the run when it finds or does something else.
   public let expectations: [Expectation]
+  /// Which part of the rows is done first, in per cent, its digits as written; `nil` is none.
+  public let canary: Located<String>?
+  /// How long the run holds behind its canary; `nil` is until it is resumed.
+  public let hold: Located<Duration>?
   /// How many workers do the batches beside each other; one when it is not said.
   public let parallel: Located<Int>?
   /// What a row does that the database refuses.

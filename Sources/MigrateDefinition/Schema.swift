@@ -114,6 +114,8 @@ package enum Schema {
       "of", at: .expectation, "aggregate", default: "required",
       "avg, sum, min, max or count over `old` and `new` values"),
     now("between", at: .expectation, "two figures, or one with a sign", default: "required", "what it must be"),
+    now("canary", "percent", "a part of the rows, by a hash of their keys, is done first; then the run pauses"),
+    now("hold", "duration", "behind its canary the run holds for so long, and goes on by itself"),
     now("on_error", "stop, continue or retry", default: "stop", "what a row does that the database refuses"),
     now("max_rejects", "rows, or percent", default: "1000", "more rows in quarantine end the run"),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),

@@ -83,11 +83,11 @@ extension Ledger {
     ).onlyRow["breach"] != nil
   }
 
-  /// Why a run has paused that did not find what it expected; `nil` when that is not so.
+  /// Why a run has paused that did not find what it expected, or whose canary is done; `nil` when that is not so.
   package static func breach(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
     try connection.query(
       """
-      SELECT CASE WHEN state = 'paused' AND failure ->> 'sqlstate' = 'MG004' THEN failure ->> 'message' END AS breach
+      SELECT CASE WHEN state = 'paused' AND failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN failure ->> 'message' END AS breach
       FROM   migrate.runs
       WHERE  run = $1::bigint
       """, [String(run)]

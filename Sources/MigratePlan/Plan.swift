@@ -17,6 +17,8 @@ public struct Plan: Sendable, Equatable {
   public let parallel: Int
   /// What pauses the run when it finds or does something else.
   public let expectations: [PlannedExpectation]
+  /// The part of the rows that is done first; `nil` is none.
+  public let canary: PlannedCanary?
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
@@ -47,7 +49,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
-    parallel: Int, expectations: [PlannedExpectation] = [], onError: OnError, maxRejects: String?, key: [String],
+    parallel: Int, expectations: [PlannedExpectation] = [], canary: PlannedCanary? = nil, onError: OnError,
+    maxRejects: String?, key: [String],
     phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition
@@ -57,6 +60,7 @@ public struct Plan: Sendable, Equatable {
     self.pace = pace
     self.parallel = parallel
     self.expectations = expectations
+    self.canary = canary
     self.onError = onError
     self.maxRejects = maxRejects
     self.key = key

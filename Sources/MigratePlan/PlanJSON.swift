@@ -31,7 +31,8 @@ extension Plan {
     let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
     let rejects: [JSON.Member] =
       [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
-    return .object(head + pace.members + workers + expected + rejects + body)
+    let first: [JSON.Member] = canary.map { [.init("canary", $0.document)] } ?? []
+    return .object(head + pace.members + workers + expected + first + rejects + body)
   }
 }
 

@@ -14,6 +14,8 @@ struct Attempt {
   let size: Int
   /// Whether a row that the database refuses is looked for, and goes to quarantine.
   let isHalving: Bool
+  /// Whether it does the rows of the canary, or the rest; `nil` does both.
+  var isCanary: Bool?
 
   /// How the attempt guards itself against those who write at the same time.
   ///
@@ -144,7 +146,7 @@ extension Worker {
       .with("size", String(attempt.size))
       .with(key: attempt.after, as: "after", count: run.keyCount)
       .with(key: attempt.upper, as: "upper", count: run.keyCount)
-      .with("eligible", nil).with("changed", nil)
+      .with("eligible", nil).with("changed", nil).with("canary", attempt.isCanary.map { String($0) })
   }
 
   /// The key of the batch's last row, and in `bindings` how many rows are eligible up to it, where that is known.

@@ -28,7 +28,10 @@ extension Worker {
       let done = try Ledger.counts(connection, run.id, .apply)
       report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
       if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
-      crew.begin(try Ledger.openSlices(connection, run.id).map(\.number))
+      let open = try Ledger.openSlices(connection, run.id)
+      let isCanary = open.first?.isCanary
+      if isCanary == false, let outcome = try standBehindCanary() { return outcome }
+      crew.begin(open.filter { $0.isCanary == isCanary }.map(\.number))
     }
     let own = try walk()
     if let outcome = crew.join() ?? own {

@@ -24,7 +24,7 @@ extension Worker {
     let first = Attempt(
       slice: attempt.slice, ordinal: attempt.ordinal, after: attempt.after, upper: attempt.upper, number: 1,
       size: attempt.size,
-      isHalving: true)
+      isHalving: true, isCanary: attempt.isCanary)
     do throws(PostgresError) {
       try begin("REPEATABLE READ READ WRITE", .apply)
       let found = try search(first)

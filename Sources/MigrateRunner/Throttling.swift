@@ -25,6 +25,18 @@ extension Worker {
     return .held(try Ledger.failure(connection, run.id))
   }
 
+  /// Waits until the rest behind the canary may be done, or pauses the run.
+  mutating func standBehindCanary() throws(PostgresError) -> RunOutcome? {
+    if let outcome = try heedExpectations(isFinal: false) { return outcome }
+    while true {
+      switch try Ledger.heedCanary(connection, run) {
+      case .over: return nil
+      case .holds: if let outcome = try edge() { return outcome }
+      case .paused: return .held(try Ledger.failure(connection, run.id))
+      }
+    }
+  }
+
   /// Waits, at most a second, which is how long what is asked of the run may stay unheard; a signal ends it.
   func rest(for duration: Duration) {
     let deadline = ContinuousClock.now + min(duration, .seconds(1))

@@ -93,7 +93,7 @@ extension Worker {
     while true {
       let attempt = Attempt(
         slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
-        size: tries.size, isHalving: tries.isHalving)
+        size: tries.size, isHalving: tries.isHalving, isCanary: last.isCanary)
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(last.behind(record.ordinal, record.through))
       case .lost: return .lost
@@ -184,7 +184,7 @@ extension Worker {
 extension Slice {
   /// What is left behind a batch.
   fileprivate func behind(_ ordinal: Int, _ key: [String?]?) -> Slice {
-    Slice(number: number, ordinal: ordinal, after: key, through: through)
+    Slice(number: number, ordinal: ordinal, after: key, through: through, isCanary: isCanary)
   }
 }
 

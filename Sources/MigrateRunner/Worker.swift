@@ -64,7 +64,7 @@ package struct Worker: ~Copyable {
   var constants: Bindings {
     var bindings = Bindings(run.parameters)
     bindings = bindings.with("run", runID).with("epoch", String(run.epoch)).with("worker", String(number))
-    return bindings.with("part", "0")
+    return bindings.with("part", "0").with("canary", nil)
   }
 
   /// Writes down that it works on the run: who looks can tell a worker from an interrupted run.

@@ -38,6 +38,11 @@ struct Summary {
     if let most = plan.maxRejects {
       add("rejects", "more than \(Int(most).map { Wording.count($0, "row") } ?? most) in quarantine end the run")
     }
+    if let canary = plan.canary {
+      let rows = Wording.count(canary.share(of: plan.estimate.rows), "row")
+      let then = canary.hold.map { "holds for \(Wording.duration($0))" } ?? "pauses until `migrate resume`"
+      add("canary", "about \(rows) by a hash of their key, then \(then)")
+    }
     add(plan.pace, holds: plan.statements(.holds))
     for expected in plan.expectations {
       let what = expected.text == expected.name ? expected.name : "\(expected.name), \(expected.text)"
@@ -85,7 +90,7 @@ struct Summary {
     for rest in rests { add("throttle", rest) }
     if let window = pace.window { add("window", "\(window.opens) to \(window.closes), \(window.zone)") }
     let names = holds.compactMap { statement -> String? in
-      guard case .holdWhen(let name) = statement.name, name != "window" else { return nil }
+      guard case .holdWhen(let name) = statement.name, name != "window", name != "canary" else { return nil }
       return name
     }
     if !names.isEmpty { add("holds for", names.joined(separator: ", ")) }

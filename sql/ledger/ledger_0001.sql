@@ -53,6 +53,7 @@ CREATE TABLE migrate.runs (
   held_since      timestamptz,
   held            interval    NOT NULL DEFAULT '0',
   accepted        text[]      NOT NULL DEFAULT '{}',
+  canary_ended_at timestamptz,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   bounded_at      timestamptz,
   ended_at        timestamptz,
@@ -85,6 +86,7 @@ COMMENT ON COLUMN migrate.runs.hold_reason     IS 'Why the run holds, while it d
 COMMENT ON COLUMN migrate.runs.held_since      IS 'Since when it holds, while it does.';
 COMMENT ON COLUMN migrate.runs.held            IS 'How long it has held before, all in all.';
 COMMENT ON COLUMN migrate.runs.accepted        IS 'What it expected and did not find, and was told to go on with all the same.';
+COMMENT ON COLUMN migrate.runs.canary_ended_at IS 'Since when the rest behind its canary may be done: the hold was over, or resume has ended it.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
@@ -206,13 +208,15 @@ COMMENT ON COLUMN migrate.statements.arguments IS 'For each $n the role of its v
 CREATE TABLE migrate.slices (
   run         bigint  NOT NULL REFERENCES migrate.runs,
   slice       integer NOT NULL,
+  canary      boolean,
   after_key   text[],
   through_key text[]  NOT NULL,
   PRIMARY KEY (run, slice)
 );
 COMMENT ON TABLE  migrate.slices             IS 'Stretches of the key, one chain of batches each: one worker at a time walks a slice.';
 COMMENT ON COLUMN migrate.slices.run         IS 'The run.';
-COMMENT ON COLUMN migrate.slices.slice       IS 'Its number, from 0.';
+COMMENT ON COLUMN migrate.slices.slice       IS 'Its number, from 0; those of the canary come first.';
+COMMENT ON COLUMN migrate.slices.canary      IS 'Whether its batches do the rows of the canary, or the rest; NULL in a run without a canary, whose batches do all rows.';
 COMMENT ON COLUMN migrate.slices.after_key   IS 'The slice begins behind this key; NULL is the beginning.';
 COMMENT ON COLUMN migrate.slices.through_key IS 'The slice ends with this key.';
 

@@ -260,7 +260,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batch; what is done stays and can be reverted. Returns the run''s state.';
 
-CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
+CREATE FUNCTION migrate.go_on(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   reached text;
@@ -276,7 +276,16 @@ BEGIN
   DELETE FROM migrate.control WHERE run = _run;
   RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect; a client that stayed does so within a second. Returns the run''s state.';
+COMMENT ON FUNCTION migrate.go_on IS 'Lets a paused or failed run go on, also with what it did not expect, and where its canary is done, wait for what it waited for. Returns the run''s state.';
+
+CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Only who asks for it ends the time after a canary; who applies the same again waits for what is left of it.
+  PERFORM migrate.end_canary(_run, _reason, _client_host);
+  RETURN migrate.go_on(_run, _reason, _client_host);
+END $$;
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect, or with the rest behind its canary; a client that stayed does so within a second. Returns the run''s state.';
 
 CREATE VIEW migrate.progress AS
 SELECT r.run,

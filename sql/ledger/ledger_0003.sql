@@ -541,10 +541,10 @@ $$;
 COMMENT ON FUNCTION migrate.last_batch IS 'The last batch of a slice, behind which the next one begins; none when nothing is done.';
 
 CREATE FUNCTION migrate.open_slices(
-  _run bigint, OUT slice integer, OUT ordinal integer, OUT after_key text[], OUT through_key text[]
+  _run bigint, OUT slice integer, OUT ordinal integer, OUT after_key text[], OUT through_key text[], OUT canary boolean
 ) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT s.slice, coalesce(b.ordinal, 0), coalesce(b.through_key, s.after_key), s.through_key
+  SELECT s.slice, coalesce(b.ordinal, 0), coalesce(b.through_key, s.after_key), s.through_key, s.canary
   FROM   migrate.slices AS s
   LEFT   JOIN LATERAL migrate.last_batch(s.run, s.slice) AS b ON true
   WHERE  s.run = _run AND b.through_key IS DISTINCT FROM s.through_key
@@ -559,6 +559,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach from its first key to its last.';
+
+CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%s rows read, %s changed', sum(b.rows_read), sum(b.rows_changed)),
+         max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
+  FROM   migrate.runs    AS r
+  JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
+  JOIN   migrate.batches AS b ON b.run = r.run AND b.kind = 'apply' AND b.slice = s.slice
+  WHERE  r.run = _run AND r.direction = 'apply' AND r.canary_ended_at IS NULL
+    AND  NOT EXISTS (SELECT FROM migrate.open_slices(_run) AS o WHERE o.canary)
+  GROUP  BY r.run
+$$;
+COMMENT ON FUNCTION migrate.canary_done IS 'What the canary of a run came to, and until when the run holds then, NULL until it is resumed. No row before it is done, nor once the rest may be done.';
 
 CREATE FUNCTION migrate.meant(_identity text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -592,8 +605,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             -- Rows that were tried again by themselves, out of quarantine.
             AND  b.slice >= 0
          UNION  ALL
-         -- And each slice with the last key of the slice before it.
-         SELECT s.after_key, lag(s.through_key) OVER (ORDER BY s.slice)
+         -- And each slice with the last key of the slice before it; a canary goes through all keys, and so does the rest.
+         SELECT s.after_key, lag(s.through_key) OVER (PARTITION BY s.canary ORDER BY s.slice)
          FROM   migrate.slices AS s
          WHERE  s.run = _run) AS p
   WHERE  p.after_key IS DISTINCT FROM p.expected

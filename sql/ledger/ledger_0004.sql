@@ -1,6 +1,6 @@
 -- The second back end: a run inside of the server, by the very statements that a client would send.
 -- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
--- MG004 not as expected.
+-- MG004 not as expected, MG005 the canary is done.
 
 CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -42,7 +42,7 @@ COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, rol
 
 CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0,
+  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0, 'canary', NULL,
                             ':run_id', r.run, ':started_at', to_json(r.started_at) #>> '{}')
          || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(r.parameters) AS p), '{}')
   FROM   migrate.runs AS r
@@ -113,7 +113,7 @@ COMMENT ON FUNCTION migrate.statement IS 'A statement of a run.';
 
 CREATE TYPE migrate.work AS (
   verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
-  after_key text[], upper_key text[], seconds float8
+  after_key text[], upper_key text[], seconds float8, canary boolean
 );
 COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, wait for so many seconds, or end.';
 
@@ -162,8 +162,8 @@ BEGIN
     work.verb := 'bound';
   ELSE
     -- One slice after the other: a CALL is one worker.
-    SELECT 'batch', o.slice, o.ordinal + 1, o.after_key, o.through_key
-    INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key
+    SELECT 'batch', o.slice, o.ordinal + 1, o.after_key, o.through_key, o.canary
+    INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key, work.canary
     FROM   migrate.open_slices(_run) AS o
     LIMIT  1;
     work.verb := coalesce(work.verb, 'finish');
@@ -286,7 +286,7 @@ DECLARE
   ended     migrate.attempted;
   given     jsonb := migrate.constants(_run, _epoch)
                      || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size,
-                                           'changed', NULL, 'eligible', NULL);
+                                           'changed', NULL, 'eligible', NULL, 'canary', _work.canary);
   columns   integer := cardinality(_work.upper_key);
   statement migrate.statements;
   -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is

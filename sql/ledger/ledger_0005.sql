@@ -125,7 +125,7 @@ BEGIN
     ELSIF other.definition_hash <> hash THEN
       PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
     END IF;
-    IF other.state = 'paused' AND other.failure ->> 'sqlstate' = 'MG004' THEN
+    IF other.state = 'paused' AND other.failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN
       PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
         format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
     END IF;
@@ -135,7 +135,7 @@ BEGIN
     IF other.state = 'cancelling' THEN
       PERFORM migrate.advance(run, 'batch_edge_reached');
     END IF;
-    PERFORM migrate.resume(run, _reason);
+    PERFORM migrate.go_on(run, _reason);
     RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
     RETURN;
   END IF;
@@ -299,6 +299,17 @@ BEGIN
         RAISE EXCEPTION 'run % is paused: %', _run, reason
         USING ERRCODE = 'MG004',
               HINT = format('SELECT migrate.resume(%s) accepts it, and apply.sql goes on with it then; revert.sql takes it back', _run);
+      END IF;
+    END IF;
+    IF work.verb = 'batch' AND work.canary IS FALSE THEN
+      reason := migrate.heed_canary(_run, _epoch);
+      CONTINUE WHEN reason = 'holds';
+      IF reason = 'paused' THEN
+        reason := (SELECT r.failure ->> 'message' FROM migrate.runs AS r WHERE r.run = _run);
+        COMMIT;
+        RAISE EXCEPTION 'run % is paused: %', _run, reason
+        USING ERRCODE = 'MG005',
+              HINT = format('SELECT migrate.resume(%s), and apply.sql does the rest then; revert.sql takes it back', _run);
       END IF;
     END IF;
     IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN

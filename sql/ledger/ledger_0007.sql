@@ -22,7 +22,8 @@ DECLARE
                        FROM   migrate.runs AS r
                        WHERE  r.run = _run);
   given    jsonb := migrate.constants(_run, _epoch)
-                    || jsonb_build_object('ordinal', _work.ordinal, 'size', _size, 'changed', NULL, 'eligible', NULL);
+                    || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size, 'changed', NULL,
+                                          'eligible', NULL, 'canary', _work.canary);
   found    migrate.culprits;
   stack    jsonb;
   part     jsonb;

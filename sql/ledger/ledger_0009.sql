@@ -44,7 +44,7 @@ BEGIN
     PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
   ELSIF state IN ('completed', 'cancelled', 'reverted') THEN
     PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
-  ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run) THEN
+  ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
       'parallel in the definition, or --workers when it is applied, cuts them');
   END IF;

@@ -58,8 +58,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM   migrate.figures(_run) AS f
   JOIN   migrate.runs AS r ON r.run = _run
   -- What only grows can be too much at any time and too little only at the end; what only falls, the other way round. A mean or a
-  -- part says little of the first rows: of a thousand, or of as many as are expected.
-  CROSS  JOIN LATERAL (SELECT _final OR (f.percent OR f.kind = 'avg') AND f.read >= least(1000, f.expected) AS is_settled) AS s
+  -- part says little of the first rows: of a thousand, or of as many as are expected, or of a whole canary, which is there to be judged.
+  CROSS  JOIN LATERAL (SELECT _final OR (f.percent OR f.kind = 'avg')
+                                        AND (f.read >= least(1000, f.expected)
+                                             OR r.plan ? 'canary' AND EXISTS (SELECT FROM migrate.canary_done(_run))) AS is_settled) AS s
   WHERE  NOT f.name = ANY (r.accepted)
     AND (   (s.is_settled OR f.kind = 'min' ) AND (f.figure < f.at_least OR f.figure = f.at_least AND NOT f.least_included)
          OR (s.is_settled OR NOT f.percent AND f.kind IN ('rows', 'changed', 'rejects', 'count', 'sum', 'max'))

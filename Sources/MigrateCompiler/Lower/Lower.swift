@@ -43,9 +43,9 @@ extension ResolvedBatch {
     }
   }
 
-  /// Without undo only the keys are kept. Where every row is eligible the index alone tells them, which costs less than to have
+  /// Without undo only the keys are kept. Where a batch does every row the index alone tells them, which costs less than to have
   /// them from the change; which rows break a rule it does not.
-  private var foreseesKeys: Bool { filter == nil && !hasTriggers && validation.isEmpty }
+  private var foreseesKeys: Bool { filter == nil && canary == nil && !hasTriggers && validation.isEmpty }
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {

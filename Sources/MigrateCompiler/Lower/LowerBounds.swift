@@ -42,7 +42,7 @@ extension ResolvedBatch {
       """
       SELECT \(lines: keyTexts("through"))
       FROM   \(source)
-      \(SQL.filtered(by: [behindAfter, compared("<=", Role.upper)] + filterConditions))
+      \(SQL.filtered(by: [behindAfter, compared("<=", Role.upper)] + canaryConditions + filterConditions))
       ORDER  BY \(list: keyColumns)
       OFFSET \(Role.size) - 1
       LIMIT  1

@@ -82,7 +82,7 @@ extension ResolvedBatch {
       FROM   \(Self.keysTable) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
       WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
         AND  (\(Role.afterNone) OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
-        AND  \(Self.row("d", "k", key)) <= \(bound(Role.upper))
+        AND  \(Self.row("d", "k", key)) <= \(bound(Role.upper))\(canaryOfCollected)
       ORDER  BY \(list: columns.map { "d.\($0)" })
       OFFSET \(Role.size) - 1
       LIMIT  1

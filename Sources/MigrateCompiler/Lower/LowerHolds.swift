@@ -21,6 +21,7 @@ extension ResolvedBatch {
     case .activeSessions(let most): Self.activeSessions(most)
     case .replicationLag(let most): Self.replicationLag(most)
     case .window(let window): Self.window(window)
+    case .canary: canaryHold
     }
   }
 

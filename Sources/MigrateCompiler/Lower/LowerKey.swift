@@ -28,8 +28,8 @@ extension ResolvedBatch {
   /// The batch's rows: its range and the definition's own filter.
   var batchConditions: [SQL] {
     switch coverage {
-    case .walked: range + filterConditions
-    case .collected: range + [collectedCondition] + filterConditions
+    case .walked: range + canaryConditions + filterConditions
+    case .collected: range + [collectedCondition] + canaryConditions + filterConditions
     }
   }
 

@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   /// `nil` for one worker, who walks the keys as one slice.
   var slices: Statement? {
-    guard parallel > 1 else { return nil }
+    guard parallel > 1 else { return canary.map { _ in Self.slicesOfCanary } }
     let count = SQL(pieces: [.text(String(sliceCount))])
     return Statement(
       .slices, why: "each slice is walked by one worker at a time; its end is the next one's beginning",
@@ -25,14 +25,27 @@ extension ResolvedBatch {
       WITH found AS (
         \(coverage == .collected ? cutOfCollected : cutOfSample)
       )
-      INSERT INTO migrate.slices (run, slice, after_key, through_key)
-      SELECT \(Role.run), row_number() OVER (ORDER BY s.place) - 1, lag(s.key) OVER (ORDER BY s.place), s.key
+      \(cut)
       FROM  (SELECT f.place, f.key
              FROM   found AS f
              WHERE  f.place < f.places AND f.place * \(count) / f.places > (f.place - 1) * \(count) / f.places
              UNION  ALL
-             SELECT NULL, \(Role.upperKey)) AS s
+             SELECT NULL, \(Role.upperKey)) AS s\(canary == nil ? "" : Self.bothPasses)
       """)
+  }
+
+  /// Numbered in the order in which they are walked: a canary goes through all keys before the rest does.
+  private var cut: SQL {
+    canary == nil
+      ? """
+      INSERT INTO migrate.slices (run, slice, after_key, through_key)
+      SELECT \(Role.run), row_number() OVER (ORDER BY s.place) - 1, lag(s.key) OVER (ORDER BY s.place), s.key
+      """
+      : """
+      INSERT INTO migrate.slices (run, slice, canary, after_key, through_key)
+      SELECT \(Role.run), row_number() OVER (ORDER BY c.canary DESC, s.place) - 1, c.canary,
+             lag(s.key) OVER (PARTITION BY c.canary ORDER BY s.place), s.key
+      """
   }
 
   private var cutOfSample: SQL {

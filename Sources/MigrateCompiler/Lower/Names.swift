@@ -14,6 +14,8 @@ enum Role {
   /// Rows that `change as captured` has written; NULL where another change was taken, which has looked itself.
   static let changed = Parameter("changed", .bigint)
   static let size = Parameter("size", .bigint)
+  /// Whether the batch does the rows of the canary, or those of the rest; NULL does both.
+  static let canary = Parameter("canary", TypeName(trusted: "boolean"))
   static let seq = Parameter("seq", .bigint)
   /// The key behind which the batch begins, as an array of texts; NULL is the beginning.
   static let afterKey = Parameter("after", TypeName(trusted: "text[]"))

@@ -21,6 +21,13 @@ extension BatchOperation {
   }
 }
 
+extension BatchOperation {
+  var plannedCanary: PlannedCanary? {
+    guard let canary, let percent = Double(canary.value) else { return nil }
+    return PlannedCanary(part: Int((percent * Double(PlannedCanary.whole) / 100).rounded()), hold: hold?.value)
+  }
+}
+
 extension Throttle {
   /// The definition's own queries, which are read like its checks.
   var queries: [Check] {
@@ -49,6 +56,8 @@ enum ResolvedHold: Sendable {
   case activeSessions(most: Int)
   case replicationLag(most: Duration)
   case window(PlannedWindow)
+  /// Behind its canary.
+  case canary
 }
 
 extension NamedBatch {
@@ -57,6 +66,7 @@ extension NamedBatch {
     let operation = parsed.definition.operation
     let throttle = operation.throttle
     let builtIn: [ResolvedHold?] = [
+      operation.canary.flatMap { _ in operation.hold }.map { _ in .canary },
       operation.window.map { .window($0.value.planned) },
       throttle.maxActiveSessions.map { .activeSessions(most: $0.value) },
       throttle.maxReplicationLag.map { .replicationLag(most: $0.value) },

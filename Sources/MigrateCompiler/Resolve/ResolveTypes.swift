@@ -101,6 +101,7 @@ extension NamedBatch {
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       holds: holds(resolved(.hold)),
       expectations: operation.expectations.map(\.planned), measures: measures,
+      canary: operation.plannedCanary,
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       // A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
       readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts

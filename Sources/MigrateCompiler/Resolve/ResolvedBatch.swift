@@ -36,6 +36,7 @@ struct ResolvedBatch: Sendable {
   let holds: [ResolvedHold]
   let expectations: [PlannedExpectation]
   let measures: [NamedMeasure]
+  let canary: PlannedCanary?
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
   let needs: [String]

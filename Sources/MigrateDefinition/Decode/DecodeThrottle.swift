@@ -30,7 +30,7 @@ extension Decoder {
     return throttle
   }
 
-  private mutating func duration(
+  mutating func duration(
     _ entry: YAMLEntry, in range: ClosedRange<Duration>, example: String
   ) -> Located<Duration>? {
     guard let text = text(entry, "a duration, such as `\(example)`") else { return nil }

@@ -46,6 +46,8 @@ struct Decoder {
     let throttle = fields["throttle"].map { self.throttle($0) } ?? Throttle()
     let window = fields["window"].flatMap { self.window($0) }
     let expectations = fields["expect"].map { self.expectations($0) } ?? []
+    let canary = fields["canary"].flatMap { self.canary($0) }
+    let hold = fields["hold"].flatMap { self.hold($0, hasCanary: fields["canary"] != nil) }
     let onError = fields["on_error"].flatMap { self.onError($0) }
     let maxRejects = fields["max_rejects"].flatMap { self.maxRejects($0) }
     let undo = fields["undo"].map { self.undo($0) } ?? .full
@@ -57,7 +59,8 @@ struct Decoder {
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
-      expectations: expectations, parallel: parallel, onError: onError, maxRejects: maxRejects, undo: undo,
+      expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError,
+      maxRejects: maxRejects, undo: undo,
       timezone: timezone,
       searchPath: searchPath, needs: needs)
   }

@@ -11,7 +11,8 @@ extension Plan {
     let phases = try phases.map { $0.name == phase ? Phase(phase, try $0.statements.flatMap(edit)) : $0 }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
-      parallel: parallel, expectations: expectations, onError: onError, maxRejects: maxRejects, key: key,
+      parallel: parallel, expectations: expectations, canary: canary, onError: onError, maxRejects: maxRejects,
+      key: key,
       phases: phases, steps: steps,
       warnings: warnings,
       tables: tables, estimate: estimate,
@@ -50,7 +51,8 @@ extension Plan {
     }
     return Plan(
       definition: definition, identity: identity, searchPath: searchPath, parameters: parameters, pace: pace,
-      parallel: parallel, expectations: expectations, onError: onError, maxRejects: maxRejects, key: key,
+      parallel: parallel, expectations: expectations, canary: canary, onError: onError, maxRejects: maxRejects,
+      key: key,
       phases: phases, steps: steps,
       warnings: warnings,
       tables: tables, estimate: estimate,
