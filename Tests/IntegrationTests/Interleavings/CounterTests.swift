@@ -19,7 +19,7 @@ import Testing
 
   /// C01, C06, C07. The writers' transactions touch their rows from the highest key to the lowest, each batch the other way round. A
   /// deadlock would be the run's doing, since no two writers can have one; a batch gives way before the server looks for it.
-  @Test(.timeLimit(.minutes(10)), arguments: [4, 8], Change.allCases)
+  @Test(.serialized, .timeLimit(.minutes(10)), arguments: [4, 8], Change.allCases)
   func `C01 C06 C07: lose no count, change no row twice, and bring nobody into a deadlock`(
     workers: Int, change: Change
   ) async throws {
