@@ -36,7 +36,7 @@ extension Worker {
     let own = try walk()
     if let outcome = crew.join() ?? own {
       // Of several that stop at once each may have seen the other at work.
-      if outcome == .paused { try Ledger.advance(connection, run.id, .batchEdgeReached) }
+      if outcome == .paused { try reachEdge() }
       return outcome
     }
     if let outcome = try edge() { return outcome }

@@ -99,7 +99,7 @@ extension Worker {
     return .paused
   }
 
-  private borrowing func reachEdge() throws(PostgresError) {
+  borrowing func reachEdge() throws(PostgresError) {
     try Ledger.reachEdge(connection, run.id, worker: number, epoch: run.epoch)
   }
 }

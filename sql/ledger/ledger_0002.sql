@@ -224,7 +224,9 @@ BEGIN
   IF NOT EXISTS (SELECT
                  FROM   migrate.workers AS w
                  WHERE  w.run = _run AND w.worker <> _worker AND w.epoch = _epoch AND NOT w.at_edge
-                   AND  migrate.shows_life(w)) THEN
+                   AND  migrate.shows_life(w))
+    -- Who was taken over says nothing about the run any more.
+    AND EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch) THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
 END $$;
