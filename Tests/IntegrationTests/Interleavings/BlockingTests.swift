@@ -10,6 +10,8 @@ import Testing
 @Suite struct `A batch that others wait for` {
   private static var isTorture: Bool { ProcessInfo.processInfo.environment["MIGRATE_TORTURE"] != nil }
   private static var collisions: Int { isTorture ? 1_000 : 50 }
+  /// About twenty for each collision.
+  private static var rows: Int { isTorture ? 40_000 : 20_000 }
 
   private static let definition = """
     batch: prices
@@ -20,12 +22,14 @@ import Testing
     """
 
   /// Three milliseconds a row: without giving way a batch would hold its rows for more than a second.
-  private static let table = """
+  private static var table: String {
+    """
     CREATE TABLE products (id integer PRIMARY KEY, price integer NOT NULL, touched integer NOT NULL DEFAULT 0);
-    INSERT INTO products (id, price) SELECT n, n FROM generate_series(1, 20000) AS n;
+    INSERT INTO products (id, price) SELECT n, n FROM generate_series(1, \(rows)) AS n;
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN NEW; END $$;
     CREATE TRIGGER slow BEFORE UPDATE OF price ON products FOR EACH ROW EXECUTE FUNCTION slow();
     """
+  }
 
   /// How long each statement of a writer took that met the batch in hand, in milliseconds.
   private func collide(_ times: Int, with run: Int64, on server: Server) async throws -> [Double] {
@@ -38,7 +42,7 @@ import Testing
           "SELECT coalesce(max(through_key[1]::integer), 0) + 1 AS id FROM migrate.batches WHERE run = $1::bigint",
           [String(run)]
         ).onlyRow
-        guard try row.int("id") <= 20_000 else { break }
+        guard try row.int("id") <= Self.rows else { break }
         let clock = ContinuousClock.now
         try connection.query("UPDATE products SET touched = touched + 1 WHERE id = $1::integer", [try row.text("id")])
         let waited = (ContinuousClock.now - clock) / .milliseconds(1)
