@@ -1,7 +1,7 @@
 internal import MigratePostgres
 internal import Synchronization
 
-/// Makes a batch give way to whoever has waited for it too long: a thread with a connection of its own looks every fiftieth of a second,
+/// Makes a batch give way to whoever has waited for it too long: a thread with a connection of its own looks about each 50 ms,
 /// and cancels the batch's statement. A batch that has come to its COMMIT is let through.
 final class BlockingWatch: Sendable {
   private let shared: Shared

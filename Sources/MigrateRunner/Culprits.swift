@@ -4,8 +4,8 @@ internal import MigratePostgres
 
 /// The rows by which a batch has failed, looked for once the run has to stop there.
 ///
-/// The batch is done once more in parts, halved from left to right until a row is alone, in a transaction that is rolled back. A
-/// single row costs about three times the batch; both limits keep the worst from costing more.
+/// The batch is done once more in parts, halved from left to right until a row is alone, in a transaction that is rolled back. Two
+/// limits keep it from costing much.
 extension Worker {
   /// More rows tell nothing new about a definition.
   private static var mostCulprits: Int { 5 }

@@ -12,7 +12,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.nth_key IS 'The key of the row of this place in a stretch, from 1; NULL when there are not so many.';
 
--- A single row costs about three times the batch; five rows and sixty parts keep the worst from costing more.
+-- Five rows and sixty parts keep it from costing much.
 CREATE FUNCTION migrate.search_culprits(_run bigint, _epoch integer, _work migrate.work, _size integer)
 RETURNS migrate.culprits
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
