@@ -27,6 +27,7 @@ extension Worker {
       isHalving: true, isCanary: attempt.isCanary)
     do throws(PostgresError) {
       try begin("REPEATABLE READ READ WRITE", .apply)
+      try connection.execute("SAVEPOINT part")
       let found = try search(first)
       try connection.execute("ROLLBACK")
       return found
@@ -78,18 +79,12 @@ extension Worker {
       .with(key: stretch.after, as: "after", count: run.keyCount)
       .with(key: stretch.through, as: "upper", count: run.keyCount)
       .with(key: stretch.through, as: "through", count: run.keyCount)
-    try connection.execute("SAVEPOINT part")
-    do throws(PostgresError) {
-      let performed = try perform(attempt, given, through: stretch.through, isBoundByCapture: false)
-      try connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-      if case .done = performed {
-        try connection.execute("RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED")
-        return true
-      }
-    } catch {
-      guard !error.endsConnection, error.origin != .lost, error.class == .rowBad else { throw error }
+    switch try tried(attempt, given, Part(after: stretch.after, through: stretch.through)) {
+    case .done: return true
+    case .refused: return false
+    case .notDone:
+      try connection.execute("ROLLBACK TO SAVEPOINT part")
+      return false
     }
-    try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
-    return false
   }
 }

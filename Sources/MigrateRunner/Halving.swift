@@ -91,16 +91,16 @@ extension Worker {
     return true
   }
 
-  private enum Tried {
+  enum Tried {
     case done(BatchCounts, through: [String?], xid: String)
     case notDone(Transacted)
     /// A row of the part is at fault.
     case refused(Failure)
   }
 
-  /// A part, in a savepoint of its own: the capture with the change, since what is undone of the one must be of the other. Each
-  /// message leaves the savepoint for the next part behind.
-  private mutating func tried(_ attempt: Attempt, _ bindings: Bindings, _ part: Part) throws(PostgresError) -> Tried {
+  /// A part, in the savepoint that whoever calls has opened: the capture with the change, since what is undone of the one must be of
+  /// the other. Each message leaves the savepoint for the next part behind.
+  mutating func tried(_ attempt: Attempt, _ bindings: Bindings, _ part: Part) throws(PostgresError) -> Tried {
     do throws(PostgresError) {
       switch try perform(attempt, bindings, through: part.through, isBoundByCapture: false) {
       case .done(let counts, let through, let xid):

@@ -43,6 +43,7 @@ extension Worker {
   private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Bool {
     let ordinal = try Ledger.lastBatch(connection, run.id, slice: -1).ordinal + 1
     try begin("REPEATABLE READ READ WRITE", .apply)
+    try connection.execute("SAVEPOINT part")
     for (part, key) in keys.enumerated() {
       let found = constants.with("slice", "-1").with("ordinal", String(ordinal)).with("part", String(part))
         .with(key: key, as: "through", count: run.keyCount).with(key: key, as: "upper", count: run.keyCount)
@@ -57,6 +58,7 @@ extension Worker {
       try connection.query(
         "SELECT migrate.settle_retry($1::bigint, $2::integer, $3::integer, $4::text[])",
         [runID, String(ordinal), String(part), ArrayText.literal(key)])
+      try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part")
     }
     try connection.execute("SELECT migrate.confirm(\(runID))")
     try connection.commit()
@@ -67,29 +69,16 @@ extension Worker {
   private mutating func isDone(
     _ attempt: Attempt, _ given: Bindings, _ key: [String?]
   ) throws(PostgresError) -> Bool {
-    let refusal: Failure
-    try connection.execute("SAVEPOINT part")
-    do throws(PostgresError) {
-      let performed = try perform(attempt, given, through: key, isBoundByCapture: false)
-      try connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-      switch performed {
-      case .done:
-        try connection.execute("RELEASE SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED")
-        return true
-      case .notDone(.suppressed(let captured, let changed, let through)):
-        refusal = .suppressed(captured: captured, changed: changed, after: attempt.after, through: through)
-      case .notDone(.found(let check, let rows, let through)):
-        refusal = .check(check, rows: rows, after: attempt.after, through: through)
-      case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless),
-        .notDone(.gaveWay):
-        return false
-      }
-    } catch {
-      guard !error.endsConnection, error.origin != .lost, error.class == .rowBad else { throw error }
-      refusal = Failure(error, after: attempt.after, through: key)
+    switch try tried(attempt, given, Part(after: attempt.after, through: key)) {
+    case .done: return true
+    case .refused(let refusal): return try isRejected(given, refusal)
+    case .notDone(.found(let check, let rows, let through)):
+      try connection.execute("ROLLBACK TO SAVEPOINT part")
+      return try isRejected(given, .check(check, rows: rows, after: attempt.after, through: through))
+    case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless),
+      .notDone(.gaveWay), .notDone(.suppressed):
+      return false
     }
-    try connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
-    return try isRejected(given, refusal)
   }
 
   private borrowing func isRejected(_ given: Bindings, _ refusal: Failure) throws(PostgresError) -> Bool {
