@@ -80,7 +80,8 @@ struct TrialRun {
     let bindings = bindings(after: after, through: through, upper: upper).with("ordinal", String(ordinal))
     // What goes to quarantine would be counted among the unchanged.
     var passedOver: Set<Statement.Name> = [
-      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .measure, .finish, .middle, .reject,
+      .settings, .lock, .bound, .captureLocked, .validate, .changeAsCaptured, .measure, .finish, .middle, .keys,
+      .reject,
       .previous,
     ]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {

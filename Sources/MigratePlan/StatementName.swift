@@ -44,6 +44,8 @@ extension Statement {
     case measure
     /// Of a part that failed: how many rows it has, and the key in their middle.
     case middle
+    /// The keys of a part, each of which is tried by itself.
+    case keys
     /// The row at fault goes to quarantine.
     case reject
     /// The key before that of a row in quarantine, which is tried again by itself.
@@ -118,6 +120,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .image: "image"
     case .measure: "measure"
     case .middle: "middle"
+    case .keys: "keys"
     case .reject: "reject"
     case .previous: "previous"
     case .finish: "finish"
@@ -145,7 +148,8 @@ extension Statement.Name: LosslessStringConvertible {
     .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
     .validate,
     .change,
-    .changeAsCaptured, .image, .measure, .middle, .reject, .previous, .finish, .leftBehind, .dropKeys, .untouched,
+    .changeAsCaptured, .image, .measure, .middle, .keys, .reject, .previous, .finish, .leftBehind, .dropKeys,
+    .untouched,
     .conflictsAhead, .mark,
     .hold, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,

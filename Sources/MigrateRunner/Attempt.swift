@@ -13,7 +13,7 @@ struct Attempt {
   let number: Int
   let size: Int
   /// Whether a row that the database refuses is looked for, and goes to quarantine.
-  let isHalving: Bool
+  var isHalving: Bool
   /// Whether it does the rows of the canary, or the rest; `nil` does both.
   var isCanary: Bool?
 
@@ -41,7 +41,7 @@ struct Attempt {
 
   /// Whether the capture itself ends the batch after so many rows, and tells the key of the last one.
   func isBoundByCapture(_ run: Run) -> Bool {
-    guarded == .snapshot
+    guarded == .snapshot && !isHalving
       && run.statements(.batches).contains { $0.name == .capture && $0.arguments.contains("size") }
   }
 
@@ -54,7 +54,7 @@ struct Attempt {
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
-    case .middle, .reject, .previous: false
+    case .middle, .keys, .reject, .previous: false
     default: true
     }
   }
@@ -95,7 +95,14 @@ extension Worker {
     if let pid { watch?.begin(pid) }
     var bindings = bindings(of: attempt)
     let isBoundByCapture = attempt.isBoundByCapture(run)
-    let through = isBoundByCapture ? attempt.upper : try bound(attempt, &bindings)
+    let through: [String?]
+    if isBoundByCapture {
+      through = attempt.upper
+    } else if let cutting = unfinished(at: attempt) {
+      through = cutting.end
+    } else {
+      through = try bound(attempt, &bindings)
+    }
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
     let performed =

@@ -2,18 +2,6 @@ internal import MigrateLedger
 internal import MigratePlan
 internal import MigratePostgres
 
-/// A stretch of the key within a batch.
-struct Part {
-  let after: [String?]?
-  let through: [String?]
-  /// Its rows, where one snapshot holds for all statements; `nil` where they must be counted.
-  var rows: Int?
-  /// Whether its other half stands on top of the stack.
-  var isLeft = false
-  /// Whether it holds a row at fault: its left neighbour holds none, and both together do.
-  var isBad = false
-}
-
 /// What has been done of a batch that is done in parts.
 private struct Done {
   var counts = BatchCounts(batches: 1)
@@ -34,28 +22,28 @@ extension Worker {
   mutating func performInParts(
     _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
   ) throws(PostgresError) -> Performed {
-    // As a whole it has failed just now.
-    let whole = Part(after: attempt.after, through: end, isBad: true)
-    var stack =
-      try refusal.flatMap { (refusal) throws(PostgresError) in try cut(whole, at: refusal, bindings) }?.reversed() ?? [
-        whole
-      ]
+    var cutting = try cutting(attempt, through: end, bindings)
     var done = Done()
     try connection.execute("SAVEPOINT part")
-    while done.parts < Self.mostParts, var part = stack.popLast() {
-      if part.isBad, try split(&part, on: &stack, bindings, attempt) { continue }
+    while done.parts < Self.mostParts, var part = cutting.parts.popLast() {
+      cutting.tries += 1
+      if cutting.isDueForSearch {
+        try search(&cutting, behind: part.after, bindings)
+        continue
+      }
+      if part.isBad, try split(&part, on: &cutting.parts, bindings, attempt) { continue }
       let given = self.bindings(of: part, bindings).with("part", String(done.parts))
       switch try tried(attempt, given, part) {
       case .done(let counts, _, let xid):
         done.add(counts, part, xid)
-        if part.isLeft { stack[stack.endIndex - 1].isBad = true }
+        if part.isLeft { cutting.parts[cutting.parts.endIndex - 1].isBad = true }
       case .notDone(let transacted): return .notDone(transacted)
       case .refused(let refusal):
         if let parts = try cut(part, at: refusal, bindings) {
-          stack += parts.reversed()
+          cutting.parts += parts.reversed()
           continue
         }
-        if try split(&part, on: &stack, bindings, attempt) { continue }
+        if try split(&part, on: &cutting.parts, bindings, attempt) { continue }
         // Under one snapshot the row is there that has failed; under another it may be gone.
         guard part.rows == 1 else { return .notDone(.inexact) }
         switch try reject(given, part, refusal) {
@@ -65,8 +53,21 @@ extension Worker {
       }
     }
     guard let through = done.through, let xid = done.xid else { return .notDone(.inexact) }
-    if done.parts == Self.mostParts { pacing.giveWay(to: max(1, done.counts.read)) }
+    unfinished = cutting.isDone ? nil : cutting.inAnotherSnapshot
     return .done(done.counts, through: through, xid: xid)
+  }
+
+  /// Goes on with a batch, or cuts one that has failed as a whole just now.
+  private borrowing func cutting(
+    _ attempt: Attempt, through end: [String?], _ bindings: Bindings
+  ) throws(PostgresError) -> Cutting {
+    if let unfinished = unfinished(at: attempt) { return unfinished }
+    let whole = Part(after: attempt.after, through: end, isBad: true)
+    var cutting = Cutting(
+      slice: attempt.slice, isCanary: attempt.isCanary, size: attempt.size, end: end, parts: [whole],
+      searchesAtOnce: expectsMany)
+    if let refusal, let parts = try cut(whole, at: refusal, bindings) { cutting.parts = parts.reversed() }
+    return cutting
   }
 
   private func bindings(of part: Part, _ bindings: Bindings) -> Bindings {

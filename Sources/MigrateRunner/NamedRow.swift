@@ -26,17 +26,22 @@ extension Worker {
   /// names none, or none of a part of several rows.
   borrowing func cut(_ part: Part, at refusal: Failure, _ bindings: Bindings) throws(PostgresError) -> [Part]? {
     guard part.rows != 1, let key = run.keyPlace.flatMap(refusal.namedKey(at:)),
-      let last = part.through.first.flatMap({ $0 }).flatMap({ Int64($0) }), key <= last
+      let last = Self.number(part.through), key <= last
     else { return nil }
-    let first = part.after.flatMap { $0.first.flatMap { $0 } }.flatMap { Int64($0) }
+    let first = Self.number(part.after)
     guard first.map({ $0 < key }) ?? (part.after == nil) else { return nil }
     let named: [String?] = [String(key)]
-    let before = try connection.run(
+    let found = try connection.run(
       run.statement(.batches, .previous), bindings.with(key: named, as: "through", count: 1)
     ).first?.values
-    var parts = [Part(after: before, through: named, rows: 1)]
-    if let before, before != part.after { parts.insert(Part(after: part.after, through: before), at: 0) }
+    // What was done before can be gone since, and then the row before is further back than the part.
+    let before = Self.number(found).flatMap { (before) in first.map { $0 < before } ?? true ? found : nil }
+    var parts = [Part(after: before ?? part.after, through: named, rows: 1)]
+    if let before { parts.insert(Part(after: part.after, through: before), at: 0) }
     if named != part.through { parts.append(Part(after: named, through: part.through)) }
     return parts.count > 1 ? parts : nil
   }
+
+  /// A key that is one whole number.
+  private static func number(_ key: [String?]?) -> Int64? { key?.first.flatMap { $0 }.flatMap { Int64($0) } }
 }

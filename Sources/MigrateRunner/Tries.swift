@@ -91,9 +91,10 @@ extension Worker {
     var tries = Tries(size: pacing.size(run.pace))
     let ordinal = last.ordinal + 1
     while true {
-      let attempt = Attempt(
+      var attempt = Attempt(
         slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
         size: tries.size, isHalving: tries.isHalving, isCanary: last.isCanary)
+      if unfinished(at: attempt) != nil { attempt.isHalving = true }
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(last.behind(record.ordinal, record.through))
       case .lost: return .lost
@@ -104,6 +105,8 @@ extension Worker {
         if isInTheWay { pause(for: backoff(tries.number)) }
       case .gaveWay: giveWay(&tries, BatchPlace(slice: last.number, ordinal: ordinal))
       }
+      // What shall be shorter now is cut anew.
+      if tries.size < attempt.size { unfinished = nil }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
       if let outcome = try edge() { return .ended(outcome) }
       let now = try Ledger.lastBatch(connection, run.id, slice: last.number)

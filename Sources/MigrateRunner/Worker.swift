@@ -22,6 +22,10 @@ package struct Worker: ~Copyable {
   var through: [String?]?
   /// Why the batch in hand was refused as a whole.
   var refusal: Failure?
+  /// What is left of the batch before, of which as many parts are done as one transaction may have.
+  var unfinished: Cutting?
+  /// Whether the last batch that was searched had so many rows at fault that halving would have taken longer.
+  var expectsMany = false
   /// Whether it has done a batch with a row that has gone well.
   var hasSucceeded = false
   /// Makes its batches give way to others; `nil` when they need not.

@@ -38,9 +38,11 @@ package enum Psql {
     }
   }
 
-  /// Runs the plan's `apply.sql`.
-  package static func apply(_ compiled: Compiled, on server: Server, again: Bool = false) async throws -> Told {
-    try await run(compiled.scripts.apply, on: server, variables: again ? ["again": "true"] : [:])
+  /// Runs the plan's `apply.sql`, in a session that has done `preamble` before.
+  package static func apply(
+    _ compiled: Compiled, on server: Server, again: Bool = false, behind preamble: String = ""
+  ) async throws -> Told {
+    try await run("\(preamble)\n\(compiled.scripts.apply)", on: server, variables: again ? ["again": "true"] : [:])
   }
 
   /// Runs the plan's `revert.sql`.

@@ -228,7 +228,7 @@ BEGIN
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'reject', 'previous',
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'keys', 'reject', 'previous',
                             CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
                             CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
                             -- Nobody asks for reasons where no row breaks a rule.

@@ -47,6 +47,90 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.halved IS 'The halves of a part, the left one last, which comes first.';
 
+-- Planned for each row: a plan that holds for all would read from the beginning of the table to a key.
+CREATE FUNCTION migrate.refused_rows(_run bigint, _given jsonb, _after text[], _through text[])
+RETURNS TABLE (previous_key text[], key text[])
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  columns integer := cardinality(_through);
+  given   jsonb := migrate.with_key(migrate.with_key(_given, 'after', _after, columns), 'through', _through, columns);
+  keys    migrate.statements := migrate.statement(_run, 'batches', 'keys');
+  change  migrate.statements;
+  -- What stands between the parentheses of EXECUTE, and where in it the key does.
+  listed  text[];
+  none    integer;
+  afters  integer[];
+  ends    integer[];
+  found   json;
+BEGIN
+  -- The shorter of the two ways to change, where there are two.
+  SELECT s.* INTO change FROM migrate.statements AS s
+  WHERE  s.run = _run AND s.phase = 'batches' AND s.name IN ('change', 'change as captured')
+  ORDER  BY s.name DESC
+  LIMIT  1;
+  listed := ARRAY(SELECT pg_catalog.quote_nullable(a.value)
+                  FROM   unnest(migrate.arguments(change.arguments, given)) WITH ORDINALITY AS a(value, place) ORDER BY a.place);
+  none := pg_catalog.array_position(change.arguments, 'after.none');
+  FOR n IN 1 .. columns LOOP
+    afters := afters || pg_catalog.array_position(change.arguments, 'after.' || n);
+    ends := ends || pg_catalog.array_position(change.arguments, 'through.' || n);
+  END LOOP;
+  -- No ROLLBACK takes it back, so an attempt before can have left it.
+  IF EXISTS (SELECT FROM pg_catalog.pg_prepared_statements AS p WHERE p.name = 'migrate_change') THEN
+    DEALLOCATE migrate_change;
+  END IF;
+  EXECUTE 'PREPARE migrate_change AS ' || change.text;
+  -- What is deferred fails at the row as well.
+  SET CONSTRAINTS ALL IMMEDIATE;
+  previous_key := _after;
+  FOR found IN SELECT q FROM migrate.query(keys.text, migrate.arguments(keys.arguments, given)) AS q LOOP
+    key := migrate.fields(found);
+    listed[none] := pg_catalog.quote_literal(previous_key IS NULL);
+    FOR n IN 1 .. columns LOOP
+      listed[afters[n]] := pg_catalog.quote_nullable(previous_key[n]);
+      listed[ends[n]] := pg_catalog.quote_nullable(key[n]);
+    END LOOP;
+    BEGIN
+      EXECUTE 'EXECUTE migrate_change(' || pg_catalog.array_to_string(listed, ', ') || ')';
+      -- The only way to undo it.
+      RAISE EXCEPTION USING ERRCODE = 'MG006';
+    EXCEPTION
+      WHEN SQLSTATE 'MG006' THEN
+        NULL;
+      WHEN OTHERS THEN
+        IF migrate.error_class(SQLSTATE) <> 'row' THEN
+          RAISE;
+        END IF;
+        RETURN NEXT;
+    END;
+    previous_key := key;
+  END LOOP;
+  SET CONSTRAINTS ALL DEFERRED;
+  DEALLOCATE migrate_change;
+END $$;
+COMMENT ON FUNCTION migrate.refused_rows IS 'The rows of a stretch whose change fails when it is made for them alone, with the key before each. Nothing of it stays.';
+
+CREATE FUNCTION migrate.cut_at(_refused jsonb, _after text[], _through text[]) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  parts  jsonb := '[]';
+  behind text[] := _after;
+  row_   jsonb;
+BEGIN
+  FOR row_ IN SELECT r FROM jsonb_array_elements(_refused) AS r LOOP
+    IF migrate.key_of(row_ -> 'previous_key') IS DISTINCT FROM behind THEN
+      parts := jsonb_build_object('after', behind, 'through', row_ -> 'previous_key') || parts;
+    END IF;
+    parts := jsonb_build_object('after', row_ -> 'previous_key', 'through', row_ -> 'key') || parts;
+    behind := migrate.key_of(row_ -> 'key');
+  END LOOP;
+  IF behind IS DISTINCT FROM _through THEN
+    parts := jsonb_build_object('after', behind, 'through', _through) || parts;
+  END IF;
+  RETURN parts;
+END $$;
+COMMENT ON FUNCTION migrate.cut_at IS 'A stretch in parts, the first one last: each of these rows alone, and what stands between them.';
+
 -- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
 -- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
 CREATE FUNCTION migrate.perform_in_parts(
@@ -62,6 +146,10 @@ DECLARE
   part    jsonb;
   given   jsonb;
   parts   integer := 0;
+  tries   integer := 0;
+  -- Rows that a search would cost as much as one try: measured, see docs/guarantees.md.
+  rows_a_try CONSTANT integer := 40;
+  is_searched boolean := false;
   reached  text[];
   rejected bigint := 0;
   after   text[];
@@ -78,6 +166,13 @@ BEGIN
     given := migrate.with_key(given, 'after', after, columns);
     given := migrate.with_key(given, 'upper', through, columns);
     tried := NULL;
+    tries := tries + 1;
+    IF NOT is_searched AND tries * rows_a_try > (_given ->> 'size')::integer THEN
+      is_searched := true;
+      stack := migrate.cut_at(
+        (SELECT coalesce(jsonb_agg(r), '[]') FROM migrate.refused_rows(_run, given, after, _through) AS r), after, _through);
+      CONTINUE;
+    END IF;
     -- It holds a row at fault, since its left neighbour holds none and both together do.
     IF part -> 'is_bad' = 'true' THEN
       halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments,

@@ -20,6 +20,18 @@ extension ResolvedBatch {
       """)
   }
 
+  /// The rows of a part that has too many at fault for halving.
+  var keys: Statement {
+    Statement(
+      .keys, step: Self.step, why: "of a batch with many rows that fail: each is tried by itself, and undone",
+      """
+      SELECT \(lines: keyTexts("key"))
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      ORDER  BY \(list: keyColumns)
+      """)
+  }
+
   /// The row at fault with what the database has said of it, and a part without a row to change, which finish enters.
   var reject: Statement {
     // What the server says in detail is the row, too.

@@ -187,6 +187,17 @@ WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($
   AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
   AND  (quantity > 1);
 
+-- keys: of a batch with many rows that fail: each is tried by itself, and undone
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3
+SELECT CAST("lines"."sku" AS text) AS key_1,
+       CAST("lines"."tenant" AS text) AS key_2,
+       CAST("lines"."line" AS text) AS key_3
+FROM   "shop"."lines" AS "lines"
+WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+  AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
+  AND  (quantity > 1)
+ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line";
+
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 after.2, $10 after.3, $11 through.1, $12 through.2, $13 through.3, $14 slice, $15 ordinal, $16 part
 WITH rejected AS (

@@ -203,6 +203,14 @@ FROM   "shop"."products" AS "products"
 WHERE  ($1::boolean OR "products"."id" > $2::bigint)
   AND  "products"."id" <= $3::bigint;
 
+-- keys: of a batch with many rows that fail: each is tried by itself, and undone
+-- $1 after.none, $2 after.1, $3 through.1
+SELECT CAST("products"."id" AS text) AS key_1
+FROM   "shop"."products" AS "products"
+WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+  AND  "products"."id" <= $3::bigint
+ORDER  BY "products"."id";
+
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 through.1, $10 slice, $11 ordinal, $12 part
 WITH rejected AS (
