@@ -3,7 +3,7 @@ package import MigratePostgres
 import MigrateSandbox
 import Synchronization
 
-/// A PostgreSQL cluster for tests alone, in a folder of its own under /tmp that goes when the process ends.
+/// A PostgreSQL cluster for tests alone, in a folder of its own that goes when the process ends.
 package final class TestCluster: Sendable {
   /// The one cluster that the tests of a process share; made at the first use.
   package static var shared: TestCluster {
@@ -46,7 +46,8 @@ package final class TestCluster: Sendable {
     keepsLog = keepingLog
     let settings = [
       "shared_buffers": "128MB", "max_connections": "400", "timezone": "UTC", "logging_collector": "on",
-      "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0", "log_rotation_size": "0",
+      "max_wal_size": "512MB", "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0",
+      "log_rotation_size": "0",
     ]
     sandbox = try Sandbox(
       folder: folder.path + "/s", settings: settings.merging(extra) { $1 },

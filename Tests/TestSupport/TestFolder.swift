@@ -8,7 +8,17 @@ package struct TestFolder: Sendable {
   package let path: String
   private let lock: Int32
 
-  private static let parent = "/tmp"
+  /// In memory where there is plenty: each test makes a database, of some three hundred files, and most of the time went into that.
+  private static let parent = parents.first { hasRoom($0) } ?? "/tmp"
+  private static let parents = ["/dev/shm", "/tmp"]
+
+  private static func hasRoom(_ folder: String) -> Bool {
+    var found = statvfs()
+    let needed: UInt = 8 << 30
+    return statvfs(folder, &found) == 0 && UInt(found.f_bavail) * UInt(found.f_frsize) >= needed
+      && access(folder, W_OK | X_OK) == 0
+  }
+
   private static let prefix = "migrate-test-"
 
   init() throws {
@@ -43,6 +53,10 @@ package struct TestFolder: Sendable {
 
   /// Removes what processes left that were killed.
   static func removeAbandoned() {
+    for parent in parents { removeAbandoned(in: parent) }
+  }
+
+  private static func removeAbandoned(in parent: String) {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for name in names where name.hasPrefix(prefix) {
       let path = "\(parent)/\(name)"
