@@ -45,6 +45,53 @@ import Testing
                        WHERE application_name LIKE 'migrate watch%' AND datname = current_database())
     """
 
+  private static let sleeps =
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())"
+
+  @Test func `is given up by the search for rows at fault`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table(tries: 2) + "ALTER TABLE products ADD CHECK (price <> 41)")
+      let trial = Trial(server)
+      let run = try await trial.begin(try await trial.plan(Self.definition("stop")))
+      let outcome = try await trial.applying(run) {
+        try await trial.wait(until: Self.sleeps)
+        try await server.psql("UPDATE products SET touched = touched + 1 WHERE id = 1")
+      }
+      guard case .failed(let failure) = outcome else {
+        Issue.record("it has not failed: \(outcome)")
+        return
+      }
+      #expect(failure.sqlState == "23514" && failure.culprits == nil)
+      #expect(try await trial.value("SELECT count(*) FROM products WHERE price <> id OR touched = 1") == "1")
+    }
+  }
+
+  @Test func `is given up by rows of quarantine that are tried again`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.table(tries: 1) + "ALTER TABLE products ADD CONSTRAINT few CHECK (id > 3 OR price <= 3)")
+      try await server.psql("UPDATE products SET price = 3 WHERE id < 3; ALTER TABLE waited_for RENAME TO later")
+      let trial = Trial(server)
+      let run = try await trial.begin(try await trial.plan(Self.definition("continue")))
+      #expect(try await trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await trial.value("SELECT count(*) FROM migrate.rejects") == "3")
+      try await server.psql("ALTER TABLE products DROP CONSTRAINT few; ALTER TABLE later RENAME TO waited_for")
+      let events = Events()
+      async let retried = onThread {
+        let runs = try Runs(on: server)
+        return try runs.retry(try runs.find(String(run)), control: RunControl()) { events.add($0) }
+      }
+      try await trial.wait(until: Self.sleeps)
+      try await server.psql("UPDATE products SET touched = touched + 1 WHERE id = 1; DROP TABLE waited_for")
+      #expect(try await retried == .done)
+      #expect(events.retries.contains("somebody waited 200 ms for it"), "\(events.retries)")
+      #expect(try await trial.value("SELECT count(*) FROM migrate.rejects WHERE state = 'open'") == "0")
+      #expect(
+        try await trial.value("SELECT string_agg(price::text, ' ' ORDER BY id) FROM products WHERE id < 5") == "4 4 4 5"
+      )
+    }
+  }
+
   /// Behind a pooler the backend is another client's then.
   @Test func `cancels no statement behind the batch, however late the word of it comes`() async throws {
     try await withDatabase { server in
