@@ -65,6 +65,8 @@ package final class TraceFile: Sendable {
         state.events.append(
           happened(
             "shorthanded", [.init("migrate.worker", .integer(worker)), .init("migrate.reason", .string(reason))]))
+      case .unwatched(let reason):
+        state.events.append(happened("unwatched", [.init("migrate.reason", .string(reason))]))
       case .started, .warned: break
       }
     }

@@ -111,6 +111,7 @@ extension Worker {
       : try perform(attempt, bindings, through: through, isBoundByCapture: isBoundByCapture)
     switch performed {
     case .notDone(let transacted):
+      watch?.end()
       try connection.execute("ROLLBACK")
       return transacted
     case .done(let counts, let through, let xid):
@@ -119,6 +120,7 @@ extension Worker {
         "SELECT migrate.confirm(\(runID)) AS undisturbed, \(follows(attempt)) AS follows"
       ).onlyRow
       guard try confirmed.bool("follows") else {
+        watch?.end()
         try connection.execute("ROLLBACK")
         return .lost
       }

@@ -3,43 +3,54 @@ internal import Synchronization
 
 /// Makes a batch give way to whoever has waited for it too long: a thread with a connection of its own looks about each 50 ms,
 /// and cancels the batch's statement. A batch that has come to its COMMIT is let through.
+///
+/// A cancel is for a backend and not for a transaction, and behind a pooler the backend is another client's as soon as the
+/// transaction is over. So a batch does not end while a cancel is on its way, and a cancel that comes late is none.
 final class BlockingWatch: Sendable {
   private let shared: Shared
   let limit: Duration
 
-  /// - Parameter limit: how long somebody may wait for a batch.
-  init(_ server: Server, limit: Duration) {
+  /// - Parameters:
+  ///   - limit: how long somebody may wait for a batch.
+  ///   - tell: is told why nobody looks, at most once.
+  init(_ server: Server, limit: Duration, tell: @escaping @Sendable (String) -> Void = { _ in }) {
     self.limit = limit
     shared = Shared()
     let shared = shared
-    let started = startThread { Self.look(server.applicationName("migrate watch"), limit, shared) }
-    // Without a thread nobody looks; the batch is as it would be without the limit, and says so by taking as long.
-    if !started { shared.isOver.store(true, ordering: .relaxed) }
+    if !startThread({ Self.look(server, limit, shared, tell) }) { tell("the system gives no further thread") }
   }
 
   deinit { shared.isOver.store(true, ordering: .relaxed) }
 
   /// A batch has begun, in this backend.
-  func begin(_ pid: Int) { shared.stage.withLock { $0 = .working(pid: pid) } }
+  func begin(_ pid: Int) {
+    shared.settled { state in
+      state.batch += 1
+      state.stage = .working(pid: pid)
+    }
+  }
 
-  /// Whether the batch may be committed; from then on nobody cancels it.
+  /// Whether the batch may be committed; from then on nobody cancels it, nor a batch that may not.
   func mayCommit() -> Bool {
-    shared.stage.withLock { stage in
-      switch stage {
-      case .cancelled: return false
+    shared.settled { state in
+      switch state.stage {
+      case .cancelled, .gaveWay:
+        state.stage = .gaveWay
+        return false
       case .idle, .working, .committing:
-        stage = .committing
+        state.stage = .committing
         return true
       }
     }
   }
 
-  /// The batch is over; whether it was made to give way.
+  /// The batch is over, or is about to be rolled back: nobody cancels it any more. Whether it was made to give way.
+  @discardableResult
   func end() -> Bool {
-    shared.stage.withLock { stage in
-      defer { stage = .idle }
-      switch stage {
-      case .cancelled: return true
+    shared.settled { state in
+      defer { state.stage = .idle }
+      switch state.stage {
+      case .cancelled, .gaveWay: return true
       case .idle, .working, .committing: return false
       }
     }
@@ -49,23 +60,79 @@ final class BlockingWatch: Sendable {
   private enum Stage {
     case idle
     case working(pid: Int)
-    /// Has to give way; the cancel is repeated, since between two statements there is nothing to cancel.
-    case cancelled(pid: Int)
+    /// Has to give way; the cancel is repeated, since between two statements there is nothing to cancel. `seen`: the server's clock
+    /// when the watch heard from it last.
+    case cancelled(pid: Int, seen: String)
+    /// Has seen that it has to.
+    case gaveWay
     case committing
+  }
+
+  private struct State {
+    var stage = Stage.idle
+    /// Counts the batches: what was found out about one is not done to the next.
+    var batch = 0
+    /// Whether a cancel is on its way.
+    var isSending = false
   }
 
   /// What the thread outlives the watch by.
   private final class Shared: Sendable {
-    let stage = Mutex<Stage>(.idle)
+    let state = Mutex(State())
     let isOver = Atomic(false)
+
+    /// Changes the state once no cancel is on its way. One that has got no answer for so long would come too late to be one.
+    func settled<Value>(_ change: (inout State) -> Value) -> Value {
+      let deadline = ContinuousClock.now + BlockingWatch.validity * 2
+      while true {
+        let value: Value? = state.withLock { state in
+          state.isSending && ContinuousClock.now < deadline ? nil : change(&state)
+        }
+        if let value { return value }
+        pause(for: .milliseconds(1))
+      }
+    }
+
+    var isIdle: Bool { state.withLock { if case .idle = $0.stage { true } else { false } } }
+
+    /// Whether the batch is still to be cancelled; then it does not end before ``endSending(_:_:seen:)``.
+    func beginSending(_ batch: Int) -> Bool {
+      state.withLock { state in
+        guard state.batch == batch, case .cancelled = state.stage else { return false }
+        state.isSending = true
+        return true
+      }
+    }
+
+    func endSending(_ batch: Int, _ pid: Int, seen: String) {
+      state.withLock { state in
+        state.isSending = false
+        if state.batch == batch, case .cancelled = state.stage { state.stage = .cancelled(pid: pid, seen: seen) }
+      }
+    }
   }
 
-  private static func look(_ server: Server, _ limit: Duration, _ shared: Shared) {
+  /// For how long the server takes a cancel, from when the watch heard of the server last.
+  private static let validity = Duration.seconds(1)
+}
+
+extension BlockingWatch {
+  private static func look(
+    _ server: Server, _ limit: Duration, _ shared: Shared, _ tell: @Sendable (String) -> Void
+  ) {
+    var isTold = false
     while !shared.isOver.load(ordering: .relaxed) {
-      do {
+      var isConnected = false
+      do throws(PostgresError) {
         let connection = try Connection(to: server)
+        isConnected = true
         while !shared.isOver.load(ordering: .relaxed) { try look(connection, limit, shared) }
       } catch {
+        // A server that is gone is the batch's trouble, too, which ends by it.
+        if !isConnected, !isTold, !shared.isIdle {
+          isTold = true
+          tell(error.message)
+        }
         pause(for: .milliseconds(200))
       }
     }
@@ -74,36 +141,60 @@ final class BlockingWatch: Sendable {
   private static func look(
     _ connection: borrowing Connection, _ limit: Duration, _ shared: Shared
   ) throws(PostgresError) {
-    switch shared.stage.withLock({ $0 }) {
-    case .idle, .committing: pause(for: .milliseconds(10))
+    let (stage, batch) = shared.state.withLock { ($0.stage, $0.batch) }
+    switch stage {
+    case .idle, .committing, .gaveWay: pause(for: .milliseconds(10))
     case .working(let pid):
-      if try isBlocking(connection, pid, limit) {
-        shared.stage.withLock { stage in
-          if case .working(pid) = stage { stage = .cancelled(pid: pid) }
+      if let seen = try blocking(connection, pid, limit) {
+        shared.state.withLock { state in
+          if state.batch == batch, case .working = state.stage { state.stage = .cancelled(pid: pid, seen: seen) }
         }
       } else {
         pause(for: .milliseconds(40))
       }
-    case .cancelled(let pid):
-      try connection.query("SELECT pg_cancel_backend($1::integer)", [String(pid)])
+    case .cancelled(let pid, let seen):
+      guard shared.beginSending(batch) else { return }
+      do throws(PostgresError) {
+        let now = try cancel(connection, pid, seen)
+        shared.endSending(batch, pid, seen: now)
+      } catch {
+        // Whether it gets there is not known.
+        pause(for: validity)
+        shared.endSending(batch, pid, seen: seen)
+        throw error
+      }
       pause(for: .milliseconds(5))
     }
   }
 
-  /// Whether somebody has waited for longer than `limit` for what `pid` holds, or for what `pid` waits for before it.
-  private static func isBlocking(
+  /// The server's clock, when somebody has waited for longer than `limit` for what `pid` holds, or for what `pid` waits for before it.
+  private static func blocking(
     _ connection: borrowing Connection, _ pid: Int, _ limit: Duration
-  ) throws(PostgresError) -> Bool {
+  ) throws(PostgresError) -> String? {
     // Who blocks whom is looked up only of those that have waited so long: that look stops the lock manager for a moment.
-    try connection.query(
+    let row = try connection.query(
       """
-      SELECT EXISTS (
+      SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS seen, EXISTS (
         SELECT
         FROM   pg_catalog.pg_locks AS l
         WHERE  CASE WHEN NOT l.granted AND l.waitstart < pg_catalog.clock_timestamp() - $2::interval
                     THEN $1::integer = ANY (pg_catalog.pg_blocking_pids(l.pid)) END) AS blocking
       """, [String(pid), "\(Int(limit / .milliseconds(1)))ms"]
-    ).onlyRow.bool("blocking")
+    ).onlyRow
+    return try row.bool("blocking") ? row.text("seen") : nil
+  }
+
+  /// Cancels what `pid` does, unless the server's clock says that this comes too late; that clock.
+  private static func cancel(
+    _ connection: borrowing Connection, _ pid: Int, _ seen: String
+  ) throws(PostgresError) -> String {
+    try connection.query(
+      """
+      SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS seen,
+             CASE WHEN extract(epoch FROM pg_catalog.clock_timestamp()) < $2::numeric + \(Int(validity / .seconds(1)))
+                  THEN pg_catalog.pg_cancel_backend($1::integer) END
+      """, [String(pid), seen]
+    ).onlyRow.text("seen")
   }
 }
 
@@ -112,8 +203,13 @@ extension Worker {
   mutating func giveWay(_ tries: inout Tries, _ place: BatchPlace) {
     tries.giveWay()
     pacing.giveWay(to: tries.size)
+    giveWay(at: place, attempt: tries.made + 1, times: tries.timesGivenWay)
+  }
+
+  /// Tells that something has to give way to somebody who waits, and rests, longer each time.
+  borrowing func giveWay(at place: BatchPlace, attempt: Int, times: Int) {
     let waited = watch.map { Int($0.limit / .milliseconds(1)) } ?? 0
-    report(.again(place, attempt: tries.made + 1, reason: "somebody waited \(waited) ms for it"))
-    pause(for: backoff(tries.timesGivenWay))
+    report(.again(place, attempt: attempt, reason: "somebody waited \(waited) ms for it"))
+    pause(for: backoff(times))
   }
 }

@@ -24,6 +24,10 @@ final class Crew: Sendable {
   /// What the server has warned of and nobody was told yet, over all connections.
   let warnings = Warnings()
   private let state = Mutex(State())
+  private let isUnwatchedTold = Atomic(false)
+
+  /// Whether this is the first of the workers whose batches nobody watches: one tells it for all.
+  func isFirstUnwatched() -> Bool { !isUnwatchedTold.exchange(true, ordering: .relaxed) }
 
   /// Whether workers besides the first are at work.
   var hasMates: Bool { state.withLock { !$0.mates.isEmpty } }

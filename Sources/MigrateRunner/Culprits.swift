@@ -19,19 +19,22 @@ extension Worker {
     let size: Int
   }
 
-  /// `nil` when nothing was found: the rows pass by themselves now, or something else kept the search from its end.
+  /// `nil` when nothing was found: the rows pass by themselves now, or something else kept the search from its end, such as
+  /// somebody who has waited for it too long.
   mutating func culprits(_ attempt: Attempt) throws(PostgresError) -> Culprits? {
     let first = Attempt(
       slice: attempt.slice, ordinal: attempt.ordinal, after: attempt.after, upper: attempt.upper, number: 1,
       size: attempt.size,
       isHalving: true, isCanary: attempt.isCanary)
     do throws(PostgresError) {
-      try begin("REPEATABLE READ READ WRITE", .apply)
+      if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
       try connection.execute("SAVEPOINT part")
       let found = try search(first)
+      watch?.end()
       try connection.execute("ROLLBACK")
       return found
     } catch {
+      watch?.end()
       if error.endsConnection || error.origin == .lost { throw error }
       try connection.execute("ROLLBACK")
       return nil

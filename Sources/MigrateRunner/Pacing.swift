@@ -9,10 +9,16 @@ struct Pacing {
   private var workers = 1
   /// Rows of a batch that had to give way, until as many as before go through again.
   private var yielded: Int?
-  /// Before that no batch begins.
-  private var restsUntil: ContinuousClock.Instant?
-  /// When the rate allows for the next batch.
-  private var rateAllows: ContinuousClock.Instant?
+  /// What the last batch was: how long to rest behind it is computed anew at each look, since that may be tuned meanwhile.
+  private var last: Last?
+
+  private struct Last {
+    let ended: ContinuousClock.Instant
+    let taken: Duration
+    let read: Int
+    /// From when its rows count for the rate.
+    let counted: ContinuousClock.Instant
+  }
   /// When it may be asked again whether the run shall hold; at first at once.
   private(set) var asksAt = ContinuousClock.now
 
@@ -27,11 +33,23 @@ struct Pacing {
 
   mutating func asked() { asksAt = .now + .seconds(1) }
 
-  /// How long a worker rests before its next batch; `nil`: not at all.
-  var rest: Duration? {
-    guard let moment = restsUntil else { return nil }
+  /// How long a worker rests before its next batch, as the run is tuned now; `nil`: not at all.
+  func rest(_ pace: Pace) -> Duration? {
+    guard let last else { return nil }
+    let moments = [
+      (tuning.pause ?? pace.pause).map { last.ended + $0 },
+      pace.niceRatio.map { last.ended + last.taken * $0 },
+      rateAllows(pace),
+    ]
+    guard let moment = moments.compactMap(\.self).max() else { return nil }
     let left = moment - ContinuousClock.now
     return left > .zero ? left : nil
+  }
+
+  /// When the rate allows for the next batch; `nil` without a rate.
+  private func rateAllows(_ pace: Pace) -> ContinuousClock.Instant? {
+    guard let last, let share = share(pace) else { return nil }
+    return last.counted + .seconds(Double(last.read) / share)
   }
 
   /// The time that a batch shall take; `nil` when its size is fixed.
@@ -83,18 +101,8 @@ struct Pacing {
     }
     yielded = yielded.flatMap { $0 * 2 < usualSize(pace) ? $0 * 2 : nil }
     let now = ContinuousClock.now
-    var moments: [ContinuousClock.Instant] = []
-    if let pause = tuning.pause ?? pace.pause { moments.append(now + pause) }
-    if let ratio = pace.niceRatio { moments.append(now + taken * ratio) }
-    if let share = share(pace) {
-      // Counted on from when the batch was allowed, so that what one batch was late the next one makes up, but not for a rest.
-      let begun = max(rateAllows ?? now - taken, now - taken - .seconds(1))
-      let allowed = begun + .seconds(Double(read) / share)
-      rateAllows = allowed
-      moments.append(allowed)
-    } else {
-      rateAllows = nil
-    }
-    restsUntil = moments.max()
+    // Counted on from when the batch was allowed, so that what one batch was late the next one makes up, but not for a rest.
+    let counted = max(rateAllows(pace) ?? now - taken, now - taken - .seconds(1))
+    last = Last(ended: now, taken: taken, read: read, counted: counted)
   }
 }

@@ -17,14 +17,23 @@ extension Worker {
   package mutating func retry() throws(PostgresError) -> RetryOutcome {
     try enlist()
     var behind: [String?]?
-    while true {
+    // Fewer when somebody has waited for them, until as many as before go through again.
+    var together = Self.rowsTogether
+    var timesGivenWay = 0
+    rows: while true {
       if control.isStopRequested { return .paused }
-      let keys = try Ledger.openRejects(connection, run.id, behind: behind, limit: Self.rowsTogether)
+      let keys = try Ledger.openRejects(connection, run.id, behind: behind, limit: together)
       guard let last = keys.last else { return .done }
       var attempt = 1
       while true {
         do throws(PostgresError) {
-          guard try transact(keys) else { return .takenOver }
+          guard let isOurs = try watched(keys) else {
+            together = max(1, keys.count / 2)
+            timesGivenWay += 1
+            giveWay(at: BatchPlace(slice: -1, ordinal: 0), attempt: timesGivenWay + 1, times: timesGivenWay)
+            continue rows
+          }
+          guard isOurs else { return .takenOver }
           break
         } catch {
           if error.endsConnection || error.origin == .lost { throw error }
@@ -36,13 +45,27 @@ extension Worker {
         }
       }
       behind = last
+      together = min(2 * together, Self.rowsTogether)
     }
   }
 
-  /// `false`: another worker has taken the run over. Under one snapshot, so that a stretch that holds one row holds no other.
-  private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Bool {
+  /// `false`: another worker has taken the run over. `nil`: somebody has waited for the rows too long.
+  private mutating func watched(_ keys: [[String?]]) throws(PostgresError) -> Bool? {
+    do throws(PostgresError) {
+      let isOurs = try transact(keys)
+      watch?.end()
+      return isOurs
+    } catch {
+      guard watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested else { throw error }
+      try connection.execute("ROLLBACK")
+      return nil
+    }
+  }
+
+  /// The same. Under one snapshot, so that a stretch that holds one row holds no other.
+  private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Bool? {
     let ordinal = try Ledger.lastBatch(connection, run.id, slice: -1).ordinal + 1
-    try begin("REPEATABLE READ READ WRITE", .apply)
+    if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
     try connection.execute("SAVEPOINT part")
     for (part, key) in keys.enumerated() {
       let found = constants.with("slice", "-1").with("ordinal", String(ordinal)).with("part", String(part))
@@ -52,6 +75,7 @@ extension Worker {
         .with("size", "1").with("eligible", nil).with("changed", nil)
       let attempt = Attempt(slice: -1, ordinal: ordinal, after: before, upper: key, number: 1, size: 1, isHalving: true)
       guard try isDone(attempt, given, key) else {
+        watch?.end()
         try connection.execute("ROLLBACK")
         return false
       }
@@ -61,6 +85,10 @@ extension Worker {
       try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part")
     }
     try connection.execute("SELECT migrate.confirm(\(runID))")
+    guard watch?.mayCommit() != false else {
+      try connection.execute("ROLLBACK")
+      return nil
+    }
     try connection.commit()
     return true
   }

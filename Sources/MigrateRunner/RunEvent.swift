@@ -17,6 +17,8 @@ package enum RunEvent: Sendable {
   case reconnected(after: Duration)
   /// A worker could not begin, or has given up; those that are left do its part.
   case shorthanded(worker: Int, reason: String)
+  /// Nobody looks whether others wait for a batch: there is no connection for it. Told once.
+  case unwatched(reason: String)
   /// The run holds; it goes on by itself.
   case holding(reason: String)
   /// The run stands still by request; the workers wait for `resume`.

@@ -10,7 +10,7 @@ extension Worker {
       pacing.asked()
       if try Ledger.askHolds(connection, run) == .holding { return .zero }
     }
-    return pacing.rest
+    return pacing.rest(run.pace)
   }
 
   /// Asks the ledger, once, how large the batches of a slice have become.

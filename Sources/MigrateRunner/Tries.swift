@@ -118,7 +118,7 @@ extension Worker {
   private mutating func tried(_ attempt: Attempt, _ tries: inout Tries) throws(PostgresError) -> Verdict {
     do throws(PostgresError) {
       let transacted = try transact(attempt)
-      _ = watch?.end()
+      watch?.end()
       return try verdict(on: transacted, attempt, &tries)
     } catch {
       if watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested {

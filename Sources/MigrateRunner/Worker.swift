@@ -57,8 +57,14 @@ package struct Worker: ~Copyable {
     self.report = report
     self.patience = patience
     self.crew = crew
-    watch = run.pace.maxBlocking.map { BlockingWatch(server, limit: $0) }
     connection = try Connection(to: server, warnings: crew.warnings)
+    // Behind the worker's own connection, which is worth more where there are few.
+    let limit = run.direction == .apply ? run.pace.maxBlocking : nil
+    watch = limit.map { limit in
+      BlockingWatch(server.applicationName("migrate watch \(run.id)"), limit: limit) { reason in
+        if crew.isFirstUnwatched() { report(.unwatched(reason: reason)) }
+      }
+    }
     control.watch(connection.cancellation, of: number)
   }
 

@@ -143,7 +143,7 @@ final class RunDisplay: Sendable {
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
     case .shorthanded(let worker, _): progress.workers.remove(worker)
-    case .warned: break
+    case .unwatched, .warned: break
     case .holding(let reason):
       progress.hold(.holding(reason))
       progress.pausedAt = progress.pausedAt ?? ContinuousClock.now

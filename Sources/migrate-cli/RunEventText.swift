@@ -47,6 +47,7 @@ struct RunEventText {
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .shorthanded(let worker, let reason):
       console.event("shorthanded", [run, .init("worker", .integer(worker)), .init("reason", .string(reason))])
+    case .unwatched(let reason): console.event("unwatched", [run, .init("reason", .string(reason))])
     case .holding(let reason): console.event("holding", [run, .init("reason", .string(reason))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
@@ -77,6 +78,8 @@ struct RunEventText {
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):
       "worker \(worker) is not at work, the others do its part: \(Printable.line(RunHold.firstLine(of: reason)))"
+    case .unwatched(let reason):
+      "nobody looks whether others wait for a batch (`max_blocking`): \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)

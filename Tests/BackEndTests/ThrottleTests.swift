@@ -142,4 +142,50 @@ import Testing
       #expect(refused?.message == "run 1 is completed, so there is nothing to tune")
     }
   }
+
+  /// A rest that has begun already is no longer than what is said now.
+  @Test(arguments: BackEnd.allCases, [("{pause: 1h}", "_pause => '0'"), ("{max_rate: 1}", "_max_rate => 0")])
+  func `ends a rest when it is tuned`(by backEnd: BackEnd, throttle: (said: String, tuned: String)) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 400))
+      let expected = try await server.rows(Products.expected)
+      let yaml = Products.definition + "\nbatch_size: 300\nthrottle: \(throttle.said)\n"
+      let compiled = try await Compiled(yaml, on: server)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await server.wait(until: "(SELECT count(*) = 1 FROM migrate.batches)")
+      // It rests by now.
+      try await Task.sleep(for: .milliseconds(100))
+      try await server.psql("SELECT migrate.tune(1, \(throttle.tuned))")
+      do { try await server.wait(until: "(SELECT state = 'completed' FROM migrate.runs)") } catch {
+        try await server.psql("SELECT migrate.cancel(1)")
+        throw error
+      }
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+    }
+  }
+
+  /// Of twice the batch's own time.
+  @Test(arguments: BackEnd.allCases)
+  func `rests for as long as nice_ratio says`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Products.table(rows: 70)
+          + """
+          CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$;
+          CREATE TRIGGER slow BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION slow();
+          """)
+      let yaml = Products.definition + "\nbatch_size: 12\nthrottle: {nice_ratio: 2}\n"
+      let told = try await backEnd.apply(try await Compiled(yaml, on: server), on: server)
+      #expect(told.isDone, "\(told.text)")
+      let rests = try await server.value(
+        """
+        SELECT (count(*) >= 4) || ' ' || bool_and(rest >= 2 * taken) || ' ' || bool_and(taken > interval '30 ms') FROM (
+          SELECT lead(started_at) OVER (ORDER BY seq) - ended_at AS rest, ended_at - started_at AS taken FROM migrate.batches) AS g
+        WHERE rest IS NOT NULL
+        """)
+      #expect(rests == "true true true")
+    }
+  }
 }

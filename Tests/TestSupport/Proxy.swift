@@ -21,6 +21,8 @@ package final class Proxy: Sendable {
     var cut: (message: Message, place: Place)?
     var messages = 0
     var commits = 0
+    var slow: (text: [UInt8], time: Duration)?
+    var heldBack = 0
     var isOpen = true
   }
 
@@ -62,6 +64,12 @@ package final class Proxy: Sendable {
     }
   }
 
+  /// Passes messages with this text on only after a time, from now on.
+  package func holdBack(_ text: String, for time: Duration) { state.withLock { $0.slow = (Array(text.utf8), time) } }
+
+  /// How many messages were held back, or are.
+  package var heldBack: Int { state.withLock { $0.heldBack } }
+
   /// Whether the cut has been made; a cut that has not is taken back.
   package func disarm() -> Bool {
     state.withLock { state in
@@ -94,6 +102,7 @@ package final class Proxy: Sendable {
     var isFirst = true
     while let message = Self.message(from: link.client, isFirst: isFirst) {
       isFirst = false
+      if let time = delay(message) { Thread.sleep(forTimeInterval: time / .seconds(1)) }
       switch decide(message) {
       case nil: guard Self.send(message[...], to: link.server) else { return }
       case .before: return
@@ -109,6 +118,14 @@ package final class Proxy: Sendable {
         link.drain()
         return
       }
+    }
+  }
+
+  private func delay(_ message: [UInt8]) -> Duration? {
+    state.withLock { state in
+      guard let slow = state.slow, message.contains(slow.text) else { return nil }
+      state.heldBack += 1
+      return slow.time
     }
   }
 

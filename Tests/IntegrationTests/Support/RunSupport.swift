@@ -171,6 +171,11 @@ package final class Events: Sendable {
     all.withLock { $0 }.count { if case .reconnecting = $0 { true } else { false } }
   }
 
+  /// Why nobody looks whether others wait.
+  package var unwatched: [String] {
+    all.withLock { $0 }.compactMap { if case .unwatched(let reason) = $0 { reason } else { nil } }
+  }
+
   /// Whom the start has waited for.
   package var holders: [LockHolder] {
     all.withLock { $0 }.flatMap { event -> [LockHolder] in if case .waiting(let holders) = event { holders } else { [] }
