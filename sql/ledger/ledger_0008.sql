@@ -133,34 +133,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is named: its primary key, else the key that its newest run has walked. NULL where there is neither.';
 
-CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
-  WITH RECURSIVE bases AS (
-    SELECT k.place, a.atttypid AS type, a.attcollation AS collation
-    FROM   unnest(_columns) WITH ORDINALITY AS k(name, place)
-    JOIN   pg_attribute AS a ON a.attrelid = _table AND a.attname = k.name COLLATE "C" AND NOT a.attisdropped
-    UNION ALL
-    SELECT b.place, t.typbasetype, b.collation
-    FROM   bases AS b
-    JOIN   pg_type AS t ON t.oid = b.type AND t.typtype = 'd'
-  )
-  SELECT array_agg(format(CASE b.type
-                            -- Kept by its number, which this type does not read from a value of type text.
-                            WHEN 'regclass'::regtype
-                            THEN $q$CASE WHEN %1$s[%2$s] ~ '^[0-9]+$' THEN CAST(CAST(%1$s[%2$s] AS oid) AS %3$s) ELSE CAST(%1$s[%2$s] AS %3$s) END$q$
-                            ELSE 'CAST(%1$s[%2$s] AS %3$s)%4$s' END,
-                          _source, b.place, format_type(b.type, -1),
-                          (SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
-                           FROM   pg_collation AS l
-                           JOIN   pg_namespace AS n ON n.oid = l.collnamespace
-                           WHERE  l.oid = b.collation)) ORDER BY b.place)
-  FROM   bases AS b
-  JOIN   pg_type AS t ON t.oid = b.type AND t.typtype <> 'd'
-  HAVING count(*) = cardinality(_columns)
-$$;
-COMMENT ON FUNCTION migrate.key_values IS 'SQL for the columns of a key, of an array of texts that _source names; NULL when the table has not got all of them any more.';
-
 CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- An object is kept by its number.
