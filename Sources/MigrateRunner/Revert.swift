@@ -142,7 +142,7 @@ extension Worker {
     return try persisting(0) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
       let conflicts = try worker.connection.query(
-        "SELECT migrate.unfix($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
+        "SELECT migrate.unfix_all($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
       ).onlyRow.int("conflicts")
       guard policy != .stop || conflicts == 0 else {
         try worker.connection.execute("ROLLBACK")

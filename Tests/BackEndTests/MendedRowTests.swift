@@ -1,3 +1,5 @@
+import MigrateLedger
+import MigratePlan
 import MigratePostgres
 import TestRuns
 import TestSupport
@@ -42,6 +44,80 @@ import Testing
       #expect(try await Client.revert(compiled, on: server).isDone)
       #expect(try await server.rows(all) == before)
       #expect(try await server.value("SELECT count(*) FROM migrate.fixes WHERE NOT reverted") == "0")
+    }
+  }
+
+  /// Rows 4 and 8 break the rule; v is what the run writes, and note is not.
+  private static let table = """
+    CREATE TABLE t (id bigint PRIMARY KEY, v integer NOT NULL, note text);
+    INSERT INTO t SELECT n, n, 'note ' || n FROM generate_series(1, 9) AS n
+    """
+  private static let all = "SELECT id, v, note FROM t ORDER BY id"
+  private static let conflicts = "SELECT key[1], seq < 0, reason, found FROM migrate.conflicts ORDER BY key[1], seq"
+
+  /// Applied, and each of its rows in quarantine mended.
+  private static func mended(
+    _ backEnd: BackEnd, on server: Server, by assignments: [String], retry: Bool = false
+  ) async throws -> (Compiled, before: [String]) {
+    try await server.psql(table)
+    let before = try await server.rows(all)
+    let compiled = try await Compiled(definition, on: server, batchSize: 4)
+    try #require(try await backEnd.apply(compiled, on: server).isDone)
+    for list in assignments { try #require(try await Client.fix(1, list, on: server).text == "2 rows") }
+    if retry { try #require(try await backEnd.retry(1, on: server).isDone) }
+    return (compiled, before)
+  }
+
+  /// The mended columns as found, whatever else was changed.
+  @Test(arguments: BackEnd.allCases)
+  func `is kept as it was found before force overwrites it`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      let (compiled, before) = try await Self.mended(backEnd, on: server, by: ["note = 'mended', v = 50"])
+      try await server.psql(
+        "UPDATE t SET note = NULL WHERE id = 4; UPDATE t SET note = 'not a mended row' WHERE id = 5")
+      let told = try await backEnd.revert(compiled, on: server, onConflict: .force)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows(Self.conflicts) == [#"4|t|overwritten|{"v": "50", "note": null}"#])
+      try await server.psql("UPDATE t SET note = 'note 5' WHERE id = 5")
+      #expect(try await server.rows(Self.all) == before)
+      #expect(try await server.value("SELECT rows_rejected FROM migrate.progress") == "0")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, [ConflictPolicy.skip, .force])
+  func `is told as it was found, or as gone, and counted, where a revert has left it`(
+    backEnd: BackEnd, policy: ConflictPolicy
+  ) async throws {
+    try await withDatabase { server in
+      let (compiled, _) = try await Self.mended(backEnd, on: server, by: ["note = 'mended'"])
+      try await server.psql("UPDATE t SET note = 'edited' WHERE id = 4; DELETE FROM t WHERE id = 8")
+      let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
+      let isForced = policy == .force
+      #expect(
+        try await server.rows(Self.conflicts)
+          == [#"4|t|\#(isForced ? "overwritten" : "edited")|{"note": "edited"}"#, "8|t|gone|NULL"])
+      #expect(try await server.value("SELECT note FROM t WHERE id = 4") == (isForced ? "note 4" : "edited"))
+      let count = isForced ? 1 : 2
+      #expect(
+        told.text.contains(backEnd == .client ? "reverted(conflicts: \(count))" : " \(count) conflicts"), "\(told.text)"
+      )
+      #expect(try await server.rows("SELECT state, rows_rejected FROM migrate.progress") == ["reverted|\(count)"])
+      let verified = try await Client.verify(1, on: server)
+      #expect(verified.holds, "\(verified)")
+    }
+  }
+
+  /// One row, however often it was mended, and though the second try of it is in conflict as well.
+  @Test(arguments: BackEnd.allCases)
+  func `counts once when it is in conflict`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      let (compiled, _) = try await Self.mended(
+        backEnd, on: server, by: ["v = 5", "v = v + 1, note = 'mended'"], retry: true)
+      #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["106", "106"])
+      try await server.psql("UPDATE t SET v = 1 WHERE id = 4")
+      let told = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(told.text.contains(backEnd == .client ? "reverted(conflicts: 1)" : " 1 conflicts"), "\(told.text)")
+      #expect(try await server.rows("SELECT id, v, note FROM t WHERE id IN (4, 8)") == ["4|1|mended", "8|8|note 8"])
     }
   }
 }

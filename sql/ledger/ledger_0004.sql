@@ -472,6 +472,10 @@ COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left be
 CREATE FUNCTION migrate.settle(_run bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF migrate.unfix_all(_run, (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run)) > 0
+     AND EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.on_conflict = 'stop') THEN
+    RAISE EXCEPTION 'rows were changed since they were mended' USING ERRCODE = 'MG003';
+  END IF;
   -- Nothing is in conflict, so nobody needs the old values any more. Dropped before a crash, or locked by a reader: the rows
   -- are back either way.
   IF NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'revert' AND b.rows_rejected > 0) THEN
@@ -482,7 +486,6 @@ BEGIN
       NULL;
     END;
   END IF;
-  PERFORM migrate.unfix_all(_run);
   PERFORM migrate.advance(_run, 'last_batch_restored');
 END $$;
 COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch.';

@@ -229,7 +229,7 @@ COMMENT ON COLUMN migrate.fixes.after    IS 'What they were set to, as it was st
 COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
 COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
 COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
-COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether it is taken back.';
+COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
 REVOKE ALL ON migrate.fixes FROM PUBLIC;
 
 CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
@@ -326,62 +326,99 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
 
-CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS bigint
+-- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
+-- writes; and only one behind it sees what that has waited for.
+CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  target    text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
-  this      record;
-  texts     text;
-  assigned  text;
-  conflicts bigint := 0;
+  target   text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  same_key text := migrate.key_match(_run, 'q.key');
+  this     record;
+  texts    text;
+  assigned text;
 BEGIN
   FOR this IN
     SELECT f.fix, f.columns FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted GROUP BY f.fix, f.columns ORDER BY f.fix DESC
   LOOP
-    SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place),
+    SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)),
            string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
     INTO   texts, assigned
     FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)
     JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
+    IF _policy = 'force' THEN
+      EXECUTE format($sql$
+        WITH d AS MATERIALIZED (
+          SELECT q.step, q.key, q.columns, q.after, %s AS found
+          FROM   migrate.fixes AS q
+          JOIN   %s AS t ON %s
+          WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
+          FOR    NO KEY UPDATE OF t
+        )
+        INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+        SELECT $1, d.step, -$2, d.key, 'overwritten', jsonb_object(d.columns, d.found)
+        FROM   d
+        WHERE  d.after IS DISTINCT FROM d.found $sql$, texts, target, same_key)
+      USING _run, this.fix;
+    END IF;
     EXECUTE format($sql$
       WITH back AS (
         UPDATE %s AS t
         SET    %s
         FROM   migrate.fixes AS q
         WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
-          AND  ($3 = 'force' OR q.after IS NOT DISTINCT FROM ARRAY[%s])
+          AND  (q.after IS NOT DISTINCT FROM %s
+                OR EXISTS (SELECT
+                           FROM   migrate.conflicts AS c
+                           WHERE  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)))
         RETURNING q.step, q.key
-      ), marked AS (
-        UPDATE migrate.fixes AS q SET reverted = true FROM back AS b WHERE q.run = $1 AND q.fix = $2 AND (q.step, q.key) = (b.step, b.key)
       )
-      INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-      SELECT q.run, q.step, -q.fix, q.key, 'edited'
+      INSERT INTO migrate.conflicts AS c (run, step, seq, key, reason)
+      SELECT q.run, q.step, -q.fix, q.key, 'gone'
       FROM   migrate.fixes AS q
       WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
         AND  NOT EXISTS (SELECT FROM back AS b WHERE (b.step, b.key) = (q.step, q.key))
-      ON CONFLICT DO NOTHING $sql$, target, assigned, migrate.key_match(_run, 'q.key'), texts)
-    USING _run, this.fix, _policy;
+      -- Kept, and then a trigger has kept it from being overwritten.
+      ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited' $sql$, target, assigned, same_key, texts)
+    USING _run, this.fix;
+    EXECUTE format($sql$
+      UPDATE migrate.conflicts AS c
+      SET    reason = 'edited',
+             found  = jsonb_object(q.columns, %s)
+      FROM   migrate.fixes AS q, %s AS t
+      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
+        AND  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)
+        AND  c.reason = 'gone' $sql$, texts, target, same_key)
+    USING _run, this.fix;
+    UPDATE migrate.fixes AS q SET reverted = true WHERE q.run = _run AND q.fix = this.fix;
   END LOOP;
-  SELECT count(*) INTO conflicts FROM migrate.conflicts AS c WHERE c.run = _run AND c.seq < 0;
-  RETURN conflicts;
 END $$;
-COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended; how many are not.';
+COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';
 
-CREATE FUNCTION migrate.unfix_all(_run bigint) RETURNS void
+CREATE FUNCTION migrate.unfix_all(_run bigint, _policy text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
-  conflicts bigint;
+  conflicts bigint := 0;
 BEGIN
   IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
     EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-    conflicts := migrate.unfix(_run, policy);
-    IF policy = 'stop' AND conflicts > 0 THEN
-      RAISE EXCEPTION '% rows were changed since they were mended', conflicts
-      USING ERRCODE = 'MG003', HINT = 'nothing of them is touched; on_conflict skip leaves them, force takes all back';
-    END IF;
+    PERFORM migrate.hold(_run);
+    PERFORM migrate.unfix(_run, _policy);
+    -- A row once, however often it was mended, and not again when its batch has met it.
+    INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged,
+                                 rows_rejected, epoch, exact)
+    SELECT _run, 'revert', -2, 1, 1, max(k.key), count(*), 0, 0, count(*), max(f.epoch), true
+    FROM   migrate.fence AS f,
+           (SELECT c.key
+            FROM   migrate.conflicts AS c
+            WHERE  c.run = _run AND c.reason <> 'overwritten'
+            GROUP  BY c.key
+            HAVING max(c.seq) < 0) AS k
+    WHERE  f.run = _run
+    HAVING count(*) > 0
+    RETURNING rows_rejected INTO conflicts;
   END IF;
+  RETURN coalesce(conflicts, 0);
 END $$;
-COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; an error under stop when a row was changed since.';
+COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; how many were changed since and are left, for which the ledger gets an entry.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
