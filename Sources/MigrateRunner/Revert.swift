@@ -63,8 +63,9 @@ extension Worker {
       }
     let ahead = try run.statement(.revert, .conflictsAhead)
     let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
+    let mended = try connection.query("SELECT migrate.mended_ahead($1::bigint) AS conflicts", [runID])
     try connection.commit()
-    return count
+    return count + (try mended.onlyRow.int("conflicts"))
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {

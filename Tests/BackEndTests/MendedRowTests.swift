@@ -120,4 +120,88 @@ import Testing
       #expect(try await server.rows("SELECT id, v, note FROM t WHERE id IN (4, 8)") == ["4|1|mended", "8|8|note 8"])
     }
   }
+
+  /// With the columns that the run writes, and with one that it leaves alone; mended once or twice; tried again or not.
+  @Test(
+    arguments: BackEnd.allCases,
+    [
+      ["v = 5"], ["note = 'mended'"], ["v = 5, note = 'mended'", "note = 'twice'"],
+      ["v = 8, note = NULL", "v = 9"],
+    ])
+  func `keeps a revert under stop from writing anything when it was changed since`(
+    backEnd: BackEnd, assignments: [String]
+  ) async throws {
+    for retry in [false, true] {
+      for edit in ["v = 77", "note = 'edited'", nil] {
+        try await withDatabase { server in
+          let (compiled, before) = try await Self.mended(backEnd, on: server, by: assignments, retry: retry)
+          let left = try await server.rows(Self.all)
+          let changes = edit.map { "UPDATE t SET \($0) WHERE id = 8" } ?? "DELETE FROM t WHERE id = 8"
+          try await server.psql(changes)
+          let edited = try await server.rows(Self.all)
+          let told = try await backEnd.revert(compiled, on: server)
+          // A column that was not mended is nobody's, and the run writes its own only where that was mended.
+          let column = edit?.split(separator: " ")[0]
+          let isForeign = column.map { column in !assignments.contains { $0.contains("\(column) =") } } ?? false
+          #expect(told.isDone == isForeign, "\(retry) \(edit ?? "gone"): \(told.text)")
+          guard !isForeign else { return }
+          #expect(told.text.contains(backEnd == .client ? "conflicts(1)" : "1 rows were changed since"), "\(told.text)")
+          #expect(try await server.rows(Self.all) == edited)
+          #expect(
+            try await server.rows(
+              "SELECT state, failure ->> 'message', (SELECT count(*) FROM migrate.batches WHERE kind = 'revert') FROM migrate.runs"
+            )
+              == ["failed|1 rows were changed since|0"])
+          #expect(try await server.value("SELECT count(*) FROM migrate.conflicts") == "0")
+          // What is as it was mended is no conflict.
+          try await server.psql("TRUNCATE t; INSERT INTO t VALUES \(left.map(Self.values).joined(separator: ", "))")
+          let back = try await backEnd.revert(compiled, on: server)
+          #expect(back.isDone, "\(back.text)")
+          #expect(try await server.rows(Self.all) == before)
+        }
+      }
+    }
+  }
+
+  private static func values(_ row: String) -> String {
+    "(" + row.split(separator: "|").map { $0 == "NULL" ? "NULL" : "'\($0)'" }.joined(separator: ", ") + ")"
+  }
+
+  /// Whose edit was not there yet when the revert looked: it is met at the end, and the run is told to have failed.
+  @Test(arguments: BackEnd.allCases)
+  func `that is changed while the batches are taken back ends the revert`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      let (compiled, before) = try await Self.mended(backEnd, on: server, by: ["note = 'mended'"])
+      let editor = try await Session("editor", to: server)
+      try await editor.execute("BEGIN; UPDATE t SET note = 'edited' WHERE id = 4")
+      async let told = backEnd.revert(compiled, on: server)
+      try await server.wait(until: "NOT EXISTS (SELECT FROM migrate.next_to_restore(1))")
+      try await editor.execute("COMMIT")
+      let outcome = try await told
+      #expect(!outcome.isDone)
+      #expect(
+        try await server.rows("SELECT state, failure ->> 'message' FROM migrate.runs")
+          == ["failed|1 rows were changed since"])
+      #expect(try await server.rows("SELECT note FROM t WHERE id IN (4, 8)") == ["edited", "mended"])
+      try await server.psql("UPDATE t SET note = 'mended' WHERE id = 4")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.rows(Self.all) == before)
+    }
+  }
+
+  /// Both columns are the run's; what it found at the second try was not what it was mended to.
+  @Test(arguments: BackEnd.allCases)
+  func `that was changed before it was tried again is in conflict`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      let (compiled, _) = try await Self.mended(backEnd, on: server, by: ["v = 5"])
+      try await server.psql("UPDATE t SET v = 6 WHERE id = 4")
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      let left = try await server.rows(Self.all)
+      #expect(!(try await backEnd.revert(compiled, on: server)).isDone)
+      #expect(try await server.rows(Self.all) == left)
+      #expect(try await backEnd.revert(compiled, on: server, onConflict: .skip).isDone)
+      #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["6", "8"])
+      #expect(try await server.rows(Self.conflicts) == [#"4|t|edited|{"v": "6"}"#])
+    }
+  }
 }

@@ -394,8 +394,57 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';
 
+CREATE FUNCTION migrate.mended_ahead(_run bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  target    text     := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  names     text[]   := ARRAY(SELECT DISTINCT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND NOT f.reverted);
+  undo      regclass := to_regclass(format('migrate.undo_%s_1', _run));
+  texts     text;
+  conflicts bigint;
+BEGIN
+  IF names = '{}' THEN
+    RETURN 0;
+  END IF;
+  -- A wrapped value comes out of its wrapper by itself, which has one column.
+  SELECT string_agg(format(CASE WHEN o.attnum IS NULL THEN 'CAST(t.%1$I AS text)'
+                                ELSE 'CASE WHEN b.run IS NULL THEN CAST(t.%1$I AS text) ELSE (SELECT CAST(o.v AS text) FROM unnest(u.%2$I) AS o(v)) END' END,
+                           n.name, o.attname), ', ' ORDER BY n.place)
+  INTO   texts
+  FROM   unnest(names) WITH ORDINALITY AS n(name, place)
+  LEFT   JOIN LATERAL (SELECT (c.col ->> 'number')::integer AS number
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                       WHERE  r.run = _run AND c.col ->> 'name' = n.name) AS c ON true
+  LEFT   JOIN pg_attribute AS o ON o.attrelid = undo AND o.attname = format('o_%s', c.number);
+  EXECUTE format($sql$
+    WITH mended AS (
+      SELECT f.key, c.name, c.after, lead(f.fix) OVER later AS next, lead(c.before) OVER later AS found
+      FROM   migrate.fixes AS f
+      CROSS  JOIN LATERAL unnest(f.columns, f.before, f.after) AS c(name, before, after)
+      WHERE  f.run = $1 AND NOT f.reverted
+      WINDOW later AS (PARTITION BY f.key, c.name ORDER BY f.fix)
+    ), now AS (
+      SELECT q.key, t.ctid IS NULL AS is_gone, b.run IS NOT NULL AS is_done, jsonb_object($2, ARRAY[%s]) AS row
+      FROM  (SELECT DISTINCT f.key FROM migrate.fixes AS f WHERE f.run = $1 AND NOT f.reverted) AS q
+      LEFT   JOIN %s AS t ON %s
+      LEFT   JOIN (migrate.batches AS b JOIN %s AS u ON (u.slice, u.ordinal, u.part) = (b.slice, b.ordinal, b.part) AND NOT u.reverted)
+             ON (b.run, b.kind, b.slice) = ($1, 'apply', -1) AND b.through_key = q.key AND b.rows_changed > 0
+    )
+    SELECT count(DISTINCT m.key)
+    FROM   mended AS m
+    JOIN   now AS n USING (key)
+    -- One that is gone and was done is among the conflicts of its batch.
+    WHERE  CASE WHEN n.is_gone THEN NOT n.is_done
+                ELSE m.after IS DISTINCT FROM CASE WHEN m.next IS NULL THEN n.row ->> m.name ELSE m.found END END $sql$,
+    texts, target, migrate.key_match(_run, 'q.key'),
+    coalesce(undo::text, '(SELECT 0 AS slice, 0 AS ordinal, 0 AS part, true AS reverted)'))
+  INTO conflicts USING _run, names;
+  RETURN conflicts;
+END $$;
+COMMENT ON FUNCTION migrate.mended_ahead IS 'How many mended rows a revert will find changed since, when the batches are back: each column then holds what the second try found in it, or what it holds now, and each mending must find what it has made of it.';
+
 CREATE FUNCTION migrate.unfix_all(_run bigint, _policy text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   conflicts bigint := 0;
 BEGIN
