@@ -142,6 +142,12 @@ BEGIN
     END IF;
     ended.verdict := CASE WHEN migrate.reject(_run, given, ended) THEN 'done' ELSE 'taken over' END;
   END;
+  IF ended.verdict = 'inexact' THEN
+    -- Under one snapshot no row can have come in between.
+    ended.verdict := 'error';
+    ended.sqlstate := 'MG003';
+    ended.message := 'the rows changed have other keys than the rows meant';
+  END IF;
   IF ended.verdict = 'done' THEN
     PERFORM migrate.settle_retry(_run, _ordinal, 0, _key);
     PERFORM migrate.confirm(_run);
