@@ -60,7 +60,8 @@ extension Runs {
       ).onlyRow["why"]
       if let why {
         try connection.execute("ROLLBACK")
-        return .failure(Unfixable(why: why))
+        return .failure(
+          Unfixable(why: why, remedy: "set other columns of the rows; the key stays what it is"))
       }
       let rows = try connection.query(
         "SELECT migrate.fix($1::bigint, $2::text, $3::text[]) AS rows", [String(run.id), list.text, columns]
@@ -71,7 +72,10 @@ extension Runs {
         [String(run.id), String(epoch)])
       guard !fence.isEmpty else {
         try connection.execute("ROLLBACK")
-        return .failure(Unfixable(why: "somebody else has just taken run \(run.id) over"))
+        return .failure(
+          Unfixable(
+            why: "somebody else has just taken run \(run.id) over",
+            remedy: "nothing has been mended; `migrate status \(run.id)` shows who works on it"))
       }
       try connection.execute("COMMIT")
       return .success(rows)
@@ -107,9 +111,10 @@ extension Runs {
   }
 }
 
-/// Columns that cannot be set to mend a row.
+/// Why no row was mended.
 private struct Unfixable: Error {
   let why: String
+  let remedy: String
 }
 
 extension Result<Int, Unfixable> {
@@ -117,7 +122,7 @@ extension Result<Int, Unfixable> {
     switch self {
     case .success(let rows): return rows
     case .failure(let problem):
-      throw .refused("--fix: \(problem.why)", remedy: "set other columns of the rows; the key stays what it is")
+      throw .refused("--fix: \(problem.why)", remedy: problem.remedy)
     }
   }
 }

@@ -1,4 +1,4 @@
-internal import MigrateLedger
+package import MigrateLedger
 internal import MigratePlan
 package import MigratePostgres
 
@@ -12,10 +12,20 @@ extension Worker {
   private static var mostAttempts: Int { 20 }
 
   /// Tries each row once that was open when it began.
-  ///
-  /// - Returns: whether it came to the end; not when it was asked to stop, or somebody else has taken the run over.
   package mutating func retry() throws(PostgresError) -> RetryOutcome {
     try enlist()
+    do throws(PostgresError) {
+      let outcome = try retryAll()
+      leave()
+      return outcome
+    } catch {
+      if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
+      leave()
+      throw error
+    }
+  }
+
+  private mutating func retryAll() throws(PostgresError) -> RetryOutcome {
     var behind: [String?]?
     // Fewer when somebody has waited for them, until as many as before go through again.
     var together = Self.rowsTogether
@@ -27,13 +37,15 @@ extension Worker {
       var attempt = 1
       while true {
         do throws(PostgresError) {
-          guard let isOurs = try watched(keys) else {
+          switch try watched(keys) {
+          case .done: break
+          case .ended(let outcome): return outcome
+          case .gaveWay:
             together = max(1, keys.count / 2)
             timesGivenWay += 1
             giveWay(at: BatchPlace(slice: -1, ordinal: 0), attempt: timesGivenWay + 1, times: timesGivenWay)
             continue rows
           }
-          guard isOurs else { return .takenOver }
           break
         } catch {
           if error.endsConnection || error.origin == .lost { throw error }
@@ -49,21 +61,29 @@ extension Worker {
     }
   }
 
-  /// `false`: another worker has taken the run over. `nil`: somebody has waited for the rows too long.
-  private mutating func watched(_ keys: [[String?]]) throws(PostgresError) -> Bool? {
+  /// What rows that commit together have come to.
+  private enum Together {
+    /// Each of them is done, or in quarantine once more.
+    case done
+    /// Somebody has waited for them too long.
+    case gaveWay
+    case ended(RetryOutcome)
+  }
+
+  private mutating func watched(_ keys: [[String?]]) throws(PostgresError) -> Together {
     do throws(PostgresError) {
-      let isOurs = try transact(keys)
+      let together = try transact(keys)
       watch?.end()
-      return isOurs
+      return together
     } catch {
       guard watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested else { throw error }
       try connection.execute("ROLLBACK")
-      return nil
+      return .gaveWay
     }
   }
 
-  /// The same. Under one snapshot, so that a stretch that holds one row holds no other.
-  private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Bool? {
+  /// Under one snapshot, so that a stretch that holds one row holds no other.
+  private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Together {
     let ordinal = try Ledger.lastBatch(connection, run.id, slice: -1).ordinal + 1
     if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
     try connection.execute("SAVEPOINT part")
@@ -74,10 +94,10 @@ extension Worker {
       let given = found.with(key: before, as: "after", count: run.keyCount)
         .with("size", "1").with("eligible", nil).with("changed", nil)
       let attempt = Attempt(slice: -1, ordinal: ordinal, after: before, upper: key, number: 1, size: 1, isHalving: true)
-      guard try isDone(attempt, given, key) else {
+      if let outcome = try end(of: attempt, given, key) {
         watch?.end()
         try connection.execute("ROLLBACK")
-        return false
+        return .ended(outcome)
       }
       try connection.query(
         "SELECT migrate.settle_retry($1::bigint, $2::integer, $3::integer, $4::text[])",
@@ -87,25 +107,31 @@ extension Worker {
     try connection.execute("SELECT migrate.confirm(\(runID))")
     guard watch?.mayCommit() != false else {
       try connection.execute("ROLLBACK")
-      return nil
+      return .gaveWay
     }
     try connection.commit()
-    return true
+    return .done
   }
 
-  /// The row is done, or in quarantine once more; `false` when somebody else has taken the run over.
-  private mutating func isDone(
-    _ attempt: Attempt, _ given: Bindings, _ key: [String?]
-  ) throws(PostgresError) -> Bool {
+  /// `nil`: the row is done, or in quarantine once more.
+  private mutating func end(
+    of attempt: Attempt, _ given: Bindings, _ key: [String?]
+  ) throws(PostgresError) -> RetryOutcome? {
     switch try tried(attempt, given, Part(after: attempt.after, through: key)) {
-    case .done: return true
-    case .refused(let refusal): return try isRejected(given, refusal)
+    case .done: return nil
+    case .refused(let refusal): return try isRejected(given, refusal) ? nil : .takenOver
     case .notDone(.found(let check, let rows, let through)):
       try connection.execute("ROLLBACK TO SAVEPOINT part")
-      return try isRejected(given, .check(check, rows: rows, after: attempt.after, through: through))
-    case .notDone(.takenOver), .notDone(.lost), .notDone(.inexact), .notDone(.committed), .notDone(.hopeless),
-      .notDone(.gaveWay), .notDone(.suppressed):
-      return false
+      let refusal = Failure.check(check, rows: rows, after: attempt.after, through: through)
+      return try isRejected(given, refusal) ? nil : .takenOver
+    // Under one snapshot no row can have come in between.
+    case .notDone(.inexact):
+      var failure = Failure.keysChanged(after: attempt.after, through: key)
+      failure.culprits = Culprits(keys: [key], areAll: true)
+      return .failed(failure)
+    case .notDone(.takenOver), .notDone(.lost), .notDone(.committed), .notDone(.hopeless), .notDone(.gaveWay),
+      .notDone(.suppressed):
+      return .takenOver
     }
   }
 
@@ -119,7 +145,11 @@ extension Worker {
 /// How far rows of quarantine were tried again.
 package enum RetryOutcome: Sendable, Equatable {
   case done
+  /// It was asked to stop.
   case paused
+  /// A row can be neither done nor rejected; nothing is known of those behind it.
+  case failed(Failure)
+  /// Somebody else has taken the run over.
   case takenOver
 }
 

@@ -63,8 +63,9 @@ extension Worker {
       }
     let ahead = try run.statement(.revert, .conflictsAhead)
     let count = isUntouched ? 0 : try connection.run(ahead, constants).onlyRow.int(0)
+    let mended = try connection.query("SELECT migrate.mended_ahead($1::bigint) AS conflicts", [runID])
     try connection.commit()
-    return count
+    return count + (try mended.onlyRow.int("conflicts"))
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
@@ -142,7 +143,7 @@ extension Worker {
     return try persisting(0) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
       let conflicts = try worker.connection.query(
-        "SELECT migrate.unfix($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
+        "SELECT migrate.unfix_all($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
       ).onlyRow.int("conflicts")
       guard policy != .stop || conflicts == 0 else {
         try worker.connection.execute("ROLLBACK")

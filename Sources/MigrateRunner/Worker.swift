@@ -85,7 +85,7 @@ package struct Worker: ~Copyable {
   }
 
   /// Takes its sign of life back. Behind a pooler its backend stays, and whoever comes next would wait for it to grow cold.
-  private borrowing func leave() {
+  borrowing func leave() {
     _ = try? connection.query(
       "DELETE FROM migrate.workers WHERE run = $1::bigint AND worker = $2::integer AND epoch = $3::integer",
       [runID, String(number), String(run.epoch)])

@@ -173,4 +173,64 @@ import Testing
       #expect(try await server.value("SELECT to_regclass('migrate.keys_2')") == nil)
     }
   }
+
+  /// Row 4 is at fault until it is mended, and then a trigger moves it to another key.
+  private static let moving = """
+    CREATE TABLE t (id bigint PRIMARY KEY, v integer NOT NULL, note text NOT NULL);
+    INSERT INTO t SELECT n, n, CASE WHEN n IN (4, 8) THEN 'bad' ELSE 'good' END FROM generate_series(1, 9) AS n;
+    CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF NEW.v = 104 THEN NEW.id := 1004; END IF;
+      IF NEW.note = 'steal' THEN UPDATE migrate.fence SET epoch = epoch + 1; END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER move BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION move()
+    """
+  private static let checked = """
+    batch: t
+    source: t
+    set: {v: v + 100}
+    validation: {fine: note <> 'bad'}
+    """
+
+  @Test(arguments: BackEnd.allCases)
+  func `whose key a trigger writes cannot be tried again, and nobody has taken the run over`(backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(Self.moving)
+      let compiled = try await Compiled(Self.checked, on: server)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await Client.fix(1, "SET note = 'good'", on: server).text == "2 rows")
+      let told = try await backEnd.retry(1, on: server)
+      #expect(!told.isDone)
+      #expect(!told.text.contains("taken over") && !told.text.contains("takenOver"), "\(told.text)")
+      #expect(told.text.contains("the rows changed have other keys than the rows meant"), "\(told.text)")
+      #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["4", "8"])
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects WHERE state = 'open'") == "2")
+    }
+  }
+
+  @Test func `is mended by nobody who was taken over, and is told so`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.moving)
+      #expect(try await Client.apply(try await Compiled(Self.checked, on: server), on: server).isDone)
+      let told = try await Client.fix(1, "SET note = 'steal'", on: server)
+      #expect(told.text.contains("somebody else has just taken run 1 over"), "\(told.text)")
+      #expect(!told.text.contains("set other columns"), "\(told.text)")
+      #expect(try await server.rows("SELECT note FROM t WHERE id IN (4, 8)") == ["bad", "bad"])
+    }
+  }
+
+  /// C11: behind a pooler the backend stays, and whoever comes next would wait for it to grow cold.
+  @Test(arguments: [true, false])
+  func `is tried again by a worker that takes back its sign of life, also when it fails`(fails: Bool) async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.moving)
+      #expect(try await Client.apply(try await Compiled(Self.checked, on: server), on: server).isDone)
+      if fails { #expect(try await Client.fix(1, "SET note = 'good'", on: server).isDone) }
+      #expect(try await Client.retry(1, on: server).isDone != fails)
+      #expect(try await server.value("SELECT count(*) FROM migrate.workers") == "0")
+    }
+  }
 }

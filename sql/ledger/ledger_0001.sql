@@ -243,7 +243,7 @@ CREATE TABLE migrate.batches (
 COMMENT ON TABLE  migrate.batches                IS 'One row for each batch that has committed, written in its own transaction.';
 COMMENT ON COLUMN migrate.batches.run            IS 'The run.';
 COMMENT ON COLUMN migrate.batches.kind           IS 'apply, or revert for the batch of the same number taken back.';
-COMMENT ON COLUMN migrate.batches.slice          IS 'The chain that the batch belongs to.';
+COMMENT ON COLUMN migrate.batches.slice          IS 'The chain that the batch belongs to. -1: rows of quarantine, tried again; -2, of a revert: mended rows in conflict.';
 COMMENT ON COLUMN migrate.batches.ordinal        IS 'Its place in the chain, from 1.';
 COMMENT ON COLUMN migrate.batches.part           IS 'The part of the batch, from 0.';
 COMMENT ON COLUMN migrate.batches.after_key      IS 'The batch begins behind this key; NULL is the beginning.';
@@ -272,7 +272,7 @@ CREATE TABLE migrate.conflicts (
 COMMENT ON TABLE  migrate.conflicts        IS 'Rows that a revert met with other values than the run had left.';
 COMMENT ON COLUMN migrate.conflicts.run    IS 'The run that was taken back.';
 COMMENT ON COLUMN migrate.conflicts.step   IS 'The step whose change it is.';
-COMMENT ON COLUMN migrate.conflicts.seq    IS 'The batch that had written the row (batches.seq).';
+COMMENT ON COLUMN migrate.conflicts.seq    IS 'The batch that had written the row (batches.seq); of a row that was mended, fixes.fix with a minus.';
 COMMENT ON COLUMN migrate.conflicts.key    IS 'The row''s key, each column as its type''s text.';
 COMMENT ON COLUMN migrate.conflicts.reason IS 'gone: no such row. edited: another value, left alone. overwritten: another value, replaced under force.';
 COMMENT ON COLUMN migrate.conflicts.found  IS 'The columns in question as the revert found them, each as its type''s text.';

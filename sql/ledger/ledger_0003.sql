@@ -682,7 +682,7 @@ BEGIN
     found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
     name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
     IF statement.name IN ('left behind', 'conflicts ahead') THEN
-      figure := (migrate.fields(found[1]))[1]::bigint;
+      figure := (migrate.fields(found[1]))[1]::bigint + CASE WHEN statement.phase = 'revert' THEN migrate.mended_ahead(_run) ELSE 0 END;
       verdict := CASE WHEN statement.phase = 'revert' THEN 'info' WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
       detail := format('%s rows', figure);
     ELSE

@@ -387,12 +387,14 @@ DECLARE
   ended     migrate.attempted;
   statement migrate.statements := migrate.statement(_run, 'revert', 'conflicts ahead');
   entry     json;
+  conflicts bigint;
 BEGIN
   EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
   SELECT q INTO entry
   FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, migrate.constants(_run, _epoch))) AS q;
-  IF (entry ->> 'conflicts')::bigint > 0 THEN
-    RETURN migrate.conflicting((entry ->> 'conflicts')::bigint);
+  conflicts := (entry ->> 'conflicts')::bigint + migrate.mended_ahead(_run);
+  IF conflicts > 0 THEN
+    RETURN migrate.conflicting(conflicts);
   END IF;
   ended.verdict := 'done';
   RETURN ended;
@@ -469,9 +471,17 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
 
-CREATE FUNCTION migrate.settle(_run bigint) RETURNS void
+CREATE FUNCTION migrate.settle(_run bigint) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
+  conflicts bigint;
 BEGIN
+  conflicts := migrate.unfix_all(_run, policy);
+  IF policy = 'stop' AND conflicts > 0 THEN
+    RETURN migrate.conflicting(conflicts);
+  END IF;
   -- Nothing is in conflict, so nobody needs the old values any more. Dropped before a crash, or locked by a reader: the rows
   -- are back either way.
   IF NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'revert' AND b.rows_rejected > 0) THEN
@@ -482,7 +492,14 @@ BEGIN
       NULL;
     END;
   END IF;
-  PERFORM migrate.unfix_all(_run);
   PERFORM migrate.advance(_run, 'last_batch_restored');
+  ended.verdict := 'done';
+  RETURN ended;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch.';
+COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch; whatever it answers but done must be rolled back.';

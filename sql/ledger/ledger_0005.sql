@@ -322,11 +322,7 @@ BEGIN
     tries := tries + 1;
     ended := NULL;
 
-    IF work.verb = 'settle' THEN
-      PERFORM migrate.settle(_run);
-      CONTINUE;
-
-    ELSIF work.verb = 'bound' THEN
+    IF work.verb = 'bound' THEN
       EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
       -- Only those of the first look: who came later is none of our concern, and there would always be somebody.
       holders := ARRAY(SELECT h FROM unnest(migrate.lockers(_run)) AS h WHERE holders IS NULL OR h = ANY (holders));
@@ -360,7 +356,11 @@ BEGIN
 
     BEGIN
       SET LOCAL lock_timeout = '500ms';
-      PERFORM migrate.hold(_run);
+      IF work.verb = 'settle' THEN
+        ended := migrate.settle(_run);
+      ELSE
+        PERFORM migrate.hold(_run);
+      END IF;
       IF work.verb = 'bound' THEN
         PERFORM migrate.fix_bounds(_run, _epoch);
         ended.verdict := 'done';

@@ -142,6 +142,12 @@ BEGIN
     END IF;
     ended.verdict := CASE WHEN migrate.reject(_run, given, ended) THEN 'done' ELSE 'taken over' END;
   END;
+  IF ended.verdict = 'inexact' THEN
+    -- Under one snapshot no row can have come in between.
+    ended.verdict := 'error';
+    ended.sqlstate := 'MG003';
+    ended.message := 'the rows changed have other keys than the rows meant';
+  END IF;
   IF ended.verdict = 'done' THEN
     PERFORM migrate.settle_retry(_run, _ordinal, 0, _key);
     PERFORM migrate.confirm(_run);
@@ -229,15 +235,43 @@ COMMENT ON COLUMN migrate.fixes.after    IS 'What they were set to, as it was st
 COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
 COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
 COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
-COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether it is taken back.';
+COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
 REVOKE ALL ON migrate.fixes FROM PUBLIC;
+
+CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
+  WITH RECURSIVE bases AS (
+    SELECT k.place, a.atttypid AS type, a.attcollation AS collation
+    FROM   unnest(_columns) WITH ORDINALITY AS k(name, place)
+    JOIN   pg_attribute AS a ON a.attrelid = _table AND a.attname = k.name COLLATE "C" AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.place, t.typbasetype, b.collation
+    FROM   bases AS b
+    JOIN   pg_type AS t ON t.oid = b.type AND t.typtype = 'd'
+  )
+  SELECT array_agg(format(CASE b.type
+                            -- Kept by its number, which this type does not read from a value of type text.
+                            WHEN 'regclass'::regtype
+                            THEN $q$CASE WHEN %1$s[%2$s] ~ '^[0-9]+$' THEN CAST(CAST(%1$s[%2$s] AS oid) AS %3$s) ELSE CAST(%1$s[%2$s] AS %3$s) END$q$
+                            ELSE 'CAST(%1$s[%2$s] AS %3$s)%4$s' END,
+                          _source, b.place, format_type(b.type, -1),
+                          (SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
+                           FROM   pg_collation AS l
+                           JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+                           WHERE  l.oid = b.collation)) ORDER BY b.place)
+  FROM   bases AS b
+  JOIN   pg_type AS t ON t.oid = b.type AND t.typtype <> 'd'
+  HAVING count(*) = cardinality(_columns)
+$$;
+COMMENT ON FUNCTION migrate.key_values IS 'SQL for the columns of a key, of an array of texts that _source names; NULL when the table has not got all of them any more.';
 
 CREATE FUNCTION migrate.key_match(_run bigint, _key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT string_agg(format('t.%I = CAST(%s[%s] AS %s)', k.name, _key, k.place, format_type(a.atttypid, NULL)), ' AND ' ORDER BY k.place)
+  SELECT string_agg(format('t.%I = %s', k.name, k.value), ' AND ')
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL jsonb_array_elements_text(r.plan -> 'key') WITH ORDINALITY AS k(name, place)
-  JOIN   pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attname = k.name
+  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key')) AS names) AS c
+  CROSS  JOIN LATERAL unnest(c.names, migrate.key_values(to_regclass(r.plan #>> '{tables,0,name}'), c.names, _key)) AS k(name, value)
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.key_match IS 'SQL: the row t of a run''s table has the key that the expression _key gives as texts.';
@@ -298,62 +332,148 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
 
-CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS bigint
+-- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
+-- writes; and only one behind it sees what that has waited for.
+CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  target    text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
-  this      record;
-  texts     text;
-  assigned  text;
-  conflicts bigint := 0;
+  target   text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  same_key text := migrate.key_match(_run, 'q.key');
+  this     record;
+  texts    text;
+  assigned text;
 BEGIN
   FOR this IN
     SELECT f.fix, f.columns FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted GROUP BY f.fix, f.columns ORDER BY f.fix DESC
   LOOP
-    SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place),
+    SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)),
            string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
     INTO   texts, assigned
     FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)
     JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
+    IF _policy = 'force' THEN
+      EXECUTE format($sql$
+        WITH d AS MATERIALIZED (
+          SELECT q.step, q.key, q.columns, q.after, %s AS found
+          FROM   migrate.fixes AS q
+          JOIN   %s AS t ON %s
+          WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
+          FOR    NO KEY UPDATE OF t
+        )
+        INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+        SELECT $1, d.step, -$2, d.key, 'overwritten', jsonb_object(d.columns, d.found)
+        FROM   d
+        WHERE  d.after IS DISTINCT FROM d.found $sql$, texts, target, same_key)
+      USING _run, this.fix;
+    END IF;
     EXECUTE format($sql$
       WITH back AS (
         UPDATE %s AS t
         SET    %s
         FROM   migrate.fixes AS q
         WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
-          AND  ($3 = 'force' OR q.after IS NOT DISTINCT FROM ARRAY[%s])
+          AND  (q.after IS NOT DISTINCT FROM %s
+                OR EXISTS (SELECT
+                           FROM   migrate.conflicts AS c
+                           WHERE  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)))
         RETURNING q.step, q.key
-      ), marked AS (
-        UPDATE migrate.fixes AS q SET reverted = true FROM back AS b WHERE q.run = $1 AND q.fix = $2 AND (q.step, q.key) = (b.step, b.key)
       )
-      INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-      SELECT q.run, q.step, -q.fix, q.key, 'edited'
+      INSERT INTO migrate.conflicts AS c (run, step, seq, key, reason)
+      SELECT q.run, q.step, -q.fix, q.key, 'gone'
       FROM   migrate.fixes AS q
       WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
         AND  NOT EXISTS (SELECT FROM back AS b WHERE (b.step, b.key) = (q.step, q.key))
-      ON CONFLICT DO NOTHING $sql$, target, assigned, migrate.key_match(_run, 'q.key'), texts)
-    USING _run, this.fix, _policy;
+      -- Kept, and then a trigger has kept it from being overwritten.
+      ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited' $sql$, target, assigned, same_key, texts)
+    USING _run, this.fix;
+    EXECUTE format($sql$
+      UPDATE migrate.conflicts AS c
+      SET    reason = 'edited',
+             found  = jsonb_object(q.columns, %s)
+      FROM   migrate.fixes AS q, %s AS t
+      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
+        AND  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)
+        AND  c.reason = 'gone' $sql$, texts, target, same_key)
+    USING _run, this.fix;
+    UPDATE migrate.fixes AS q SET reverted = true WHERE q.run = _run AND q.fix = this.fix;
   END LOOP;
-  SELECT count(*) INTO conflicts FROM migrate.conflicts AS c WHERE c.run = _run AND c.seq < 0;
+END $$;
+COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';
+
+CREATE FUNCTION migrate.mended_ahead(_run bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  target    text     := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  names     text[]   := ARRAY(SELECT DISTINCT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND NOT f.reverted);
+  undo      regclass := to_regclass(format('migrate.undo_%s_1', _run));
+  texts     text;
+  conflicts bigint;
+BEGIN
+  IF names = '{}' THEN
+    RETURN 0;
+  END IF;
+  -- A wrapped value comes out of its wrapper by itself, which has one column.
+  SELECT string_agg(format(CASE WHEN o.attnum IS NULL THEN 'CAST(t.%1$I AS text)'
+                                ELSE 'CASE WHEN b.run IS NULL THEN CAST(t.%1$I AS text) ELSE (SELECT CAST(o.v AS text) FROM unnest(u.%2$I) AS o(v)) END' END,
+                           n.name, o.attname), ', ' ORDER BY n.place)
+  INTO   texts
+  FROM   unnest(names) WITH ORDINALITY AS n(name, place)
+  LEFT   JOIN LATERAL (SELECT (c.col ->> 'number')::integer AS number
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                       WHERE  r.run = _run AND c.col ->> 'name' = n.name) AS c ON true
+  LEFT   JOIN pg_attribute AS o ON o.attrelid = undo AND o.attname = format('o_%s', c.number);
+  EXECUTE format($sql$
+    WITH mended AS (
+      SELECT f.key, c.name, c.after, lead(f.fix) OVER later AS next, lead(c.before) OVER later AS found
+      FROM   migrate.fixes AS f
+      CROSS  JOIN LATERAL unnest(f.columns, f.before, f.after) AS c(name, before, after)
+      WHERE  f.run = $1 AND NOT f.reverted
+      WINDOW later AS (PARTITION BY f.key, c.name ORDER BY f.fix)
+    ), now AS (
+      SELECT q.key, t.ctid IS NULL AS is_gone, b.run IS NOT NULL AS is_done, jsonb_object($2, ARRAY[%s]) AS row
+      FROM  (SELECT DISTINCT f.key FROM migrate.fixes AS f WHERE f.run = $1 AND NOT f.reverted) AS q
+      LEFT   JOIN %s AS t ON %s
+      LEFT   JOIN (migrate.batches AS b JOIN %s AS u ON (u.slice, u.ordinal, u.part) = (b.slice, b.ordinal, b.part) AND NOT u.reverted)
+             ON (b.run, b.kind, b.slice) = ($1, 'apply', -1) AND b.through_key = q.key AND b.rows_changed > 0
+    )
+    SELECT count(DISTINCT m.key)
+    FROM   mended AS m
+    JOIN   now AS n USING (key)
+    -- One that is gone and was done is among the conflicts of its batch.
+    WHERE  CASE WHEN n.is_gone THEN NOT n.is_done
+                ELSE m.after IS DISTINCT FROM CASE WHEN m.next IS NULL THEN n.row ->> m.name ELSE m.found END END $sql$,
+    texts, target, migrate.key_match(_run, 'q.key'),
+    coalesce(undo::text, '(SELECT 0 AS slice, 0 AS ordinal, 0 AS part, true AS reverted)'))
+  INTO conflicts USING _run, names;
   RETURN conflicts;
 END $$;
-COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended; how many are not.';
+COMMENT ON FUNCTION migrate.mended_ahead IS 'How many mended rows a revert will find changed since, when the batches are back: each column then holds what the second try found in it, or what it holds now, and each mending must find what it has made of it.';
 
-CREATE FUNCTION migrate.unfix_all(_run bigint) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION migrate.unfix_all(_run bigint, _policy text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
-  conflicts bigint;
+  conflicts bigint := 0;
 BEGIN
   IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
     EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-    conflicts := migrate.unfix(_run, policy);
-    IF policy = 'stop' AND conflicts > 0 THEN
-      RAISE EXCEPTION '% rows were changed since they were mended', conflicts
-      USING ERRCODE = 'MG003', HINT = 'nothing of them is touched; on_conflict skip leaves them, force takes all back';
-    END IF;
+    PERFORM migrate.hold(_run);
+    PERFORM migrate.unfix(_run, _policy);
+    -- A row once, however often it was mended, and not again when its batch has met it.
+    INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged,
+                                 rows_rejected, epoch, exact)
+    SELECT _run, 'revert', -2, 1, 1, max(k.key), count(*), 0, 0, count(*), max(f.epoch), true
+    FROM   migrate.fence AS f,
+           (SELECT c.key
+            FROM   migrate.conflicts AS c
+            WHERE  c.run = _run AND c.reason <> 'overwritten'
+            GROUP  BY c.key
+            HAVING max(c.seq) < 0) AS k
+    WHERE  f.run = _run
+    HAVING count(*) > 0
+    RETURNING rows_rejected INTO conflicts;
   END IF;
+  RETURN coalesce(conflicts, 0);
 END $$;
-COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; an error under stop when a row was changed since.';
+COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; how many were changed since and are left, for which the ledger gets an entry.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -133,34 +133,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is named: its primary key, else the key that its newest run has walked. NULL where there is neither.';
 
-CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
-  WITH RECURSIVE bases AS (
-    SELECT k.place, a.atttypid AS type, a.attcollation AS collation
-    FROM   unnest(_columns) WITH ORDINALITY AS k(name, place)
-    JOIN   pg_attribute AS a ON a.attrelid = _table AND a.attname = k.name COLLATE "C" AND NOT a.attisdropped
-    UNION ALL
-    SELECT b.place, t.typbasetype, b.collation
-    FROM   bases AS b
-    JOIN   pg_type AS t ON t.oid = b.type AND t.typtype = 'd'
-  )
-  SELECT array_agg(format(CASE b.type
-                            -- Kept by its number, which this type does not read from a value of type text.
-                            WHEN 'regclass'::regtype
-                            THEN $q$CASE WHEN %1$s[%2$s] ~ '^[0-9]+$' THEN CAST(CAST(%1$s[%2$s] AS oid) AS %3$s) ELSE CAST(%1$s[%2$s] AS %3$s) END$q$
-                            ELSE 'CAST(%1$s[%2$s] AS %3$s)%4$s' END,
-                          _source, b.place, format_type(b.type, -1),
-                          (SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
-                           FROM   pg_collation AS l
-                           JOIN   pg_namespace AS n ON n.oid = l.collnamespace
-                           WHERE  l.oid = b.collation)) ORDER BY b.place)
-  FROM   bases AS b
-  JOIN   pg_type AS t ON t.oid = b.type AND t.typtype <> 'd'
-  HAVING count(*) = cardinality(_columns)
-$$;
-COMMENT ON FUNCTION migrate.key_values IS 'SQL for the columns of a key, of an array of texts that _source names; NULL when the table has not got all of them any more.';
-
 CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- An object is kept by its number.
@@ -211,13 +183,78 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.image_query IS 'SQL that finds the row with key $1 among what the batch of slice $2, ordinal $3, part $4 has kept: its columns before and after, none where only keys are kept.';
 
-CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL)
-RETURNS TABLE (run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz,
-               restored_at timestamptz, conflict text, instead jsonb, reject jsonb)
+CREATE FUNCTION migrate.is_of_canary(_run bigint, _key text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (hashtextextended((CASE cardinality(_key) WHEN 1 THEN _key[1] ELSE _key::text END) COLLATE "C", 0) & 9223372036854775807)
+         % (r.plan #>> '{canary,of}')::bigint < (r.plan #>> '{canary,part}')::bigint
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.is_of_canary IS 'Whether a row belongs to the canary of a run, as its batches decide that; NULL in a run without one.';
+
+CREATE TYPE migrate.touch AS (
+  run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz, restored_at timestamptz,
+  conflict text, instead jsonb, reject jsonb
+);
+COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe.';
+
+CREATE FUNCTION migrate.touch_by(
+  _batch migrate.batches, _table regclass, _keys text[], _given text[], _kept text[], _column text
+) RETURNS migrate.touch
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  touched migrate.touch;
+  undo    regclass := to_regclass(format('migrate.undo_%s_1', _batch.run));
+  refused text;
+BEGIN
+  PERFORM set_config('search_path', coalesce(migrate.plan_path(_batch.run), 'pg_catalog, pg_temp'), true);
+  IF undo IS NOT NULL THEN
+    EXECUTE migrate.image_query(_batch.run, _table, undo, _keys)
+    INTO touched.changes USING _given, _batch.slice, _batch.ordinal, _batch.part;
+  END IF;
+  IF touched.changes IS NULL AND _batch.slice >= 0 THEN
+    SELECT r.state,
+           to_jsonb(r) - ARRAY['run', 'step', 'key', 'reasons', 'kind', 'state', 'fixed_row', 'settled_at']
+    INTO   refused, touched.reject
+    FROM   migrate.rejects AS r
+    WHERE  r.run = _batch.run AND r.key = _kept
+    LIMIT  1;
+  END IF;
+  IF touched.changes IS NOT NULL THEN
+    touched.touch := CASE WHEN touched.changes = '[]' THEN 'done' ELSE 'changed' END;
+    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.plan #>> '{steps,0,unavailable}', 'no values are kept')
+                     FROM   migrate.runs AS r
+                     WHERE  r.run = _batch.run AND touched.touch = 'done');
+    IF _column IS NOT NULL THEN
+      touched.changes := jsonb_path_query_array(touched.changes, '$[*] ? (@.column == $name)', jsonb_build_object('name', _column));
+    END IF;
+  ELSIF refused = 'open' AND _batch.rows_rejected > 0 THEN
+    touched.touch := 'rejected';
+  -- It is not in the undo; it was left out; or it was tried again in vain.
+  ELSIF undo IS NOT NULL OR refused IS NOT NULL OR _batch.slice < 0 AND _batch.rows_changed = 0 THEN
+    RETURN NULL;
+  ELSE
+    touched.touch := 'maybe';
+    touched.note := 'its undo was dropped, and a batch went over this key';
+  END IF;
+  touched.run := _batch.run;
+  touched.ordinal := _batch.ordinal;
+  touched.seq := _batch.seq;
+  touched.at := _batch.ended_at;
+  SELECT b.ended_at INTO touched.restored_at
+  FROM   migrate.batches AS b
+  WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_batch.run, 'revert', _batch.slice, _batch.ordinal, _batch.part);
+  SELECT c.reason, c.found INTO touched.conflict, touched.instead
+  FROM   migrate.conflicts AS c
+  WHERE  c.run = _batch.run AND c.seq = _batch.seq AND c.key = _kept;
+  RETURN touched;
+END $$;
+COMMENT ON FUNCTION migrate.touch_by IS 'What a batch has made of a row whose key lies within its bounds; NULL: nothing.';
+
+CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL) RETURNS SETOF migrate.touch
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
 SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
-#variable_conflict use_column
 DECLARE
   meant   text[] := migrate.row_key(_table);
   this    migrate.runs;
@@ -225,9 +262,8 @@ DECLARE
   given   text[];
   keys    text[];
   kept    text[];
-  undo    regclass;
-  batch   record;
-  within  text;
+  batch   migrate.batches;
+  touched migrate.touch;
 BEGIN
   IF cardinality(_key) IS DISTINCT FROM cardinality(meant) THEN
     RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
@@ -246,12 +282,13 @@ BEGIN
     PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
     columns := ARRAY(SELECT jsonb_array_elements_text(this.plan -> 'key'));
     given := _key;
-    run := this.run;
+    touched := NULL;
+    touched.run := this.run;
+    touched.touch := 'maybe';
     keys := migrate.key_values(_table, columns, '$1');
     IF keys IS NULL THEN
-      SELECT 'maybe', format('its key (%s) is not there any more', array_to_string(columns, ', ')), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-      INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
-      RETURN NEXT;
+      touched.note := format('its key (%s) is not there any more', array_to_string(columns, ', '));
+      RETURN NEXT touched;
       CONTINUE;
     ELSIF columns <> meant THEN
       -- It has walked another key: that of the row as it is now.
@@ -260,53 +297,31 @@ BEGIN
                               FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
       INTO given USING _key;
       IF given IS NULL THEN
-        SELECT 'maybe', format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', ')), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-        INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
-        RETURN NEXT;
+        touched.note := format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', '));
+        RETURN NEXT touched;
         CONTINUE;
       END IF;
     END IF;
     EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
-    undo := to_regclass(format('migrate.undo_%s_1', this.run));
-    within := format(
-      $q$SELECT b.slice, b.ordinal, b.part, b.seq, b.ended_at, b.rows_rejected
+    -- Both passes of a canary go over all keys, and a row belongs to one of them.
+    FOR batch IN EXECUTE format(
+      $q$SELECT b.*
          FROM   migrate.batches AS b
+         LEFT   JOIN migrate.slices AS s USING (run, slice)
          WHERE  b.run = $2 AND b.kind = 'apply'
            AND  (b.after_key IS NULL OR ROW(%s) < ROW(%s)) AND ROW(%s) <= ROW(%s)
+           AND  (s.canary IS NULL OR s.canary = $3)
          ORDER  BY b.seq DESC$q$,
       array_to_string(migrate.key_values(_table, columns, 'b.after_key'), ', '), array_to_string(keys, ', '),
-      array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '));
-    FOR batch IN EXECUTE within USING given, this.run LOOP
-      SELECT NULL, NULL, NULL, batch.ordinal, batch.seq, batch.ended_at, NULL, NULL, NULL, NULL
-      INTO   touch, note, changes, ordinal, seq, at, restored_at, conflict, instead, reject;
-      SELECT to_jsonb(j) INTO reject
-      FROM  (SELECT r.sqlstate, r.message, r.detail, r.column_name, r.constraint_name, r.row, r.rejected_at
-             FROM   migrate.rejects AS r
-             WHERE  r.run = this.run AND r.key = kept
-             LIMIT  1) AS j;
-      IF reject IS NOT NULL THEN
-        touch := 'rejected';
-      ELSIF undo IS NULL THEN
-        touch := 'maybe';
-        note := 'its undo was dropped, and a batch went over this key';
-      ELSE
-        EXECUTE migrate.image_query(this.run, _table, undo, keys) INTO changes USING given, batch.slice, batch.ordinal, batch.part;
-        CONTINUE WHEN changes IS NULL;
-        touch := CASE WHEN changes = '[]' THEN 'done' ELSE 'changed' END;
-        note := CASE touch WHEN 'done' THEN 'written, or found as it should be: ' || coalesce(this.plan #>> '{steps,0,unavailable}', 'no values are kept') END;
-        changes := CASE WHEN _column IS NULL THEN changes
-                        ELSE jsonb_path_query_array(changes, '$[*] ? (@.column == $name)', jsonb_build_object('name', _column)) END;
-      END IF;
-      SELECT b.ended_at INTO restored_at
-      FROM   migrate.batches AS b
-      WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (this.run, 'revert', batch.slice, batch.ordinal, batch.part);
-      SELECT c.reason, c.found INTO conflict, instead
-      FROM   migrate.conflicts AS c
-      WHERE  c.run = this.run AND c.seq = batch.seq AND c.key = kept;
-      RETURN NEXT;
+      array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '))
+      USING given, this.run, migrate.is_of_canary(this.run, kept)
+    LOOP
+      touched := migrate.touch_by(batch, _table, keys, given, kept, _column);
+      CONTINUE WHEN touched.touch IS NULL;
+      RETURN NEXT touched;
     END LOOP;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected, or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
+COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected (it waits in quarantine), or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -23,17 +23,21 @@ enum RetryCommand {
       }
     }
     let done = try console.ask { () throws(RunRefusal) in try runs.counts(summary.id, .apply) }
-    return end(outcome, summary, done, ContinuousClock.now - begin, console)
+    return try end(outcome, summary, done, ContinuousClock.now - begin, console)
   }
 
   private static func end(
     _ outcome: RetryOutcome, _ summary: RunSummary, _ done: BatchCounts, _ elapsed: Duration, _ console: Console
-  ) -> ExitCode {
+  ) throws(CommandFailure) -> ExitCode {
     let (word, code): (String, ExitCode) =
       switch outcome {
       case .done: (summary.state.rawValue, done.rejected > 0 ? .rejects : .done)
       case .paused: ("paused", .interrupted)
       case .takenOver: ("taken over", .interrupted)
+      case .failed(let failure):
+        throw .refused(
+          "row \(failure.culprits.map(KeyRangeText.words) ?? "") of run \(summary.id) cannot be tried again: \(failure.message)",
+          remedy: failure.hint ?? "it and those behind it wait in quarantine")
       }
     if done.rejected > 0 {
       console.say("\(Wording.count(done.rejected, "row")) in quarantine: `migrate rejects \(summary.id)` lists them")
