@@ -210,6 +210,27 @@ extension Worker {
   borrowing func giveWay(at place: BatchPlace, attempt: Int, times: Int) {
     let waited = watch.map { Int($0.limit / .milliseconds(1)) } ?? 0
     report(.again(place, attempt: attempt, reason: "somebody waited \(waited) ms for it"))
+    letThrough()
     pause(for: backoff(times))
+  }
+
+  /// Waits until those who waited for a row have it. Who is woken finds the row free and not yet its own, and whoever is quicker takes
+  /// it; until then it keeps its place in the row's queue, which is a lock that all can see. Not for long: it may wait for somebody
+  /// else next.
+  private borrowing func letThrough() {
+    let deadline = ContinuousClock.now + (watch?.limit ?? .zero)
+    while ContinuousClock.now < deadline {
+      let answer = try? connection.query(
+        """
+        SELECT EXISTS (
+          SELECT
+          FROM   pg_catalog.pg_locks AS l
+          WHERE  l.locktype = 'tuple' AND l.granted
+            AND  l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+            AND  NOT EXISTS (SELECT FROM migrate.workers AS w WHERE w.pid = l.pid)) AS queues
+        """)
+      guard let answer, (try? answer.onlyRow.bool("queues")) == true else { return }
+      pause(for: .milliseconds(2))
+    }
   }
 }
