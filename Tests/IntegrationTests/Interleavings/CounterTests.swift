@@ -42,6 +42,26 @@ import Testing
     }
   }
 
+  /// The same with pgbench, whose clients end at the first error: what reaches the application ends it.
+  @Test(.serialized, .timeLimit(.minutes(10)), arguments: Change.allCases)
+  func `C01 C06: lose nothing of what pgbench writes, and give it no error`(change: Change) async throws {
+    let seconds = (ProcessInfo.processInfo.environment["MIGRATE_TORTURE"] ?? "").isEmpty ? 3 : 60
+    try await withDatabase { server in
+      let counters = try await Counters(server, change: change, workers: 4)
+      var tally = Counters.Tally()
+      async let bench = PgBench.run(PgBench.scripts, clients: 4, seconds: seconds, on: server)
+      let deadline = ContinuousClock.now + .seconds(seconds)
+      while ContinuousClock.now < deadline || tally.runs == 0 { try await counters.goThereAndBack(&tally) }
+      let told = try await bench
+      print("pgbench: \(tally)")
+      #expect(told.isDone && told.text.contains("number of failed transactions: 0 "), "\(told.text)")
+      #expect(try await counters.trial.value("SELECT count(*) > 100 FROM counters.added") == "t")
+      #expect(tally.rows > 0)
+      #expect(tally.retries.keys.allSatisfy { !$0.contains("deadlock") }, "\(tally)")
+      #expect(try await counters.complaints() == [])
+    }
+  }
+
   private func withWriters(_ server: Server, seed: Int, _ body: () async throws -> Void) async throws {
     try await withSessions("w1", "w2", "w3", "w4", to: server) { sessions in
       for (number, session) in sessions.values.enumerated() {
