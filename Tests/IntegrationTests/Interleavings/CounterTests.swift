@@ -56,7 +56,7 @@ import Testing
       print("pgbench: \(tally)")
       #expect(told.isDone && told.text.contains("number of failed transactions: 0 "), "\(told.text)")
       #expect(try await counters.trial.value("SELECT count(*) > 100 FROM counters.added") == "t")
-      #expect(tally.rows > 0)
+      #expect(tally.conflicts > 0)
       #expect(tally.retries.keys.allSatisfy { !$0.contains("deadlock") }, "\(tally)")
       #expect(try await counters.complaints() == [])
     }
@@ -122,6 +122,8 @@ private struct Counters {
       Int(try await trial.value("SELECT sum(rows_changed) FROM migrate.batches WHERE run = \(run)") ?? "") ?? 0
     for reason in events.retries { tally.retries[reason, default: 0] += 1 }
     #expect(events.workers.count > 1)
+    // When nothing is in conflict undo is gone; nobody has written meanwhile then.
+    guard conflicts > 0 else { return }
     #expect(try await complaints(of: run, conflicts: conflicts, born: born) == [])
   }
 
