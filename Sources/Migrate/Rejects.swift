@@ -84,11 +84,16 @@ extension Runs {
 
   /// Tries the rows that wait in the run's quarantine once more, under the run's own plan.
   package borrowing func retry(
-    _ summary: RunSummary, control: RunControl, report: @escaping @Sendable (RunEvent) -> Void
+    _ summary: RunSummary, reason: String? = nil, control: RunControl, report: @escaping @Sendable (RunEvent) -> Void
   ) throws(RunRefusal) -> RetryOutcome {
     try upgrade()
     _ = try mendable(summary)
-    let run = try mendable(summary, taking(summary.id))
+    let taken = try taking(summary.id) { (connection) throws(PostgresError) in
+      try connection.query(
+        "SELECT migrate.note_request($1::bigint, 'retry', $2::text, $3::text)",
+        [String(summary.id), reason, Worker.hostName])
+    }
+    let run = try mendable(summary, taken)
     do throws(PostgresError) {
       var worker = try Worker(
         server: server.applicationName("migrate run \(run.id) \(run.name)"), run: run, control: control, report: report)

@@ -2,7 +2,7 @@ package import MigratePostgres
 
 /// Something that was asked of a run and has moved it: who, when, why.
 package struct RunRequest: Sendable, Equatable {
-  /// pause, resume, cancel or revert.
+  /// pause, resume, cancel, revert, or retry.
   package let request: String
   package let by: String
   /// The machine that it was asked on; `nil` where nobody has said and the session was a local one.

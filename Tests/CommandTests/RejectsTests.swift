@@ -1,4 +1,6 @@
+import Foundation
 import MigrateJSON
+import MigratePostgres
 import TestSupport
 import Testing
 
@@ -75,6 +77,69 @@ import Testing
       let rows = try await project.migrate("rejects", "1", "--json").events()
       #expect(rows.count == 1_300)
       #expect(Set(rows.compactMap { $0["key"]?.compact }).count == 1_300)
+    }
+  }
+
+  /// What a second try would not heed is refused: it goes by the plan of the run.
+  @Test(arguments: [
+    ["--batch-size", "5"], ["--workers", "2"], ["--param", "a=1"], ["--param-file", "p.yaml"],
+    ["--search-path", "public"],
+    ["--metrics", "m"], ["--trace", "t"], ["--concurrent"], ["--again"], ["--dry-run"],
+  ])
+  func `are tried again by the run's own plan alone`(option: [String]) async throws {
+    try await withFolder { folder in
+      let project = TestProject(folder: folder, server: try Server("host=/nowhere"))
+      let told = try await project.start(["apply", "--rejects", "1", "--yes"] + option).finish()
+      #expect(told.status == 2, "\(told)")
+      #expect(told.err.contains("--rejects and \(option[0]) exclude each other"), "\(told)")
+      #expect(!FileManager.default.fileExists(atPath: folder + "/t"))
+    }
+  }
+
+  /// As a run that is paused, it goes on where it stopped; the run itself stays what it is.
+  @Test func `are tried again until a signal comes, and that is noted with its reason`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE people (id integer PRIMARY KEY, v integer); INSERT INTO people SELECT n, n FROM generate_series(1, 120) AS n"
+      )
+      try project.write(
+        "batch: people\nsource: public.people\nset: {v: v + 1000}\nvalidation: {few: v < 1021}\nmax_rejects: 500\n",
+        to: "migrations/people.yaml")
+      #expect(try await project.migrate("apply", "people", "--yes").status == 3)
+      try await project.server.psql("UPDATE people SET v = -v WHERE v < 1000")
+      let holder = try await Session("holder", to: project.server)
+      try await holder.execute("BEGIN; SELECT FROM people WHERE id = 30 FOR UPDATE")
+      let child = try project.start(["apply", "--rejects", "1", "--yes", "--reason", "mended by hand"])
+      try await project.waitForGate(holder)
+      child.signal(SIGINT)
+      try await holder.execute("COMMIT")
+      let stopped = try await child.finish()
+      #expect(
+        stopped.status == 4 && stopped.lines.last?.hasPrefix("run 1 completed 70 rows 50 rejects ") == true,
+        "\(stopped)")
+      #expect(stopped.err.contains("stopped; `migrate apply --rejects 1` tries those that wait"), "\(stopped)")
+      #expect(try await project.value("SELECT state FROM migrate.runs") == "completed")
+      let again = try await project.migrate("apply", "--rejects", "1", "--yes")
+      #expect(again.status == 0 && again.out.hasPrefix("run 1 completed 120 rows 0 rejects "), "\(again)")
+      #expect(
+        try await project.server.psql(
+          "SELECT request, reason, client_host IS NOT NULL FROM migrate.requests ORDER BY seq")
+          == [["retry", "mended by hand", "t"], ["retry", nil, "t"]])
+    }
+  }
+
+  /// A mended row that was changed since counts for whoever asks.
+  @Test func `that were mended and edited since are conflicts of a revert`() async throws {
+    try await withProject { project in
+      try await project.quarantine()
+      #expect(try await project.migrate("apply", "close", "--yes").status == 3)
+      #expect(try await project.migrate("rejects", "1", "--fix", "SET price = 1", "--yes").status == 0)
+      try await project.server.psql("UPDATE items SET price = 2 WHERE id = 500")
+      let stopped = try await project.migrate("revert", "1", "--yes")
+      #expect(stopped.status == 5 && stopped.out.hasPrefix("run 1 stopped 0 rows 1 conflicts "), "\(stopped)")
+      let skipped = try await project.migrate("revert", "1", "--yes", "--on-conflict", "skip")
+      #expect(skipped.status == 5 && skipped.out.hasPrefix("run 1 reverted 999 rows 1 conflicts "), "\(skipped)")
+      #expect(try await project.migrate("status", "1", "--exit-code").status == 5)
     }
   }
 }

@@ -168,4 +168,20 @@ import Testing
       }
     }
   }
+
+  /// As `migrate tune` would; a run whose keys are one slice cannot, and goes on all the same.
+  @Test(arguments: [1, 3])
+  func `hears --workers when apply goes on with a run`(slices: Int) async throws {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CONSTRAINT not_yet CHECK (id <> 500 OR state = 'open')")
+      #expect(try await project.migrate("apply", "close", "--yes", "--workers", "\(slices)").status == 1)
+      try await project.server.psql("ALTER TABLE items DROP CONSTRAINT not_yet")
+      let told = try await project.migrate("apply", "close", "--yes", "--workers", "2")
+      #expect(told.status == 0 && told.err.contains("going on with run 1"), "\(told)")
+      #expect(
+        told.err.contains("--workers 2 is not heard: the keys of run 1 are one slice") == (slices == 1), "\(told)")
+      #expect(try await project.value("SELECT workers FROM migrate.tuning") == (slices == 1 ? nil : "2"))
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "1000")
+    }
+  }
 }

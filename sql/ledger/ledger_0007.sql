@@ -162,7 +162,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 COMMENT ON FUNCTION migrate.attempt_retry IS 'One attempt at a row of quarantine, alone under one snapshot; whatever it answers but done must be rolled back.';
 
-CREATE PROCEDURE migrate.drive_rejects(_run bigint)
+CREATE PROCEDURE migrate.drive_rejects(_run bigint, _reason text DEFAULT NULL)
 LANGUAGE plpgsql AS $$
 -- As in migrate.drive nothing that reads stands between COMMIT and SET TRANSACTION.
 DECLARE
@@ -181,6 +181,7 @@ BEGIN
   END IF;
   epoch := migrate.seize(_run);
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
+  PERFORM migrate.note_request(_run, 'retry', _reason, NULL);
   keys := ARRAY(SELECT q.key::text FROM migrate.rejects AS q WHERE q.run = _run AND q.step = 1 AND q.state = 'open' ORDER BY q.key);
   ordinal := coalesce((SELECT max(b.ordinal) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.slice = -1), 0);
   FOREACH this IN ARRAY keys LOOP

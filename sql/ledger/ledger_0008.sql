@@ -61,22 +61,29 @@ COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, wit
 CREATE TABLE migrate.requests (
   run          bigint      NOT NULL REFERENCES migrate.runs,
   seq          bigint      GENERATED ALWAYS AS IDENTITY,
-  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert')),
+  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry')),
   requested_by text        NOT NULL DEFAULT session_user,
   client_host  text,
   reason       text,
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (run, seq)
 );
-COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it. migrate.control has what is not over.';
+COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine. migrate.control has what is not over.';
 COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
 COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
-COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel or revert.';
+COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, or retry: the rows in quarantine were tried again.';
 COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
 COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
 COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
 COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
 REVOKE ALL ON migrate.requests FROM PUBLIC;
+
+CREATE FUNCTION migrate.note_request(_run bigint, _request text, _reason text, _client_host text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO migrate.requests (run, request, reason, client_host)
+  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())))
+$$;
+COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why.';
 
 CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -84,8 +91,7 @@ DECLARE
   reached text := migrate.advance(_run, _request || '_requested');
 BEGIN
   IF reached IS NOT NULL THEN
-    INSERT INTO migrate.requests (run, request, reason, client_host)
-    VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())));
+    PERFORM migrate.note_request(_run, _request, _reason, _client_host);
   END IF;
   RETURN reached;
 END $$;

@@ -31,7 +31,13 @@ package enum Commands {
       Options.again,
       Options.concurrent, Options.rejects, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
     ],
-    conflicts: [[Options.rejects, Options.dryRun], [Options.rejects, Options.again]],
+    // A second try goes by the plan of the run, in one worker.
+    conflicts: [
+      [Options.rejects, Options.dryRun], [Options.rejects, Options.again], [Options.rejects, Options.parameters],
+      [Options.rejects, Options.parameterFile], [Options.rejects, Options.searchPath],
+      [Options.rejects, Options.batchSize], [Options.rejects, Options.workers], [Options.rejects, Options.concurrent],
+      [Options.rejects, Options.metrics], [Options.rejects, Options.trace],
+    ],
     examples: [
       Command.Example("migrate apply --rejects 17", "The rows in quarantine of run 17, once they are mended."),
       Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),

@@ -74,6 +74,7 @@ enum ApplyCommand {
   ) throws(CommandFailure) -> ExitCode {
     let plan = compilation.plan
     let number: Int64
+    var tuned: Int?
     switch try console.ask({ () throws(RunRefusal) in try runs.target(compilation, definition) }) {
     case .complete(let run, let changed) where !console.arguments[Options.again]:
       console.say(
@@ -85,6 +86,8 @@ enum ApplyCommand {
       try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
       console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
       number = run.id
+      // A default of the project is for runs that begin.
+      if console.arguments.origin(of: Options.workers) != .file { tuned = console.arguments[Options.workers] }
     case .new, .complete:
       if !isAllowed {
         announce(compilation, session, console)
@@ -99,7 +102,18 @@ enum ApplyCommand {
     return try console.ask { () throws(RunRefusal) in
       var run = try runs.enter(number, reason: console.arguments[Options.reason])
       run.pace.sizing = plan.pace.sizing
+      if let tuned { try hear(workers: tuned, of: number, runs, console) }
       return try RunDisplay.goOn(with: run, runs, console)
+    }
+  }
+
+  /// The run has its slices already; of one slice nobody can be given a part.
+  private static func hear(
+    workers: Int, of run: Int64, _ runs: borrowing Runs, _ console: Console
+  ) throws(RunRefusal) {
+    do throws(RunRefusal) { _ = try runs.tune(run, Tuning(workers: workers)) } catch {
+      guard case .database(let problem) = error, problem.sqlState == SQLState("MG002") else { throw error }
+      console.say("--workers \(workers) is not heard: \(problem.message)")
     }
   }
 }

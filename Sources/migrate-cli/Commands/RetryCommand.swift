@@ -18,7 +18,7 @@ enum RetryCommand {
     let watch = try? SignalWatch.start { _, count in count > 1 ? control.requestCancel() : control.requestStop() }
     defer { watch?.stop() }
     let outcome = try console.ask { () throws(RunRefusal) in
-      try runs.retry(summary, control: control) { event in
+      try runs.retry(summary, reason: console.arguments[Options.reason], control: control) { event in
         if let line = RunEventText.line(event, summary.id) { console.say(line) }
       }
     }
@@ -32,13 +32,17 @@ enum RetryCommand {
     let (word, code): (String, ExitCode) =
       switch outcome {
       case .done: (summary.state.rawValue, done.rejected > 0 ? .rejects : .done)
-      case .paused: ("paused", .interrupted)
+      // The run itself is what it was.
+      case .paused: (summary.state.rawValue, .interrupted)
       case .takenOver: ("taken over", .interrupted)
       case .failed(let failure):
         throw .refused(
           "row \(failure.culprits.map(KeyRangeText.words) ?? "") of run \(summary.id) cannot be tried again: \(failure.message)",
           remedy: failure.hint ?? "it and those behind it wait in quarantine")
       }
+    if outcome == .paused {
+      console.say("stopped; `migrate apply --rejects \(summary.id)` tries those that wait")
+    }
     if done.rejected > 0 {
       console.say("\(Wording.count(done.rejected, "row")) in quarantine: `migrate rejects \(summary.id)` lists them")
     }
