@@ -65,6 +65,8 @@ import Testing
         control.requestStop()
       }
       #expect(waits.count >= Self.collisions, "\(waits.count)")
+      let sorted = waits.sorted()
+      print("waits, ms: median \(sorted[sorted.count / 2]), the longest \(sorted.suffix(10))")
       // 200 ms, a look each 50 ms, a COMMIT; the rest is what a busy machine takes to wake somebody up. Where other tests run beside
       // it, that is anything.
       if Self.isTorture {
