@@ -139,4 +139,23 @@ import Testing
       #expect(told.isDone, "\(told.text)")
     }
   }
+
+  /// Somebody has asked for something else meanwhile, and the edge of the batch is where that is heard.
+  @Test(arguments: ["pausing", "cancelling"])
+  func `leaves a run alone that is asked to stand still`(state: String) async throws {
+    try await withExpecting("rows: \"< 1000\"") { server, compiled in
+      #expect(try await !BackEnd.client.apply(compiled, on: server).isDone)
+      let read = try await server.value("SELECT sum(rows_read) FROM migrate.batches")
+      try await server.psql("UPDATE migrate.runs SET state = '\(state)', failure = NULL")
+      for final in ["false", "true"] {
+        #expect(try await server.value("SELECT migrate.heed(run, epoch, \(final)) FROM migrate.fence") == "")
+        #expect(try await server.rows("SELECT state, failure FROM migrate.runs") == ["\(state)|NULL"])
+      }
+      try await server.psql("UPDATE migrate.runs SET state = 'holding'")
+      let said = try await server.value("SELECT migrate.heed(run, epoch, false) FROM migrate.fence")
+      #expect(said == "rows is 1000, expected less than 1000, after 1000 rows")
+      #expect(try await server.state() == "paused")
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == read)
+    }
+  }
 }
