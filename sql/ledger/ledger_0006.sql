@@ -2,11 +2,15 @@
 
 CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Below a full count nobody can tell; a single row that went well is an answer, too.
+  -- Below a full count nobody can tell; a single row that went well is an answer, too. Of several workers each may see others' rows
+  -- come at once, so there can be more; 32 of them say enough, and cost the same however many there are.
   SELECT count(*) = 32 AND count(DISTINCT (r.kind, r.sqlstate, r.constraint_name, r.column_name)) = 1
          AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
-  FROM   migrate.rejects AS r
-  WHERE  r.run = _run
+  FROM  (SELECT q.kind, q.sqlstate, q.constraint_name, q.column_name
+         FROM   migrate.rejects AS q
+         WHERE  q.run = _run
+         ORDER  BY q.run, q.step, q.key
+         LIMIT  32) AS r
 $$;
 COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
 
@@ -129,7 +133,7 @@ BEGIN
     ELSIF migrate.is_hopeless(_run) THEN
       tried.verdict := 'stopped';
       tried.message := 'the first 32 rows all fail alike: ' || tried.message;
-      tried.hint := 'it is the definition that is wrong, or every row; nothing has been written';
+      tried.hint := 'it is the definition that is wrong, or every row; no row has been changed so far';
       RETURN tried;
     ELSE
       parts := parts + 1;
