@@ -38,10 +38,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   CROSS  JOIN LATERAL jsonb_to_recordset(r.plan -> 'expect')
                 AS e(name text, of text, text text, words text, at_least numeric, least_included boolean, at_most numeric,
                      most_included boolean, percent boolean)
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(b.rows_read), 0)::bigint AS read, coalesce(sum(b.rows_changed), 0) AS changed,
-                              coalesce(sum(b.rows_rejected), 0) AS rejected
-                       FROM   migrate.batches AS b
-                       WHERE  b.run = _run AND b.kind = 'apply') AS c
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_read), 0)::bigint AS read, coalesce(sum(t.rows_changed), 0) AS changed,
+                              coalesce(sum(t.rows_rejected), 0) AS rejected
+                       FROM   migrate.tallies AS t
+                       WHERE  t.run = _run) AS c
   CROSS  JOIN LATERAL (SELECT sum(s.rows) AS rows, sum(s.total) AS total, min(s.lowest) AS lowest, max(s.highest) AS highest
                        FROM   migrate.measures AS s
                        WHERE  s.run = _run AND s.name = e.name) AS m
