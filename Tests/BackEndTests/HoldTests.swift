@@ -27,6 +27,16 @@ import Testing
     }
   }
 
+  /// Applies while `body` goes on. When that throws, the run is cancelled, so that the test fails and does not hang.
+  private func applying(_ compiled: Compiled, on server: Server, _ body: () async throws -> Void) async throws -> Told {
+    async let applied = Client.apply(compiled, on: server)
+    do { try await body() } catch {
+      _ = try? await server.psql("SELECT migrate.cancel(1)")
+      throw error
+    }
+    return try await applied
+  }
+
   private func waitUntilHolding(_ server: Server) async throws {
     try await server.wait(until: "(SELECT state = 'holding' AND hold_reason IS NOT NULL FROM migrate.progress)")
   }
@@ -155,6 +165,28 @@ import Testing
         try await server.wait(until: "(SELECT hold_reason LIKE 'slot_lag: slot late keeps %' FROM migrate.progress)")
         try await server.psql("SELECT pg_drop_replication_slot('late')")
         let told = try await applied
+        #expect(told.isDone, "\(told.text)")
+      }
+    }
+  }
+
+  /// What looks whether others wait is the run's own. In a server of its own, where nobody else is active.
+  @Test func `does not count those who watch for it`() async throws {
+    try await TestCluster.withOwn { cluster in
+      try await cluster.withDatabase { server in
+        try await server.psql(Products.table(rows: 100))
+        let compiled = try await Compiled(
+          Products.definition + "\nthrottle: {max_active_sessions: 1, max_blocking: 1s}\n", on: server)
+        let watches = [
+          try await Session("migrate watch 1", to: server), try await Session("migrate watch 1 (nightly)", to: server),
+        ]
+        for watch in watches { try watch.start("SELECT pg_sleep(60)") }
+        try await server.wait(until: "(SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep')")
+        let told = try await applying(compiled, on: server) {
+          try await server.wait(until: "(SELECT state IN ('completed', 'holding') FROM migrate.runs)")
+          #expect(try await server.state() == "completed")
+          for watch in watches { try await watch.close() }
+        }
         #expect(told.isDone, "\(told.text)")
       }
     }
