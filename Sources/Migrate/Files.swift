@@ -44,6 +44,9 @@ package enum Files {
     return true
   }
 
+  /// From now on a write beyond the limit for a file's size (`ulimit -f`) is an error of that write, and not the end of the program.
+  static func ignoreSizeLimit() { _ = signal(SIGXFSZ, SIG_IGN) }
+
   /// Makes a folder for its owner only, unless it is there.
   ///
   /// - Returns: whether it is there now.

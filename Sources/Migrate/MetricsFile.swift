@@ -14,7 +14,10 @@ package final class MetricsFile: Sendable {
   package let path: String
   private let state = Mutex(State())
 
-  package init(_ path: String) { self.path = path }
+  package init(_ path: String) {
+    self.path = path
+    Files.ignoreSizeLimit()
+  }
 
   /// Keeps what is measured of a run, and writes it unless that was done within the last second.
   /// - Returns: false the first time that the file cannot be written.

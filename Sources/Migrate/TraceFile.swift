@@ -14,7 +14,10 @@ package final class TraceFile: Sendable {
     /// What has happened to the run, and to the batches that are not done, by their ordinals.
     var events: [JSON] = []
     var retries: [BatchPlace: [JSON]] = [:]
+    /// Whether a line is missing, or a part of one; that does not mend.
     var isBroken = false
+    /// Whether the file ends in the middle of a line.
+    var isCut = false
   }
 
   private let descriptor: Int32
@@ -29,10 +32,12 @@ package final class TraceFile: Sendable {
     self.run = run
     trace = Self.trace(of: run)
     guard descriptor >= 0 else { return nil }
+    Files.ignoreSizeLimit()
     // Where the disk was full a line may have remained half.
     var last = UInt8(ascii: "\n")
     let end = lseek(descriptor, 0, SEEK_END)
-    if end > 0, pread(descriptor, &last, 1, end - 1) == 1, last != UInt8(ascii: "\n") { _ = write("") }
+    let isCut = end > 0 && pread(descriptor, &last, 1, end - 1) == 1 && last != UInt8(ascii: "\n")
+    state.withLock { $0.isCut = isCut }
   }
 
   /// Whether lines can be appended to the file, which is made when it is not there.
@@ -49,7 +54,7 @@ package final class TraceFile: Sendable {
     state.withLock { state in
       switch event {
       case .batch(let record):
-        state.isBroken = !write(batch(record, state.retries.removeValue(forKey: record.place) ?? []))
+        write(batch(record, state.retries.removeValue(forKey: record.place) ?? []), &state)
       case .again(let place, let attempt, let reason):
         state.retries[place, default: []].append(
           happened("retry", [.init("migrate.attempt", .integer(attempt)), .init("migrate.reason", .string(reason))]))
@@ -81,7 +86,8 @@ package final class TraceFile: Sendable {
       let line = spanned(
         name, id: span, parent: nil, from: held.start, to: Self.now, events: held.events,
         attributes: Self.counts(done) + [.init("migrate.state", .string(state))], failure: failure)
-      return write(line) && !held.isBroken
+      write(line, &held)
+      return !held.isBroken
     }
   }
 
@@ -135,9 +141,11 @@ package final class TraceFile: Sendable {
   }
 
   /// In one call, which a kill does not cut in two, and without a buffer of our own.
-  private func write(_ line: String) -> Bool {
-    let bytes = Array((line + "\n").utf8)
-    return Glibc.write(descriptor, bytes, bytes.count) == bytes.count
+  private func write(_ line: String, _ state: inout State) {
+    let bytes = Array("\(state.isCut ? "\n" : "")\(line)\n".utf8)
+    let written = Glibc.write(descriptor, bytes, bytes.count)
+    if written != bytes.count { state.isBroken = true }
+    if written > 0 { state.isCut = written < bytes.count }
   }
 
   private static var now: Int64 {

@@ -13,6 +13,15 @@ package struct Orders: Sendable {
   package let workers: Int
 }
 
+/// How what a run has found stands to what its definition expects.
+package enum ExpectationStanding: Sendable {
+  case met
+  /// It is not met, and the run was paused for it.
+  case paused
+  /// It is not met, and somebody has just asked something else of the run; the edge tells.
+  case askedOtherwise
+}
+
 /// What was asked of a run in place of what its plan says; `nil` is what the plan says.
 package struct Tuning: Sendable, Equatable {
   /// 0 is auto.
@@ -73,14 +82,15 @@ extension Ledger {
   /// Pauses the run when it is not as expected, which ``failure(_:_:)`` then tells.
   ///
   /// - Parameter isFinal: whether the last batch is done.
-  /// - Returns: whether it was paused.
   package static func heed(
     _ connection: borrowing Connection, _ run: Run, isFinal: Bool
-  ) throws(PostgresError) -> Bool {
-    try connection.query(
+  ) throws(PostgresError) -> ExpectationStanding {
+    let breach = try connection.query(
       "SELECT migrate.heed($1::bigint, $2::integer, $3::boolean) AS breach",
       [String(run.id), String(run.epoch), String(isFinal)]
-    ).onlyRow["breach"] != nil
+    ).onlyRow["breach"]
+    guard let breach else { return .met }
+    return breach.isEmpty ? .askedOtherwise : .paused
   }
 
   /// Why a run has paused that did not find what it expected, or whose canary is done; `nil` when that is not so.

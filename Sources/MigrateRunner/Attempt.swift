@@ -55,7 +55,12 @@ struct Attempt {
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
     case .middle, .keys, .reject, .previous: false
-    default: true
+    case .settings, .lock, .bound, .image, .measure, .finish, .check: true
+    // Of other phases.
+    case .undoTable, .wrapper, .keysTable, .lockers, .upper, .collect, .slices, .holdWhen, .leftBehind, .dropKeys,
+      .untouched, .conflictsAhead, .mark, .hold, .restore, .seize, .restoreForced, .look, .triggersOff,
+      .restoreRewritten, .triggersOn, .dropUndo:
+      false
     }
   }
 }

@@ -93,8 +93,12 @@ extension Worker {
     watch == nil ? nil : try rows.onlyRow.int("pid")
   }
 
+  /// Asks for a pause of the run as long as it is ours: a worker that was stopped can wake with the signal when it is another's.
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
-    try connection.query("SELECT migrate.pause($1::bigint)", [runID])
+    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+      try connection.query("SELECT migrate.pause($1::bigint)", [runID])
+    }
+    guard isOurs else { return .takenOver }
     try reachEdge()
     return .paused
   }

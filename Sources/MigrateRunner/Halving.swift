@@ -169,7 +169,7 @@ extension Failure {
   fileprivate static func hopeless(_ last: Failure) -> Failure {
     Failure(
       sqlState: last.sqlState, message: "the first 32 rows all fail alike: \(last.message)", detail: last.detail,
-      hint: "it is the definition that is wrong, or every row; nothing has been written",
+      hint: "it is the definition that is wrong, or every row; no row has been changed so far",
       column: last.column, constraint: last.constraint, after: last.after, through: last.through)
   }
 }

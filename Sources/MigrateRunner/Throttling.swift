@@ -20,9 +20,15 @@ extension Worker {
   }
 
   /// Pauses the run before its next batch, or before its end, when what it has found is not what the definition expects.
-  func heedExpectations(isFinal: Bool) throws(PostgresError) -> RunOutcome? {
-    guard run.expects, try Ledger.heed(connection, run, isFinal: isFinal) else { return nil }
-    return .held(try Ledger.failure(connection, run.id))
+  mutating func heedExpectations(isFinal: Bool) throws(PostgresError) -> RunOutcome? {
+    guard run.expects else { return nil }
+    while true {
+      switch try Ledger.heed(connection, run, isFinal: isFinal) {
+      case .met: return nil
+      case .paused: return .held(try Ledger.failure(connection, run.id))
+      case .askedOtherwise: if let outcome = try edge() { return outcome }
+      }
+    }
   }
 
   /// Waits until the rest behind the canary may be done, or pauses the run.

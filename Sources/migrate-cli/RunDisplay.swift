@@ -68,11 +68,12 @@ final class RunDisplay: Sendable {
     let control = RunControl()
     let watch = try? SignalWatch.start { signal, count in display.heard(signal, count, control) }
     defer { watch?.stop() }
-    // A run that is held sends no events, and its bar would look dead.
+    // A run that is held sends no events, and its bar and its metrics would look dead.
     let ticker = Task.detached {
       while !Task.isCancelled {
         try? await Task.sleep(for: .milliseconds(250))
         display.display?.refresh()
+        display.recorder.tick()
       }
     }
     defer { ticker.cancel() }
@@ -89,7 +90,8 @@ final class RunDisplay: Sendable {
     }
     // The ledger's figures, not those that passed by: a batch whose COMMIT got no answer was never reported (P19).
     let done = try? runs.counts(run.id, run.direction)
-    return display.conclude(outcome, done)
+    let undoBytes = display.recorder.keepsMetrics ? try? runs.standing(run.id).undoBytes : nil
+    return display.conclude(outcome, done, undoBytes: undoBytes)
   }
 
   private func heard(_ signal: Signal, _ count: Int, _ control: RunControl) {
@@ -105,7 +107,8 @@ final class RunDisplay: Sendable {
   private func show(_ event: RunEvent) {
     progress.withLock { progress in
       take(event, &progress)
-      recorder.take(event, done: progress.done, expected: progress.expected, progress.pace)
+      recorder.take(
+        event, done: progress.done, expected: progress.expected, workers: max(1, progress.workers.count), progress.pace)
       if console.isJSON {
         RunEventText(run.id).write(event, done: progress.done, console)
       } else {
@@ -175,7 +178,7 @@ final class RunDisplay: Sendable {
   }
 
   /// The last line: `run 17 completed 1000000 rows 0 rejects 41.2 s`. Numbers are plain, so that it greps.
-  private func conclude(_ outcome: RunOutcome, _ ledger: BatchCounts?) -> ExitCode {
+  private func conclude(_ outcome: RunOutcome, _ ledger: BatchCounts?, undoBytes: Int?) -> ExitCode {
     let end = RunEnd(outcome, of: run.id, rejected: ledger?.rejected ?? 0)
     var last = progress.withLock { $0 }
     last.done = ledger ?? last.done
@@ -183,7 +186,7 @@ final class RunDisplay: Sendable {
     // What is done has met as many rows as there were, whatever the statistics had promised.
     if end.isWhole { last.expected = last.done.read }
     display?.finish(showing: state(last))
-    recorder.end(end.state, last.done, failure: end.failure?.message)
+    recorder.end(end.state, last.done, failure: end.failure?.message, undoBytes: undoBytes)
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
       let goesOn = "mend it, then `migrate resume \(run.id)` goes on at this batch"

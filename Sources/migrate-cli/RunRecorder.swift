@@ -26,10 +26,12 @@ final class RunRecorder: Sendable {
     if let metrics, !metrics.update(latest.withLock { $0 }, now: true) { throw Console.unwritable(metrics.path) }
   }
 
-  func take(_ event: RunEvent, done: BatchCounts, expected: Int, _ pace: RecentPace) {
+  /// - Parameter workers: how many are at work.
+  func take(_ event: RunEvent, done: BatchCounts, expected: Int, workers: Int, _ pace: RecentPace) {
     trace?.take(event)
     guard metrics != nil else { return }
     let now = latest.withLock { latest in
+      latest.workers = workers
       latest.done = done
       latest.expected = expected > 0 ? expected : nil
       latest.rate = pace.rate
@@ -38,6 +40,7 @@ final class RunRecorder: Sendable {
       if case .batch(let record) = event { times.add(record.duration) }
       if case .again = event { times.retries += 1 }
       latest.batches = times
+      if case .holding = event { latest.state = RunState.holding.rawValue }
       if case .paused = event { latest.state = RunState.paused.rawValue }
       if case .resumed = event { latest.state = (run.direction == .apply ? RunState.running : .reverting).rawValue }
       return latest
@@ -45,11 +48,24 @@ final class RunRecorder: Sendable {
     write(now)
   }
 
-  /// - Parameter state: how the run stands, as `status` calls it.
-  func end(_ state: String, _ done: BatchCounts, failure: String?) {
+  /// Whether figures are kept that somebody has to ask for.
+  var keepsMetrics: Bool { metrics != nil }
+
+  /// Writes what has not been written for a second: a run that stands still sends no events.
+  func tick() {
+    guard metrics != nil else { return }
+    write(latest.withLock { $0 })
+  }
+
+  /// - Parameters:
+  ///   - state: how the run stands, as `status` calls it.
+  ///   - undoBytes: the size of what is kept for the way back, where that is known.
+  func end(_ state: String, _ done: BatchCounts, failure: String?, undoBytes: Int?) {
     let last = latest.withLock { latest in
       latest.done = done
       latest.state = state
+      latest.workers = 0
+      latest.undoBytes = undoBytes
       latest.left = nil
       return latest
     }

@@ -139,4 +139,54 @@ import Testing
       #expect(told.isDone, "\(told.text)")
     }
   }
+
+  /// Somebody has asked for something else meanwhile, and the edge of the batch is where that is heard.
+  @Test(arguments: ["pausing", "cancelling"])
+  func `leaves a run alone that is asked to stand still`(state: String) async throws {
+    try await withExpecting("rows: \"< 1000\"") { server, compiled in
+      #expect(try await !BackEnd.client.apply(compiled, on: server).isDone)
+      let read = try await server.value("SELECT sum(rows_read) FROM migrate.batches")
+      try await server.psql("UPDATE migrate.runs SET state = '\(state)', failure = NULL")
+      for final in ["false", "true"] {
+        #expect(try await server.value("SELECT migrate.heed(run, epoch, \(final)) FROM migrate.fence") == "")
+        #expect(try await server.rows("SELECT state, failure FROM migrate.runs") == ["\(state)|NULL"])
+      }
+      try await server.psql("UPDATE migrate.runs SET state = 'holding'")
+      let said = try await server.value("SELECT migrate.heed(run, epoch, false) FROM migrate.fence")
+      #expect(said == "rows is 1000, expected less than 1000, after 1000 rows")
+      #expect(try await server.state() == "paused")
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == read)
+    }
+  }
+
+  /// However many batches there are, they are not read again before each of them.
+  @Test func `reads running sums, and no batch`() async throws {
+    let onError = "max_rejects: 10%\non_error: continue"
+    try await withExpecting("rows: \"< 100000\"", on: onError) { server, compiled in
+      try await server.psql("ALTER TABLE products ADD CHECK (id % 3000 <> 3 OR price = 1) NOT VALID")
+      let told = try await BackEnd.client.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows(
+          """
+          SELECT (sum(t.rows_read), sum(t.rows_changed), sum(t.rows_rejected))
+                 = (SELECT sum(b.rows_read), sum(b.rows_changed), sum(b.rows_rejected) FROM migrate.batches AS b),
+                 sum(t.rows_rejected) > 0
+          FROM   migrate.tallies AS t
+          """) == ["t|t"])
+      let fetched = try await server.value(
+        """
+        BEGIN;
+        SET LOCAL stats_fetch_consistency = none;
+        CREATE TEMP TABLE before AS
+        SELECT pg_stat_get_xact_tuples_returned('migrate.batches'::regclass) + pg_stat_get_xact_tuples_fetched('migrate.batches'::regclass) AS n;
+        SELECT FROM migrate.figures(1); SELECT migrate.breach(1, true); SELECT migrate.excess(1);
+        CREATE TEMP TABLE behind AS
+        SELECT pg_stat_get_xact_tuples_returned('migrate.batches'::regclass) + pg_stat_get_xact_tuples_fetched('migrate.batches'::regclass) AS n;
+        COMMIT;
+        SELECT a.n - b.n FROM before AS b, behind AS a
+        """)
+      #expect(fetched == "0")
+    }
+  }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
@@ -25,6 +26,16 @@ import Testing
       let yaml = Self.held.replacing("{multiplier: {", with: "{host: {type: text, default: b}, multiplier: {")
       try await body(server, try await Compiled(yaml, on: server))
     }
+  }
+
+  /// Applies while `body` goes on. When that throws, the run is cancelled, so that the test fails and does not hang.
+  private func applying(_ compiled: Compiled, on server: Server, _ body: () async throws -> Void) async throws -> Told {
+    async let applied = Client.apply(compiled, on: server)
+    do { try await body() } catch {
+      _ = try? await server.psql("SELECT migrate.cancel(1)")
+      throw error
+    }
+    return try await applied
   }
 
   private func waitUntilHolding(_ server: Server) async throws {
@@ -155,6 +166,95 @@ import Testing
         try await server.wait(until: "(SELECT hold_reason LIKE 'slot_lag: slot late keeps %' FROM migrate.progress)")
         try await server.psql("SELECT pg_drop_replication_slot('late')")
         let told = try await applied
+        #expect(told.isDone, "\(told.text)")
+      }
+    }
+  }
+
+  /// With a server of its own, in which a hundred thousand transactions are many, and whose WAL goes nowhere at first.
+  @Test func `stands aside for a vacuum that is due, and for an archive that does not take the WAL`() async throws {
+    try await withFolder { folder in
+      let settings = [
+        "autovacuum_freeze_max_age": "100000", "archive_mode": "on", "archive_command": "test -e \(folder)/takes",
+      ]
+      try await TestCluster.withOwn(settings: settings) { cluster in
+        try await cluster.withDatabase { server in try await standAside(on: server, until: "\(folder)/takes") }
+      }
+    }
+  }
+
+  private func standAside(on server: Server, until archive: String) async throws {
+    try await server.psql(Products.table(rows: 100) + "CREATE TABLE filler (n integer)")
+    let compiled = try await Compiled(
+      Products.definition + "\nthrottle: {hold_when: {wraparound: true, wal_archive: true}}\n", on: server)
+    // Until it lets go no vacuum gets at the table.
+    let holder = try await Session("holder", to: server)
+    try await holder.execute("BEGIN; LOCK TABLE products IN SHARE UPDATE EXCLUSIVE MODE")
+    // A subtransaction that writes has a number of its own.
+    try await server.psql(
+      """
+      DO $$ BEGIN
+        FOR n IN 1 .. 100100 LOOP
+          BEGIN INSERT INTO filler VALUES (n); EXCEPTION WHEN division_by_zero THEN NULL; END;
+        END LOOP;
+      END $$
+      """)
+    try await server.psql("SELECT pg_switch_wal()")
+    try await server.wait(until: "(SELECT last_failed_wal IS NOT NULL FROM pg_stat_archiver)")
+    let told = try await applying(compiled, on: server) {
+      // The table or what its long values are kept in, which is as old.
+      try await server.wait(
+        until: "(SELECT hold_reason LIKE 'wraparound: % is % transactions old' FROM migrate.progress)")
+      try await holder.execute("COMMIT")
+      try await server.psql("VACUUM (FREEZE) products")
+      try await server.wait(
+        until: "(SELECT hold_reason LIKE 'wal_archive: 0000% could not be archived' FROM migrate.progress)")
+      try Data().write(to: URL(fileURLWithPath: archive))
+      try await server.psql("INSERT INTO filler VALUES (0)")
+      try await server.psql("SELECT pg_switch_wal()")
+    }
+    #expect(told.isDone, "\(told.text)")
+    try await holder.close()
+  }
+
+  /// A real one, which gets the WAL and does not replay it. How far behind it is shows a second later, and not before.
+  @Test func `stands aside for a standby that is behind, and goes on when it has caught up`() async throws {
+    try await TestCluster.withOwn(settings: ["wal_level": "replica", "max_wal_senders": "4"]) { primary in
+      try await primary.withStandby { standby in
+        try await primary.withDatabase { server in
+          try await server.psql(Products.table(rows: 100))
+          let yaml = Products.definition + "\nbatch_size: 10\nthrottle: {max_replication_lag: 500ms, pause: 500ms}\n"
+          let compiled = try await Compiled(yaml, on: server)
+          try await standby.psql("SELECT pg_wal_replay_pause()")
+          let told = try await applying(compiled, on: server) {
+            try await server.wait(
+              until: "(SELECT hold_reason LIKE 'max_replication_lag: standby % is % behind' FROM migrate.progress)")
+            try await standby.psql("SELECT pg_wal_replay_resume()")
+          }
+          #expect(told.isDone, "\(told.text)")
+          #expect(try await server.value("SELECT held_since IS NULL AND held > '0' FROM migrate.runs") == "t")
+        }
+      }
+    }
+  }
+
+  /// What looks whether others wait is the run's own. In a server of its own, where nobody else is active.
+  @Test func `does not count those who watch for it`() async throws {
+    try await TestCluster.withOwn { cluster in
+      try await cluster.withDatabase { server in
+        try await server.psql(Products.table(rows: 100))
+        let compiled = try await Compiled(
+          Products.definition + "\nthrottle: {max_active_sessions: 1, max_blocking: 1s}\n", on: server)
+        let watches = [
+          try await Session("migrate watch 1", to: server), try await Session("migrate watch 1 (nightly)", to: server),
+        ]
+        for watch in watches { try watch.start("SELECT pg_sleep(60)") }
+        try await server.wait(until: "(SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep')")
+        let told = try await applying(compiled, on: server) {
+          try await server.wait(until: "(SELECT state IN ('completed', 'holding') FROM migrate.runs)")
+          #expect(try await server.state() == "completed")
+          for watch in watches { try await watch.close() }
+        }
         #expect(told.isDone, "\(told.text)")
       }
     }

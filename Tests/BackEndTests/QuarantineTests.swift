@@ -123,6 +123,29 @@ import Testing
         try await server.rows("SELECT state, failure ->> 'constraint', failure ->> 'sqlstate' FROM migrate.runs")
           == ["failed|items_v_check|23514"])
       #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "0")
+      #expect(
+        try await server.value("SELECT failure ->> 'hint' FROM migrate.runs")
+          == "it is the definition that is wrong, or every row; no row has been changed so far")
+    }
+  }
+
+  /// With several workers the count goes past 32 between two looks.
+  @Test func `is told from its first 32 rows, also when there are more by then`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table(rows: 1, bad: []))
+      let compiled = try await Compiled(Self.definition, on: server)
+      #expect(try await Client.apply(compiled, on: server).isDone)
+      try await server.psql("DELETE FROM migrate.batches")
+      for (rows, isHopeless) in [(31, "f"), (32, "t"), (33, "t"), (200, "t")] {
+        try await server.psql(
+          """
+          DELETE FROM migrate.rejects;
+          INSERT INTO migrate.rejects (run, step, key, sqlstate, message) SELECT 1, 1, ARRAY[n::text], '23514', 'no' FROM generate_series(1, \(rows)) AS n
+          """)
+        #expect(try await server.value("SELECT migrate.is_hopeless(1)") == isHopeless, "\(rows)")
+      }
+      try await server.psql("UPDATE migrate.rejects SET sqlstate = '23505' WHERE key = '{1}'")
+      #expect(try await server.value("SELECT migrate.is_hopeless(1)") == "f")
     }
   }
 

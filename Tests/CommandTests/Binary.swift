@@ -96,6 +96,16 @@ final class Child: @unchecked Sendable {
 
   func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
+  /// From now on no file of the program grows beyond so many bytes; `nil` takes the limit away.
+  func limitFiles(to bytes: Int?) async throws {
+    let limit = bytes.map { String($0) } ?? "unlimited"
+    let prlimit = try Child(
+      "/usr/bin/prlimit", ["--pid", "\(process.processIdentifier)", "--fsize=\(limit):unlimited"], in: folder,
+      environment: [:])
+    let ended = try await prlimit.finish()
+    #expect(ended.status == 0, "\(ended)")
+  }
+
   /// Waits until the program has said `text` on standard error, or on the other one of its outputs.
   func wait(untilSaid text: String, on output: String = "err") async throws {
     try await wait(untilSaid: text, on: output) { $0.contains(text) }

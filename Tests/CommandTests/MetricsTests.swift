@@ -83,6 +83,54 @@ private struct Exposition {
     }
   }
 
+  /// Waits until the file says so.
+  private func wait(_ project: TestProject, until state: String) async throws -> Exposition {
+    let deadline = ContinuousClock.now + .seconds(15)
+    while true {
+      // It is not there from the first moment.
+      let now = try? read(project)
+      if let now, now["migrate_run_state", #",state="\#(state)""#] == 1 { return now }
+      try #require(ContinuousClock.now < deadline, "\(state): \(now?.values ?? [:])")
+      try await Task.sleep(for: .milliseconds(50))
+    }
+  }
+
+  @Test func `tells that the run holds, is paused, and goes on`() async throws {
+    try await withProject { project in
+      try await project.server.psql("CREATE TABLE backups (host text); INSERT INTO backups VALUES ('a')")
+      try project.write(
+        """
+        batch: close
+        source: public.items
+        set: {state: 'closed'}
+        batch_size: 100
+        throttle: {hold_when: {backup: SELECT 1 FROM backups}}
+
+        """, to: "migrations/close.yaml")
+      let child = try project.start(["apply", "close", "--yes", "-q", "--metrics", "run.prom"])
+      let held = try await wait(project, until: "holding")
+      #expect(held["migrate_run_state", #",state="running""#] == 0)
+      try await project.server.psql("SELECT migrate.pause(1)")
+      let paused = try await wait(project, until: "paused")
+      #expect(paused["migrate_run_state", #",state="holding""#] == 0)
+      let gate = try await project.gate(behind: 3)
+      try await project.server.psql("DELETE FROM backups; SELECT migrate.resume(1)")
+      try await project.waitForGate(gate)
+      // The last batch before the gate came within a second of the one before.
+      let running = try await wait(project, until: "running")
+      var read: Exposition = running
+      let deadline = ContinuousClock.now + .seconds(15)
+      while read["migrate_batches_total"] != 3, ContinuousClock.now < deadline {
+        try await Task.sleep(for: .milliseconds(50))
+        read = try self.read(project)
+      }
+      #expect(read["migrate_batches_total"] == 3 && read["migrate_rows_read_total"] == 300)
+      #expect(read["migrate_workers"] == 1)
+      try await gate.close()
+      #expect(try await child.finish().status == 0)
+    }
+  }
+
   @Test func `has what status shows, of all runs`() async throws {
     try await withProject { project in
       try await project.migrate("apply", "close", "--yes")
@@ -103,7 +151,7 @@ private struct Exposition {
   @Test func `escapes what a name may hold`() throws {
     let run = RunMetrics(run: 1, name: "a\\b\"c\nd{e},", state: "running", direction: .apply)
     let text = RunMetrics.text([run])
-    #expect(try Exposition(text).values[#"migrate_workers{run="1"}"#] == nil)
+    #expect(try !Exposition(text).values.keys.contains { $0.hasPrefix("migrate_workers") })
     #expect(text.contains(#"migrate_rows_read_total{run="1",name="a\\b\"c\nd{e},",direction="apply"} 0"#))
     #expect(RunMetrics.text([]).isEmpty)
   }

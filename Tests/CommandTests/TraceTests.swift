@@ -68,4 +68,38 @@ import Testing
       #expect(back["attributes"]?["migrate.direction"]?.text == "revert")
     }
   }
+
+  /// The disk is full for a while, in the middle of a line.
+  @Test func `says that it is not complete, and begins a line anew behind a broken one`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let child = try project.start(["apply", "close", "--yes", "-q", "--trace", "run.trace"])
+      try await project.waitForGate(gate)
+      let path = "\(project.folder)/run.trace"
+      let size = try #require(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
+      try await child.limitFiles(to: size + 100)
+      try await project.server.psql(
+        """
+        CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF (SELECT count(*) FROM migrate.batches) >= 5 THEN PERFORM pg_advisory_xact_lock_shared(42); END IF;
+          RETURN NULL;
+        END $$
+        """)
+      try await project.wait(until: "(SELECT count(*) = 5 FROM migrate.batches)")
+      try await project.waitForGate(gate)
+      try await child.limitFiles(to: nil)
+      try await gate.close()
+      let ended = try await child.finish()
+      #expect(ended.status == 0 && ended.err.contains("run.trace cannot be written and is not complete"), "\(ended)")
+      let text = try String(contentsOfFile: path, encoding: .utf8)
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      let spans = lines.map { try? JSON(String($0)) }
+      // Three, the half one, five, the run's own, and the end of the last line.
+      #expect(
+        spans.map { $0?["name"]?.text } == (1...3).map { "batch \($0)" } + [nil] + (6...10).map { "batch \($0)" }
+          + ["migrate apply close", nil])
+      #expect(lines[3].utf8.count == 100 && lines.last == "")
+    }
+  }
 }

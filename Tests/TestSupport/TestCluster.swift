@@ -41,6 +41,9 @@ package final class TestCluster: Sendable {
   /// The folder that the server's socket is in.
   package var socketFolder: String { folder.path + "/s" }
 
+  /// PostgreSQL's data folder.
+  var dataPath: String { sandbox.dataPath }
+
   private init(keepingLog: Bool, settings extra: [String: String] = [:]) throws {
     folder = try TestFolder()
     keepsLog = keepingLog

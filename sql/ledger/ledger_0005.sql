@@ -294,6 +294,7 @@ BEGIN
     END IF;
     IF work.verb IN ('batch', 'finish') AND expects THEN
       reason := migrate.heed(_run, _epoch, work.verb = 'finish');
+      CONTINUE WHEN reason = '';
       IF reason IS NOT NULL THEN
         COMMIT;
         RAISE EXCEPTION 'run % is paused: %', _run, reason

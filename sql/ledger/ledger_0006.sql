@@ -1,12 +1,49 @@
 -- Rows that the database refuses: found by halving, kept in quarantine.
 
+CREATE TABLE migrate.tallies (
+  run           bigint  NOT NULL REFERENCES migrate.runs,
+  slice         integer NOT NULL,
+  rows_read     bigint  NOT NULL,
+  rows_changed  bigint  NOT NULL,
+  rows_rejected bigint  NOT NULL,
+  PRIMARY KEY (run, slice)
+);
+COMMENT ON TABLE  migrate.tallies               IS 'Running sums of migrate.batches, of what is applied: what is asked before each batch must not read all batches before it.';
+COMMENT ON COLUMN migrate.tallies.run           IS 'The run.';
+COMMENT ON COLUMN migrate.tallies.slice         IS 'The chain of batches that they are of, so that workers do not wait for each other.';
+COMMENT ON COLUMN migrate.tallies.rows_read     IS 'Eligible rows.';
+COMMENT ON COLUMN migrate.tallies.rows_changed  IS 'Rows written.';
+COMMENT ON COLUMN migrate.tallies.rows_rejected IS 'Rows in quarantine.';
+REVOKE ALL ON migrate.tallies FROM PUBLIC;
+
+CREATE FUNCTION migrate.tally() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO migrate.tallies AS t (run, slice, rows_read, rows_changed, rows_rejected)
+  VALUES (NEW.run, NEW.slice, NEW.rows_read, NEW.rows_changed, NEW.rows_rejected)
+  ON CONFLICT (run, slice) DO UPDATE
+  -- Of an entry that is altered the difference counts.
+  SET    rows_read     = t.rows_read     + excluded.rows_read     - coalesce(OLD.rows_read, 0),
+         rows_changed  = t.rows_changed  + excluded.rows_changed  - coalesce(OLD.rows_changed, 0),
+         rows_rejected = t.rows_rejected + excluded.rows_rejected - coalesce(OLD.rows_rejected, 0);
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION migrate.tally IS 'Adds a batch to the running sums of its chain, in its own transaction.';
+
+CREATE TRIGGER tally AFTER INSERT OR UPDATE OF rows_read, rows_changed, rows_rejected ON migrate.batches
+FOR EACH ROW WHEN (NEW.kind = 'apply') EXECUTE FUNCTION migrate.tally();
+
 CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Below a full count nobody can tell; a single row that went well is an answer, too.
+  -- Below a full count nobody can tell; a single row that went well is an answer, too. Of several workers each may see others' rows
+  -- come at once, so there can be more; 32 of them say enough, and cost the same however many there are.
   SELECT count(*) = 32 AND count(DISTINCT (r.kind, r.sqlstate, r.constraint_name, r.column_name)) = 1
          AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
-  FROM   migrate.rejects AS r
-  WHERE  r.run = _run
+  FROM  (SELECT q.kind, q.sqlstate, q.constraint_name, q.column_name
+         FROM   migrate.rejects AS q
+         WHERE  q.run = _run
+         ORDER  BY q.run, q.step, q.key
+         LIMIT  32) AS r
 $$;
 COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
 
@@ -21,9 +58,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          END
   FROM   migrate.runs AS r
   CROSS  JOIN LATERAL (SELECT r.plan ->> 'max_rejects' AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(b.rows_rejected), 0) AS rejected, coalesce(sum(b.rows_read), 0) AS read
-                       FROM   migrate.batches AS b
-                       WHERE  b.run = _run AND b.kind = 'apply') AS c
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
+                       FROM   migrate.tallies AS t
+                       WHERE  t.run = _run) AS c
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
@@ -224,7 +261,7 @@ BEGIN
     ELSIF migrate.is_hopeless(_run) THEN
       tried.verdict := 'stopped';
       tried.message := 'the first 32 rows all fail alike: ' || tried.message;
-      tried.hint := 'it is the definition that is wrong, or every row; nothing has been written';
+      tried.hint := 'it is the definition that is wrong, or every row; no row has been changed so far';
       RETURN tried;
     ELSE
       parts := parts + 1;

@@ -38,10 +38,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   CROSS  JOIN LATERAL jsonb_to_recordset(r.plan -> 'expect')
                 AS e(name text, of text, text text, words text, at_least numeric, least_included boolean, at_most numeric,
                      most_included boolean, percent boolean)
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(b.rows_read), 0)::bigint AS read, coalesce(sum(b.rows_changed), 0) AS changed,
-                              coalesce(sum(b.rows_rejected), 0) AS rejected
-                       FROM   migrate.batches AS b
-                       WHERE  b.run = _run AND b.kind = 'apply') AS c
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_read), 0)::bigint AS read, coalesce(sum(t.rows_changed), 0) AS changed,
+                              coalesce(sum(t.rows_rejected), 0) AS rejected
+                       FROM   migrate.tallies AS t
+                       WHERE  t.run = _run) AS c
   CROSS  JOIN LATERAL (SELECT sum(s.rows) AS rows, sum(s.total) AS total, min(s.lowest) AS lowest, max(s.highest) AS highest
                        FROM   migrate.measures AS s
                        WHERE  s.run = _run AND s.name = e.name) AS m
@@ -78,10 +78,14 @@ BEGIN
   IF breached.name IS NULL THEN
     RETURN NULL;
   END IF;
-  -- Whoever was taken over has no say; the edge tells him.
+  -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
   PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
   IF NOT FOUND THEN
-    RETURN NULL;
+    RETURN '';
+  END IF;
+  PERFORM FROM migrate.runs AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN '';
   END IF;
   PERFORM migrate.fail(_run, 'pause_requested', 'MG004', breached.message, NULL,
                        format('`migrate resume %s` accepts it and goes on; `migrate revert %s` takes back what is done', _run, _run),
@@ -89,7 +93,7 @@ BEGIN
   PERFORM migrate.advance(_run, 'batch_edge_reached');
   RETURN breached.message;
 END $$;
-COMMENT ON FUNCTION migrate.heed IS 'Pauses a run that is not as expected; in words why, else NULL.';
+COMMENT ON FUNCTION migrate.heed IS 'Pauses a run that is not as expected; in words why, else NULL. Empty: it is not, and something else was asked of it, which the edge of the batch tells.';
 
 REVOKE ALL ON ALL TABLES   IN SCHEMA migrate FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -101,6 +101,7 @@ extension ResolvedBatch {
       FROM   pg_stat_activity AS a
       WHERE  a.state = 'active' AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
         AND  NOT EXISTS (SELECT FROM migrate.workers AS h WHERE h.run = \(Role.run) AND h.pid = a.pid)
+        AND  a.application_name !~ ('^migrate watch ' || \(Role.run) || '( |$)')
       HAVING count(*) > \(most)
       """)
   }

@@ -56,6 +56,26 @@ import Testing
     }
   }
 
+  /// C10; stopped, taken over, and woken by a signal that it was sent meanwhile.
+  @Test func `C10: and is asked to leave does not pause what is another's`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin()
+      let server = shop.server
+      let outcome = try await onThread {
+        let runs = try Runs(on: server)
+        let entered = try runs.enter(run)
+        try Connection(to: server).query(
+          "SELECT migrate.take_over($1::bigint, $2::integer)", ["\(run)", "\(entered.epoch)"])
+        let control = RunControl()
+        control.requestStop()
+        return try runs.apply(entered, control: control) { _ in }
+      }
+      #expect(outcome == .takenOver)
+      #expect(try await shop.server.psql("SELECT state FROM migrate.runs") == [["running"]])
+      #expect(try await shop.server.psql("SELECT count(*) FROM migrate.requests") == [["0"]])
+    }
+  }
+
   /// C10; not only its batches: how the run stands is the successor's to say.
   @Test(arguments: ["P0001", "53100"]) func `C10: and then fails does not fail the run`(code: String) async throws {
     try await withShop { shop in

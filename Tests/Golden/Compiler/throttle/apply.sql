@@ -162,6 +162,7 @@ SELECT format('%s sessions are active', count(*))
 FROM   pg_stat_activity AS a
 WHERE  a.state = 'active' AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
   AND  NOT EXISTS (SELECT FROM migrate.workers AS h WHERE h.run = $1::bigint AND h.pid = a.pid)
+  AND  a.application_name !~ ('^migrate watch ' || $1::bigint || '( |$)')
 HAVING count(*) > 500;
 
 -- hold when: max_replication_lag: replay_lag stands still when a standby does; then the time counts for which it has not come past a mark in the WAL
