@@ -15,6 +15,22 @@ import Testing
     }
   }
 
+  @Test(arguments: BackEnd.allCases) func `at a row whose key a trigger writes`(backEnd: BackEnd) async throws {
+    let moving = """
+      CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN IF NEW.id = 33 THEN NEW.id := 10033; END IF; RETURN NEW; END $$;
+      CREATE TRIGGER move BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION move();
+      """
+    try await withProducts(20, moving) { server in
+      let compiled = try await Compiled(Products.definition, on: server, batchSize: 5)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(
+        !told.isDone && told.text.contains("the rows changed have other keys than the rows meant"), "\(told.text)")
+      #expect(try await server.state() == "failed")
+      #expect(try await server.value("SELECT count(*) FROM products WHERE id > 10000") == "0")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases) func `at a row that cannot be, and go on when it is mended`(backEnd: BackEnd)
     async throws
   {

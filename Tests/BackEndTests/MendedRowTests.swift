@@ -204,4 +204,34 @@ import Testing
       #expect(try await server.rows(Self.conflicts) == [#"4|t|edited|{"v": "6"}"#])
     }
   }
+
+  /// For who has no client: one column, one expression, under the settings of the plan.
+  @Test func `is mended by a function of the ledger, too`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table)
+      let before = try await server.rows(Self.all)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 4)
+      #expect(try await Psql.apply(compiled, on: server).isDone)
+      let left = try await server.rows(Self.all)
+      for (column, expression, said) in [
+        ("id", "1", "id is the key"), ("nosuch", "1", "has no column nosuch"),
+        ("v", "nosuch", "column \"nosuch\" does not exist"),
+        ("v", "1), note = ('x'", "does not exist"), ("v", "1) WHERE (true", "syntax error"),
+        ("v", "'x'", "invalid input syntax"),
+      ] {
+        let told = try await Psql.run("SELECT migrate.mend(1, '\(column)', $$\(expression)$$);", on: server)
+        #expect(!told.isDone && told.text.contains(said), "\(expression): \(told.text)")
+      }
+      #expect(try await server.rows(Self.all) == left)
+      #expect(try await server.value("SELECT migrate.mend(1, 'v', 't.v + length(note) -- and more')") == "2")
+      #expect(try await server.value("SELECT migrate.mend(1, 'note', 'NULL')") == "2")
+      #expect(try await server.rows("SELECT v, note FROM t WHERE id IN (4, 8)") == ["10|NULL", "14|NULL"])
+      #expect(try await Psql.run("CALL migrate.drive_rejects(1, 'mended by SQL');", on: server).isDone)
+      #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["110", "114"])
+      #expect(try await server.rows("SELECT request, reason FROM migrate.requests") == ["retry|mended by SQL"])
+      #expect(try await Psql.revert(compiled, on: server).isDone)
+      #expect(try await server.rows(Self.all) == before)
+      #expect(!(try await Psql.run("SELECT migrate.mend(1, 'v', '1');", on: server)).isDone)
+    }
+  }
 }

@@ -25,6 +25,12 @@ import Testing
     #expect(answer(words) == "runs \(name)\n")
   }
 
+  @Test func `tell what resume ends and accepts`() {
+    let said = answer(["resume", "--help"]).split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    #expect(said.contains("ends what a run waits for behind its canary"), "\(said)")
+    #expect(said.contains("accepts what a run has found and did not expect"), "\(said)")
+  }
+
   @Test(arguments: Commands.program.later.map(\.name))
   func `that come later are refused as such`(name: String) {
     #expect(answer([name, "--any"]).utf8.starts(with: "migrate: error: \(name) is not in this version (".utf8))

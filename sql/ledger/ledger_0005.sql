@@ -377,6 +377,12 @@ BEGIN
       NULL;
     ELSIF work.verb = 'batch' THEN
       ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
+      IF ended.verdict = 'inexact' AND tries = 1 THEN
+        -- Under one snapshot no row can have come in between, and none would at the next try.
+        ended.verdict := 'stopped';
+        ended.message := 'the rows changed have other keys than the rows meant';
+        ended.hint := 'a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it';
+      END IF;
       IF ended.verdict = 'done' AND ended.rows_rejected > 0 THEN
         ended.message := migrate.excess(_run);
         IF ended.message IS NOT NULL THEN

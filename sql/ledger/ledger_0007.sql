@@ -333,6 +333,32 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
 
+CREATE FUNCTION migrate.mend(_run bigint, _column text, _expression text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this   migrate.runs := (SELECT r FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply');
+  why    text         := migrate.unfixable(_run, ARRAY[_column]);
+  mended bigint;
+BEGIN
+  IF this.run IS NULL THEN
+    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
+  ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s keeps no values, so it could not take back what is mended', _run),
+                           format('mend the rows by UPDATE, then CALL migrate.drive_rejects(%s)', _run));
+  ELSIF why IS NOT NULL THEN
+    PERFORM migrate.refuse(why, 'set another column of the rows; the key stays what it is');
+  END IF;
+  PERFORM migrate.seize(_run);
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
+  EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _expression, this.plan #>> '{tables,0,name}');
+  mended := migrate.fix(_run, format(E'%I = (%s\n)', _column, _expression), ARRAY[_column]);
+  PERFORM migrate.confirm(_run);
+  RETURN mended;
+END $$;
+COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are in quarantine, as `migrate rejects --fix` does: migrate.mend(17, ''email'', ''lower(email)''), then CALL migrate.drive_rejects(17). The number of rows.';
+
 -- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
 -- writes; and only one behind it sees what that has waited for.
 CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
