@@ -431,6 +431,11 @@ BEGIN
        -- statement does not find any more, and the next look at the table tells what has become of it.
        OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
       known := coalesce(ended.sqlstate, known);
+      -- A function of a trigger, or of the definition, keeps the plans of its statements with the session, and is refused when a
+      -- type in them has changed since.
+      IF left(ended.sqlstate, 2) IN ('42', '0A') THEN
+        DISCARD PLANS;
+      END IF;
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
       COMMIT;
       PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
