@@ -225,7 +225,12 @@ BEGIN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
-  PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  BEGIN
+    PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  EXCEPTION WHEN unique_violation THEN
+    -- One that has begun in this moment is no later run yet: it has not written.
+    PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
+  END;
   UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
 END $$;
 COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
