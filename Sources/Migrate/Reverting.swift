@@ -26,7 +26,19 @@ extension Runs {
     let id = summary.id
     try upgrade()
     try refuseIrrevertible(summary)
-    return try taking(id) { (connection) throws(PostgresError) in
+    do throws(RunRefusal) { return try enterRevert(id, policy, reason) } catch {
+      // One that has begun in this moment is no later run yet: it has not written.
+      guard case .database(let cause) = error, cause.constraint == "one_active" else { throw error }
+      throw .refused(
+        "a later run of \(summary.name) is unfinished",
+        remedy: "`migrate status` shows it; end it by `migrate cancel`, or take it back first")
+    }
+  }
+
+  private borrowing func enterRevert(
+    _ id: Int64, _ policy: ConflictPolicy, _ reason: String?
+  ) throws(RunRefusal) -> Run {
+    try taking(id) { (connection) throws(PostgresError) in
       switch try Ledger.standing(connection, id).state {
       case .running, .holding, .pausing:
         // Its workers are gone: it stands at the edge of a batch.

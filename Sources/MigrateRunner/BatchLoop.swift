@@ -36,8 +36,9 @@ extension Worker {
     let own = try walk()
     if let outcome = crew.join() ?? own {
       // Of several that stop at once each may have seen the other at work.
-      if outcome == .paused { try reachEdge() }
-      return outcome
+      guard outcome == .paused else { return outcome }
+      try reachEdge()
+      return try stood()
     }
     if let outcome = try edge() { return outcome }
     guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }

@@ -100,7 +100,15 @@ extension Worker {
     }
     guard isOurs else { return .takenOver }
     try reachEdge()
-    return .paused
+    return try stood()
+  }
+
+  /// How a run that was to pause stands at the edge: somebody may have asked for its end before.
+  borrowing func stood() throws(PostgresError) -> RunOutcome {
+    switch try Ledger.standing(connection, run.id).state {
+    case .cancelled: .cancelled
+    case .running, .holding, .pausing, .paused, .failed, .cancelling, .completed, .reverting, .reverted: .paused
+    }
   }
 
   borrowing func reachEdge() throws(PostgresError) {

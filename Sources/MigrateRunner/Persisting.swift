@@ -18,6 +18,7 @@ extension Worker {
         if error.endsConnection || error.origin == .lost { throw error }
         try connection.execute("ROLLBACK")
         if control.isCancelRequested { return try pauseBySignal() }
+        try forgetPlans(after: error)
         guard error.isWorthAnotherTry(isSecond: repeated == error.sqlState) else {
           let failure = Failure(error, after: nil, through: nil)
           return error.class == .environment ? try hold(failure) : try fail(failure)
@@ -29,5 +30,12 @@ extension Worker {
         if let outcome = try edge() { return outcome }
       }
     }
+  }
+
+  /// A function of a trigger, or of the definition, keeps the plans of its statements with the session, and is refused when a type
+  /// in them has changed since (P22). The next try plans anew.
+  borrowing func forgetPlans(after error: PostgresError) throws(PostgresError) {
+    guard let family = error.sqlState?.family, family == "42" || family == "0A" else { return }
+    try connection.execute("DISCARD PLANS")
   }
 }

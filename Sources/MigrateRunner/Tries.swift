@@ -174,6 +174,7 @@ extension Worker {
     if error.endsConnection || error.origin == .lost { throw error }
     try connection.execute("ROLLBACK")
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
+    try forgetPlans(after: error)
     refusal = Failure(error, after: attempt.after, through: through)
     guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message) }
     var failure = Failure(error, after: attempt.after, through: through)

@@ -31,11 +31,18 @@ enum TableChange {
   static func applying(
     _ compiled: Compiled, on server: Server, by backEnd: BackEnd, change: String
   ) async throws -> Told {
+    try await between(change, on: server) { try await backEnd.apply(compiled, on: server) }
+  }
+
+  /// Has `change` queue behind the batch of `work` that waits at the gate, so that it comes between that and the next one.
+  static func between(
+    _ change: String, on server: Server, _ work: @escaping @Sendable () async throws -> Told
+  ) async throws -> Told {
     try await withSessions("holder", "changer", to: server) { sessions in
       let holder = try #require(sessions["holder"])
       let changer = try #require(sessions["changer"])
       try await holder.execute("SELECT pg_advisory_lock(7)")
-      async let told = backEnd.apply(compiled, on: server)
+      async let told = work()
       try await server.wait(
         until: "\(try await holder.pid) = ANY (SELECT unnest(pg_blocking_pids(pid)) FROM migrate.workers)")
       try changer.start(change)

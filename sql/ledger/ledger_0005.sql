@@ -225,7 +225,12 @@ BEGIN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
-  PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  BEGIN
+    PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  EXCEPTION WHEN unique_violation THEN
+    -- One that has begun in this moment is no later run yet: it has not written.
+    PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
+  END;
   UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
 END $$;
 COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
@@ -438,6 +443,11 @@ BEGIN
        -- statement does not find any more, and the next look at the table tells what has become of it.
        OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
       known := coalesce(ended.sqlstate, known);
+      -- A function of a trigger, or of the definition, keeps the plans of its statements with the session, and is refused when a
+      -- type in them has changed since.
+      IF left(ended.sqlstate, 2) IN ('42', '0A') THEN
+        DISCARD PLANS;
+      END IF;
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
       COMMIT;
       PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
