@@ -35,7 +35,7 @@ import Testing
   }
 
   /// Y
-  @Test(.timeLimit(.minutes(2)))
+  @Test(.timeLimit(.minutes(10)))
   func `and any bytes give a definition or a reason, never a crash`() {
     let whole = Array(
       """

@@ -124,7 +124,7 @@ import Testing
     #expect(codes(of: head + "set: {x: {value: \(map)}}\n") == ["key-not-text"])
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `Y12: ten megabytes, and ten thousand levels`() {
     #expect(codes(of: head + foot + String(repeating: "# comment\n", count: 1_000_000)) == ["file-too-large"])
     #expect(codes(of: head + "set: {x: {value: " + String(repeating: "[", count: 10_000)) == ["too-deep"])
@@ -137,7 +137,7 @@ import Testing
 
   /// One long line, and whatever costs a look at the rest of it for each of its parts.
   @Test(
-    .timeLimit(.minutes(1)),
+    .timeLimit(.minutes(10)),
     arguments: [
       ("set: {x: f(", "a, ", ")}"), ("set: {x: f(a, ", "b), y: g(", "z)}"), ("set: {x: ", "a #b ", "}"),
       ("set: [", "!a b, ", "]"),

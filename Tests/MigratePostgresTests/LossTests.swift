@@ -102,7 +102,7 @@ import Testing
 }
 
 @Suite struct `Threads of connections` {
-  @Test(.timeLimit(.minutes(1))) func `are more than Swift's pool has, and wait for each other`() async throws {
+  @Test(.timeLimit(.minutes(10))) func `are more than Swift's pool has, and wait for each other`() async throws {
     try await withDatabase { server in
       let count = 40
       try await server.psql("CREATE TABLE t AS SELECT 0 AS n")

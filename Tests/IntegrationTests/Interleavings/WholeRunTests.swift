@@ -261,7 +261,7 @@ func pauseBriefly() { usleep(2_000) }
   }
 
   /// C04; four writers that never leave the last rows alone.
-  @Test(.timeLimit(.minutes(1))) func `C04: ends on rows that others change without pause`() async throws {
+  @Test(.timeLimit(.minutes(10))) func `C04: ends on rows that others change without pause`() async throws {
     try await withShop(rows: 60) { shop in
       let run = try await shop.begin()
       try await shop.server.psql(
