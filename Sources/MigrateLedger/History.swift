@@ -39,12 +39,12 @@ extension Ledger {
              to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
              to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason,
              r.revert_reason, q.requested_by AS reverted_by, q.client_host AS revert_host, r.version, r.definition_hash, b.rows_changed, b.rows_rejected, r.left_behind,
-             extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds,
+             extract(epoch FROM CASE WHEN r.ended_at > r.started_at THEN r.ended_at - r.started_at WHEN r.ended_at IS NOT NULL THEN interval '0' END)::float8 AS seconds,
              extract(epoch FROM b.worked)::float8 AS seconds_worked
       FROM   migrate.runs AS r
       CROSS  JOIN LATERAL (
         SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
-               sum(b.ended_at - b.started_at) AS worked
+               sum(greatest(b.ended_at - b.started_at, interval '0')) AS worked
         FROM   migrate.batches AS b
         WHERE  b.run = r.run AND b.kind = 'apply') AS b
       LEFT   JOIN LATERAL (

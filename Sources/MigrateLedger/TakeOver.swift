@@ -11,23 +11,26 @@ extension Ledger {
   /// Takes a run over from workers that are gone, or that have been stopped; the new epoch.
   ///
   /// A worker that gives signs of life keeps its run. Its backend can outlive a client that was killed by as long as the server
-  /// needs to see that nobody is there, so the look takes up to `patience`.
+  /// needs to see that nobody is there, so the look takes up to `patience`. A backend whose last sign of life is old, or from the
+  /// future, is looked at for as long as a client that lives needs for the next one: the clock may have jumped (P17).
   /// - Throws: ``TakeOverError/working(_:)`` when somebody works on it, `beaten` when another one was faster.
   package static func takeOver(
     _ connection: borrowing Connection, _ run: Int64, patience: Duration = .seconds(20)
   ) throws(TakeOverError) -> Int {
-    let deadline = ContinuousClock.now + patience
+    let begun = ContinuousClock.now
     var first: String?
     // Looks from outside, one transaction each: behind a pooler of one connection a worker needs it to show that it lives.
     while true {
       let look: Look
-      do throws(PostgresError) { look = try self.look(connection, run) } catch {
+      let isWatched = ContinuousClock.now - begun >= .milliseconds(2_500)
+      do throws(PostgresError) { look = try self.look(connection, run, isWatched: isWatched) } catch {
         if !error.endsConnection { _ = try? connection.execute("ROLLBACK") }
         throw .database(error)
       }
       if let epoch = look.epoch { return epoch }
       guard let sign = look.sign else { throw .beaten }
-      if (first != nil && first != look.heartbeat) || ContinuousClock.now >= deadline { throw .working(sign) }
+      if first != nil && first != look.heartbeat { throw .working(sign) }
+      if look.showsLife, ContinuousClock.now - begun >= patience { throw .working(sign) }
       first = look.heartbeat
       usleep(20_000)
     }
@@ -38,22 +41,26 @@ extension Ledger {
     let epoch: Int?
     let sign: WorkerSign?
     let heartbeat: String?
+    let showsLife: Bool
   }
 
-  private static func look(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Look {
+  private static func look(
+    _ connection: borrowing Connection, _ run: Int64, isWatched: Bool
+  ) throws(PostgresError) -> Look {
     try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0")
     let row = try connection.query(
       """
       SELECT r.epoch, r.pid, r.client_host,
-             (SELECT max(w.heartbeat_at) FROM migrate.workers AS w WHERE w.run = $1::bigint) AS heartbeat
-      FROM   migrate.relieve($1::bigint, interval '0') AS r
-      """, [String(run)]
+             (SELECT max(w.heartbeat_at) FROM migrate.workers AS w WHERE w.run = $1::bigint) AS heartbeat,
+             migrate.is_working($1::bigint) AS shows_life
+      FROM   migrate.relieve($1::bigint, interval '0', $2::boolean) AS r
+      """, [String(run), isWatched ? "true" : "false"]
     ).onlyRow
     let host = try row["client_host"]
     let pid = try row.ifPresent("pid", row.int)
     let look = Look(
       epoch: try row.ifPresent("epoch", row.int), sign: pid.map { WorkerSign(pid: $0, host: host) },
-      heartbeat: try row["heartbeat"])
+      heartbeat: try row["heartbeat"], showsLife: try row.bool("shows_life"))
     try connection.execute("COMMIT")
     return look
   }

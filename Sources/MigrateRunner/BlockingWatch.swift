@@ -177,7 +177,8 @@ extension BlockingWatch {
       SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS seen, EXISTS (
         SELECT
         FROM   pg_catalog.pg_locks AS l
-        WHERE  CASE WHEN NOT l.granted AND l.waitstart < pg_catalog.clock_timestamp() - $2::interval
+        WHERE  CASE WHEN NOT l.granted
+                         AND l.waitstart NOT BETWEEN pg_catalog.clock_timestamp() - $2::interval AND pg_catalog.clock_timestamp()
                     THEN $1::integer = ANY (pg_catalog.pg_blocking_pids(l.pid)) END) AS blocking
       """, [String(pid), "\(Int(limit / .milliseconds(1)))ms"]
     ).onlyRow

@@ -25,7 +25,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
            direction   = t.direction,
            ended_at    = CASE WHEN t.next IN ('completed', 'cancelled') THEN clock_timestamp() ELSE r.ended_at END,
            reverted_at = CASE WHEN t.next = 'reverted' THEN clock_timestamp() END,
-           held        = r.held + coalesce(clock_timestamp() - r.held_since, interval '0'),
+           held        = r.held + greatest(clock_timestamp() - r.held_since, interval '0'),
            held_since  = CASE WHEN t.next = 'holding' THEN clock_timestamp() END,
            hold_reason = NULL,
            failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
@@ -166,7 +166,8 @@ CREATE FUNCTION migrate.shows_life(_worker migrate.workers) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
   -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
-  -- backend. To a role that may not see other roles' sessions the details are NULL.
+  -- backend. To a role that may not see other roles' sessions the details are NULL. A sign from the future is as old as the
+  -- clock went back, which nobody knows.
   SELECT EXISTS (
     SELECT
     FROM   pg_stat_activity AS a
@@ -174,7 +175,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       AND  CASE WHEN _worker.back_end = 'procedure' AND a.state IS NOT NULL
                 THEN a.state = 'active' AND a.pid <> pg_backend_pid()
                 ELSE (a.state = 'active' AND a.pid <> pg_backend_pid())
-                     OR _worker.heartbeat_at > clock_timestamp() - interval '15 seconds' END)
+                     OR abs(extract(epoch FROM clock_timestamp() - _worker.heartbeat_at)) < 15 END)
 $$;
 COMMENT ON FUNCTION migrate.shows_life IS 'Whether a worker, of whatever epoch, gives signs of life.';
 
@@ -186,6 +187,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                  WHERE  w.run = _run AND migrate.shows_life(w))
 $$;
 COMMENT ON FUNCTION migrate.is_working IS 'Whether a worker of the run''s present epoch gives signs of life.';
+
+CREATE FUNCTION migrate.may_live(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT
+                 FROM   migrate.workers  AS w
+                 JOIN   migrate.fence    AS f ON f.run = w.run AND f.epoch = w.epoch
+                 JOIN   pg_stat_activity AS a ON a.pid = w.pid AND (a.backend_start = w.backend_start) IS NOT FALSE
+                 WHERE  w.run = _run AND w.back_end = 'client' AND a.pid <> pg_backend_pid())
+$$;
+COMMENT ON FUNCTION migrate.may_live IS 'Whether a worker of the run''s present epoch has its backend still, though it may give no sign of life: its client was stopped, or the clock has jumped since the last sign.';
 
 CREATE FUNCTION migrate.take_over(_run bigint, _epoch integer) RETURNS integer
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
@@ -316,9 +327,10 @@ CROSS  JOIN LATERAL (
   FROM   migrate.batches AS b
   WHERE  b.run = r.run AND b.kind = r.direction) AS b
 CROSS  JOIN LATERAL (
-  -- Of parts of one batch, and of workers beside each other, the times overlap.
+  -- Of parts of one batch, and of workers beside each other, the times overlap; where the clock went back in between, one ends
+  -- before it begins.
   SELECT (l.rows_read / nullif(extract(epoch FROM (SELECT sum(upper(t) - lower(t)) FROM unnest(l.times) AS t)), 0))::float8 AS rows_per_second
-  FROM  (SELECT sum(n.rows_read) AS rows_read, range_agg(tstzrange(n.started_at, n.ended_at)) AS times
+  FROM  (SELECT sum(n.rows_read) AS rows_read, range_agg(tstzrange(least(n.started_at, n.ended_at), n.ended_at)) AS times
          FROM  (SELECT b.rows_read, b.started_at, b.ended_at
                 FROM   migrate.batches AS b
                 WHERE  b.run = r.run AND b.kind = r.direction
@@ -330,7 +342,7 @@ CREATE VIEW migrate.history AS
 SELECT r.run, r.name, r.state, r.direction, r.parameters, r.started_at, r.ended_at, r.reverted_at,
        r.session_user_ AS started_by, r.client_host, r.reason, r.revert_reason, r.version, r.back_end, r.definition_hash,
        p.rows_changed, p.rows_rejected, r.left_behind,
-       r.held + coalesce(clock_timestamp() - r.held_since, interval '0') AS held
+       r.held + greatest(clock_timestamp() - r.held_since, interval '0') AS held
 FROM   migrate.runs     AS r
 JOIN   migrate.progress AS p USING (run);
 COMMENT ON VIEW migrate.history IS 'Who ran what, when and why.';

@@ -74,27 +74,30 @@ COMMENT ON FUNCTION migrate.versions_since IS 'What tells the versions of rows t
 -- The run is taken over -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.relieve(
-  _run bigint, _patience interval, OUT epoch integer, OUT pid integer, OUT client_host text
+  _run bigint, _patience interval, _watched boolean DEFAULT false, OUT epoch integer, OUT pid integer, OUT client_host text
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before   integer;
   beat     timestamptz;
   first    timestamptz;
-  deadline timestamptz := clock_timestamp() + _patience;
+  -- Not asked of the clock, which may jump.
+  looks    integer := 0;
 BEGIN
   SELECT f.epoch INTO before FROM migrate.fence AS f WHERE f.run = _run;
   SELECT max(w.heartbeat_at) INTO first FROM migrate.workers AS w WHERE w.run = _run;
-  -- A backend can outlive a client that was killed by as long as the server needs to see that nobody is there.
-  WHILE migrate.is_working(_run) LOOP
+  -- A backend can outlive a client that was killed by as long as the server needs to see that nobody is there. A client that lives
+  -- gives a sign each second, whatever the clock says.
+  WHILE migrate.is_working(_run) OR NOT _watched AND looks < 125 AND migrate.may_live(_run) LOOP
     SELECT w.heartbeat_at, w.pid, w.client_host INTO beat, pid, client_host
     FROM   migrate.workers AS w
     WHERE  w.run = _run
     ORDER  BY w.heartbeat_at DESC
     LIMIT  1;
-    IF beat IS DISTINCT FROM first OR clock_timestamp() >= deadline THEN
+    IF beat IS DISTINCT FROM first OR looks * interval '20 ms' >= _patience THEN
       RETURN;
     END IF;
+    looks := looks + 1;
     PERFORM pg_sleep(0.02);
     PERFORM pg_stat_clear_snapshot();
   END LOOP;
@@ -111,7 +114,7 @@ BEGIN
   END;
   epoch := migrate.take_over(_run, before);
 END $$;
-COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster.';
+COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster. _watched: the caller has seen for two and a half seconds that none of them gives a sign.';
 
 -- What forbids a run, or its way back -----------------------------------------------------------------------------------
 
@@ -478,7 +481,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
               ELSE concat('pid ', h.pid, ' (' || nullif(h.application_name, '') || ')') END
          || coalesce(format(', open for %s s', floor(h.seconds)), '')
   FROM  (SELECT l.pid, l.virtualtransaction, a.application_name, p.gid,
-                extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 AS seconds
+                extract(epoch FROM greatest(clock_timestamp(), coalesce(a.xact_start, p.prepared)) - coalesce(a.xact_start, p.prepared))::float8 AS seconds
          -- Once each, however many locks it holds.
          FROM  (SELECT DISTINCT k.pid, k.virtualtransaction FROM pg_locks AS k WHERE k.virtualtransaction = ANY (_transactions)) AS l
          LEFT   JOIN pg_stat_activity  AS a ON a.pid = l.pid

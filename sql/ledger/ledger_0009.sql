@@ -92,11 +92,14 @@ COMMENT ON FUNCTION migrate.size_of IS 'The rows of a slice''s next batch: as sa
 
 CREATE FUNCTION migrate.rest(_ended migrate.batches, _pause interval, _nice_ratio float8, _max_rate bigint) RETURNS float8
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  -- The longest of them; GREATEST passes over what is not said.
-  SELECT greatest(extract(epoch FROM greatest(
-           _ended.ended_at + _pause,
-           _ended.ended_at + _nice_ratio * (_ended.ended_at - _ended.started_at),
-           _ended.started_at + _ended.rows_read / nullif(_max_rate, 0)::float8 * interval '1 s') - clock_timestamp()), 0)
+  -- The longest of them; GREATEST passes over what is not said. A batch that has ended in the future is as long ago as the clock
+  -- went back, which nobody knows: behind that one there is no rest.
+  SELECT CASE WHEN _ended.ended_at > clock_timestamp() THEN 0
+         ELSE greatest(extract(epoch FROM greatest(
+                _ended.ended_at + _pause,
+                _ended.ended_at + _nice_ratio * (_ended.ended_at - _ended.started_at),
+                least(_ended.started_at, _ended.ended_at) + _ended.rows_read / nullif(_max_rate, 0)::float8 * interval '1 s')
+                - clock_timestamp()), 0) END
 $$;
 COMMENT ON FUNCTION migrate.rest IS 'Seconds that a run of one worker rests behind this batch.';
 
@@ -121,7 +124,7 @@ COMMENT ON FUNCTION migrate.next_window IS 'The window of the day in which someb
 
 CREATE FUNCTION migrate.batch_time(_run bigint) RETURNS interval
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(max(l.ended_at - l.started_at), interval '0')
+  SELECT greatest(max(l.ended_at - l.started_at), interval '0')
   FROM  (SELECT b.started_at, b.ended_at
          FROM   migrate.batches AS b
          WHERE  b.run = _run
@@ -196,8 +199,10 @@ BEGIN
   SET    asked_at = clock_timestamp()
   FROM   migrate.runs AS r
   WHERE  k.run = _run AND r.run = _run
-    AND  k.asked_at < clock_timestamp()
-                      - least(greatest(interval '1 s', (clock_timestamp() - r.held_since) / 4), interval '10 s');
+    AND (k.asked_at < clock_timestamp()
+                      - least(greatest(interval '1 s', (clock_timestamp() - r.held_since) / 4), interval '10 s')
+         -- The clock went back.
+         OR k.asked_at > clock_timestamp());
   IF FOUND THEN
     UPDATE migrate.asking AS k
     SET    marked_lsn = pg_current_wal_lsn(),
