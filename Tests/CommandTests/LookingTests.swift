@@ -118,7 +118,7 @@ import Testing
       try await project.waitForGate(gate)
       let watch = try project.start(["status", "1", "--watch", "--json", "--exit-code"])
       let looked =
-        "application_name = 'migrate' AND query LIKE '%undo_bytes%' AND state = 'idle'"
+        "application_name = 'migrate' AND (query LIKE '%undo_bytes%' OR query LIKE '%AS took%') AND state = 'idle'"
         + " AND datname = current_database()"
       try await project.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(looked))")
       try await gate.close()

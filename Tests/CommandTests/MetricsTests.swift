@@ -107,13 +107,14 @@ private struct Exposition {
         throttle: {hold_when: {backup: SELECT 1 FROM backups}}
 
         """, to: "migrations/close.yaml")
+      // A trigger that came behind the plan would stop the run.
+      let gate = try await project.gate(behind: 3)
       let child = try project.start(["apply", "close", "--yes", "-q", "--metrics", "run.prom"])
       let held = try await wait(project, until: "holding")
       #expect(held["migrate_run_state", #",state="running""#] == 0)
       try await project.server.psql("SELECT migrate.pause(1)")
       let paused = try await wait(project, until: "paused")
       #expect(paused["migrate_run_state", #",state="holding""#] == 0)
-      let gate = try await project.gate(behind: 3)
       try await project.server.psql("DELETE FROM backups; SELECT migrate.resume(1)")
       try await project.waitForGate(gate)
       // The last batch before the gate came within a second of the one before.

@@ -73,7 +73,7 @@ import Testing
   @Test func `says that it is not complete, and begins a line anew behind a broken one`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 3)
-      let child = try project.start(["apply", "close", "--yes", "-q", "--trace", "run.trace"])
+      let child = try project.start(["apply", "close", "--yes", "--trace", "run.trace"])
       try await project.waitForGate(gate)
       let path = "\(project.folder)/run.trace"
       let size = try #require(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
