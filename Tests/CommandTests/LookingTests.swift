@@ -117,10 +117,7 @@ import Testing
       let run = try project.start(["apply", "close", "--yes", "-q"])
       try await project.waitForGate(gate)
       let watch = try project.start(["status", "1", "--watch", "--json", "--exit-code"])
-      let looked =
-        "application_name = 'migrate' AND (query LIKE '%undo_bytes%' OR query LIKE '%AS took%') AND state = 'idle'"
-        + " AND datname = current_database()"
-      try await project.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(looked))")
+      try await watch.wait(untilSaid: #""rows_read":200"#, on: "out")
       try await gate.close()
       #expect(try await run.finish().status == 0)
       let watched = try await watch.finish()
