@@ -166,9 +166,9 @@ package struct Runs: ~Copyable {
     return try taking(run) { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
-      try connection.query(
-        "SELECT migrate.\(isResumed ? "resume" : "go_on")($1::bigint, $2::text, $3::text)",
-        [String(run), reason, Worker.hostName])
+      let asked = [String(run), reason, Worker.hostName]
+      if isResumed { try connection.query("SELECT migrate.end_canary($1::bigint, $2::text, $3::text)", asked) }
+      try connection.query("SELECT migrate.go_on($1::bigint, $2::text, $3::text)", asked)
     }
   }
 

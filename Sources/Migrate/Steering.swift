@@ -68,11 +68,13 @@ extension Runs {
     return summary
   }
 
+  /// What the ledger makes of it: the run's state then.
+  @discardableResult
   private borrowing func request(
     _ statement: StaticString, _ run: Int64, _ reason: String?
-  ) throws(RunRefusal) {
+  ) throws(RunRefusal) -> RunState {
     try asking { (connection) throws(PostgresError) in
-      _ = try connection.query("\(statement)", [String(run), reason, Worker.hostName])
+      try Ledger.state(connection.query("\(statement)", [String(run), reason, Worker.hostName]).onlyRow.text(0))
     }
   }
 
@@ -133,10 +135,7 @@ extension Runs {
     let summary = try find(String(number))
     switch summary.state {
     case .running, .holding, .pausing, .paused, .failed, .reverting: break
-    case .cancelling, .cancelled, .completed, .reverted:
-      throw .refused(
-        "run \(number) is \(summary.state.rawValue), so there is nothing to resume",
-        remedy: "anew: `migrate apply \(summary.name)\(summary.state == .completed ? " --again" : "")`")
+    case .cancelling, .cancelled, .completed, .reverted: throw Self.nothingToResume(summary, summary.state)
     }
     let (isWorking, sign) = try asking { (connection) throws(PostgresError) in
       (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))
@@ -153,9 +152,19 @@ extension Runs {
         throw .refused(
           "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
       }
-      try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
-      return .elsewhere(sign)
+      let state = try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
+      switch state {
+      case .running, .holding, .pausing, .paused, .failed, .reverting: return .elsewhere(sign)
+      // Somebody was faster.
+      case .cancelling, .cancelled, .completed, .reverted: throw Self.nothingToResume(summary, state)
+      }
     }
     return .here(try enter(number, reason: reason, isResumed: true))
+  }
+
+  private static func nothingToResume(_ run: RunSummary, _ state: RunState) -> RunRefusal {
+    .refused(
+      "run \(run.id) is \(state.rawValue), so there is nothing to resume",
+      remedy: "anew: `migrate apply \(run.name)\(state == .completed ? " --again" : "")`")
   }
 }

@@ -74,6 +74,29 @@ import Testing
     }
   }
 
+  @Test func `P16: resume does not say that a client goes on when somebody cancels in that moment`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("pause", "1").status == 0)
+      try await withSessions("other", to: project.server) { sessions in
+        let other = try #require(sessions["other"])
+        try await other.execute("BEGIN; SELECT migrate.cancel(1)")
+        let resume = try project.start(["resume", "1"])
+        let pid = try await other.pid
+        try await project.wait(
+          until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(pid) = ANY (pg_blocking_pids(pid)))")
+        try await other.execute("COMMIT")
+        let told = try await resume.finish()
+        #expect(told.status == 1 && told.err.contains("run 1 is cancelled, so there is nothing to resume"), "\(told)")
+        #expect(told.out.isEmpty && !told.err.contains("goes on with it"), "\(told)")
+      }
+      try await gate.close()
+      #expect(try await child.finish().status == 4)
+    }
+  }
+
   @Test func `resume goes on itself with a run whose worker is gone`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 3)

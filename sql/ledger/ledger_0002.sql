@@ -293,12 +293,21 @@ COMMENT ON FUNCTION migrate.go_on IS 'Lets a paused or failed run go on, also wi
 
 CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text;
 BEGIN
   -- Only who asks for it ends the time after a canary; who applies the same again waits for what is left of it.
   PERFORM migrate.end_canary(_run, _reason, _client_host);
-  RETURN migrate.go_on(_run, _reason, _client_host);
+  reached := migrate.go_on(_run, _reason, _client_host);
+  IF reached IN ('running', 'holding', 'reverting') AND NOT migrate.is_working(_run) THEN
+    RAISE NOTICE 'no client is on it: `migrate resume %` does the rest%', _run,
+      (SELECT CASE WHEN r.back_end = 'procedure' THEN format(', or its %s.sql', r.direction) ELSE '' END
+       FROM   migrate.runs AS r
+       WHERE  r.run = _run);
+  END IF;
+  RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect, or with the rest behind its canary; a client that stayed does so within a second. Returns the run''s state.';
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect, or with the rest behind its canary; a client that stayed does so within a second, and when there is none a notice says so. Returns the run''s state.';
 
 CREATE VIEW migrate.progress AS
 SELECT r.run,

@@ -140,8 +140,10 @@ package enum Commands {
   package static let resume = Command(
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
-      "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does. It accepts "
-      + "what a run has found and did not expect, and ends what a run waits for behind its canary: the rest is done then.",
+      "A client that stayed while the run was paused goes on with it; when nobody works on it, as behind a canary, this command "
+      + "does. It accepts what a run has found and did not expect, and ends what a run waits for behind its canary: the rest is "
+      + "done then. SQL can ask for it, too: SELECT migrate.resume(17). That alone works on nothing, and says so where no client "
+      + "has stayed.",
     positionals: [Positionals.run], options: [Options.reason, Options.metrics, Options.trace, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
