@@ -58,6 +58,11 @@ extension Runs {
     }
   }
 
+  /// What keeps the run from going as fast as it can, and how to lift it: the way back keeps to it, too. `nil`: nothing does.
+  package borrowing func brakes(_ id: Int64) throws(RunRefusal) -> String? {
+    try asking { (connection) throws(PostgresError) in try Ledger.brakes(connection, id) }
+  }
+
   /// Why the run keeps no old values; `nil` when it does.
   package borrowing func undoReason(_ id: Int64) throws(RunRefusal) -> String? {
     try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id)?.undoReason }

@@ -104,6 +104,11 @@ extension Ledger {
     ).onlyRow["breach"]
   }
 
+  /// What keeps a run from going as fast as it can, in words, and how to lift it; `nil`: nothing does.
+  package static func brakes(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
+    try connection.query("SELECT migrate.brakes($1::bigint) AS brakes", [String(run)]).onlyRow["brakes"]
+  }
+
   /// Changes how fast a run goes, from its next batch on; all that was asked of it so far.
   ///
   /// - Throws: MG002 when there is nothing to tune.

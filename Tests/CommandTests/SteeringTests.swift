@@ -182,6 +182,19 @@ import Testing
     }
   }
 
+  @Test(arguments: [["revert", "close", "--yes"], ["cancel", "1", "--revert", "--yes"]])
+  func `say before the way back what slows it down`(words: [String]) async throws {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CONSTRAINT not_yet CHECK (id <> 500 OR state = 'open')")
+      #expect(try await project.migrate("apply", "close", "--yes").status == 1)
+      #expect(try await project.migrate("tune", "1", "--max-rate", "5k").status == 0)
+      let back = try await project.start(words).finish()
+      #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 400 rows") == true, "\(back)")
+      #expect(
+        back.err.contains("\nkeeps to max_rate 5,000 as tuned; `migrate tune 1 --max-rate none` lifts it\n"), "\(back)")
+    }
+  }
+
   @Test func `refuse what is not there`() async throws {
     try await withProject { project in
       for command in ["pause", "resume", "cancel", "status", "verify"] {

@@ -49,7 +49,8 @@ package enum Commands {
     "revert", aliases: ["rollback", "undo"], abstract: "take a run back",
     discussion:
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
-      + "overwritten unless you say `--on-conflict force`.",
+      + "overwritten unless you say `--on-conflict force`. The way back keeps to what slows the run down, by its definition or "
+      + "as tuned, and says so first; `migrate tune` lifts it.",
     positionals: [Positionals.runOrName],
     options: [
       Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
@@ -150,7 +151,9 @@ package enum Commands {
 
   package static let cancel = Command(
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
-    discussion: "What is committed stays, and `migrate revert` takes it back, or `--revert` at once.",
+    discussion:
+      "What is committed stays, and `migrate revert` takes it back, or `--revert` at once. The way back keeps to what slows the "
+      + "run down, by its definition or as tuned, and says so first; `migrate tune` lifts it.",
     positionals: [Positionals.run], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
     examples: [
       Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),
