@@ -1,5 +1,6 @@
 import Foundation
 import MigrateJSON
+import MigratePostgres
 import TestSupport
 import Testing
 
@@ -201,6 +202,22 @@ import Testing
         let outcome = try await project.migrate(command, "7")
         #expect(outcome.status == 1 && outcome.err.contains("there is no run 7"), "\(command): \(outcome)")
         #expect(outcome.out.isEmpty)
+      }
+    }
+  }
+
+  /// P16
+  @Test func `from SQL raise where there is no such run, and tell the state of one that has ended`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      for call in ["pause(99)", "resume(99)", "cancel(99)", "tune(99, 500)"] {
+        let error = await #expect(throws: PostgresError.self) {
+          try await project.server.psql("SELECT migrate.\(call)")
+        }
+        #expect(error?.sqlState?.code == "MG002" && error?.message == "there is no run 99", "\(call)")
+      }
+      for call in ["pause(1)", "resume(1)", "cancel(1)"] {
+        #expect(try await project.value("SELECT migrate.\(call)") == "completed", "\(call)")
       }
     }
   }

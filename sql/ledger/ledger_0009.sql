@@ -37,12 +37,10 @@ CREATE FUNCTION migrate.tune(
 ) RETURNS migrate.tuning
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  state text := (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
+  state text := migrate.state_of(_run);
   tuned migrate.tuning;
 BEGIN
-  IF state IS NULL THEN
-    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
-  ELSIF state IN ('completed', 'cancelled', 'reverted') THEN
+  IF state IN ('completed', 'cancelled', 'reverted') THEN
     PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
   ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
