@@ -42,13 +42,17 @@ extension Runs {
   }
 
   /// Changes how fast an unfinished run goes, from its next batch on; all that was asked of it so far.
-  package borrowing func tune(_ run: Int64, _ tuning: Tuning) throws(RunRefusal) -> Tuning {
+  package borrowing func tune(
+    _ run: Int64, _ tuning: Tuning, reason: String? = nil
+  ) throws(RunRefusal) -> Tuning {
     let summary = try find(String(run))
     guard !summary.state.hasEnded else {
       throw .refused(
         "run \(run) is \(summary.state.rawValue), so there is nothing to tune", remedy: "`migrate status \(run)`")
     }
-    return try asking { (connection) throws(PostgresError) in try Ledger.tune(connection, run, tuning) }
+    return try asking { (connection) throws(PostgresError) in
+      try Ledger.tune(connection, run, tuning, reason: reason, host: Worker.hostName)
+    }
   }
 
   /// Refuses, before anybody is asked, what cannot be cancelled.

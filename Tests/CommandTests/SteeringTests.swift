@@ -172,6 +172,21 @@ import Testing
       try await project.waitForGate(gate)
       let tune = try await project.migrate("tune", "1", "--batch-size", "400", "--pause", "0s", "--max-rate", "none")
       #expect(tune.status == 0 && tune.lines == ["run 1 running batch_size 400 max_rate none pause 0ms"], "\(tune)")
+      let shown = try await project.migrate("status", "1").out
+      #expect(
+        shown.contains(/\n  tuned      batch_size 400, max_rate none, pause 0ms by postgres at [0-9]{4}-[^ ]+\n/),
+        "\(shown)")
+      let rate = try await project.migrate("tune", "1", "--max-rate", "10k", "--reason", "office hours")
+      #expect(rate.lines == ["run 1 running batch_size 400 max_rate 10000 pause 0ms"], "\(rate)")
+      #expect(try await project.migrate("status", "1").out.contains(", max_rate 10,000, "))
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      let tuned = standing["tuned"]
+      #expect(tuned?["batch_size"]?.integer == 400 && tuned?["max_rate"]?.integer == 10_000, "\(standing)")
+      #expect(tuned?["by"]?.text == "postgres" && tuned?["at"]?.text != nil && tuned?["workers"]?.integer == nil)
+      let requests = standing["requests"]?.elements ?? []
+      let host = try #require(try await project.value("SELECT client_host FROM migrate.runs"))
+      #expect(requests.map { $0["request"]?.text } == ["tune", "tune"] && requests.last?["host"]?.text == host)
+      #expect(requests.map { $0["reason"]?.text } == [nil, "office hours"])
       let nothing = try await project.migrate("tune", "1")
       #expect(nothing.status == 2 && nothing.err.contains("nothing is said that shall change"), "\(nothing)")
       try await gate.close()
@@ -206,7 +221,6 @@ import Testing
     }
   }
 
-  /// P16
   @Test func `from SQL raise where there is no such run, and tell the state of one that has ended`() async throws {
     try await withProject { project in
       try await project.migrate("apply", "close", "--yes")

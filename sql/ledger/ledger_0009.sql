@@ -33,7 +33,7 @@ COMMENT ON COLUMN migrate.asking.marked_at  IS 'When the WAL ended there.';
 
 CREATE FUNCTION migrate.tune(
   _run bigint, _batch_size integer DEFAULT NULL, _workers integer DEFAULT NULL, _max_rate bigint DEFAULT NULL,
-  _pause interval DEFAULT NULL
+  _pause interval DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
 ) RETURNS migrate.tuning
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -56,6 +56,7 @@ BEGIN
          tuned_by   = session_user,
          tuned_at   = clock_timestamp()
   RETURNING t.* INTO tuned;
+  PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
   RETURN tuned;
 END $$;
 COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none.';

@@ -165,10 +165,11 @@ package enum Commands {
     "tune", abstract: "change how fast a run goes, from its next batch on, from any machine",
     discussion:
       "What is said counts in place of what the definition says, also when the run is resumed; what is not said stays as it is. "
-      + "SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
+      + "`migrate status` shows it. SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
     positionals: [Positionals.run],
     options: [
-      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.json,
+      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.reason,
+      Options.json,
     ],
     examples: [
       Command.Example("migrate tune 17 --max-rate 5k", "At most 5,000 rows a second, over all workers."),
