@@ -196,6 +196,7 @@ final class RunDisplay: Sendable {
       let remedy = failure.hint.map { failure.sqlState == nil ? "\($0); \(goesOn)" : $0 } ?? goesOn
       console.explain(RunEnd.explanation(of: failure, remedy: remedy))
     }
+    if let pause = end.pause { RunEnd.tell(pause, of: run.id, console) }
     if !end.isWhole, let holders = last.holders {
       console.say("the first batch has not begun: the start waited for \(holders)")
     }

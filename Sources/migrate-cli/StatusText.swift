@@ -45,8 +45,12 @@ enum StatusText {
     for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
     let place = failureAtItsPlace(standing, console)
     if let failure = standing.failure, place == nil {
-      add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
-      add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
+      if failure.isCanaryDone {
+        add("paused", failure.message)
+      } else {
+        add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
+      }
+      if failure.isOfBatch { add("batch", KeyRangeText.words(after: failure.after, through: failure.through)) }
       add("at fault", failure.culprits.map(KeyRangeText.words))
       add("help", standing.remedy)
     }
@@ -145,7 +149,7 @@ enum StatusText {
       .init("waits_for", .optional(standing.hold)), .init("held_since", .optional(standing.heldSince)),
       .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
-      .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
+      .init("failure", failure(standing)), .init("paused_for", .optional(pause(standing))),
       .init("worker", standing.worker.map(worker) ?? .null), .init("workers", .array(standing.workers.map(worker))),
       .init("request", standing.request.map(request) ?? .null),
       .init("tuned", standing.tuned.map(TuningText.document) ?? .null),
@@ -158,6 +162,17 @@ enum StatusText {
       .init("exit_code", .integer(Int(StatusCommand.code(standing).rawValue))),
     ]
     return .object(progress + rest)
+  }
+
+  private static func failure(_ standing: RunStanding) -> JSON {
+    guard let found = standing.failure, !found.isCanaryDone else { return .null }
+    return failure(found, standing)
+  }
+
+  /// Why it is paused though nothing has failed.
+  private static func pause(_ standing: RunStanding) -> String? {
+    guard let found = standing.failure, found.isCanaryDone else { return nil }
+    return found.message
   }
 
   private static func seconds(_ duration: Duration?) -> JSON {
