@@ -34,6 +34,8 @@ package enum RunRefusal: Error, Sendable {
   case ledger(UpgradeError)
   /// With a sentence and a remedy.
   case refused(String, remedy: String)
+  /// The run stands still, and only who resumes it lets it go on.
+  case paused(Int64, String, remedy: String)
 }
 
 /// Begins runs, goes on with them, and takes them back: the one way that leads from a definition to its rows.
@@ -241,8 +243,8 @@ extension Runs {
         "run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
     }
     if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
-      throw .refused(
-        "run \(run.id) of \(run.name) is paused: \(breach)",
+      throw .paused(
+        run.id, "run \(run.id) of \(run.name) is paused: \(breach)",
         remedy: "`migrate resume \(run.id)` accepts it and goes on; `migrate revert \(run.id)` takes back what is done")
     }
     guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {

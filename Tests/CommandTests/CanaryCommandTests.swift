@@ -29,7 +29,11 @@ import Testing
       #expect(applied.err.contains("\npaused: \(said)\n  help: \(help)\n"), "\(applied)")
       #expect(!applied.err.contains("error") && !applied.err.contains("batch:"), "\(applied)")
       let again = try await project.migrate("apply", "close", "--yes")
-      #expect(again.status == 1 && again.err.contains("is paused: \(said)"), "\(again)")
+      #expect(again.status == 4 && again.err.contains("run 1 of close is paused: \(said)\n  help: "), "\(again)")
+      #expect(!again.err.contains("error"), "\(again)")
+      let told = try await project.migrate("apply", "close", "--yes", "--json")
+      #expect(told.status == 4, "\(told)")
+      #expect(try told.events().map { $0["event"]?.text } == ["paused"], "\(told)")
       let status = try await project.migrate("status", "1").out
       #expect(status.contains("\n  paused     \(said)\n  help       \(help)\n"), "\(status)")
       #expect(!status.contains("failure") && !status.contains("\n  batch "), "\(status)")
@@ -59,6 +63,8 @@ import Testing
       let applied = try await project.migrate("apply", "close", "--yes")
       #expect(applied.status == 4 && applied.err.contains("migrate: error: changed is "), "\(applied)")
       #expect(!applied.err.contains("batch:") && applied.err.contains(" [MG004]\n  help: "), "\(applied)")
+      let again = try await project.migrate("apply", "close", "--yes")
+      #expect(again.status == 4 && again.err.contains("run 1 of close is paused: changed is "), "\(again)")
       let status = try await project.migrate("status", "1").out
       #expect(status.contains("\n  failure    changed is ") && !status.contains("\n  batch "), "\(status)")
     }
