@@ -55,10 +55,10 @@ extension Runs {
     }
   }
 
-  /// Refuses, before anybody is asked, what cannot be cancelled.
+  /// Refuses, before anybody is asked, what cannot be cancelled; a run that is cancelled already is what was asked for.
   package borrowing func cancellable(_ run: Int64) throws(RunRefusal) -> RunSummary {
     let summary = try find(String(run))
-    if summary.state.hasEnded {
+    if summary.state.hasEnded, summary.state != .cancelled {
       let hasUndo = try undoReason(run) == nil
       let canReturn = summary.state == .completed && hasUndo
       let way = canReturn ? "take it back: `migrate revert \(run)`" : "`migrate status \(run)`"

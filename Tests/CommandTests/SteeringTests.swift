@@ -138,11 +138,15 @@ import Testing
       let cancel = try await project.migrate("stop", "1", "--yes", "--json")
       #expect(try cancel.events().map { $0["state"]?.text } == ["cancelled"])
       let twice = try await project.migrate("cancel", "1", "--yes")
-      #expect(twice.status == 1 && twice.err.contains("run 1 is cancelled, so there is nothing to cancel"))
+      #expect(twice.status == 0 && twice.lines == ["run 1 cancelled 300 rows"], "\(twice)")
+      #expect(twice.err.contains("run 1 of close is cancelled already; nothing is left to do"), "\(twice)")
+      #expect(try await project.value("SELECT count(*) FROM migrate.requests WHERE request = 'cancel'") == "1")
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
-      #expect(
-        try await project.migrate("revert", "1", "--yes").lines.last?.hasPrefix("run 1 reverted 300 rows") == true)
+      let back = try await project.migrate("cancel", "1", "--revert", "--yes")
+      #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 300 rows") == true, "\(back)")
+      let late = try await project.migrate("cancel", "1", "--yes")
+      #expect(late.status == 1 && late.err.contains("run 1 is reverted, so there is nothing to cancel"), "\(late)")
     }
   }
 

@@ -27,6 +27,13 @@ enum CancelCommand {
       if revertsToo { try runs.refuseIrrevertible(summary) }
       return summary
     }
+    // What was asked for holds already (U05).
+    if summary.state == .cancelled, !revertsToo {
+      console.say("run \(run) of \(summary.name) is cancelled already; nothing is left to do")
+      return try console.ask { () throws(RunRefusal) in
+        try Steered.reached(.cancelled).conclude(run, runs, console)
+      }
+    }
     let noUndo = try console.ask { () throws(RunRefusal) in try runs.undoReason(run) }
     let stays = noUndo.map { "stays and cannot be taken back: \($0)" } ?? "stays; `migrate revert \(run)` takes it back"
     console.say("what run \(run) has done \(revertsToo ? "is taken back" : stays)")
