@@ -215,6 +215,36 @@ import Testing
     }
   }
 
+  /// An older run that is not finished stands before a newer one that is.
+  @Test func `take a definition's name for its newest run that is not finished`() async throws {
+    try await withProject { project in
+      let nobody = try await project.migrate("pause", "close")
+      #expect(nobody.status == 1 && nobody.err.contains("close has no run that could be meant"), "\(nobody)")
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      try await project.server.psql(
+        """
+        INSERT INTO migrate.runs (run, definition_hash, name, identity, search_path, parameters, plan, back_end, version,
+                                  collations, labels, state, ended_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT 2, definition_hash, name, 'another', search_path, parameters, plan, back_end, version,
+               collations, labels, 'completed', now()
+        FROM   migrate.runs
+        """)
+      #expect(try await project.migrate("tune", "close", "--max-rate", "none").lines == ["run 1 running max_rate none"])
+      #expect(try await project.migrate("pause", "close").lines == ["run 1 paused 200 rows"])
+      #expect(try await project.migrate("status", "close").out.hasPrefix("run 1 close: paused\n"))
+      try await gate.close()
+      #expect(try await project.migrate("resume", "close").out.hasPrefix("run 1 running"))
+      #expect(try await child.finish().status == 0)
+      // When all are finished, the newest is meant.
+      #expect(try await project.migrate("status", "close").out.hasPrefix("run 2 close: completed\n"))
+      let late = try await project.migrate("cancel", "close", "--yes")
+      #expect(late.status == 1 && late.err.contains("run 2 is completed, so there is nothing to cancel"), "\(late)")
+    }
+  }
+
   @Test func `refuse what is not there`() async throws {
     try await withProject { project in
       for command in ["pause", "resume", "cancel", "status", "verify"] {

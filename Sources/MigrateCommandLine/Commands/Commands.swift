@@ -63,7 +63,7 @@ package enum Commands {
 
   package static let status = Command(
     "status", aliases: ["info"], abstract: "show state, progress, rate, time left and what holds a run",
-    positionals: [Positionals.oneRun],
+    positionals: [Positionals.shown],
     options: [Options.watch, Options.exitCode, Options.metrics, Options.json],
     examples: [
       Command.Example("migrate status 17 --watch", "Follow run 17 until it ends."),
@@ -135,8 +135,11 @@ package enum Commands {
     discussion:
       "Waits until the run stands still, or tells that a worker is busy with a batch: it pauses at the edge of that. A run "
       + "whose worker is gone is paused at once.",
-    positionals: [Positionals.run], options: [Options.reason, Options.json],
-    examples: [Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch.")])
+    positionals: [Positionals.steered], options: [Options.reason, Options.json],
+    examples: [
+      Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch."),
+      Command.Example("migrate pause prices", "The run of prices that is not finished."),
+    ])
 
   package static let resume = Command(
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
@@ -145,7 +148,7 @@ package enum Commands {
       + "does. It accepts what a run has found and did not expect, and ends what a run waits for behind its canary: the rest is "
       + "done then. SQL can ask for it, too: SELECT migrate.resume(17). That alone works on nothing, and says so where no client "
       + "has stayed.",
-    positionals: [Positionals.run], options: [Options.reason, Options.metrics, Options.trace, Options.json],
+    positionals: [Positionals.steered], options: [Options.reason, Options.metrics, Options.trace, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
@@ -154,7 +157,7 @@ package enum Commands {
     discussion:
       "What is committed stays, and `migrate revert` takes it back, or `--revert` at once. The way back keeps to what slows the "
       + "run down, by its definition or as tuned, and says so first; `migrate tune` lifts it.",
-    positionals: [Positionals.run], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
+    positionals: [Positionals.steered], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
     examples: [
       Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),
       Command.Example("migrate cancel 17 --revert", "Both, in one go."),
@@ -166,7 +169,7 @@ package enum Commands {
     discussion:
       "What is said counts in place of what the definition says, also when the run is resumed; what is not said stays as it is. "
       + "`migrate status` shows it. SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
-    positionals: [Positionals.run],
+    positionals: [Positionals.steered],
     options: [
       Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.reason,
       Options.json,

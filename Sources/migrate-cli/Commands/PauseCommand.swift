@@ -5,7 +5,7 @@ internal import MigrateCommandLine
 enum PauseCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
-    let run = try console.run()
+    let run = try console.run(runs)
     return try console.ask { () throws(RunRefusal) in
       let steered = try runs.pause(run, reason: console.arguments[Options.reason])
       return try steered.conclude(run, runs, console)
@@ -20,7 +20,7 @@ enum CancelCommand {
 
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
-    let run = try console.run()
+    let run = try console.run(runs)
     let (revertsToo, reason) = (console.arguments[Options.revertToo], console.arguments[Options.reason])
     let summary = try console.ask { () throws(RunRefusal) in
       let summary = try runs.cancellable(run)

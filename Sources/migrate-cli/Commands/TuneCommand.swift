@@ -4,17 +4,19 @@ internal import MigrateCommandLine
 /// `migrate tune`: changes how fast an unfinished run goes, from its next batch on.
 enum TuneCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
-    let run = try console.run()
     let tuning = Tuning(
       batchSize: said(Options.tunedBatchSize, console), workers: said(Options.tunedWorkers, console),
       maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console))
     guard tuning != Tuning() else {
       throw .usage(
         UsageError(
-          "nothing is said that shall change", remedy: "for instance `migrate tune \(run) --batch-size 500 --pause 1s`")
-      )
+          "nothing is said that shall change",
+          remedy:
+            "for instance `migrate tune \(console.arguments[Positionals.steered]?.text ?? "17") --batch-size 500 --pause 1s`"
+        ))
     }
     let runs = try console.runs()
+    let run = try console.run(runs)
     return try console.ask { () throws(RunRefusal) in
       let tuned = try runs.tune(run, tuning, reason: console.arguments[Options.reason])
       let standing = try runs.standing(run)
