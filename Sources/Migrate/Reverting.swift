@@ -19,6 +19,17 @@ extension Runs {
     return found
   }
 
+  /// The run meant by who steers one or looks at it: that of a number, or of a definition's name the newest that is not finished,
+  /// where there is one.
+  package borrowing func steered(_ reference: String) throws(RunRefusal) -> RunSummary {
+    let unfinished = try asking { (connection) throws(PostgresError) -> RunSummary? in
+      guard Int64(reference) == nil, try Upgrade.version(connection) > 0 else { return nil }
+      return try Ledger.unfinishedRun(connection, name: reference)
+    }
+    if let unfinished { return unfinished }
+    return try find(reference)
+  }
+
   /// Makes the run revert and returns it; refuses what cannot be taken back, before a row changes.
   package borrowing func enterRevert(
     _ summary: RunSummary, onConflict policy: ConflictPolicy, reason: String? = nil
@@ -56,6 +67,11 @@ extension Runs {
         WHERE  run = $1::bigint
         """, [String(id), policy.rawValue, reason])
     }
+  }
+
+  /// What keeps the run from going as fast as it can, and how to lift it: the way back keeps to it, too. `nil`: nothing does.
+  package borrowing func brakes(_ id: Int64) throws(RunRefusal) -> String? {
+    try asking { (connection) throws(PostgresError) in try Ledger.brakes(connection, id) }
   }
 
   /// Why the run keeps no old values; `nil` when it does.

@@ -34,6 +34,8 @@ package enum RunRefusal: Error, Sendable {
   case ledger(UpgradeError)
   /// With a sentence and a remedy.
   case refused(String, remedy: String)
+  /// The run stands still, and only who resumes it lets it go on.
+  case paused(Int64, String, remedy: String)
 }
 
 /// Begins runs, goes on with them, and takes them back: the one way that leads from a definition to its rows.
@@ -166,9 +168,9 @@ package struct Runs: ~Copyable {
     return try taking(run) { (connection) throws(PostgresError) in
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
-      try connection.query(
-        "SELECT migrate.\(isResumed ? "resume" : "go_on")($1::bigint, $2::text, $3::text)",
-        [String(run), reason, Worker.hostName])
+      let asked = [String(run), reason, Worker.hostName]
+      if isResumed { try connection.query("SELECT migrate.end_canary($1::bigint, $2::text, $3::text)", asked) }
+      try connection.query("SELECT migrate.go_on($1::bigint, $2::text, $3::text)", asked)
     }
   }
 
@@ -241,8 +243,8 @@ extension Runs {
         "run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
     }
     if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
-      throw .refused(
-        "run \(run.id) of \(run.name) is paused: \(breach)",
+      throw .paused(
+        run.id, "run \(run.id) of \(run.name) is paused: \(breach)",
         remedy: "`migrate resume \(run.id)` accepts it and goes on; `migrate revert \(run.id)` takes back what is done")
     }
     guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {

@@ -42,19 +42,23 @@ extension Runs {
   }
 
   /// Changes how fast an unfinished run goes, from its next batch on; all that was asked of it so far.
-  package borrowing func tune(_ run: Int64, _ tuning: Tuning) throws(RunRefusal) -> Tuning {
+  package borrowing func tune(
+    _ run: Int64, _ tuning: Tuning, reason: String? = nil
+  ) throws(RunRefusal) -> Tuning {
     let summary = try find(String(run))
     guard !summary.state.hasEnded else {
       throw .refused(
         "run \(run) is \(summary.state.rawValue), so there is nothing to tune", remedy: "`migrate status \(run)`")
     }
-    return try asking { (connection) throws(PostgresError) in try Ledger.tune(connection, run, tuning) }
+    return try asking { (connection) throws(PostgresError) in
+      try Ledger.tune(connection, run, tuning, reason: reason, host: Worker.hostName)
+    }
   }
 
-  /// Refuses, before anybody is asked, what cannot be cancelled.
+  /// Refuses, before anybody is asked, what cannot be cancelled; a run that is cancelled already is what was asked for.
   package borrowing func cancellable(_ run: Int64) throws(RunRefusal) -> RunSummary {
     let summary = try find(String(run))
-    if summary.state.hasEnded {
+    if summary.state.hasEnded, summary.state != .cancelled {
       let hasUndo = try undoReason(run) == nil
       let canReturn = summary.state == .completed && hasUndo
       let way = canReturn ? "take it back: `migrate revert \(run)`" : "`migrate status \(run)`"
@@ -68,11 +72,13 @@ extension Runs {
     return summary
   }
 
+  /// What the ledger makes of it: the run's state then.
+  @discardableResult
   private borrowing func request(
     _ statement: StaticString, _ run: Int64, _ reason: String?
-  ) throws(RunRefusal) {
+  ) throws(RunRefusal) -> RunState {
     try asking { (connection) throws(PostgresError) in
-      _ = try connection.query("\(statement)", [String(run), reason, Worker.hostName])
+      try Ledger.state(connection.query("\(statement)", [String(run), reason, Worker.hostName]).onlyRow.text(0))
     }
   }
 
@@ -133,10 +139,7 @@ extension Runs {
     let summary = try find(String(number))
     switch summary.state {
     case .running, .holding, .pausing, .paused, .failed, .reverting: break
-    case .cancelling, .cancelled, .completed, .reverted:
-      throw .refused(
-        "run \(number) is \(summary.state.rawValue), so there is nothing to resume",
-        remedy: "anew: `migrate apply \(summary.name)\(summary.state == .completed ? " --again" : "")`")
+    case .cancelling, .cancelled, .completed, .reverted: throw Self.nothingToResume(summary, summary.state)
     }
     let (isWorking, sign) = try asking { (connection) throws(PostgresError) in
       (try Ledger.isWorking(connection, number), try Ledger.workerSign(connection, number))
@@ -153,9 +156,19 @@ extension Runs {
         throw .refused(
           "run \(number) goes on already: a worker is at it", remedy: "watch it: `migrate status \(number) --watch`")
       }
-      try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
-      return .elsewhere(sign)
+      let state = try request("SELECT migrate.resume($1::bigint, $2::text, $3::text)", number, reason)
+      switch state {
+      case .running, .holding, .pausing, .paused, .failed, .reverting: return .elsewhere(sign)
+      // Somebody was faster.
+      case .cancelling, .cancelled, .completed, .reverted: throw Self.nothingToResume(summary, state)
+      }
     }
     return .here(try enter(number, reason: reason, isResumed: true))
+  }
+
+  private static func nothingToResume(_ run: RunSummary, _ state: RunState) -> RunRefusal {
+    .refused(
+      "run \(run.id) is \(state.rawValue), so there is nothing to resume",
+      remedy: "anew: `migrate apply \(run.name)\(state == .completed ? " --again" : "")`")
   }
 }

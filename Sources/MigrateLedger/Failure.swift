@@ -36,6 +36,14 @@ package struct Failure: Error, Sendable, Equatable {
   }
 }
 
+extension Failure {
+  /// Whether nothing has failed: the canary is done, and somebody shall look at it.
+  package var isCanaryDone: Bool { sqlState == "MG005" }
+
+  /// Whether it is about a batch; what a run expects is about all of them.
+  package var isOfBatch: Bool { !isCanaryDone && sqlState != "MG004" }
+}
+
 /// The rows by which a batch has failed.
 package struct Culprits: Sendable, Equatable {
   /// Their keys, in order.

@@ -45,8 +45,7 @@ extension Ledger {
   package static func orders(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) -> Orders {
     let row = try connection.query(
       """
-      SELECT r.state, f.epoch, r.hold_reason, t.batch_size, t.workers AS tuned_workers, t.max_rate,
-             round(extract(epoch FROM t.pause) * 1000)::bigint AS pause,
+      SELECT r.state, f.epoch, r.hold_reason, \(Tuning.columns),
              CASE WHEN coalesce(t.max_rate, $2::bigint) > 0
                   THEN (SELECT count(*) FROM migrate.workers AS w WHERE w.run = r.run AND w.epoch = f.epoch) END AS workers
       FROM   migrate.runs  AS r
@@ -104,20 +103,26 @@ extension Ledger {
     ).onlyRow["breach"]
   }
 
+  /// What keeps a run from going as fast as it can, in words, and how to lift it; `nil`: nothing does.
+  package static func brakes(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
+    try connection.query("SELECT migrate.brakes($1::bigint) AS brakes", [String(run)]).onlyRow["brakes"]
+  }
+
   /// Changes how fast a run goes, from its next batch on; all that was asked of it so far.
   ///
+  /// - Parameter host: the machine that asks.
   /// - Throws: MG002 when there is nothing to tune.
   package static func tune(
-    _ connection: borrowing Connection, _ run: Int64, _ tuning: Tuning
+    _ connection: borrowing Connection, _ run: Int64, _ tuning: Tuning, reason: String?, host: String?
   ) throws(PostgresError) -> Tuning {
     let row = try connection.query(
       """
-      SELECT t.batch_size, t.workers AS tuned_workers, t.max_rate, round(extract(epoch FROM t.pause) * 1000)::bigint AS pause
-      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval) AS t
+      SELECT \(Tuning.columns)
+      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval, $6::text, $7::text) AS t
       """,
       [
         String(run), tuning.batchSize.map { String($0) }, tuning.workers.map { String($0) },
-        tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" },
+        tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" }, reason, host,
       ]
     ).onlyRow
     return try Tuning(row)
@@ -125,11 +130,17 @@ extension Ledger {
 }
 
 extension Tuning {
-  fileprivate init(_ row: Row) throws(PostgresError) {
+  /// The columns of `migrate.tuning AS t` that ``init(_:)`` reads.
+  static let columns = """
+    t.batch_size AS tuned_batch_size, t.workers AS tuned_workers, t.max_rate AS tuned_max_rate,
+    round(extract(epoch FROM t.pause) * 1000)::bigint AS tuned_pause
+    """
+
+  init(_ row: Row) throws(PostgresError) {
     self.init(
-      batchSize: try row.ifPresent("batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
-      maxRate: try row.ifPresent("max_rate", row.int),
-      pause: try row.ifPresent("pause", row.int).map { .milliseconds($0) })
+      batchSize: try row.ifPresent("tuned_batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
+      maxRate: try row.ifPresent("tuned_max_rate", row.int),
+      pause: try row.ifPresent("tuned_pause", row.int).map { .milliseconds($0) })
   }
 }
 

@@ -1,8 +1,8 @@
 package import MigratePostgres
 
-/// Something that was asked of a run and has moved it: who, when, why.
+/// Something that was asked of a run and has moved it, or its pace: who, when, why.
 package struct RunRequest: Sendable, Equatable {
-  /// pause, resume, cancel, revert, or retry.
+  /// pause, resume, cancel, revert, retry, or tune.
   package let request: String
   package let by: String
   /// The machine that it was asked on; `nil` where nobody has said and the session was a local one.

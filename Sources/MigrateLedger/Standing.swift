@@ -43,6 +43,8 @@ package struct RunStanding: Sendable, Equatable {
   package fileprivate(set) var pace: [BatchPace] = []
   /// What was asked of it and is not over.
   package let request: ControlRequest?
+  /// How fast it was asked to go, in place of what its plan says; `nil` when nobody has asked.
+  package let tuned: Tuned?
 
   /// The state in a word, `interrupted` included.
   package var word: String { isInterrupted ? "interrupted" : state.rawValue }
@@ -70,6 +72,13 @@ package struct ControlRequest: Sendable, Equatable {
   package let by: String
   package let at: String
   package let reason: String?
+}
+
+/// What is tuned of a run, and who did that last.
+package struct Tuned: Sendable, Equatable {
+  package let tuning: Tuning
+  package let by: String
+  package let at: String
 }
 
 extension Ledger {
@@ -149,10 +158,12 @@ extension Ledger {
              #>> '{}' AS ends_at,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
            to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.definition_hash,
-           c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason
+           c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason,
+           \(Tuning.columns), t.tuned_by, to_json(t.tuned_at) #>> '{}' AS tuned_at
     FROM   migrate.runs     AS r
     JOIN   migrate.progress AS p USING (run)
     LEFT   JOIN migrate.control AS c USING (run)
+    LEFT   JOIN migrate.tuning AS t USING (run)
     CROSS  JOIN LATERAL (
       SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed
       FROM   migrate.batches AS b
@@ -201,6 +212,9 @@ extension RunStanding {
       ControlRequest(
         request: request, by: try row.text("requested_by"), at: try row.text("requested_at"),
         reason: try row["request_reason"])
+    }
+    tuned = try row["tuned_by"].map { (by) throws(PostgresError) in
+      Tuned(tuning: try Tuning(row), by: by, at: try row.text("tuned_at"))
     }
   }
 }

@@ -5,6 +5,8 @@ internal import MigrateCommandLine
 enum CommandFailure: Error {
   case definitions([Diagnostics])
   case refused(String, remedy: String)
+  /// A run stands still until somebody resumes it; nothing is wrong with what was asked.
+  case paused(Int64, String, remedy: String)
   /// A batch that cannot be done, at the places of its definition that it can have come from.
   case batch([Diagnostics], Failure)
   case database(PostgresError)
@@ -14,6 +16,7 @@ enum CommandFailure: Error {
     switch self {
     case .definitions, .usage: .usage
     case .refused, .batch, .database: .failed
+    case .paused: .interrupted
     }
   }
 
@@ -28,6 +31,7 @@ enum CommandFailure: Error {
     switch refusal {
     case .database(let error): self = .database(error)
     case .refused(let message, let remedy): self = .refused(message, remedy: remedy)
+    case .paused(let run, let message, let remedy): self = .paused(run, message, remedy: remedy)
     case .ledger(let error):
       switch error {
       case .database(let error): self = .database(error)
@@ -48,6 +52,7 @@ enum CommandFailure: Error {
     case .batch(let list, let failure):
       list.map(renderer.render).joined(separator: "\n") + Printable.block(RunEnd.circumstances(of: failure)) + "\n"
     case .refused(let message, let remedy): Self.text(message, remedy)
+    case .paused(_, let message, let remedy): "\(Printable.block(message))\n  help: \(Printable.block(remedy))\n"
     case .database(let error):
       Self.text(error.message + (error.detail.map { "\n  detail: \($0)" } ?? ""), error.hint ?? Self.remedy(for: error))
     case .usage(let error): error.rendered(program: "migrate")
@@ -77,6 +82,13 @@ enum CommandFailure: Error {
         }
       }
     case .refused(let message, let remedy): [event("refused", message, remedy)]
+    case .paused(let run, let message, let remedy):
+      [
+        [
+          "event": "paused", "run": .integer(run), "reason": .string(message), "remedy": .string(remedy),
+          "exit_code": .integer(Int(exitCode.rawValue)),
+        ]
+      ]
     case .usage(let error): [event("usage", error.message, error.remedy)]
     case .database(let error):
       [

@@ -101,11 +101,9 @@ extension Console {
     do throws(RunRefusal) { return try body() } catch { throw CommandFailure(error) }
   }
 
-  /// The number of a run that the command names.
-  func run() throws(CommandFailure) -> Int64 {
-    guard let number = arguments[Positionals.run] else {
-      throw .refused("RUN is missing", remedy: "`migrate status` lists runs")
-    }
-    return Int64(number)
+  /// The number of the run that the command names.
+  func run(_ runs: borrowing Runs) throws(CommandFailure) -> Int64 {
+    let reference = arguments[Positionals.steered]?.text ?? ""
+    return try ask { () throws(RunRefusal) in try runs.steered(reference).id }
   }
 }

@@ -65,6 +65,8 @@ final class RunDisplay: Sendable {
   /// Does what is left of `run`, in the direction in which it goes, and says how it ended: the last line of the output.
   static func goOn(with run: Run, _ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> ExitCode {
     let display = try RunDisplay(run, console)
+    // Who takes back what he has slowed down may have forgotten that.
+    if run.direction == .revert, let brakes = try runs.brakes(run.id) { console.say(brakes) }
     let control = RunControl()
     let watch = try? SignalWatch.start { signal, count in display.heard(signal, count, control) }
     defer { watch?.stop() }
@@ -194,6 +196,7 @@ final class RunDisplay: Sendable {
       let remedy = failure.hint.map { failure.sqlState == nil ? "\($0); \(goesOn)" : $0 } ?? goesOn
       console.explain(RunEnd.explanation(of: failure, remedy: remedy))
     }
+    if let pause = end.pause { RunEnd.tell(pause, of: run.id, console) }
     if !end.isWhole, let holders = last.holders {
       console.say("the first batch has not begun: the start waited for \(holders)")
     }

@@ -149,6 +149,8 @@ struct RunEnd {
   let word: String
   let code: ExitCode
   private(set) var failure: Failure?
+  /// Why it stands still though nothing has failed.
+  private(set) var pause: Failure?
   private(set) var advice: String?
   private(set) var conflicts: Int?
   private(set) var leftBehind: Int?
@@ -181,7 +183,7 @@ struct RunEnd {
       self.failure = failure
     case .held(let failure):
       (word, code) = ("paused", .interrupted)
-      self.failure = failure
+      if failure.isCanaryDone { pause = failure } else { self.failure = failure }
     case .conflicts(let count):
       (word, code) = ("stopped", .conflicts)
       conflicts = count
@@ -223,7 +225,9 @@ struct RunEnd {
   static func explanation(of failure: Failure, remedy: String) -> CommandFailure {
     let state = failure.sqlState.map { " [\($0)]" } ?? ""
     guard !failure.places.isEmpty else {
-      return .refused("\(failure.message)\(state)\n\(Self.circumstances(of: failure))", remedy: remedy)
+      let circumstances = Self.circumstances(of: failure)
+      return .refused(
+        "\(failure.message)\(state)\(circumstances.isEmpty ? "" : "\n\(circumstances)")", remedy: remedy)
     }
     let told = failure.places.enumerated().map { index, place -> Diagnostics in
       let source = SourceText(path: place.file, line: place.line, place.text)
@@ -238,8 +242,24 @@ struct RunEnd {
 
   /// What the database says besides, and which rows it was about.
   static func circumstances(of failure: Failure) -> String {
-    (failure.detail.map { "  detail: \($0.replacing("\n", with: "\n    "))\n" } ?? "") + "  batch: "
-      + KeyRangeText.words(after: failure.after, through: failure.through)
-      + (failure.culprits.map { "\n  rows at fault: \(KeyRangeText.words($0))" } ?? "")
+    let lines = [
+      failure.detail.map { "  detail: \($0.replacing("\n", with: "\n    "))" },
+      failure.isOfBatch ? "  batch: " + KeyRangeText.words(after: failure.after, through: failure.through) : nil,
+      failure.culprits.map { "  rows at fault: \(KeyRangeText.words($0))" },
+    ]
+    return lines.compactMap(\.self).joined(separator: "\n")
+  }
+
+  /// The same of what is no failure: why it stands still, and what to do then.
+  static func tell(_ pause: Failure, of run: Int64, _ console: Console) {
+    if console.isJSON {
+      console.event(
+        "paused",
+        [
+          .init("run", .integer(run)), .init("reason", .string(pause.message)),
+          .init("remedy", .optional(pause.hint)),
+        ])
+    }
+    console.say("paused: \(pause.message)" + (pause.hint.map { "\n  help: \($0)" } ?? ""))
   }
 }

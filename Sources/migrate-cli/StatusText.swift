@@ -41,11 +41,16 @@ enum StatusText {
     add(standing.state == .holding ? "holds for" : "waits for", standing.hold)
     add("held since", standing.heldSince)
     add("done at", standing.endsAt.map { "about \($0)" })
+    add("tuned", standing.tuned.map { "\(TuningText.words($0.tuning)) by \($0.by) at \($0.at)" })
     for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
     let place = failureAtItsPlace(standing, console)
     if let failure = standing.failure, place == nil {
-      add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
-      add("batch", KeyRangeText.words(after: failure.after, through: failure.through))
+      if failure.isCanaryDone {
+        add("paused", failure.message)
+      } else {
+        add("failure", failure.message + (failure.sqlState.map { " [\($0)]" } ?? ""))
+      }
+      if failure.isOfBatch { add("batch", KeyRangeText.words(after: failure.after, through: failure.through)) }
       add("at fault", failure.culprits.map(KeyRangeText.words))
       add("help", standing.remedy)
     }
@@ -128,23 +133,26 @@ enum StatusText {
 
   static func document(_ standing: RunStanding) -> JSON {
     let done = standing.done
-    return .object([
+    let progress: [JSON.Member] = [
       .init("run", .integer(standing.id)), .init("name", .string(standing.name)),
       .init("state", .string(standing.word)), .init("direction", .string(standing.direction.rawValue)),
       .init("batches", .integer(done.batches)), .init("rows_read", .integer(done.read)),
       .init("rows_changed", .integer(done.changed)), .init("rows_unchanged", .integer(done.unchanged)),
       .init("rows_rejected", .integer(done.rejected)), .init("rows_expected", .optional(standing.expected)),
-      .init("percent", .optional(progress(standing).percent)),
+      .init("percent", .optional(Self.progress(standing).percent)),
       .init("rows_per_second", standing.rate.map { .number(String($0)) } ?? .null),
       .init("seconds_left", seconds(standing.left)),
       .init("seconds_left_low", seconds(standing.forecast?.range?.lowerBound)),
       .init("seconds_left_high", seconds(standing.forecast?.range?.upperBound)),
+    ]
+    let rest: [JSON.Member] = [
       .init("waits_for", .optional(standing.hold)), .init("held_since", .optional(standing.heldSince)),
       .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
-      .init("failure", standing.failure.map { failure($0, standing) } ?? .null),
+      .init("failure", failure(standing)), .init("paused_for", .optional(pause(standing))),
       .init("worker", standing.worker.map(worker) ?? .null), .init("workers", .array(standing.workers.map(worker))),
       .init("request", standing.request.map(request) ?? .null),
+      .init("tuned", standing.tuned.map(TuningText.document) ?? .null),
       .init("started_at", .string(standing.startedAt)), .init("ended_at", .optional(standing.endedAt)),
       .init("reverted_at", .optional(standing.revertedAt)), .init("last_batch_at", .optional(standing.lastBatchAt)),
       .init("started_by", .string(standing.startedBy)), .init("client_host", .optional(standing.clientHost)),
@@ -152,7 +160,19 @@ enum StatusText {
       .init("definition_hash", .string(standing.definitionHash)),
       .init("requests", .array(standing.requests.map(request))),
       .init("exit_code", .integer(Int(StatusCommand.code(standing).rawValue))),
-    ])
+    ]
+    return .object(progress + rest)
+  }
+
+  private static func failure(_ standing: RunStanding) -> JSON {
+    guard let found = standing.failure, !found.isCanaryDone else { return .null }
+    return failure(found, standing)
+  }
+
+  /// Why it is paused though nothing has failed.
+  private static func pause(_ standing: RunStanding) -> String? {
+    guard let found = standing.failure, found.isCanaryDone else { return nil }
+    return found.message
   }
 
   private static func seconds(_ duration: Duration?) -> JSON {

@@ -65,6 +65,35 @@ import Testing
     }
   }
 
+  @Test(arguments: BackEnd.allCases)
+  func `tells who resumes it by SQL when no client is on it, and only then`(by backEnd: BackEnd) async throws {
+    try await withProducts("canary: 10%\nhold: 1h\nbatch_size: 500") { server, compiled in
+      let control = RunControl()
+      async let applied = backEnd.apply(compiled, on: server, control: control)
+      try await server.wait(until: "(SELECT hold_reason IS NOT NULL FROM migrate.progress WHERE state = 'holding')")
+      switch backEnd {
+      case .client: control.requestStop()
+      case .procedure: try await server.psql("SELECT migrate.pause(1)")
+      }
+      _ = try await applied
+      try await server.wait(until: "(SELECT NOT migrate.is_working(1))")
+      let told = try await Psql.run("SELECT migrate.resume(1);", on: server)
+      let scripts = backEnd == .procedure ? ", or its apply.sql" : ""
+      #expect(
+        told.text.contains("NOTICE:  no client is on it: `migrate resume 1` does the rest\(scripts)\n"), "\(told.text)")
+      #expect(try await server.state() == "running")
+
+      // Somebody is on it now.
+      try await server.psql("UPDATE migrate.runs SET canary_ended_at = NULL")
+      async let again = backEnd.apply(compiled, on: server)
+      try await server.wait(until: "(SELECT hold_reason IS NOT NULL FROM migrate.progress WHERE state = 'holding')")
+      let heard = try await Psql.run("SELECT migrate.resume(1);", on: server)
+      #expect(heard.isDone && !heard.text.contains("NOTICE"), "\(heard.text)")
+      let rest = try await again
+      #expect(rest.isDone, "\(rest.text)")
+    }
+  }
+
   @Test func `is spread over the whole table`() async throws {
     try await withProducts("canary: 10%") { server, compiled in
       _ = try await BackEnd.client.apply(compiled, on: server)

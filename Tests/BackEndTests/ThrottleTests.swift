@@ -166,6 +166,52 @@ import Testing
     }
   }
 
+  @Test(arguments: BackEnd.allCases)
+  func `says on its way back what slows it down, and how to lift that`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 200) + "CREATE TABLE busy (n int)")
+      let before = try await server.rows(Products.all)
+      let plain = try await Compiled(Products.definition, on: server)
+      #expect(try await backEnd.apply(plain, on: server).isDone)
+      let unhindered = try await backEnd.revert(plain, on: server)
+      #expect(unhindered.isDone && !unhindered.text.contains("keeps to"), "\(unhindered.text)")
+      #expect(try await server.value("SELECT migrate.brakes(1)") == nil)
+
+      // Open for six hours yet.
+      let window = try #require(
+        try await server.value(
+          """
+          SELECT string_agg(to_char(now() AT TIME ZONE 'UTC' + n * interval '6 h', 'HH24:00'), '-' ORDER BY n) || ' UTC'
+          FROM   (VALUES (-1), (1)) AS v(n)
+          """))
+      let yaml =
+        Products.definition
+          + """
+
+          throttle: {max_rate: 20000, pause: 1ms, nice_ratio: 0.1, hold_when: {busy: SELECT FROM busy}}
+          window: "\(window)"
+
+          """
+      let slow = try await Compiled(yaml, on: server)
+      #expect(try await backEnd.apply(slow, on: server).isDone)
+      let own = "keeps to max_rate 20,000, pause 1ms, nice_ratio 0.1, window \(window), busy"
+      let cure = "; `migrate tune 2 --max-rate none --pause 0s` lifts max_rate and pause"
+      #expect(try await server.value("SELECT migrate.brakes(2)") == own + cure)
+      try await server.psql("INSERT INTO migrate.tuning (run, max_rate, pause) VALUES (2, 5000, '0')")
+      let tuned = "keeps to max_rate 5,000 as tuned, nice_ratio 0.1, window \(window), busy"
+      #expect(
+        try await server.value("SELECT migrate.brakes(2)") == tuned
+          + "; `migrate tune 2 --max-rate none` lifts max_rate")
+      let back = try await backEnd.revert(slow, on: server)
+      #expect(back.isDone, "\(back.text)")
+      // The client leaves it to the command line to say so.
+      if backEnd == .procedure {
+        #expect(back.text.contains("NOTICE:  the revert of run 2 \(tuned); `migrate tune 2"), "\(back.text)")
+      }
+      #expect(try await server.has(before))
+    }
+  }
+
   /// Of twice the batch's own time.
   @Test(arguments: BackEnd.allCases)
   func `rests for as long as nice_ratio says`(by backEnd: BackEnd) async throws {

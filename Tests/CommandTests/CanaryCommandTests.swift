@@ -26,15 +26,47 @@ import Testing
       #expect(applied.status == 4 && applied.out.hasPrefix("run 1 paused \(rows) rows 0 rejects "), "\(applied)")
       let said = "the canary is done: \(rows) rows read, \(rows) changed"
       let help = "`migrate resume 1` does the rest; `migrate revert 1` takes back what is done"
-      #expect(applied.err.contains(said) && applied.err.contains(help), "\(applied)")
+      #expect(applied.err.contains("\npaused: \(said)\n  help: \(help)\n"), "\(applied)")
+      #expect(!applied.err.contains("error") && !applied.err.contains("batch:"), "\(applied)")
       let again = try await project.migrate("apply", "close", "--yes")
-      #expect(again.status == 1 && again.err.contains("is paused: \(said)"), "\(again)")
+      #expect(again.status == 4 && again.err.contains("run 1 of close is paused: \(said)\n  help: "), "\(again)")
+      #expect(!again.err.contains("error"), "\(again)")
+      let told = try await project.migrate("apply", "close", "--yes", "--json")
+      #expect(told.status == 4, "\(told)")
+      #expect(try told.events().map { $0["event"]?.text } == ["paused"], "\(told)")
       let status = try await project.migrate("status", "1").out
-      #expect(status.contains(said) && status.contains(help), "\(status)")
+      #expect(status.contains("\n  paused     \(said)\n  help       \(help)\n"), "\(status)")
+      #expect(!status.contains("failure") && !status.contains("\n  batch "), "\(status)")
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["paused_for"]?.text == said && standing["failure"]?["message"] == nil, "\(standing)")
       #expect(try await project.value("SELECT bool_and((state = 'closed') = (\(Self.chosen))) FROM items") == "t")
       let resumed = try await project.migrate("resume", "1")
       #expect(resumed.status == 0 && resumed.out.hasPrefix("run 1 completed 1000 rows 0 rejects "), "\(resumed)")
       #expect(try await project.migrate("verify", "1").status == 0)
+    }
+  }
+
+  @Test func `is an event of its own for programs, and no error`() async throws {
+    try await withCanary("canary: 5%") { project in
+      let applied = try await project.migrate("apply", "close", "--yes", "--json")
+      let events = try applied.events()
+      #expect(applied.status == 4 && !events.contains { $0["event"]?.text == "error" }, "\(applied)")
+      let paused = try #require(events.first { $0["event"]?.text == "paused" })
+      #expect(paused["run"]?.integer == 1 && paused["reason"]?.text?.hasPrefix("the canary is done: ") == true)
+      #expect(paused["remedy"]?.text?.hasPrefix("`migrate resume 1` does the rest; ") == true, "\(applied)")
+    }
+  }
+
+  /// What is not as expected is of all batches so far.
+  @Test func `that is not as expected is a failure of no batch`() async throws {
+    try await withCanary("canary: 5%\nexpect: {changed: \"< 3\"}") { project in
+      let applied = try await project.migrate("apply", "close", "--yes")
+      #expect(applied.status == 4 && applied.err.contains("migrate: error: changed is "), "\(applied)")
+      #expect(!applied.err.contains("batch:") && applied.err.contains(" [MG004]\n  help: "), "\(applied)")
+      let again = try await project.migrate("apply", "close", "--yes")
+      #expect(again.status == 4 && again.err.contains("run 1 of close is paused: changed is "), "\(again)")
+      let status = try await project.migrate("status", "1").out
+      #expect(status.contains("\n  failure    changed is ") && !status.contains("\n  batch "), "\(status)")
     }
   }
 

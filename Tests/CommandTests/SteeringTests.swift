@@ -1,5 +1,6 @@
 import Foundation
 import MigrateJSON
+import MigratePostgres
 import TestSupport
 import Testing
 
@@ -74,6 +75,29 @@ import Testing
     }
   }
 
+  @Test func `P16: resume does not say that a client goes on when somebody cancels in that moment`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("pause", "1").status == 0)
+      try await withSessions("other", to: project.server) { sessions in
+        let other = try #require(sessions["other"])
+        try await other.execute("BEGIN; SELECT migrate.cancel(1)")
+        let resume = try project.start(["resume", "1"])
+        let pid = try await other.pid
+        try await project.wait(
+          until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(pid) = ANY (pg_blocking_pids(pid)))")
+        try await other.execute("COMMIT")
+        let told = try await resume.finish()
+        #expect(told.status == 1 && told.err.contains("run 1 is cancelled, so there is nothing to resume"), "\(told)")
+        #expect(told.out.isEmpty && !told.err.contains("goes on with it"), "\(told)")
+      }
+      try await gate.close()
+      #expect(try await child.finish().status == 4)
+    }
+  }
+
   @Test func `resume goes on itself with a run whose worker is gone`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 3)
@@ -114,11 +138,15 @@ import Testing
       let cancel = try await project.migrate("stop", "1", "--yes", "--json")
       #expect(try cancel.events().map { $0["state"]?.text } == ["cancelled"])
       let twice = try await project.migrate("cancel", "1", "--yes")
-      #expect(twice.status == 1 && twice.err.contains("run 1 is cancelled, so there is nothing to cancel"))
+      #expect(twice.status == 0 && twice.lines == ["run 1 cancelled 300 rows"], "\(twice)")
+      #expect(twice.err.contains("run 1 of close is cancelled already; nothing is left to do"), "\(twice)")
+      #expect(try await project.value("SELECT count(*) FROM migrate.requests WHERE request = 'cancel'") == "1")
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
-      #expect(
-        try await project.migrate("revert", "1", "--yes").lines.last?.hasPrefix("run 1 reverted 300 rows") == true)
+      let back = try await project.migrate("cancel", "1", "--revert", "--yes")
+      #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 300 rows") == true, "\(back)")
+      let late = try await project.migrate("cancel", "1", "--yes")
+      #expect(late.status == 1 && late.err.contains("run 1 is reverted, so there is nothing to cancel"), "\(late)")
     }
   }
 
@@ -148,6 +176,21 @@ import Testing
       try await project.waitForGate(gate)
       let tune = try await project.migrate("tune", "1", "--batch-size", "400", "--pause", "0s", "--max-rate", "none")
       #expect(tune.status == 0 && tune.lines == ["run 1 running batch_size 400 max_rate none pause 0ms"], "\(tune)")
+      let shown = try await project.migrate("status", "1").out
+      #expect(
+        shown.contains(/\n  tuned      batch_size 400, max_rate none, pause 0ms by postgres at [0-9]{4}-[^ ]+\n/),
+        "\(shown)")
+      let rate = try await project.migrate("tune", "1", "--max-rate", "10k", "--reason", "office hours")
+      #expect(rate.lines == ["run 1 running batch_size 400 max_rate 10000 pause 0ms"], "\(rate)")
+      #expect(try await project.migrate("status", "1").out.contains(", max_rate 10,000, "))
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      let tuned = standing["tuned"]
+      #expect(tuned?["batch_size"]?.integer == 400 && tuned?["max_rate"]?.integer == 10_000, "\(standing)")
+      #expect(tuned?["by"]?.text == "postgres" && tuned?["at"]?.text != nil && tuned?["workers"]?.integer == nil)
+      let requests = standing["requests"]?.elements ?? []
+      let host = try #require(try await project.value("SELECT client_host FROM migrate.runs"))
+      #expect(requests.map { $0["request"]?.text } == ["tune", "tune"] && requests.last?["host"]?.text == host)
+      #expect(requests.map { $0["reason"]?.text } == [nil, "office hours"])
       let nothing = try await project.migrate("tune", "1")
       #expect(nothing.status == 2 && nothing.err.contains("nothing is said that shall change"), "\(nothing)")
       try await gate.close()
@@ -159,12 +202,70 @@ import Testing
     }
   }
 
+  @Test(arguments: [["revert", "close", "--yes"], ["cancel", "1", "--revert", "--yes"]])
+  func `say before the way back what slows it down`(words: [String]) async throws {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CONSTRAINT not_yet CHECK (id <> 500 OR state = 'open')")
+      #expect(try await project.migrate("apply", "close", "--yes").status == 1)
+      #expect(try await project.migrate("tune", "1", "--max-rate", "5k").status == 0)
+      let back = try await project.start(words).finish()
+      #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 400 rows") == true, "\(back)")
+      #expect(
+        back.err.contains("\nkeeps to max_rate 5,000 as tuned; `migrate tune 1 --max-rate none` lifts it\n"), "\(back)")
+    }
+  }
+
+  /// An older run that is not finished stands before a newer one that is.
+  @Test func `take a definition's name for its newest run that is not finished`() async throws {
+    try await withProject { project in
+      let nobody = try await project.migrate("pause", "close")
+      #expect(nobody.status == 1 && nobody.err.contains("close has no run that could be meant"), "\(nobody)")
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      try await project.server.psql(
+        """
+        INSERT INTO migrate.runs (run, definition_hash, name, identity, search_path, parameters, plan, back_end, version,
+                                  collations, labels, state, ended_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT 2, definition_hash, name, 'another', search_path, parameters, plan, back_end, version,
+               collations, labels, 'completed', now()
+        FROM   migrate.runs
+        """)
+      #expect(try await project.migrate("tune", "close", "--max-rate", "none").lines == ["run 1 running max_rate none"])
+      #expect(try await project.migrate("pause", "close").lines == ["run 1 paused 200 rows"])
+      #expect(try await project.migrate("status", "close").out.hasPrefix("run 1 close: paused\n"))
+      try await gate.close()
+      #expect(try await project.migrate("resume", "close").out.hasPrefix("run 1 running"))
+      #expect(try await child.finish().status == 0)
+      // When all are finished, the newest is meant.
+      #expect(try await project.migrate("status", "close").out.hasPrefix("run 2 close: completed\n"))
+      let late = try await project.migrate("cancel", "close", "--yes")
+      #expect(late.status == 1 && late.err.contains("run 2 is completed, so there is nothing to cancel"), "\(late)")
+    }
+  }
+
   @Test func `refuse what is not there`() async throws {
     try await withProject { project in
       for command in ["pause", "resume", "cancel", "status", "verify"] {
         let outcome = try await project.migrate(command, "7")
         #expect(outcome.status == 1 && outcome.err.contains("there is no run 7"), "\(command): \(outcome)")
         #expect(outcome.out.isEmpty)
+      }
+    }
+  }
+
+  @Test func `from SQL raise where there is no such run, and tell the state of one that has ended`() async throws {
+    try await withProject { project in
+      try await project.migrate("apply", "close", "--yes")
+      for call in ["pause(99)", "resume(99)", "cancel(99)", "tune(99, 500)"] {
+        let error = await #expect(throws: PostgresError.self) {
+          try await project.server.psql("SELECT migrate.\(call)")
+        }
+        #expect(error?.sqlState?.code == "MG002" && error?.message == "there is no run 99", "\(call)")
+      }
+      for call in ["pause(1)", "resume(1)", "cancel(1)"] {
+        #expect(try await project.value("SELECT migrate.\(call)") == "completed", "\(call)")
       }
     }
   }

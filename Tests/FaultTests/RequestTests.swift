@@ -375,7 +375,7 @@ extension Desk {
         FROM   steps AS s WHERE s.before IS NOT NULL)
       SELECT format('run %s: %s times %s in the ledger, %s steps by it', k.run, k.noted, k.request, k.made)
       FROM  (SELECT run, request, count(*) FILTER (WHERE is_noted) AS noted, count(*) FILTER (WHERE NOT is_noted) AS made
-             FROM  (SELECT run, CASE WHEN request IN ('resume', 'revert') THEN 'go on' ELSE request END AS request, true AS is_noted FROM migrate.requests
+             FROM  (SELECT run, CASE WHEN request IN ('resume', 'revert') THEN 'go on' ELSE request END AS request, true AS is_noted FROM migrate.requests WHERE request <> 'tune'
                     UNION ALL SELECT run, request, false FROM asked WHERE request IS NOT NULL) AS u
              GROUP  BY run, request) AS k
       WHERE  k.noted <> k.made AND NOT (k.request = 'pause' AND k.noted < k.made)

@@ -101,13 +101,14 @@ import Testing
       "argument missing", "revert", error: "NAME|RUN is missing",
       help: "`migrate revert NAME|RUN`; `migrate revert --help` explains it"),
     Case(
-      "no number", "pause", "prices", error: "'prices' is not the number of a run",
-      help: "`migrate pause RUN`; `migrate pause --help` explains it"),
+      "neither number nor name", "pause", "0", error: "'0' is not the name of a definition or the number of a run",
+      help: "`migrate pause NAME|RUN`; `migrate pause --help` explains it"),
     Case(
       "run zero", "verify", "0", error: "'0' is not the name of a definition or the number of a run",
       help: "`migrate verify NAME|RUN`; `migrate verify --help` explains it"),
     Case(
-      "argument too many", "pause", "1", "2", error: "unexpected argument '2'", help: "it takes: `migrate pause RUN`"),
+      "argument too many", "pause", "1", "2", error: "unexpected argument '2'",
+      help: "it takes: `migrate pause NAME|RUN`"),
     Case(
       "argument where none is taken", "history", "17", error: "unexpected argument '17'",
       help: "`migrate history` takes none"),

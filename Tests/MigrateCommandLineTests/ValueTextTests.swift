@@ -53,6 +53,6 @@ import Testing
     #expect(RunReference("17a") == .name("17a"))
     #expect(RunReference("99999999999999999999").run == nil)
     #expect(ValueForm.runOrName.read("99999999999999999999") == nil)
-    #expect(ValueForm.run.read("+1") == nil)
+    #expect(RunReference("+1") == .name("+1"))
   }
 }

@@ -243,13 +243,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.reach_edge IS 'A worker has ended its batch and waits; when it is the last of them, the run stands still.';
 
+CREATE FUNCTION migrate.state_of(_run bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found text := (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
+BEGIN
+  IF found IS NULL THEN
+    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
+  END IF;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.state_of IS 'The state of a run; raises MG002 when there is none of that number.';
+
 CREATE FUNCTION migrate.pause(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   reached text := migrate.request(_run, 'pause', _reason, _client_host);
 BEGIN
   IF reached IS NULL THEN
-    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+    RETURN migrate.state_of(_run);
   END IF;
   INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'pause', _reason)
   ON CONFLICT (run) DO UPDATE
@@ -264,7 +276,7 @@ DECLARE
   reached text := migrate.request(_run, 'cancel', _reason, _client_host);
 BEGIN
   IF reached IS NULL THEN
-    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+    RETURN migrate.state_of(_run);
   END IF;
   INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'cancel', _reason)
   ON CONFLICT (run) DO UPDATE
@@ -284,7 +296,7 @@ BEGIN
   WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure ->> 'sqlstate' = 'MG004';
   reached := migrate.request(_run, 'resume', _reason, _client_host);
   IF reached IS NULL THEN
-    RETURN (SELECT state FROM migrate.runs WHERE run = _run);
+    RETURN migrate.state_of(_run);
   END IF;
   DELETE FROM migrate.control WHERE run = _run;
   RETURN reached;
@@ -293,12 +305,21 @@ COMMENT ON FUNCTION migrate.go_on IS 'Lets a paused or failed run go on, also wi
 
 CREATE FUNCTION migrate.resume(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text;
 BEGIN
   -- Only who asks for it ends the time after a canary; who applies the same again waits for what is left of it.
   PERFORM migrate.end_canary(_run, _reason, _client_host);
-  RETURN migrate.go_on(_run, _reason, _client_host);
+  reached := migrate.go_on(_run, _reason, _client_host);
+  IF reached IN ('running', 'holding', 'reverting') AND NOT migrate.is_working(_run) THEN
+    RAISE NOTICE 'no client is on it: `migrate resume %` does the rest%', _run,
+      (SELECT CASE WHEN r.back_end = 'procedure' THEN format(', or its %s.sql', r.direction) ELSE '' END
+       FROM   migrate.runs AS r
+       WHERE  r.run = _run);
+  END IF;
+  RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect, or with the rest behind its canary; a client that stayed does so within a second. Returns the run''s state.';
+COMMENT ON FUNCTION migrate.resume IS 'Lets a paused or failed run go on, also with what it did not expect, or with the rest behind its canary; a client that stayed does so within a second, and when there is none a notice says so. Returns the run''s state.';
 
 CREATE VIEW migrate.progress AS
 SELECT r.run,

@@ -232,6 +232,10 @@ BEGIN
     PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
   END;
   UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
+  named := migrate.brakes(_run);
+  IF named IS NOT NULL THEN
+    RAISE NOTICE 'the revert of run % %', _run, named;
+  END IF;
 END $$;
 COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
 

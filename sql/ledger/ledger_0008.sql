@@ -61,17 +61,17 @@ COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, wit
 CREATE TABLE migrate.requests (
   run          bigint      NOT NULL REFERENCES migrate.runs,
   seq          bigint      GENERATED ALWAYS AS IDENTITY,
-  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry')),
+  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry', 'tune')),
   requested_by text        NOT NULL DEFAULT session_user,
   client_host  text,
   reason       text,
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (run, seq)
 );
-COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine. migrate.control has what is not over.';
+COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine, or its pace. migrate.control has what is not over.';
 COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
 COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
-COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, or retry: the rows in quarantine were tried again.';
+COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, retry: the rows in quarantine were tried again, or tune: how fast it goes was changed.';
 COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
 COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
 COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';

@@ -33,16 +33,14 @@ COMMENT ON COLUMN migrate.asking.marked_at  IS 'When the WAL ended there.';
 
 CREATE FUNCTION migrate.tune(
   _run bigint, _batch_size integer DEFAULT NULL, _workers integer DEFAULT NULL, _max_rate bigint DEFAULT NULL,
-  _pause interval DEFAULT NULL
+  _pause interval DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
 ) RETURNS migrate.tuning
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  state text := (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
+  state text := migrate.state_of(_run);
   tuned migrate.tuning;
 BEGIN
-  IF state IS NULL THEN
-    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
-  ELSIF state IN ('completed', 'cancelled', 'reverted') THEN
+  IF state IN ('completed', 'cancelled', 'reverted') THEN
     PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
   ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
@@ -58,6 +56,7 @@ BEGIN
          tuned_by   = session_user,
          tuned_at   = clock_timestamp()
   RETURNING t.* INTO tuned;
+  PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
   RETURN tuned;
 END $$;
 COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none.';
@@ -102,6 +101,45 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
                 - clock_timestamp()), 0) END
 $$;
 COMMENT ON FUNCTION migrate.rest IS 'Seconds that a run of one worker rests behind this batch.';
+
+CREATE FUNCTION migrate.brakes(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH this AS (
+    SELECT r.run, r.plan, r.plan -> 'throttle' AS throttle, t.max_rate, t.pause
+    FROM   migrate.runs AS r
+    LEFT   JOIN migrate.tuning AS t USING (run)
+    WHERE  r.run = _run
+  ), said AS (
+    SELECT 1 AS place, format('max_rate %s', to_char(v.rate, 'FM999,999,999,999,999')) AS words, this.max_rate IS NOT NULL AS tuned, '--max-rate none' AS lift
+    FROM   this, LATERAL (SELECT coalesce(this.max_rate, (this.throttle ->> 'max_rate')::bigint) AS rate) AS v
+    WHERE  v.rate > 0
+    UNION  ALL
+    SELECT 2, format('pause %sms', round(extract(epoch FROM v.rest) * 1000)::bigint), this.pause IS NOT NULL, '--pause 0s'
+    FROM   this, LATERAL (SELECT coalesce(this.pause, (this.throttle ->> 'pause')::interval) AS rest) AS v
+    WHERE  v.rest > interval '0'
+    UNION  ALL
+    SELECT 3, format('nice_ratio %s', throttle ->> 'nice_ratio'), false, NULL
+    FROM   this
+    WHERE  throttle ? 'nice_ratio'
+    UNION  ALL
+    SELECT 4, format('window %s-%s %s', plan #>> '{window,opens}', plan #>> '{window,closes}', plan #>> '{window,zone}'), false, NULL
+    FROM   this
+    WHERE  plan ? 'window'
+    UNION  ALL
+    SELECT 5, string_agg(h.name, ', ' ORDER BY h.ordinal), false, NULL
+    FROM  (SELECT s.ordinal, substr(s.name, length('hold when: ') + 1) AS name
+           FROM   migrate.statements AS s
+           WHERE  s.run = _run AND s.phase = 'holds') AS h
+    WHERE  h.name NOT IN ('window', 'canary')
+    HAVING count(*) > 0
+  )
+  SELECT format('keeps to %s%s', string_agg(words || CASE WHEN tuned THEN ' as tuned' ELSE '' END, ', ' ORDER BY place),
+                CASE count(lift) WHEN 0 THEN '' ELSE format('; `migrate tune %s %s` lifts %s', _run, string_agg(lift, ' ' ORDER BY place),
+                  CASE WHEN count(*) = 1 THEN 'it' ELSE string_agg(split_part(words, ' ', 1), ' and ' ORDER BY place) FILTER (WHERE lift IS NOT NULL) END) END)
+  FROM   said
+  HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION migrate.brakes IS 'What keeps a run from going as fast as it can, in words, and how to lift it; NULL: nothing does. A revert keeps to it as well.';
 
 -- When a run may go on ---------------------------------------------------------------------------------------------------
 

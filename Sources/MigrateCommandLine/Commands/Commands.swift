@@ -49,7 +49,8 @@ package enum Commands {
     "revert", aliases: ["rollback", "undo"], abstract: "take a run back",
     discussion:
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
-      + "overwritten unless you say `--on-conflict force`.",
+      + "overwritten unless you say `--on-conflict force`. The way back keeps to what slows the run down, by its definition or "
+      + "as tuned, and says so first; `migrate tune` lifts it.",
     positionals: [Positionals.runOrName],
     options: [
       Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
@@ -62,7 +63,7 @@ package enum Commands {
 
   package static let status = Command(
     "status", aliases: ["info"], abstract: "show state, progress, rate, time left and what holds a run",
-    positionals: [Positionals.oneRun],
+    positionals: [Positionals.shown],
     options: [Options.watch, Options.exitCode, Options.metrics, Options.json],
     examples: [
       Command.Example("migrate status 17 --watch", "Follow run 17 until it ends."),
@@ -134,22 +135,29 @@ package enum Commands {
     discussion:
       "Waits until the run stands still, or tells that a worker is busy with a batch: it pauses at the edge of that. A run "
       + "whose worker is gone is paused at once.",
-    positionals: [Positionals.run], options: [Options.reason, Options.json],
-    examples: [Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch.")])
+    positionals: [Positionals.steered], options: [Options.reason, Options.json],
+    examples: [
+      Command.Example("migrate pause 17 --reason 'sale at noon'", "Within one batch."),
+      Command.Example("migrate pause prices", "The run of prices that is not finished."),
+    ])
 
   package static let resume = Command(
     "resume", abstract: "go on with a run that is paused, failed or interrupted, whichever way it goes",
     discussion:
-      "A client that stayed while the run was paused goes on with it; when nobody works on it, this command does. It accepts "
-      + "what a run has found and did not expect, and ends what a run waits for behind its canary: the rest is done then.",
-    positionals: [Positionals.run], options: [Options.reason, Options.metrics, Options.trace, Options.json],
+      "A client that stayed while the run was paused goes on with it; when nobody works on it, as behind a canary, this command "
+      + "does. It accepts what a run has found and did not expect, and ends what a run waits for behind its canary: the rest is "
+      + "done then. SQL can ask for it, too: SELECT migrate.resume(17). That alone works on nothing, and says so where no client "
+      + "has stayed.",
+    positionals: [Positionals.steered], options: [Options.reason, Options.metrics, Options.trace, Options.json],
     examples: [Command.Example("migrate resume 17", "At the batch where it stopped.")],
     exitCodes: [.done, .failed, .usage, .rejects, .interrupted, .conflicts])
 
   package static let cancel = Command(
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
-    discussion: "What is committed stays, and `migrate revert` takes it back, or `--revert` at once.",
-    positionals: [Positionals.run], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
+    discussion:
+      "What is committed stays, and `migrate revert` takes it back, or `--revert` at once. The way back keeps to what slows the "
+      + "run down, by its definition or as tuned, and says so first; `migrate tune` lifts it.",
+    positionals: [Positionals.steered], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
     examples: [
       Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),
       Command.Example("migrate cancel 17 --revert", "Both, in one go."),
@@ -160,10 +168,11 @@ package enum Commands {
     "tune", abstract: "change how fast a run goes, from its next batch on, from any machine",
     discussion:
       "What is said counts in place of what the definition says, also when the run is resumed; what is not said stays as it is. "
-      + "SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
-    positionals: [Positionals.run],
+      + "`migrate status` shows it. SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
+    positionals: [Positionals.steered],
     options: [
-      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.json,
+      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.reason,
+      Options.json,
     ],
     examples: [
       Command.Example("migrate tune 17 --max-rate 5k", "At most 5,000 rows a second, over all workers."),

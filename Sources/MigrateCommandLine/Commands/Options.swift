@@ -104,9 +104,16 @@ extension Options {
 /// The positional arguments of `migrate`.
 package enum Positionals {
   package static let names = Positional.many("NAME", .name, help: "What a definition is called behind `batch:`.")
-  package static let run = Positional.required("RUN", .run, help: "The number of a run; `migrate status` lists them.")
-  package static let oneRun = Positional.optional(
-    "RUN", .run, help: "The number of a run; without it, all that are not finished.")
+  package static let steered = Positional.required(
+    "NAME|RUN", .runOrName,
+    help:
+      "A definition's name, which means its newest unfinished run, or the number of a run; `migrate status` lists them."
+  )
+  package static let shown = Positional.optional(
+    "NAME|RUN", .runOrName,
+    help:
+      "A definition's name, which means its newest run, an unfinished one if there is one, or the number of a run; without it, all "
+      + "that are not finished.")
   package static let runOrName = Positional.required(
     "NAME|RUN", .runOrName, help: "A definition's name, which means its newest run, or the number of a run.")
   package static let table = Positional.required("TABLE", .name, help: "A table, as SQL writes it: shop.products.")

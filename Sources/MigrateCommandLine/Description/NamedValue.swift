@@ -29,7 +29,7 @@ extension ValueForm<ParameterAssignment> {
   package static let assignment = ValueForm("of the form NAME=VALUE") { ParameterAssignment($0) }
 }
 
-/// What `revert` and `verify` are told: a run by its number, or a definition by its name.
+/// What `revert`, `pause` and others are told: a run by its number, or a definition by its name.
 package enum RunReference: Sendable, Equatable {
   case run(Int)
   case name(String)

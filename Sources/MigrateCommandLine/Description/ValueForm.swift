@@ -56,11 +56,6 @@ extension ValueForm<Int> {
       Int(text).flatMap { range.contains($0) ? $0 : nil }
     }
   }
-
-  /// The number that the ledger gave to a run.
-  package static let run = ValueForm("the number of a run") { text in
-    RunReference(text).run
-  }
 }
 
 extension ValueForm<Duration> {

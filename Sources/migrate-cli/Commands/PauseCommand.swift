@@ -5,7 +5,7 @@ internal import MigrateCommandLine
 enum PauseCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
-    let run = try console.run()
+    let run = try console.run(runs)
     return try console.ask { () throws(RunRefusal) in
       let steered = try runs.pause(run, reason: console.arguments[Options.reason])
       return try steered.conclude(run, runs, console)
@@ -20,12 +20,19 @@ enum CancelCommand {
 
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let runs = try console.runs()
-    let run = try console.run()
+    let run = try console.run(runs)
     let (revertsToo, reason) = (console.arguments[Options.revertToo], console.arguments[Options.reason])
     let summary = try console.ask { () throws(RunRefusal) in
       let summary = try runs.cancellable(run)
       if revertsToo { try runs.refuseIrrevertible(summary) }
       return summary
+    }
+    // What was asked for holds already (U05).
+    if summary.state == .cancelled, !revertsToo {
+      console.say("run \(run) of \(summary.name) is cancelled already; nothing is left to do")
+      return try console.ask { () throws(RunRefusal) in
+        try Steered.reached(.cancelled).conclude(run, runs, console)
+      }
     }
     let noUndo = try console.ask { () throws(RunRefusal) in try runs.undoReason(run) }
     let stays = noUndo.map { "stays and cannot be taken back: \($0)" } ?? "stays; `migrate revert \(run)` takes it back"

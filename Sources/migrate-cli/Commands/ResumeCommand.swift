@@ -6,7 +6,7 @@ enum ResumeCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     try console.refuseUnwritable()
     let runs = try console.runs()
-    let number = try console.run()
+    let number = try console.run(runs)
     do throws(RunRefusal) {
       switch try runs.resume(number, reason: console.arguments[Options.reason]) {
       case .elsewhere(let sign):

@@ -21,7 +21,7 @@ enum StatusCommand {
 
   /// The run to show; with `--watch` alone the only one that is not finished.
   private static func number(_ runs: borrowing Runs, _ console: Console) throws(RunRefusal) -> Int64? {
-    if let number = console.arguments[Positionals.oneRun] { return Int64(number) }
+    if let reference = console.arguments[Positionals.shown] { return try runs.steered(reference.text).id }
     guard console.arguments[Options.watch] else { return nil }
     let unfinished = try runs.standings(few: 0).unfinished
     guard unfinished.count < 2 else {
