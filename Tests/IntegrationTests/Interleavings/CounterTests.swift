@@ -19,7 +19,7 @@ import Testing
 
   /// C01, C06, C07. The writers' transactions touch their rows from the highest key to the lowest, each batch the other way round. A
   /// deadlock would be the run's doing, since no two writers can have one; a batch gives way before the server looks for it.
-  @Test(.serialized, .timeLimit(.minutes(10)), arguments: [4, 8], Change.allCases)
+  @Test(.serialized, .timeLimit(.minutes(30)), arguments: [4, 8], Change.allCases)
   func `C01 C06 C07: lose no count, change no row twice, and bring nobody into a deadlock`(
     workers: Int, change: Change
   ) async throws {
@@ -43,7 +43,7 @@ import Testing
   }
 
   /// The same with pgbench, whose clients end at the first error: what reaches the application ends it.
-  @Test(.serialized, .timeLimit(.minutes(10)), arguments: Change.allCases)
+  @Test(.serialized, .timeLimit(.minutes(30)), arguments: Change.allCases)
   func `C01 C06: lose nothing of what pgbench writes, and give it no error`(change: Change) async throws {
     let seconds = (ProcessInfo.processInfo.environment["MIGRATE_TORTURE"] ?? "").isEmpty ? 3 : 60
     try await withDatabase { server in
