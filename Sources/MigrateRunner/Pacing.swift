@@ -101,8 +101,9 @@ struct Pacing {
     }
     yielded = yielded.flatMap { $0 * 2 < usualSize(pace) ? $0 * 2 : nil }
     let now = ContinuousClock.now
-    // Counted on from when the batch was allowed, so that what one batch was late the next one makes up, but not for a rest.
-    let counted = max(rateAllows(pace) ?? now - taken, now - taken - .seconds(1))
+    // Counted on from when the batch was allowed, so that what one batch was late the next one makes up, but not for a rest. The
+    // first is counted from its end, since only the server knows when it had begun.
+    let counted = max(rateAllows(pace) ?? now, now - taken - .seconds(1))
     last = Last(ended: now, taken: taken, read: read, counted: counted)
   }
 }

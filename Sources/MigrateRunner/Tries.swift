@@ -12,8 +12,9 @@ struct Tries {
   private var isAtOnce = false
   /// The next attempt's rows.
   private(set) var size: Int
-  /// Whether rows needed no change any more at an attempt that had locked them.
-  var wasSuppressed = false
+  /// Whether an attempt has changed other rows than it had captured. It is believed at the second time: no lock keeps a label from
+  /// being renamed, or what a value is looked up in from being changed, and the next look at the table tells of the former (P21).
+  private var wasDifferent = false
   /// Whether the row at fault is looked for.
   private(set) var isHalving = false
   /// How often it had to give way to somebody who waited for it.
@@ -37,6 +38,12 @@ struct Tries {
       // A row that is too large for its page or its index fails in parts as well, and is the one at fault.
       return error.class == .rowBad && halve()
     }
+  }
+
+  /// Whether it is the second time that other rows were changed than were captured.
+  mutating func isDifferentAgain() -> Bool {
+    defer { wasDifferent = true }
+    return wasDifferent
   }
 
   /// Looks for the row at fault from now on; `false` when that is done already.
@@ -144,7 +151,7 @@ extension Worker {
     case .lost: return .lost
     case .inexact:
       // With one snapshot for all statements no row can come in between.
-      guard attempt.guarded != .snapshot else {
+      guard attempt.guarded == .locked || !tries.isDifferentAgain() else {
         return .ended(try fail(.keysChanged(after: attempt.after, through: nil)))
       }
       return .again(reason: "rows came in between")
@@ -152,15 +159,14 @@ extension Worker {
       if case .quarantine = run.onError, tries.halve() {
         return .again(reason: "a trigger kept rows from being changed")
       }
-      // Without one snapshot for both statements, what a value is looked up in may have changed between them, and a row
-      // needs no change any more. A trigger does it again.
-      guard attempt.guarded == .locked, !tries.wasSuppressed else {
+      // What a value is looked up in may have changed between the statements, and a row needs no change any more. A trigger does
+      // it again.
+      guard !tries.isDifferentAgain() else {
         var failure = Failure.suppressed(
           captured: captured, changed: changed, after: attempt.after, through: through)
         failure.culprits = try culprits(attempt)
         return .ended(try fail(failure))
       }
-      tries.wasSuppressed = true
       return .again(reason: "rows needed no change any more")
     case .hopeless(let failure): return .ended(try fail(failure))
     case .found(let check, let rows, let through):

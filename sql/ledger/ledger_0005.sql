@@ -261,6 +261,9 @@ DECLARE
   held    text;
   reason  text;
   known   text;
+  -- Whether an attempt has changed other rows than it had captured, and whether that is not believed yet.
+  differed boolean := false;
+  doubted  boolean;
   size    integer;
   tries   integer := 0;
   looked  boolean := false;
@@ -325,12 +328,14 @@ BEGIN
     IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN
       tries := 0;
       known := NULL;
+      differed := false;
       size := work.size;
       halves := false;
     END IF;
     before := work;
     tries := tries + 1;
     ended := NULL;
+    doubted := false;
 
     IF work.verb = 'bound' THEN
       EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
@@ -386,7 +391,11 @@ BEGIN
       NULL;
     ELSIF work.verb = 'batch' THEN
       ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
-      IF ended.verdict = 'inexact' AND tries = 1 THEN
+      -- Believed at the second time: no lock keeps a label from being renamed, or what a value is looked up in from being changed,
+      -- and the next look at the table tells of the former.
+      doubted := ended.verdict IN ('inexact', 'suppressed') AND NOT differed;
+      differed := differed OR doubted;
+      IF ended.verdict = 'inexact' AND tries < 3 AND NOT doubted THEN
         -- Under one snapshot no row can have come in between, and none would at the next try.
         ended.verdict := 'stopped';
         ended.message := 'the rows changed have other keys than the rows meant';
@@ -434,7 +443,7 @@ BEGIN
     class := CASE ended.verdict
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
-             WHEN 'suppressed' THEN 'row'
+             WHEN 'suppressed' THEN CASE WHEN doubted AND policy <> 'continue' THEN 'transient' ELSE 'row' END
              ELSE migrate.error_class(ended.sqlstate) END;
     -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
     IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
@@ -488,8 +497,9 @@ BEGIN
                       WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
                       WHEN 'bound'   THEN 'before the first batch'
                       ELSE 'after the last batch' END,
-                      format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
-                             array_to_string(found.keys, ', '))),
+                      CASE WHEN cardinality(found.keys) > 0
+                      THEN format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
+                                  array_to_string(found.keys, ', ')) END),
           HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;
   COMMIT;

@@ -66,7 +66,10 @@ BEGIN
       END;
     END IF;
     IF size = 1 THEN
-      found.keys := found.keys || migrate.nth_key(_run, given, after, through, 1)::text;
+      middle := migrate.nth_key(_run, given, after, through, 1);
+      IF middle IS NOT NULL THEN
+        found.keys := found.keys || middle::text;
+      END IF;
       CONTINUE;
     END IF;
     half := (size + 1) / 2;
@@ -78,6 +81,9 @@ BEGIN
                                           jsonb_build_object('after', after, 'through', middle, 'size', half));
     END IF;
   END LOOP;
+  IF found.keys IS NULL THEN
+    RETURN NULL;
+  END IF;
   found.are_all := jsonb_array_length(stack) = 0;
   RETURN found;
 EXCEPTION WHEN OTHERS THEN
