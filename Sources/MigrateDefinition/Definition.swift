@@ -42,7 +42,7 @@ public struct BatchOperation: Sendable {
   public let canary: Located<String>?
   /// How long the run holds behind its canary; `nil` is until it is resumed.
   public let hold: Located<Duration>?
-  /// How many workers do the batches beside each other; one when it is not said.
+  /// How many workers may do the batches beside each other; one when it is not said.
   public let parallel: Located<Int>?
   /// What a row does that the database refuses.
   public let onError: Located<ErrorPolicy>?

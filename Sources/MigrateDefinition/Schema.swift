@@ -95,7 +95,9 @@ package enum Schema {
     now(
       "batch_size", "auto, or rows", default: "auto",
       "rows that commit together; auto: as many as `target_batch_time` allows"),
-    now("parallel", "workers", default: "1", "workers that do batches beside each other"),
+    now(
+      "parallel", "workers", default: "1",
+      "workers beside each other, at most: beyond two only those that make the run faster"),
     now("throttle", "map", "when to go slower, and when to stand still"),
     now("pause", at: .throttle, "duration", "rest between two batches of a worker"),
     now("nice_ratio", at: .throttle, "number", "rest between two batches, as a part of what the batch took"),

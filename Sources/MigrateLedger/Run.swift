@@ -9,8 +9,10 @@ package struct Run: Sendable {
   package let epoch: Int
   /// As planned; who goes on with the run may take another one.
   package var pace: Pace
-  /// How many do its batches beside each other.
+  /// How many may do its batches beside each other.
   package let workers: Int
+  /// How many of them do.
+  package var crew = CrewPolicy.asNeeded
   package let keyCount: Int
   /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
   package let upperKey: [String?]?
@@ -46,6 +48,14 @@ package struct Run: Sendable {
     }
     return found
   }
+}
+
+/// How many of the workers that a run may have are at work.
+package enum CrewPolicy: Sendable {
+  /// All of them, from its first batch on.
+  case all
+  /// Two at first, and more as long as they make it faster.
+  case asNeeded
 }
 
 /// A statement of a run, ready to be sent.

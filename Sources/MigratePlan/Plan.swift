@@ -13,7 +13,7 @@ public struct Plan: Sendable, Equatable {
   public let parameters: [PlannedParameter]
   /// How many rows commit together, and how fast batches follow one another.
   public let pace: Pace
-  /// How many workers do its batches beside each other.
+  /// How many workers may do its batches beside each other.
   public let parallel: Int
   /// What pauses the run when it finds or does something else.
   public let expectations: [PlannedExpectation]

@@ -31,7 +31,7 @@ extension Worker {
       let open = try Ledger.openSlices(connection, run.id)
       let isCanary = open.first?.isCanary
       if isCanary == false, let outcome = try standBehindCanary() { return outcome }
-      crew.begin(open.filter { $0.isCanary == isCanary }.map(\.number))
+      crew.begin(open.filter { $0.isCanary == isCanary }.map(\.number), of: run)
     }
     let own = try walk()
     if let outcome = crew.join() ?? own {

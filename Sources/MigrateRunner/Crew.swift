@@ -17,6 +17,8 @@ final class Crew: Sendable {
     /// How the run has ended for the first of them for whom it did; then the others end, too.
     var outcome: RunOutcome?
     var isDismissed = false
+    /// How many shall be at work; `nil`: as many as there may be.
+    var size: CrewSize?
     /// What was told last: that the run stands still, and why; `nil` as long as it goes on.
     var stands: Standstill?
   }
@@ -34,13 +36,23 @@ final class Crew: Sendable {
   /// Whether everyone is to leave at the edge of the batch.
   var isDismissed: Bool { state.withLock { $0.isDismissed } }
 
-  /// Begins a walk over `slices`.
-  func begin(_ slices: [Int]) {
+  /// Begins a walk over `slices`, by as many workers as `run` may have, or as it needs.
+  func begin(_ slices: [Int], of run: Run) {
     state.withLock { state in
       state = State()
       state.open = slices
+      switch run.crew {
+      case .all: state.size = nil
+      case .asNeeded: state.size = CrewSize(most: run.workers, at: .now)
+      }
     }
   }
+
+  /// How many of the workers that a run may have shall be at work now; `nil`: all.
+  var size: Int? { state.withLock { $0.size?.workers } }
+
+  /// A batch of theirs has committed.
+  func note(rows: Int) { state.withLock { $0.size?.note(rows: rows, at: .now) } }
 
   /// The numbers of workers that are not at work though `workers` shall be and there are slices for them; from now on they are.
   func missing(of workers: Int) -> [Int] {
@@ -93,6 +105,7 @@ final class Crew: Sendable {
   func isFirst(toSee standstill: Standstill?) -> Bool {
     state.withLock { state in
       defer { state.stands = standstill }
+      if standstill != state.stands { state.size?.interrupt(at: .now) }
       return state.stands != standstill
     }
   }
@@ -142,8 +155,8 @@ extension Worker {
     return nil
   }
 
-  /// How many shall work: what was asked for last.
-  private var wantedWorkers: Int { pacing.tunedWorkers ?? run.workers }
+  /// How many shall work: what was asked for last, or else as many as make it faster.
+  private var wantedWorkers: Int { pacing.tunedWorkers ?? crew.size ?? run.workers }
 
   /// Whether fewer shall work than are there. The first worker stays.
   private var isSuperfluous: Bool { number > max(1, wantedWorkers) }
@@ -161,6 +174,7 @@ extension Worker {
             if try worker.edge() == nil { _ = try worker.walk() }
           }
           crew.leave(number)
+          report(.left(worker: number))
         } catch { report(.shorthanded(worker: number, reason: error.message)) }
       }
       if !isStarted { report(.shorthanded(worker: number, reason: "the system gives no further thread")) }

@@ -17,6 +17,8 @@ package enum RunEvent: Sendable {
   case reconnected(after: Duration)
   /// A worker could not begin, or has given up; those that are left do its part.
   case shorthanded(worker: Int, reason: String)
+  /// A worker has gone: there is no slice for it, or fewer shall be at work.
+  case left(worker: Int)
   /// Nobody looks whether others wait for a batch: there is no connection for it. Told once.
   case unwatched(reason: String)
   /// The run holds; it goes on by itself.

@@ -142,6 +142,7 @@ extension Worker {
     switch transacted {
     case .committed(let record):
       pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
+      crew.note(rows: record.counts.read)
       if record.counts.read > record.counts.rejected { hasSucceeded = true }
       report(.batch(record))
       if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }

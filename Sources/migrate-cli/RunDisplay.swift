@@ -147,7 +147,7 @@ final class RunDisplay: Sendable {
     case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
-    case .shorthanded(let worker, _): progress.workers.remove(worker)
+    case .shorthanded(let worker, _), .left(let worker): progress.workers.remove(worker)
     case .unwatched, .warned: break
     case .holding(let reason):
       progress.hold(.holding(reason))

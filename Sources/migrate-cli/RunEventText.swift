@@ -47,6 +47,7 @@ struct RunEventText {
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
     case .shorthanded(let worker, let reason):
       console.event("shorthanded", [run, .init("worker", .integer(worker)), .init("reason", .string(reason))])
+    case .left(let worker): console.event("left", [run, .init("worker", .integer(worker))])
     case .unwatched(let reason): console.event("unwatched", [run, .init("reason", .string(reason))])
     case .holding(let reason): console.event("holding", [run, .init("reason", .string(reason))])
     case .paused: console.event("paused", [run])
@@ -83,7 +84,7 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
-    case .started, .batch, .again: nil
+    case .started, .batch, .again, .left: nil
     }
   }
 

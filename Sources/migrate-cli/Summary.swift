@@ -25,7 +25,8 @@ struct Summary {
     )
     if plan.parallel > 1 {
       add(
-        "workers", "\(Wording.count(plan.parallel)) beside each other, each with a connection and a slice of the keys")
+        "workers",
+        "up to \(Wording.count(plan.parallel)) beside each other, each with a connection and a slice of the keys")
     }
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
     for step in plan.steps { add("undo", Self.undo(step, plan)) }

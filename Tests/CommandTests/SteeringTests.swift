@@ -270,6 +270,33 @@ import Testing
     }
   }
 
+  /// What a definition says is how many there may be; a short run has no use for more than two.
+  @Test func `has as many workers at once as --workers says`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE TABLE seen (pid integer);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          INSERT INTO seen VALUES (pg_backend_pid());
+          PERFORM pg_sleep(0.1);
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER see BEFORE UPDATE ON items FOR EACH STATEMENT EXECUTE FUNCTION see();
+        """)
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: 'closed'}\nbatch_size: 20\nparallel: 4\n",
+        to: "migrations/close.yaml")
+      for (more, count) in [(["--workers", "4"], "4"), ([], "2")] {
+        let told = try await project.start(["apply", "close", "--yes"] + more).finish()
+        #expect(told.status == 0, "\(told)")
+        #expect(try await project.value("SELECT count(DISTINCT pid) FROM seen") == count)
+        #expect(try await project.migrate("revert", "close", "--yes").status == 0)
+        try await project.server.psql("TRUNCATE seen")
+      }
+    }
+  }
+
   /// As `migrate tune` would; a run whose keys are one slice cannot, and goes on all the same.
   @Test(arguments: [1, 3])
   func `hears --workers when apply goes on with a run`(slices: Int) async throws {

@@ -33,6 +33,8 @@ package struct Migrated: Sendable {
 package struct Way: Sendable {
   package var batchSize: Int?
   package var workers: Int?
+  /// Short runs would have no more than two of them at work.
+  package var crew = CrewPolicy.all
   package var parameters: [(name: String, value: String)] = []
   package var searchPath: [String]?
   /// Asks the worker to stop when so many batches have committed.
@@ -81,7 +83,8 @@ package func migrated(_ yaml: String, on server: Server, _ way: Way) async throw
       request.concurrent = way.concurrent
       let number = try runs.begin(compilation, definition, request)
       try way.begun(number)
-      let run = try runs.enter(number)
+      var run = try runs.enter(number)
+      run.crew = way.crew
       let (outcome, events) = try following(way) { (control, report) throws(RunRefusal) in
         try runs.apply(run, control: control, report: report)
       }
@@ -97,7 +100,8 @@ package func resumed(_ run: Int64, on server: Server, _ way: Way = Way()) async 
   try await onThread {
     try saying {
       let runs = try Runs(on: server)
-      let entered = try runs.enter(run)
+      var entered = try runs.enter(run)
+      entered.crew = way.crew
       return try following(way) { (control, report) throws(RunRefusal) in
         try runs.apply(entered, control: control, report: report)
       }.outcome

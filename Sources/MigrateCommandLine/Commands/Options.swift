@@ -40,7 +40,7 @@ package enum Options {
     "batch-size", .size, named: "ROWS", help: "Rows that commit together, e.g. 500, 5k or 1M.")
   package static let workers = Option.optional(
     "workers", .integer(in: 1...64), named: "N",
-    help: "How many do the batches beside each other, instead of `parallel`; also when a run goes on, up to its slices."
+    help: "Just as many do the batches, at once, where `parallel` is a limit; also when a run goes on, up to its slices."
   )
   package static let again = Option.flag("again", help: "Run it although it was completed before.")
   package static let concurrent = Option.flag(
@@ -83,7 +83,7 @@ package enum Options {
   package static let tunedBatchSize = Option.optional(
     "batch-size", .sizeOrAuto, named: "ROWS", help: "Rows that commit together, e.g. 500 or 5k, or auto.")
   package static let tunedWorkers = Option.optional(
-    "workers", .integer(in: 1...64), named: "N", help: "Workers beside each other.")
+    "workers", .integer(in: 1...64), named: "N", help: "Workers beside each other, just as many.")
   package static let maxRate = Option.optional(
     "max-rate", .sizeOrNone, named: "ROWS", help: "Rows a second over all workers, at most; none lifts the limit.")
   package static let restBetweenBatches = Option.optional(

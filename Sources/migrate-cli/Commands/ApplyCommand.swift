@@ -74,6 +74,8 @@ enum ApplyCommand {
   ) throws(CommandFailure) -> ExitCode {
     let plan = compilation.plan
     let number: Int64
+    // A default of the project is no order for this run.
+    let ordered = console.arguments.origin(of: Options.workers) == .file ? nil : console.arguments[Options.workers]
     var tuned: Int?
     switch try console.ask({ () throws(RunRefusal) in try runs.target(compilation, definition) }) {
     case .complete(let run, let changed) where !console.arguments[Options.again]:
@@ -86,8 +88,7 @@ enum ApplyCommand {
       try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
       console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
       number = run.id
-      // A default of the project is for runs that begin.
-      if console.arguments.origin(of: Options.workers) != .file { tuned = console.arguments[Options.workers] }
+      tuned = ordered
     case .new, .complete:
       if !isAllowed {
         announce(compilation, session, console)
@@ -102,6 +103,7 @@ enum ApplyCommand {
     return try console.ask { () throws(RunRefusal) in
       var run = try runs.enter(number, reason: console.arguments[Options.reason])
       run.pace.sizing = plan.pace.sizing
+      if ordered != nil { run.crew = .all }
       if let tuned { try hear(workers: tuned, of: number, runs, console) }
       return try RunDisplay.goOn(with: run, runs, console)
     }

@@ -153,6 +153,28 @@ import TestSupport
     }
   }
 
+  /// Each batch rests, and two of them beside each other bring twice as many rows as one.
+  @Test func `are two at first, and all when that makes the run faster`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        Self.orders + """
+          CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$;
+          CREATE TRIGGER rest BEFORE UPDATE ON orders FOR EACH STATEMENT EXECUTE FUNCTION rest();
+          """)
+      let expected = try await image(of: "orders", on: server, after: Self.change)
+      var way = Self.way(4, size: 20)
+      way.crew = .asNeeded
+      let applied = try await migrated(Self.definition, on: server, way)
+      #expect(applied.outcome == .completed(leftBehind: 0))
+      #expect(expected.differences(to: try await image(of: "orders", on: server)) == [])
+      let workers = applied.events.compactMap { if case .batch(let record) = $0 { record.worker } else { nil } }
+      #expect(Set(workers) == [1, 2, 3, 4])
+      #expect(applied.events.contains { if case .left(4) = $0 { true } else { false } })
+      // Those that had to be done before it could be told.
+      #expect(workers.prefix { $0 <= 2 }.count >= 8)
+    }
+  }
+
   @Test func `P15: are all at rest before the run is paused, and all go on`() async throws {
     try await withDatabase { server in
       try await server.psql(Self.orders)
