@@ -101,6 +101,9 @@ import Testing
       "argument missing", "revert", error: "NAME|RUN is missing",
       help: "`migrate revert NAME|RUN`; `migrate revert --help` explains it"),
     Case(
+      "second argument missing", "why", "shop.products", error: "KEY is missing",
+      help: "`migrate why TABLE KEY...`; `migrate why --help` explains it"),
+    Case(
       "neither number nor name", "pause", "0", error: "'0' is not the name of a definition or the number of a run",
       help: "`migrate pause NAME|RUN`; `migrate pause --help` explains it"),
     Case(

@@ -16,7 +16,7 @@ struct PositionalAssignment {
     for positional in command?.positionals ?? [] {
       let taken = positional.takesMany ? rest : rest.prefix(1)
       rest = rest.dropFirst(taken.count)
-      if taken.isEmpty && positional.isRequired { throw .missing(positional, of: prefix) }
+      if taken.isEmpty && positional.isRequired { throw .missing(positional, of: prefix, command) }
       for word in taken where !positional.accepts(word) { throw .bad(word, positional, of: prefix) }
       assigned[positional.name] = Array(taken)
     }
@@ -26,9 +26,15 @@ struct PositionalAssignment {
 }
 
 extension UsageError {
-  fileprivate static func missing(_ positional: PositionalDescription, of prefix: String) -> UsageError {
+  fileprivate static func missing(
+    _ positional: PositionalDescription, of prefix: String, _ command: Command?
+  ) -> UsageError {
     UsageError(
-      "\(positional.name) is missing", remedy: "`\(prefix) \(positional.usage)`; `\(prefix) --help` explains it")
+      "\(positional.name) is missing", remedy: "`\(prefix) \(takes(command))`; `\(prefix) --help` explains it")
+  }
+
+  private static func takes(_ command: Command?) -> String {
+    command?.positionals.map(\.usage).joined(separator: " ") ?? ""
   }
 
   fileprivate static func bad(_ word: String, _ positional: PositionalDescription, of prefix: String) -> UsageError {
@@ -40,7 +46,7 @@ extension UsageError {
   }
 
   fileprivate static func unexpected(_ word: String, of prefix: String, _ command: Command?) -> UsageError {
-    let takes = command?.positionals.map(\.usage).joined(separator: " ") ?? ""
+    let takes = takes(command)
     return UsageError(
       "unexpected argument \(shown(word))",
       remedy: takes.isEmpty ? "`\(prefix)` takes none" : "it takes: `\(prefix) \(takes)`")
