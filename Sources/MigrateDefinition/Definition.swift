@@ -26,6 +26,8 @@ public struct BatchOperation: Sendable {
   public let set: [Assignment]
   /// The place of the key `set`.
   public let setSpan: SourceSpan
+  /// Whether each of its columns could be read, so that ``set`` has all of them.
+  package let isSetWhole: Bool
   /// Rules for the row as it would be written, in order.
   public let validation: [ValidationRule]
   /// Queries that must find nothing.

@@ -49,6 +49,8 @@ extension Resolver {
       guard let image = use.qualifier?.name, image == Self.old || image == Self.new, use.parts.count == 2,
         let part = use.column, let column = kept.first(where: { $0.name == part.name })
       else {
+        // What `set` would keep is not known then, and why has been told.
+        guard isSetKnown else { return nil }
         problems.append(
           .notAnImage(value.text(of: use.range), kept: kept.map(\.name.name), at: value.span(of: use.range)))
         continue
@@ -71,6 +73,16 @@ extension Resolver {
       ask(.check, "SELECT sum(CAST((\(rewritten)) AS numeric)) FROM (SELECT \(list: nulls)) AS d")
     }
     return NamedMeasure(name: name.value, value: rewritten, columns: arrays)
+  }
+
+  private var isSetKnown: Bool {
+    operation.isSetWhole
+      && parsed.values.allSatisfy { value in
+        switch value {
+        case .unreadable: false
+        case .sql, .text, .constant: true
+        }
+      }
   }
 
   private mutating func checkParameterUse(_ text: any SQLText, _ parameters: Parameters) {

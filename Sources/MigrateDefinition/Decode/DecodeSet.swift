@@ -15,6 +15,14 @@ extension Decoder {
     }
   }
 
+  /// Whether `count` columns are all that stand under `set`.
+  func isWhole(_ entry: YAMLEntry, _ count: Int) -> Bool {
+    switch entry.value.content {
+    case .mapping(let mapping): mapping.isWhole && mapping.entries.count == count
+    case .scalar, .sequence, .refused: false
+    }
+  }
+
   /// Unquoted is SQL, quoted is text.
   private mutating func assignedValue(_ entry: YAMLEntry, inFlow: Bool) -> AssignedValue? {
     switch entry.value.content {

@@ -55,9 +55,11 @@ struct Decoder {
     let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
     let needs = fields["needs"].map { self.needs($0) } ?? []
     guard let rows else { return nil }
+    let isSetWhole = fields["set"].map { isWhole($0, assignments.count) } ?? false
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, parameters: parameters, set: assignments, setSpan: setSpan,
+      isSetWhole: isSetWhole,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
       expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError,
       maxRejects: maxRejects, undo: undo,
