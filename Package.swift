@@ -171,7 +171,8 @@ let package = Package(
       ["Migrate", "MigrateDefinition", "MigrateDiagnostics", "MigrateSQL", "MigrateTestSupport", "TestSupport"]),
 
     // What the documents and the demo say, held against the program.
-    tests("DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "TestSupport"]),
+    tests(
+      "DemoTests", ["Migrate", "MigrateCommandLine", "MigrateDefinition", "MigrateDiagnostics", "TestSupport"]),
     tests(
       "BackEndTests",
       [

@@ -109,7 +109,9 @@ package enum Schema {
     now("max_blocking", at: .throttle, "duration", "a batch that keeps others waiting for longer gives way"),
     now("max_active_sessions", at: .throttle, "number", "hold while more sessions of others are active"),
     now("max_replication_lag", at: .throttle, "duration", "hold while a standby is further behind"),
-    now("hold_when", at: .throttle, "name: SELECT, or ready-made", "hold while it finds a row"),
+    now(
+      "hold_when", at: .throttle, "name: SELECT, or ready-made",
+      "hold while it finds a row; ready-made are the names below"),
     now("window", "times of day and zone", "when batches may run: `22:00-05:30 Europe/Berlin`"),
     now("expect", "map", "`rows`, `changed`, `rejects`, or name: map; a run that goes beyond pauses"),
     now(

@@ -1,6 +1,7 @@
 import Foundation
 import MigrateCommandLine
 import MigrateDefinition
+import MigrateDiagnostics
 import Testing
 
 @Suite struct `The reference` {
@@ -18,6 +19,15 @@ import Testing
     ## Keys of a definition
 
     \(Schema.Place.allCases.compactMap { table($0) }.joined(separator: "\n\n"))
+
+    ### Ready-made under `hold_when`
+
+    The run holds while it is so. How much of a disk is free PostgreSQL does not tell, so for that there is none: it takes a query
+    over what your monitoring writes down.
+
+    | written | holds while |
+    | --- | --- |
+    \(readyMade.map { "| `\($0.use)` | \($0.meaning) |" }.joined(separator: "\n"))
 
     ## Known, and not in this version
 
@@ -131,6 +141,34 @@ import Testing
       | --- | --- | --- | --- |
       \(rows.joined(separator: "\n"))
       """
+  }
+
+  /// What `hold_when` knows without a query.
+  private static let readyMade: [(name: String, use: String, meaning: String)] = [
+    ("autovacuum", "autovacuum: true", "VACUUM, ANALYZE or CREATE INDEX CONCURRENTLY works on the table"),
+    ("wraparound", "wraparound: true", "a vacuum is due that must come before the transaction numbers run out"),
+    ("wal_archive", "wal_archive: true", "the last try to archive WAL has failed"),
+    ("slot_lag", "slot_lag: 10GB", "a replication slot keeps more WAL than that for its reader"),
+  ]
+
+  @Test(arguments: readyMade.map(\.use)) func `explains what hold_when knows`(use: String) throws {
+    let conditions = try Self.holding(use).operation.throttle.holdWhen
+    #expect(conditions.count == 1)
+    for case .query in conditions { Issue.record("\(use) is taken for a query") }
+  }
+
+  @Test func `explains all that hold_when knows`() {
+    #expect {
+      try Self.holding("zzzzzzzzzzzz: true")
+    } throws: { error in
+      let names = Self.readyMade.map(\.name).joined(separator: ", ")
+      return (error as? Diagnostics)?.all.map(\.remedy).joined().hasSuffix("; ready-made are \(names)") == true
+    }
+  }
+
+  private static func holding(_ use: String) throws -> Definition {
+    let text = "batch: b\nsource: t\nset: {v: 1}\nthrottle: {hold_when: {\(use)}}\n"
+    return try Definition(SourceText(path: "b.yaml", bytes: Array(text.utf8)))
   }
 
   private static func heading(_ place: Schema.Place) -> String {
