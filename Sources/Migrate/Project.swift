@@ -25,21 +25,26 @@ package struct Project: Sendable {
     self.files = files
   }
 
+  /// What its definitions are called, also those in which something is wrong.
+  package var names: [String] { known().map(\.name) }
+
+  private func known() -> [(name: String, result: Result<Definition, Diagnostics>)] {
+    files.map { file in
+      do throws(Diagnostics) {
+        let definition = try Definition(partly: file)
+        let name = definition.name.value
+        return (name.utf8.isEmpty ? Self.declaredName(file) ?? file.path : name, .success(definition))
+      } catch { return (Self.declaredName(file) ?? file.path, .failure(error)) }
+    }
+  }
+
   /// The definitions called `names`, in that order; all of them when there is no name.
   ///
   /// A file is meant by a name that it declares, also when the rest of it is wrong, so that its errors can be shown.
   package func definitions(_ names: [String]) throws(ProjectError) -> [Result<Definition, Diagnostics>] {
-    let decoded = files.map { file -> Result<Definition, Diagnostics> in
-      do throws(Diagnostics) { return .success(try Definition(partly: file)) } catch { return .failure(error) }
-    }
-    let known = zip(files, decoded).map { file, result -> (name: String, result: Result<Definition, Diagnostics>) in
-      switch result {
-      case .success(let definition) where !definition.name.value.utf8.isEmpty: (definition.name.value, result)
-      case .success, .failure: (Self.declaredName(file) ?? file.path, result)
-      }
-    }
+    let known = known()
     try Self.refuseDoubles(known, files)
-    guard !names.isEmpty else { return decoded }
+    guard !names.isEmpty else { return known.map(\.result) }
     var found: [Result<Definition, Diagnostics>] = []
     for name in names {
       guard let match = known.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else {

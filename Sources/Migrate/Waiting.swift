@@ -29,6 +29,17 @@ extension Runs {
   }
 }
 
+extension Runs {
+  /// Of which definitions there have ever been runs.
+  package borrowing func everRun() throws(RunRefusal) -> [String] {
+    try asking { (connection) throws(PostgresError) in
+      guard try Upgrade.version(connection) > 0 else { return [] }
+      return try connection.query("SELECT DISTINCT r.name FROM migrate.runs AS r ORDER BY r.name")
+        .map { (row) throws(PostgresError) in try row.text("name") }
+    }
+  }
+}
+
 /// A wait that goes on.
 private struct Wait: ~Copyable {
   /// A worker that connects again is gone for a moment, and one that has just begun has not yet come.

@@ -29,6 +29,32 @@ import Testing
     }
   }
 
+  /// It may begin on another machine, so it is waited for; but nobody waits for ever without being told.
+  @Test func `warns at once of a name that nobody knows`() async throws {
+    try await withProject { project in
+      let mistyped = try await project.migrate("wait", "closs", "--timeout", "100ms")
+      #expect(mistyped.status == 6, "\(mistyped)")
+      #expect(
+        mistyped.err.contains("migrate: warning: there is no run of closs, and no definition in ")
+          && mistyped.err.contains(" is called so\n  help: did you mean close?\n"), "\(mistyped.err)")
+      let declared = try await project.migrate("wait", "close", "--timeout", "100ms")
+      #expect(!declared.err.contains("warning"), "\(declared.err)")
+      let wait = try project.start(["wait", "closs"])
+      try await wait.wait(untilSaid: "did you mean close? `--timeout 10m` ends the wait for what never comes\n")
+
+      try await project.migrate("apply", "close", "--yes")
+      try await project.migrate("revert", "close", "--yes")
+      try FileManager.default.removeItem(atPath: project.folder + "/migrations/close.yaml")
+      let ran = try await project.migrate("wait", "close", "--timeout", "100ms")
+      #expect(!ran.err.contains("warning"), "\(ran.err)")
+
+      try project.write(
+        "batch: closs\nsource: public.items\nset:\n  state: 'closed'\n", to: "migrations/closs.yaml")
+      try await project.migrate("apply", "closs", "--yes")
+      #expect(try await wait.finish().status == 0)
+    }
+  }
+
   @Test func `goes on over a connection that was cut`() async throws {
     try await withProject { project in
       let wait = try project.start(["wait", "close", "--timeout", "60s"])

@@ -8,7 +8,10 @@ enum WaitCommand {
     let reference = console.arguments[Positionals.runOrName]?.text ?? ""
     let timeout = console.arguments[Options.timeout]
     let waited = try console.ask { () throws(RunRefusal) in
-      try runs.wait(for: reference, timeout: timeout) { console.say("waits for a run of \(reference) to begin") }
+      try runs.wait(for: reference, timeout: timeout) {
+        console.say("waits for a run of \(reference) to begin")
+        warnOfUnknown(reference, timeout, runs, console)
+      }
     }
     switch waited {
     case .stands(let run):
@@ -33,6 +36,22 @@ enum WaitCommand {
       console.say("run \(run) is \(standing.word) still after \(time)")
       return conclude(standing, .timedOut, console)
     }
+  }
+
+  /// A run of a name that nobody knows can begin all the same, from another machine; but it can as well be mistyped.
+  private static func warnOfUnknown(
+    _ name: String, _ timeout: Duration?, _ runs: borrowing Runs, _ console: Console
+  ) {
+    guard let ran = try? runs.everRun() else { return }
+    let declared = (try? Project(folder: console.directory, besides: console.root.file).names) ?? []
+    let known = ran + declared
+    guard !known.contains(where: { $0.utf8.elementsEqual(name.utf8) }) else { return }
+    let meant = Suggestion.nearest(to: name, among: known).map { "did you mean \($0)?" }
+    let limit = timeout == nil ? "`--timeout 10m` ends the wait for what never comes" : nil
+    console.say(
+      "migrate: warning: there is no run of \(name), and no definition in \(console.directory) is called so\n  help: "
+        + ([meant, limit].compactMap(\.self).joined(separator: " "))
+    )
   }
 
   private static func conclude(_ standing: RunStanding, _ code: ExitCode, _ console: Console) -> ExitCode {
