@@ -12,25 +12,54 @@ package struct BatchPace: Sendable, Equatable {
 }
 
 extension Ledger {
-  /// The last batches of a run, up to fifty, the oldest first. Time in which it stood still is left out.
+  /// The last batches of a run, up to fifty, the oldest first, and the rate that it keeps to. What is older than the last tuning says
+  /// nothing about now. Time in which the run stood still is left out, but for the rests that it owes.
   static func pace(
     _ connection: borrowing Connection, _ run: Int64, _ direction: RunDirection
-  ) throws(PostgresError) -> [BatchPace] {
-    try connection.query(
+  ) throws(PostgresError) -> RecentPace {
+    let rows = try connection.query(
       """
-      SELECT p.rows_read, greatest(extract(epoch FROM p.took), 0)::float8 AS seconds
-      FROM  (SELECT b.seq, b.rows_read,
-                    least(b.ended_at - coalesce(lag(b.ended_at) OVER (ORDER BY b.seq), b.started_at),
-                          b.ended_at - b.started_at + interval '1 second') AS took
-             FROM  (SELECT b.*
-                    FROM   migrate.batches AS b
-                    WHERE  b.run = $1::bigint AND b.kind = $2::text
-                    ORDER  BY b.seq DESC
-                    LIMIT  51) AS b) AS p
-      ORDER  BY p.seq
-      """, [String(run), direction.rawValue]
-    ).map { (row) throws(PostgresError) in
-      BatchPace(rows: try row.int("rows_read"), seconds: try row.double("seconds"))
+      WITH pace AS (
+        SELECT r.run, coalesce(t.tuned_at, '-infinity') AS tuned_at,
+               nullif(coalesce(t.max_rate, (r.plan #>> '{throttle,max_rate}')::bigint), 0) AS max_rate,
+               coalesce(t.pause, (r.plan #>> '{throttle,pause}')::interval, '0') AS pause,
+               coalesce((r.plan #>> '{throttle,nice_ratio}')::float8, 0) AS nice_ratio
+        FROM   migrate.runs AS r
+        LEFT   JOIN migrate.tuning AS t USING (run)
+        WHERE  r.run = $1::bigint
+      )
+      SELECT p.max_rate, b.rows_read, greatest(extract(epoch FROM b.took), 0)::float8 AS seconds
+      FROM   pace AS p
+      LEFT   JOIN LATERAL (
+        SELECT b.seq, b.rows_read,
+               least(b.ended_at - coalesce(lag(b.ended_at) OVER (ORDER BY b.seq), b.started_at),
+                     b.ended_at - b.started_at
+                       + greatest(interval '1 second', p.pause, p.nice_ratio * (b.ended_at - b.started_at),
+                                  b.rows_read / p.max_rate::float8 * interval '1 second')) AS took
+        FROM  (SELECT b.*
+               FROM   migrate.batches AS b
+               WHERE  b.run = p.run AND b.kind = $2::text AND b.started_at >= p.tuned_at
+               ORDER  BY b.seq DESC
+               LIMIT  51) AS b) AS b ON true
+      ORDER  BY b.seq
+      """, [String(run), direction.rawValue])
+    var batches: [BatchPace] = []
+    var most: Int?
+    for row in rows {
+      most = try row.ifPresent("max_rate", row.int)
+      guard let read = try row.ifPresent("rows_read", row.int) else { continue }
+      batches.append(BatchPace(rows: read, seconds: try row.double("seconds")))
     }
+    return RecentPace(batches, most: most)
+  }
+
+  /// When so much of a run is done if it begins now, by its window where it has one.
+  static func endsAt(
+    _ connection: borrowing Connection, _ run: Int64, _ left: Duration
+  ) throws(PostgresError) -> String? {
+    try connection.query(
+      "SELECT to_json(migrate.ends_at($1::bigint, $2::float8 * interval '1 s')) #>> '{}' AS ends_at",
+      [String(run), String(left / .seconds(1))]
+    ).onlyRow["ends_at"]
   }
 }

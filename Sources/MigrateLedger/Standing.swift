@@ -14,7 +14,7 @@ package struct RunStanding: Sendable, Equatable {
   /// Rows that the present direction will meet; `nil` when the statistics say nothing (P27).
   package let expected: Int?
   /// Rows a second, over the last batches.
-  package let rate: Double?
+  package fileprivate(set) var rate: Double?
   package let undoBytes: Int
   package fileprivate(set) var failure: Failure?
   package let leftBehind: Int?
@@ -24,7 +24,7 @@ package struct RunStanding: Sendable, Equatable {
   package let holdReason: String?
   package let heldSince: String?
   /// When it will be done as it goes now, by its window where it has one; `nil` when that cannot be told.
-  package let endsAt: String?
+  package fileprivate(set) var endsAt: String?
   package let startedAt: String
   package let endedAt: String?
   package let revertedAt: String?
@@ -39,8 +39,8 @@ package struct RunStanding: Sendable, Equatable {
   package fileprivate(set) var requests: [RunRequest] = []
   /// Who works on it now, or waits for `resume`, by number.
   package fileprivate(set) var workers: [WorkerSight] = []
-  /// What its last batches took, the oldest first; empty for a run that does not move.
-  package fileprivate(set) var pace: [BatchPace] = []
+  /// What its last batches took; of none for a run that does not move.
+  package fileprivate(set) var pace = RecentPace()
   /// What was asked of it and is not over.
   package let request: ControlRequest?
   /// How fast it was asked to go, in place of what its plan says; `nil` when nobody has asked.
@@ -110,9 +110,13 @@ extension Ledger {
       }
       standing.requests = try requests(connection, standing.id)
       standing.workers = try workers(connection, standing.id)
-      switch standing.state {
-      case .running, .reverting: standing.pace = try pace(connection, standing.id, standing.direction)
-      case .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: break
+      if standing.hasKnownWay {
+        standing.pace = try pace(connection, standing.id, standing.direction)
+        standing.rate = standing.pace.rate
+        // Only what is applied keeps to the window.
+        if standing.direction == .apply, let left = standing.left {
+          standing.endsAt = try endsAt(connection, standing.id, left)
+        }
       }
       found.append(standing)
     }
@@ -153,9 +157,6 @@ extension Ledger {
            to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
            \(Failure.columns),
            r.left_behind, r.bounded_at IS NOT NULL AS bounded, r.hold_reason, to_json(r.held_since) #>> '{}' AS held_since,
-           to_json(CASE WHEN r.state IN ('running', 'holding') AND p.rows_expected > p.rows_read AND p.rows_per_second > 0
-                        THEN migrate.ends_at(r.run, (p.rows_expected - p.rows_read) / p.rows_per_second * interval '1 s') END)
-             #>> '{}' AS ends_at,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
            to_json(r.reverted_at) #>> '{}' AS reverted_at, r.session_user_ AS started_by, r.client_host, r.reason, r.version, r.definition_hash,
            c.request, c.requested_by, to_json(c.requested_at) #>> '{}' AS requested_at, c.reason AS request_reason,
@@ -198,7 +199,6 @@ extension RunStanding {
     isBounded = try row.bool("bounded")
     holdReason = try row["hold_reason"]
     heldSince = try row["held_since"]
-    endsAt = try row["ends_at"]
     startedAt = try row.text("started_at")
     endedAt = try row["ended_at"]
     revertedAt = try row["reverted_at"]

@@ -24,6 +24,17 @@ import Testing
     #expect(forecast?.left == .seconds(50) && forecast?.range == .seconds(50)...(.seconds(50)))
   }
 
+  @Test func `goes no faster than the run may`() {
+    let slow = RecentPace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20), most: 100)
+    let forecast = slow.forecast(rows: 10_000)
+    #expect(slow.rate == 100)
+    #expect(forecast?.left == .seconds(100) && forecast?.range == .seconds(100)...(.seconds(100)))
+    let fast = RecentPace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20), most: 1_000)
+    #expect(fast.rate == 200 && fast.forecast(rows: 10_000)?.left == .seconds(50))
+    // Before the first batch the limit is all that is known.
+    #expect(RecentPace([], most: 10).rate == nil && RecentPace([], most: 10).forecast(rows: 100)?.left == .seconds(10))
+  }
+
   /// What follows the last fifty batches counts, not what was long ago.
   @Test func `follows the last batches`() {
     var pace = RecentPace()
@@ -93,6 +104,60 @@ private struct Seeded: RandomNumberGenerator {
       #expect(worker["since"]?.text?.prefix(16) == since.prefix(16))
 
       try await gate.close()
+      #expect(try await run.finish().status == 0)
+    }
+  }
+
+  /// From one source: `done at` is the time left from now on, and neither goes by what was before the tuning.
+  @Test func `is told by the rate that it was tuned to`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 5)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      let before = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(before["rows_per_second"]?.double != nil && before["seconds_left"]?.double != nil, "\(before.compact)")
+      #expect(try await project.migrate("tune", "1", "--max-rate", "10").status == 0)
+      let asked = try await project.value("SELECT clock_timestamp()")
+      let status = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(status["rows_per_second"]?.double == nil && status["seconds_left"]?.double == 50, "\(status.compact)")
+      let ends = try #require(status["ends_at"]?.text)
+      #expect(
+        try await project.value(
+          "SELECT '\(ends)'::timestamptz - interval '50 s' BETWEEN '\(asked ?? "")'::timestamptz AND clock_timestamp()")
+          == "t", "\(status.compact)")
+      let text = try await project.migrate("status", "1")
+      #expect(text.out.contains("  time left  ") && text.out.contains("  done at    about "), "\(text.out)")
+      #expect(try await project.migrate("tune", "1", "--max-rate", "none").status == 0)
+      try await gate.close()
+      #expect(try await run.finish().status == 0)
+    }
+  }
+
+  @Test func `is told no end while a query holds it`() async throws {
+    try await withProject { project in
+      try await project.server.psql("CREATE TABLE busy (n integer)")
+      try project.write(
+        """
+        batch: close
+        source: public.items
+        set:
+          state: 'closed'
+        batch_size: 100
+        throttle: {pause: 500ms, hold_when: {busy: SELECT 1 FROM public.busy}}
+
+        """, to: "migrations/close.yaml")
+      let gate = try await project.gate(behind: 5)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("status", "1").out.contains("  done at "))
+      try await project.server.psql("INSERT INTO busy VALUES (1)")
+      try await gate.close()
+      try await project.wait(until: "EXISTS (SELECT FROM migrate.runs WHERE state = 'holding')")
+      let held = try await project.migrate("status", "1")
+      #expect(held.out.hasPrefix("run 1 close: holding\n") && !held.out.contains("done at"), "\(held.out)")
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["ends_at"] == .null && standing["seconds_left"] == .null, "\(standing.compact)")
+      try await project.server.psql("DELETE FROM busy")
       #expect(try await run.finish().status == 0)
     }
   }

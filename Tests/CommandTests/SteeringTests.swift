@@ -109,7 +109,7 @@ import Testing
       try await project.wait(until: "NOT migrate.is_working(1)")
 
       let status = try await project.migrate("status", "1")
-      #expect(status.out.hasPrefix("run 1 close: interrupted\n"))
+      #expect(status.out.hasPrefix("run 1 close: interrupted\n") && !status.out.contains("done at"), "\(status.out)")
       let resume = try await project.migrate("resume", "1")
       #expect(resume.status == 0 && resume.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "1000")

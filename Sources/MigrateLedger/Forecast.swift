@@ -1,5 +1,3 @@
-package import MigrateLedger
-
 #if canImport(Glibc)
   internal import Glibc
 #endif
@@ -12,7 +10,7 @@ package struct Forecast: Sendable, Equatable {
 }
 
 /// The pace of the last batches, and what follows from it.
-package struct RecentPace: Sendable {
+package struct RecentPace: Sendable, Equatable {
   /// Of older ones nothing is said about now.
   private static let window = 50
   /// Fewer say nothing about how much they differ.
@@ -21,8 +19,13 @@ package struct RecentPace: Sendable {
   private static let spread = 1.645
 
   private var batches: [BatchPace]
+  /// Rows a second that the run may do, whatever it could; `nil` is as many as it can.
+  private let most: Double?
 
-  package init(_ batches: [BatchPace] = []) { self.batches = batches.suffix(Self.window) }
+  package init(_ batches: [BatchPace] = [], most: Int? = nil) {
+    self.batches = batches.suffix(Self.window)
+    self.most = most.map(Double.init)
+  }
 
   package mutating func add(_ batch: BatchPace) {
     batches.append(batch)
@@ -30,7 +33,10 @@ package struct RecentPace: Sendable {
   }
 
   /// Rows a second; `nil` before there was a row.
-  package var rate: Double? {
+  package var rate: Double? { reached.map { min($0, most ?? .infinity) } }
+
+  /// The same, whatever the run may do.
+  private var reached: Double? {
     let seconds = batches.reduce(0) { $0 + $1.seconds }
     let rows = batches.reduce(0) { $0 + $1.rows }
     return seconds > 0 && rows > 0 ? Double(rows) / seconds : nil
@@ -41,7 +47,17 @@ package struct RecentPace: Sendable {
   /// Each batch differs from the mean by chance, so the sum of `n` differs as their square root; and the mean itself is known only
   /// as well as the batches seen allow, which counts for each of `n`. Times are not negative, so the interval is one of ratios.
   package func forecast(rows: Int) -> Forecast? {
-    guard let rate, rows > 0 else { return nil }
+    guard rows > 0 else { return nil }
+    let least = most.map { Duration.seconds(Double(rows) / $0) }
+    guard let forecast = unlimited(rows: rows) else { return least.map { Forecast(left: $0, range: nil) } }
+    guard let least else { return forecast }
+    return Forecast(
+      left: max(forecast.left, least),
+      range: forecast.range.map { max($0.lowerBound, least)...max($0.upperBound, least) })
+  }
+
+  private func unlimited(rows: Int) -> Forecast? {
+    guard let rate = reached else { return nil }
     let left = Double(rows) / rate
     let seen = Double(batches.count)
     guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left), range: nil) }
@@ -58,11 +74,21 @@ package struct RecentPace: Sendable {
 }
 
 extension RunStanding {
-  /// How long the rest takes, by the pace of its last batches; `nil` when nobody can tell.
+  /// How long the rest takes from the moment on that it goes, by the pace of its last batches; `nil` when nobody can tell.
   package var forecast: Forecast? {
-    guard let expected, expected > done.read, state == .running || state == .reverting else { return nil }
-    return RecentPace(pace).forecast(rows: expected - done.read)
+    guard let expected, expected > done.read, hasKnownWay else { return nil }
+    return pace.forecast(rows: expected - done.read)
   }
 
   package var left: Duration? { forecast?.left }
+
+  /// Whether it goes on by itself, and nothing but its window, which opens when it opens, is in its way.
+  package var hasKnownWay: Bool {
+    guard !isInterrupted else { return false }
+    return switch state {
+    case .running, .reverting: true
+    case .holding: holdReason?.hasPrefix("window: ") == true
+    case .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: false
+    }
+  }
 }
