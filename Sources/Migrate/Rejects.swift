@@ -7,27 +7,30 @@ internal import MigrateSQL
 /// Rows in quarantine: looked at, mended, and tried again.
 extension Runs {
   /// How many rows of the run wait in quarantine, and for which reasons, the most frequent first.
-  package borrowing func reasons(_ run: Int64) throws(RunRefusal) -> (rows: Int, reasons: [RejectReason]) {
-    try asking { (connection) throws(PostgresError) in try Ledger.reasons(connection, run) }
+  ///
+  /// - Parameter all: those that are resolved or reverted, too.
+  package borrowing func reasons(
+    _ run: Int64, all: Bool = false
+  ) throws(RunRefusal) -> (rows: Int, reasons: [RejectReason]) {
+    try asking { (connection) throws(PostgresError) in try Ledger.reasons(connection, run, all: all) }
   }
 
-  /// Hands out the run's rows in quarantine page by page: however many there are, only a page of them is held.
+  /// Hands out the run's rows in quarantine in the order of their keys, page by page: however many there are, only a page of them is held.
   ///
   /// - Parameter all: those that are resolved or reverted, too.
   package borrowing func eachReject(
     of run: Int64, upTo limit: Int = .max, all: Bool, _ body: ([Reject]) -> Void
   ) throws(RunRefusal) {
-    var told = 0
-    var last: Reject?
-    while told < limit {
-      let size = min(500, limit - told)
-      let page = try asking { (connection) throws(PostgresError) in
-        try Ledger.rejects(connection, run, limit: size, behind: last, all: all)
+    try asking { (connection) throws(PostgresError) in
+      try Ledger.holdRejects(connection, run, all: all)
+      var left = limit
+      while left > 0 {
+        let page = try Ledger.nextRejects(connection, limit: min(500, left))
+        guard !page.isEmpty else { break }
+        body(page)
+        left -= page.count
       }
-      if !page.isEmpty { body(page) }
-      told += page.count
-      last = page.last
-      if page.count < size { return }
+      try Ledger.releaseRejects(connection)
     }
   }
 

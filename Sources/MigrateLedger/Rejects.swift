@@ -35,27 +35,30 @@ package struct RejectReason: Sendable, Equatable {
 }
 
 extension Ledger {
-  /// The run's rows in quarantine in the order of their keys' texts, in pages: `limit` of them behind `last`.
+  /// Holds the run's rows in quarantine ready for ``nextRejects(_:limit:)``, in the order of their keys: whole numbers by their
+  /// value and before others, which go by their text.
   ///
+  /// They are sorted once, however many there are, and kept by the server without a transaction that stays open meanwhile.
   /// - Parameter all: those that are resolved or reverted, too.
-  package static func rejects(
-    _ connection: borrowing Connection, _ run: Int64, limit: Int, behind last: Reject?, all: Bool
-  ) throws(PostgresError) -> [Reject] {
-    let rows = try connection.query(
+  package static func holdRejects(_ connection: borrowing Connection, _ run: Int64, all: Bool) throws(PostgresError) {
+    _ = try connection.query(
       """
+      DECLARE rejects NO SCROLL CURSOR WITH HOLD FOR
       SELECT r.step, r.key, r.row, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row, r.sqlstate, r.message,
              r.detail, r.column_name, r.constraint_name, to_json(r.rejected_at) #>> '{}' AS rejected_at
       FROM   migrate.rejects AS r
       WHERE  r.run = $1::bigint
-        AND  ($3::integer IS NULL OR (r.step, r.key) > ($3::integer, $4::text[]))
-        AND  (r.state = 'open' OR $5::boolean)
-      ORDER  BY r.step, r.key
-      LIMIT  $2::bigint
-      """,
-      [
-        String(run), String(limit), last.map { String($0.step) }, last.map { ArrayText.literal($0.key) },
-        all ? "true" : "false",
-      ])
+        AND  (r.state = 'open' OR $2::boolean)
+      ORDER  BY r.step,
+                ARRAY(SELECT ROW(CASE WHEN k.value ~ '^-?[0-9]{1,40}$' THEN CAST(k.value AS numeric) END, k.value)
+                      FROM   unnest(r.key) WITH ORDINALITY AS k(value, place)
+                      ORDER  BY k.place)
+      """, [String(run), all ? "true" : "false"])
+  }
+
+  /// The next of the rows that are held, none behind the last.
+  package static func nextRejects(_ connection: borrowing Connection, limit: Int) throws(PostgresError) -> [Reject] {
+    let rows = try connection.query("FETCH \(limit) FROM rejects", [])
     var rejects: [Reject] = []
     for row in rows {
       rejects.append(
@@ -67,6 +70,10 @@ extension Ledger {
           rejectedAt: try row.text("rejected_at")))
     }
     return rejects
+  }
+
+  package static func releaseRejects(_ connection: borrowing Connection) throws(PostgresError) {
+    _ = try connection.query("CLOSE rejects", [])
   }
 
   /// Keys of rows that wait in quarantine, in the order of their texts: `limit` of them behind `last`.
@@ -84,10 +91,12 @@ extension Ledger {
     return try rows.map { (row) throws(PostgresError) in try row.array("key") }
   }
 
-  /// The reasons of a run's rows that wait in quarantine, the most frequent first. A message names values, so errors are alike by
+  /// The reasons of a run's rows in quarantine, the most frequent first. A message names values, so errors are alike by
   /// what the server blames; a row that breaks several rules is counted under each.
+  ///
+  /// - Parameter all: of those that are resolved or reverted, too.
   package static func reasons(
-    _ connection: borrowing Connection, _ run: Int64
+    _ connection: borrowing Connection, _ run: Int64, all: Bool
   ) throws(PostgresError) -> (rows: Int, reasons: [RejectReason]) {
     let rows = try connection.query(
       """
@@ -95,7 +104,7 @@ extension Ledger {
         SELECT r.rejected_at, r.key, r.sqlstate, r.column_name, r.constraint_name, n.reason, coalesce(n.reason, r.message) AS message
         FROM   migrate.rejects AS r
         LEFT   JOIN LATERAL unnest(r.reasons) AS n(reason) ON true
-        WHERE  r.run = $1::bigint AND r.state = 'open'
+        WHERE  r.run = $1::bigint AND (r.state = 'open' OR $2::boolean)
       )
       SELECT count(*) AS rows, r.sqlstate, r.column_name, r.constraint_name,
              (array_agg(r.message ORDER BY r.rejected_at, r.key))[1] AS message,
@@ -104,7 +113,7 @@ extension Ledger {
       FROM   reasons AS r
       GROUP  BY r.sqlstate, r.column_name, r.constraint_name, r.reason
       ORDER  BY count(*) DESC, min(r.rejected_at), r.reason
-      """, [String(run)])
+      """, [String(run), all ? "true" : "false"])
     var reasons: [RejectReason] = []
     for row in rows {
       reasons.append(

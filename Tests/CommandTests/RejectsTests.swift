@@ -50,7 +50,13 @@ import Testing
       #expect(try await project.migrate("status", "1", "--exit-code").status == 0)
       #expect(try await project.migrate("rejects", "1", "--json").events().isEmpty)
       #expect(try await project.migrate("rejects", "1", "--all", "--json").events().count == 3)
+      #expect(try await project.migrate("rejects", "1").out == "run 1 people has no row in quarantine\n")
+      let settled = try await project.migrate("rejects", "1", "--all").out
+      #expect(settled.contains("\nKEY  STATE     SQLSTATE  REASON"), "\(settled)")
+      #expect(settled.contains("\n9    resolved            has an at"), "\(settled)")
       #expect(try await project.migrate("revert", "1", "--yes").status == 0)
+      let reverted = try await project.migrate("rejects", "1", "--all").out
+      #expect(reverted.contains("\n9    reverted            has an at"), "\(reverted)")
       #expect(
         try await project.value(
           "SELECT count(*) FROM people WHERE email IS NULL OR email = 'no \"at\", é' OR email LIKE 'A%@X'")
@@ -76,7 +82,50 @@ import Testing
       #expect(try await project.migrate("apply", "people", "--yes").status == 3)
       let rows = try await project.migrate("rejects", "1", "--json").events()
       #expect(rows.count == 1_300)
-      #expect(Set(rows.compactMap { $0["key"]?.compact }).count == 1_300)
+      let keys = rows.map { ($0["key"]?.elements.compactMap(\.text) ?? []).joined(separator: " ") }
+      let inOrder = (0..<7).flatMap { id in (1...1300).filter { $0 % 7 == id }.map { "é\(id) \($0)" } }
+      #expect(keys == inOrder)
+      let mended = try await project.migrate("rejects", "1", "--fix", "SET v = 0", "--yes")
+      #expect(mended.status == 0 && mended.out == "run 1 mended 1300 rows\n", "\(mended)")
+    }
+  }
+
+  /// As the table has them, in each form; what is wrong stands before the row, in the words of the database.
+  @Test func `are told in the order of their keys, with the reason in full`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        DROP TABLE items;
+        CREATE TABLE items (id bigint PRIMARY KEY, code text UNIQUE, note text);
+        INSERT INTO items
+        SELECT n, 'c' || n, repeat('x', 300) FROM unnest(ARRAY[-20, -3, 7, 8, 600007, 100007, 500000]) AS n
+        """)
+      try project.write(
+        """
+        batch: items
+        source: items
+        set:
+          code: CASE WHEN id = 500000 THEN 'ok' ELSE 'c8' END
+        where: id <> 8
+        on_error: continue
+
+        """, to: "migrations/items.yaml")
+      #expect(try await project.migrate("apply", "items", "--yes").status == 3)
+      let keys = ["-20", "-3", "7", "100007", "600007"]
+      #expect(
+        try await project.migrate("rejects", "1", "--json").events().map { $0["key"]?.elements.first?.text } == keys)
+      let csv = try await project.migrate("rejects", "1", "--csv").out
+      #expect(
+        csv.split(whereSeparator: \.isNewline).dropFirst().map { $0.split(separator: ",")[2] } == keys.map { $0[...] })
+      let table = try await project.migrate("rejects", "1").out.split(separator: "\n").map(String.init)
+      let rows = table.suffix(5)
+      #expect(rows.map { $0.split(separator: " ")[0] } == keys.map { $0[...] }, "\(table)")
+      #expect(
+        rows.allSatisfy {
+          $0.contains("  23505     duplicate key value") && $0.contains("\": Key (code)=(c8) already exists.  {")
+        },
+        "\(table)")
+      #expect(table.dropLast(5).last?.hasPrefix("KEY     SQLSTATE  REASON ") == true, "\(table)")
     }
   }
 

@@ -1,8 +1,8 @@
 /// Rows under a heading, in columns as wide as they have to be.
 package struct Table: Sendable {
   package struct Column: Sendable {
-    /// Numbers stand on the right and are never cut; texts stand on the left.
-    package enum Kind: Sendable { case text, number }
+    /// Numbers stand on the right and are never cut; texts stand on the left, and a rest is a text that is cut before the others.
+    package enum Kind: Sendable { case text, number, rest }
 
     package let title: String
     package let kind: Kind
@@ -55,13 +55,17 @@ package struct Table: Sendable {
     }
   }
 
-  /// Takes a column at a time from the widest text, so that short ones stay whole.
   private func fitted(_ natural: [Int], into width: Int?) -> [Int] {
     guard let width else { return natural }
-    var widths = natural
+    return [.rest, .text].reduce(natural) { cut($1, of: $0, into: width) }
+  }
+
+  /// Takes a column of a kind at a time from the widest, so that short ones stay whole.
+  private func cut(_ kind: Column.Kind, of given: [Int], into width: Int) -> [Int] {
+    var widths = given
     var excess = widths.reduce(0, +) + Self.gap * max(0, widths.count - 1) - width
     while excess > 0 {
-      let texts = widths.indices.filter { columns[$0].kind == .text && widths[$0] > Self.narrowest }
+      let texts = widths.indices.filter { columns[$0].kind == kind && widths[$0] > Self.narrowest }
       guard let widest = texts.max(by: { widths[$0] < widths[$1] }) else { break }
       let next = texts.filter { $0 != widest }.map { widths[$0] }.max() ?? Self.narrowest
       let step = min(excess, max(1, widths[widest] - max(next, Self.narrowest)))

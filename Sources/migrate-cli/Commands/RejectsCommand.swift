@@ -47,27 +47,44 @@ enum RejectsCommand {
   private static func text(
     _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
   ) throws(CommandFailure) {
-    let reasons = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id) }
+    let all = console.arguments[Options.all]
+    let reasons = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id, all: all) }
     let count = reasons.rows
-    guard count > 0 else { return console.print("run \(summary.id) \(summary.name) has no row in quarantine") }
+    guard count > 0 else {
+      return console.print("run \(summary.id) \(summary.name) has \(all ? "had " : "")no row in quarantine")
+    }
     let width = console.page.isTerminal ? console.pageWidth : nil
-    var table = Table([.init("ROWS", .number), .init("STATE"), .init("REASON"), .init("FIRST")])
+    var table = Table([.init("ROWS", .number), .init("SQLSTATE"), .init("REASON"), .init("FIRST")])
     for reason in reasons.reasons {
       table.add([
         Wording.count(reason.rows), reason.sqlState ?? "", reason.message, key(reason.firstKey),
       ])
     }
     console.output.write(table.rendered(width: width, unicode: console.page.unicode))
-    var list = Table([.init("KEY"), .init("ROW"), .init("REASON")])
+    let first = try first(summary, runs, console)
+    console.output.write("\n" + first.rendered(width: width, unicode: console.page.unicode))
+    if count > shownRows {
+      console.say("\(count - shownRows) more: `migrate rejects \(summary.id)\(all ? " --all" : "") --csv`")
+    }
+  }
+
+  /// The first rows, each with what is wrong with it before what it is.
+  private static func first(
+    _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) -> Table {
+    let all = console.arguments[Options.all]
+    var list = Table(
+      [.init("KEY")] + (all ? [.init("STATE")] : []) + [.init("SQLSTATE"), .init("REASON"), .init("ROW", .rest)])
     try console.ask { () throws(RunRefusal) in
-      try runs.eachReject(of: summary.id, upTo: shownRows, all: false) { page in
-        for reject in page { list.add([key(reject.key), reject.row ?? "", reject.message]) }
+      try runs.eachReject(of: summary.id, upTo: shownRows, all: all) { page in
+        for reject in page {
+          let reason = reject.message + (reject.detail.map { ": \($0)" } ?? "")
+          list.add(
+            [key(reject.key)] + (all ? [reject.state] : []) + [reject.sqlState ?? "", reason, reject.row ?? ""])
+        }
       }
     }
-    console.output.write("\n" + list.rendered(width: width, unicode: console.page.unicode))
-    if count > shownRows {
-      console.say("\(count - shownRows) more: `migrate rejects \(summary.id) --csv`")
-    }
+    return list
   }
 
   private static func csv(
