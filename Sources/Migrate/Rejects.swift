@@ -43,7 +43,7 @@ extension Runs {
     let list: SetList
     do throws(SQLDiagnostics) { list = try SetList.parse(SourceFragment(verbatim: assignments, at: 0)) } catch {
       let first = error.all.first
-      throw .refused("--fix: \(first?.message ?? "no SQL")", remedy: first?.remedy ?? "`SET column = expression`")
+      throw .usage("--fix: \(first?.message ?? "no SQL")", remedy: first?.remedy ?? "`SET column = expression`")
     }
     let run = try mendable(summary)
     guard run.undoReason == nil else {
@@ -51,6 +51,7 @@ extension Runs {
         "run \(run.id) keeps no values, so it could not take back what is mended",
         remedy: "mend the rows by UPDATE, then `migrate apply --rejects \(run.id)`")
     }
+    try refuseUnknown(list.columns.map(\.name), of: run.id)
     let epoch = try takeOver(run.id)
     return try asking { (connection) throws(PostgresError) -> Result<Int, Unfixable> in
       let settings = try run.statement(.batches, .settings).text
@@ -83,6 +84,30 @@ extension Runs {
       try connection.execute("COMMIT")
       return .success(rows)
     }.mended()
+  }
+
+  /// A column that the run's table does not have; a table that is gone says so itself.
+  private borrowing func refuseUnknown(_ columns: [String], of run: Int64) throws(RunRefusal) {
+    let found = try asking { (connection) throws(PostgresError) in
+      try connection.query(
+        """
+        SELECT a.attname, format('%s.%I', c.relnamespace::regnamespace, c.relname) AS of
+        FROM   migrate.runs AS r
+        JOIN   pg_class     AS c ON c.oid = to_regclass(r.plan #>> '{tables,0,name}')
+        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE  r.run = $1::bigint
+        ORDER  BY a.attnum
+        """, [String(run)]
+      ).map { (row) throws(PostgresError) in (name: try row.text("attname"), table: try row.text("of")) }
+    }
+    guard let table = found.first?.table else { return }
+    let known = found.map(\.name)
+    for column in columns where !known.contains(where: { $0.utf8.elementsEqual(column.utf8) }) {
+      throw .usage(
+        "--fix: table \(table) has no column \"\(column)\"",
+        remedy: Suggestion.nearest(to: column, among: known).map { "did you mean `\($0)`?" }
+          ?? "the columns are \(known.joined(separator: ", "))")
+    }
   }
 
   /// Tries the rows that wait in the run's quarantine once more, under the run's own plan.

@@ -34,6 +34,8 @@ package enum RunRefusal: Error, Sendable {
   case ledger(UpgradeError)
   /// With a sentence and a remedy.
   case refused(String, remedy: String)
+  /// What was asked cannot be meant, whatever the database holds.
+  case usage(String, remedy: String)
   /// The run stands still, and only who resumes it lets it go on.
   case paused(Int64, String, remedy: String)
 }

@@ -31,6 +31,7 @@ enum CommandFailure: Error {
     switch refusal {
     case .database(let error): self = .database(error)
     case .refused(let message, let remedy): self = .refused(message, remedy: remedy)
+    case .usage(let message, let remedy): self = .usage(UsageError(message, remedy: remedy))
     case .paused(let run, let message, let remedy): self = .paused(run, message, remedy: remedy)
     case .ledger(let error):
       switch error {

@@ -65,10 +65,12 @@ struct Console {
   }
 
   /// Asks on a terminal before something changes.
-  func allows(_ action: String) throws(CommandFailure) -> Bool {
+  ///
+  /// - Parameter command: as it was given, for who is not there to be asked.
+  func allows(_ command: String) throws(CommandFailure) -> Bool {
     do throws(UsageError) {
-      return try Question().allows(action, yes: arguments[Options.yes], environment: .process)
-    } catch { throw .refused(error.message, remedy: error.remedy) }
+      return try Question().allows(command, yes: arguments[Options.yes], environment: .process)
+    } catch { throw .usage(error) }
   }
 }
 

@@ -82,7 +82,7 @@ import Testing
       #expect(try await Client.apply(compiled, on: server).isDone)
       let before = try await server.rows(Self.all)
       for (assignments, said) in [
-        ("SET id = 1", "id is the key"), ("SET mail = 'x'", "has no column mail"),
+        ("SET id = 1", "id is the key"), ("SET mail = 'x'", "public.items has no column "),
         ("SET twice = 1", "twice is generated"),
         ("SET v = 'x'", "invalid input syntax for type integer"),
         ("SET v = nosuch", "column \"nosuch\" does not exist"),

@@ -9,7 +9,9 @@ import Testing
         "batch: a_dearer\nsource: public.items\nset: {price: price + 1}\nneeds: [close]\n",
         to: "migrations/a_dearer.yaml")
       let unasked = try await project.migrate("apply")
-      #expect(unasked.status == 1 && unasked.err.contains("apply close, a_dearer asks before it changes anything"))
+      #expect(
+        unasked.status == 2
+          && unasked.err.contains("`apply` asks before it changes anything; without a terminal give --yes"))
       let applied = try await project.migrate("apply", "--yes")
       #expect(applied.status == 0)
       #expect(applied.lines.map { $0.prefix(15) } == ["run 1 completed", "run 2 completed"], "\(applied)")

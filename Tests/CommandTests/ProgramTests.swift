@@ -31,7 +31,7 @@ import Testing
       #expect(try await code("aply") == 2)
       #expect(try await code("apply", "--batch-size", "some") == 2)
       #expect(try await code("apply", "unknown", "--yes") == 1)
-      #expect(try await code("apply", "close") == 1)
+      #expect(try await code("apply", "close") == 2)
       #expect(try await code("apply", "close", "--yes", environment: ["CI": "true"]) == 0)
       #expect(try await code("apply", "close", environment: ["MIGRATE_YES": "1"]) == 0)
       #expect(try await code("status", environment: ["DATABASE_URL": "host=\(project.folder)"]) == 1)
@@ -110,7 +110,7 @@ import Testing
       let runs = try await project.migrate("status", "--database", url.trimmingCharacters(in: .newlines))
       #expect(runs.status == 0 && !runs.err.contains("password"), "\(runs)")
       #expect(try await project.migrate("sandbox", "stop", environment: sandbox).out == "sandbox stopped\n")
-      #expect(try await project.migrate("sandbox", "destroy", environment: sandbox).status == 1)
+      #expect(try await project.migrate("sandbox", "destroy", environment: sandbox).status == 2)
       #expect(try await project.migrate("sandbox", "destroy", "--yes", environment: sandbox).status == 0)
       #expect(!FileManager.default.fileExists(atPath: folder + "/box"))
     }

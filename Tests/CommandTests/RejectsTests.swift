@@ -40,7 +40,18 @@ import Testing
 
       let wrong = try await project.migrate("rejects", "1", "--fix", "SET id = 1", "--yes")
       #expect(wrong.status == 1 && wrong.err.contains("id is the key"), "\(wrong)")
-      #expect(try await project.migrate("rejects", "1", "--fix", "SET email = 'x'").status != 0)
+      let mistyped = try await project.migrate("rejects", "1", "--fix", "SET emial = 'x'", "--yes")
+      #expect(
+        mistyped.status == 2
+          && mistyped.err.contains(
+            "--fix: table public.people has no column \"emial\"\n  help: did you mean `email`?"),
+        "\(mistyped)")
+      #expect(try await project.migrate("rejects", "1", "--fix", "SET email =", "--yes").status == 2)
+      let unasked = try await project.migrate("rejects", "1", "--fix", "SET email = 'x'")
+      #expect(
+        unasked.status == 2
+          && unasked.err.contains("`rejects --fix` asks before it changes anything; without a terminal give --yes"),
+        "\(unasked)")
       let mended = try await project.migrate(
         "rejects", "1", "--fix", "SET email = coalesce(replace(email, ' \"at\"', '@'), '@NULL')", "--yes")
       #expect(mended.status == 0 && mended.out == "run 1 mended 3 rows\n", "\(mended)")

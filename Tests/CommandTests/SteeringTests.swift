@@ -134,7 +134,7 @@ import Testing
       #expect(try await project.migrate("pause", "1").lines == ["run 1 paused 300 rows"])
       #expect(try await project.migrate("pause", "1").status == 0)
       let unasked = try await project.migrate("cancel", "1")
-      #expect(unasked.status == 1 && unasked.err.contains("`--yes` goes ahead without asking"))
+      #expect(unasked.status == 2 && unasked.err.contains("`--yes` goes ahead without asking"))
       let cancel = try await project.migrate("stop", "1", "--yes", "--json")
       #expect(try cancel.events().map { $0["state"]?.text } == ["cancelled"])
       let twice = try await project.migrate("cancel", "1", "--yes")

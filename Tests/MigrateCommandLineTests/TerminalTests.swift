@@ -66,7 +66,7 @@ import Testing
   @Test func `is not asked where nobody is`() throws {
     typealias Decision = Question.Decision
     func decide(yes: Bool, terminal: Bool, _ variables: [String: String] = [:]) -> Decision {
-      Question.decide("apply prices", yes: yes, isTerminal: terminal, environment: Environment(variables))
+      Question.decide("apply", yes: yes, isTerminal: terminal, environment: Environment(variables))
     }
     let remedy = "`--yes` goes ahead without asking"
     #expect(decide(yes: false, terminal: true) == .ask)
@@ -76,11 +76,12 @@ import Testing
     #expect(
       decide(yes: false, terminal: false)
         == .refuse(
-          UsageError("apply prices asks before it changes anything, but there is no terminal", remedy: remedy)))
+          UsageError("`apply` asks before it changes anything; without a terminal give --yes", remedy: remedy)))
     #expect(
       decide(yes: false, terminal: true, ["CI": "true"])
         == .refuse(
-          UsageError("apply prices asks before it changes anything, but the variable CI is set", remedy: remedy)))
+          UsageError("`apply` asks before it changes anything; where the variable CI is set give --yes", remedy: remedy)
+        ))
   }
 }
 

@@ -196,7 +196,7 @@ private func saying<Value>(_ body: () throws -> Value) throws -> Value {
     case .database(let error), .ledger(.database(let error)): throw Refused(error)
     case .ledger(.newer(let ledger, let program)):
       throw Refused(codes: [], description: "ledger \(ledger), program \(program)", sqlState: nil)
-    case .refused(let text, let remedy), .paused(_, let text, let remedy):
+    case .refused(let text, let remedy), .usage(let text, let remedy), .paused(_, let text, let remedy):
       throw Refused(codes: [], description: "\(text)\n  help: \(remedy)", sqlState: nil)
     }
   }

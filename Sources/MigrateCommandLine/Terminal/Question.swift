@@ -17,13 +17,13 @@ package struct Question: Sendable {
     self.input = input
   }
 
-  /// Whether to go on with `action`: "apply prices".
+  /// Whether to go on with what a command does: `rejects --fix`.
   ///
   /// - Returns: false when the answer is anything but yes, the end of the input included.
   /// - Throws: when nobody is there to answer.
-  package func allows(_ action: String, yes: Bool, environment: Environment) throws(UsageError) -> Bool {
+  package func allows(_ command: String, yes: Bool, environment: Environment) throws(UsageError) -> Bool {
     let isTerminal = Terminal.isTerminal(input) && Terminal.isTerminal(output.descriptor)
-    switch Self.decide(action, yes: yes, isTerminal: isTerminal, environment: environment) {
+    switch Self.decide(command, yes: yes, isTerminal: isTerminal, environment: environment) {
     case .proceed: return true
     case .refuse(let error): throw error
     case .ask:
@@ -33,13 +33,13 @@ package struct Question: Sendable {
   }
 
   package static func decide(
-    _ action: String, yes: Bool, isTerminal: Bool, environment: Environment
+    _ command: String, yes: Bool, isTerminal: Bool, environment: Environment
   ) -> Decision {
     if yes { return .proceed }
     if let variable = environment.text("CI"), ValueForm.yesOrNo.read(variable) ?? true {
-      return .refuse(.nobodyToAsk(action, because: "the variable CI is set"))
+      return .refuse(.nobodyToAsk(command, where: "where the variable CI is set"))
     }
-    return isTerminal ? .ask : .refuse(.nobodyToAsk(action, because: "there is no terminal"))
+    return isTerminal ? .ask : .refuse(.nobodyToAsk(command, where: "without a terminal"))
   }
 
   /// `y` and `yes`, in capitals too, and nothing else.
@@ -67,7 +67,8 @@ package struct Question: Sendable {
 }
 
 extension UsageError {
-  fileprivate static func nobodyToAsk(_ action: String, because reason: String) -> UsageError {
-    UsageError("\(action) asks before it changes anything, but \(reason)", remedy: "`--yes` goes ahead without asking")
+  fileprivate static func nobodyToAsk(_ command: String, where place: String) -> UsageError {
+    UsageError(
+      "`\(command)` asks before it changes anything; \(place) give --yes", remedy: "`--yes` goes ahead without asking")
   }
 }

@@ -29,7 +29,7 @@ enum ApplyCommand {
     var isAllowed = false
     if names.isEmpty {
       for (_, compilation) in work { announce(compilation, session, console) }
-      guard try console.allows("apply \(definitions.map(\.name.value).joined(separator: ", "))") else {
+      guard try console.allows("apply") else {
         return .interrupted
       }
       isAllowed = true
@@ -92,7 +92,7 @@ enum ApplyCommand {
     case .new, .complete:
       if !isAllowed {
         announce(compilation, session, console)
-        guard try console.allows("apply \(plan.definition)") else { return .interrupted }
+        guard try console.allows("apply") else { return .interrupted }
       }
       var request = ApplyRequest()
       request.concurrent = console.arguments[Options.concurrent]

@@ -37,7 +37,7 @@ enum RejectsCommand {
       return .done
     }
     console.say("\(Wording.count(waiting, "row")) of run \(summary.id) \(summary.name): \(Printable.line(assignments))")
-    guard try console.allows("change \(Wording.count(waiting, "row"))") else { return .interrupted }
+    guard try console.allows("rejects --fix") else { return .interrupted }
     let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, assignments) }
     console.say("`migrate apply --rejects \(summary.id)` tries them again")
     console.print("run \(summary.id) mended \(rows) rows")

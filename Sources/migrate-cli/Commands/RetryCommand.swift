@@ -13,7 +13,7 @@ enum RetryCommand {
       return .done
     }
     console.say("\(Wording.count(waiting, "row")) in quarantine of run \(summary.id) \(summary.name)")
-    guard try console.allows("try \(Wording.count(waiting, "row")) again") else { return .interrupted }
+    guard try console.allows("apply --rejects") else { return .interrupted }
     let control = RunControl()
     let watch = try? SignalWatch.start { _, count in count > 1 ? control.requestCancel() : control.requestStop() }
     defer { watch?.stop() }

@@ -20,7 +20,7 @@ enum RevertCommand {
     console.say(
       "run \(summary.id) of \(summary.name), \(standing.word), begun \(standing.startedAt) by \(standing.startedBy): "
         + "\(Wording.count(standing.done.changed, "row")) \(standing.direction == .apply ? "changed" : "back so far")")
-    guard try console.allows("revert run \(summary.id) of \(summary.name)") else { return .interrupted }
+    guard try console.allows("revert") else { return .interrupted }
     let policy = console.arguments[Options.onConflict]
     return try console.ask { () throws(RunRefusal) in
       let run = try runs.enterRevert(summary, onConflict: policy, reason: console.arguments[Options.reason])

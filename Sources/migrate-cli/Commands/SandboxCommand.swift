@@ -28,7 +28,7 @@ enum SandboxCommand {
     if sandbox.status != .absent {
       console.say("everything in \(sandbox.path) is removed")
       do throws(CommandFailure) {
-        guard try console.allows("destroy the sandbox") else { return .interrupted }
+        guard try console.allows("sandbox destroy") else { return .interrupted }
       } catch {
         console.explain(error)
         return error.exitCode
