@@ -156,8 +156,12 @@ package struct Runs: ~Copyable {
 
   /// Takes the run over, so that nobody else works on it, and makes it run.
   ///
-  /// - Parameter isResumed: whether somebody has asked for it, which ends what a canary waits for.
-  package borrowing func enter(_ run: Int64, reason: String? = nil, isResumed: Bool = false) throws(RunRefusal) -> Run {
+  /// - Parameters:
+  ///   - isResumed: whether somebody has asked for it, which ends what a canary waits for.
+  ///   - only: the direction that is meant; who has turned the run since it was looked at keeps it.
+  package borrowing func enter(
+    _ run: Int64, reason: String? = nil, isResumed: Bool = false, only: RunDirection? = nil
+  ) throws(RunRefusal) -> Run {
     try upgrade()
     let (applying, moved) = try asking { (connection) throws(PostgresError) in
       let applying = try Ledger.summary(connection, run)?.direction == .apply
@@ -167,13 +171,16 @@ package struct Runs: ~Copyable {
       moved,
       then: applying
         ? "`migrate revert \(run)` and apply anew: batches of two orders pass rows over" : "`migrate resume \(run)`")
-    return try taking(run) { (connection) throws(PostgresError) in
+    let taken = try taking(run) { (connection) throws(PostgresError) in
+      if let only, try Ledger.summary(connection, run)?.direction != only { return }
       let state = try Ledger.standing(connection, run).state
       if state == .cancelling { try Ledger.advance(connection, run, .batchEdgeReached) }
       let asked = [String(run), reason, Worker.hostName]
       if isResumed { try connection.query("SELECT migrate.end_canary($1::bigint, $2::text, $3::text)", asked) }
       try connection.query("SELECT migrate.go_on($1::bigint, $2::text, $3::text)", asked)
     }
+    if let only, taken.direction != only { throw Self.takenBack(taken.id, taken.name) }
+    return taken
   }
 
   /// Takes the run over and moves it by `body`, while nobody else can take it over; the run as it is then, in the epoch that was taken.
@@ -191,6 +198,10 @@ package struct Runs: ~Copyable {
     }
     guard isOurs, let taken else { throw Self.beaten(run) }
     return taken
+  }
+
+  private static func takenBack(_ run: Int64, _ name: String) -> RunRefusal {
+    .refused("run \(run) of \(name) is being taken back", remedy: "finish that: `migrate revert \(run)`")
   }
 
   private static func beaten(_ run: Int64) -> RunRefusal {
@@ -240,10 +251,7 @@ extension Runs {
     _ run: RunSummary, than plan: Plan, _ definition: Definition
   ) throws(RunRefusal) {
     let cure = "`migrate resume \(run.id)` goes on as it was begun; `migrate cancel \(run.id)` ends it, then apply anew"
-    guard run.direction == .apply else {
-      throw .refused(
-        "run \(run.id) of \(run.name) is being taken back", remedy: "finish that: `migrate revert \(run.id)`")
-    }
+    guard run.direction == .apply else { throw Self.takenBack(run.id, run.name) }
     if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
       throw .paused(
         run.id, "run \(run.id) of \(run.name) is paused: \(breach)",

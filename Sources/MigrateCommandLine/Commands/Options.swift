@@ -40,7 +40,7 @@ package enum Options {
     "batch-size", .size, named: "ROWS", help: "Rows that commit together, e.g. 500, 5k or 1M.")
   package static let workers = Option.optional(
     "workers", .integer(in: 1...64), named: "N",
-    help: "Just as many do the batches, at once, where `parallel` is a limit; also when a run goes on, up to its slices."
+    help: "Workers: just as many, at once, where `parallel` is a limit; also when a run goes on, up to its slices."
   )
   package static let again = Option.flag("again", help: "Run it although it was completed before.")
   package static let concurrent = Option.flag(

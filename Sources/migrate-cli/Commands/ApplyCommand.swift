@@ -101,7 +101,7 @@ enum ApplyCommand {
       number = try console.ask { () throws(RunRefusal) in try runs.begin(compilation, definition, request) }
     }
     return try console.ask { () throws(RunRefusal) in
-      var run = try runs.enter(number, reason: console.arguments[Options.reason])
+      var run = try runs.enter(number, reason: console.arguments[Options.reason], only: .apply)
       run.pace.sizing = plan.pace.sizing
       if ordered != nil { run.crew = .all }
       if let tuned { try hear(workers: tuned, of: number, runs, console) }

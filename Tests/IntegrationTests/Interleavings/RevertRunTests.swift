@@ -195,6 +195,22 @@ import Testing
     }
   }
 
+  /// U05; who applies has looked at the run before somebody turned it.
+  @Test func `U05: that has begun since apply looked keeps its direction`() async throws {
+    try await withAppliedShop { shop, run in
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'revert_requested'); SELECT migrate.pause(\(run))")
+      try await shop.server.psql("SELECT migrate.advance(\(run), 'batch_edge_reached')")
+      let server = shop.server
+      let refused = await #expect(throws: RunRefusal.self) {
+        try await onThread { _ = try Runs(on: server).enter(run, only: .apply) }
+      }
+      guard case .refused(let message, _) = refused else { throw TestSupportError("\(String(describing: refused))") }
+      #expect(message.contains("is being taken back"))
+      #expect(try await shop.server.psql("SELECT state FROM migrate.runs") == [["paused"]])
+      #expect(try await onThread { try Runs(on: server).enter(run).direction } == .revert)
+    }
+  }
+
   /// U05
   @Test func `U05: is refused while a worker lives, and apply while it is on its way`() async throws {
     try await withShop { shop in
