@@ -87,7 +87,9 @@ package enum Schema {
     now("set", "column: value", default: "required", "new values; right sides see the old row, all at once"),
     now("sql", at: .value, "SQL", "an expression that YAML wants quoted"),
     now("value", at: .value, "constant", "any constant: a list for an array or JSON, a map for JSON"),
-    now("validation", "reason: SQL boolean", "what must be true of a row as it would be written; else it is rejected"),
+    now(
+      "validation", "reason: SQL boolean",
+      "what must be true of a row as it would be written; else it is rejected, and quarantine keeps the new values"),
     now("checks", "map", "queries that must return no row"),
     now("before", at: .checks, "name: SELECT", "before anything starts"),
     now("batch", at: .checks, "name: SELECT", "at the end of each batch, which it rolls back; may read `batch`"),

@@ -6,6 +6,8 @@ package struct Reject: Sendable, Equatable {
   package let key: [String?]
   /// The row as it was, as JSON; `nil` under `undo: none`.
   package let row: String?
+  /// What the run would have made of the columns that it sets, as JSON, where the row breaks rules; `nil` under `undo: none`.
+  package let newValues: String?
   /// `validation`, `error` or `suppressed`.
   package let kind: String
   /// The rules that it breaks.
@@ -44,7 +46,7 @@ extension Ledger {
     _ = try connection.query(
       """
       DECLARE rejects NO SCROLL CURSOR WITH HOLD FOR
-      SELECT r.step, r.key, r.row, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row, r.sqlstate, r.message,
+      SELECT r.step, r.key, r.row, r.new_values, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row, r.sqlstate, r.message,
              r.detail, r.column_name, r.constraint_name, to_json(r.rejected_at) #>> '{}' AS rejected_at
       FROM   migrate.rejects AS r
       WHERE  r.run = $1::bigint
@@ -63,7 +65,8 @@ extension Ledger {
     for row in rows {
       rejects.append(
         Reject(
-          step: try row.int("step"), key: try row.array("key"), row: try row["row"], kind: try row.text("kind"),
+          step: try row.int("step"), key: try row.array("key"), row: try row["row"], newValues: try row["new_values"],
+          kind: try row.text("kind"),
           reasons: try row.array("reasons"), state: try row.text("state"), fixedRow: try row["fixed_row"],
           sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"],
           column: try row["column_name"], constraint: try row["constraint_name"],

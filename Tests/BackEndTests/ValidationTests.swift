@@ -47,10 +47,10 @@ import Testing
   private static let expected =
     "SELECT id, CASE WHEN reasons = '{}' THEN becomes ELSE price END, factor, name FROM (\(judged)) AS j ORDER BY id"
   private static let expectedRejects =
-    "SELECT id, price, reasons FROM (\(judged)) AS j WHERE reasons <> '{}' ORDER BY id"
+    "SELECT id, price, reasons, becomes FROM (\(judged)) AS j WHERE reasons <> '{}' ORDER BY id"
   private static let rejects = """
-    SELECT key[1], (row ->> 'price'), reasons FROM migrate.rejects
-    WHERE kind = 'validation' AND state = 'open' AND sqlstate IS NULL AND message = array_to_string(reasons, '; ')
+    SELECT key[1], (row ->> 'price'), reasons, (new_values ->> 'price') FROM migrate.rejects
+    WHERE new_values ? 'price' AND new_values - 'price' = '{}' AND kind = 'validation' AND state = 'open' AND sqlstate IS NULL AND message = array_to_string(reasons, '; ')
     ORDER BY key[1]::bigint
     """
   private static let expectedCounts = """
@@ -116,10 +116,11 @@ import Testing
         #expect(try await server.rows(Self.all) == expected)
         if shape == .withoutUndo {
           #expect(
-            try await server.rows("SELECT key[1], row, reasons FROM migrate.rejects ORDER BY key[1]::bigint")
+            try await server.rows(
+              "SELECT key[1], row, reasons, new_values FROM migrate.rejects ORDER BY key[1]::bigint")
               == rejects.map { row in
                 let parts = row.split(separator: "|", omittingEmptySubsequences: false)
-                return "\(parts[0])|NULL|\(parts[2])"
+                return "\(parts[0])|NULL|\(parts[2])|NULL"
               })
         } else {
           #expect(try await server.rows(Self.rejects) == rejects)

@@ -96,6 +96,11 @@ import Testing
       let keys = rows.map { ($0["key"]?.elements.compactMap(\.text) ?? []).joined(separator: " ") }
       let inOrder = (0..<7).flatMap { id in (1...1300).filter { $0 % 7 == id }.map { "é\(id) \($0)" } }
       #expect(keys == inOrder)
+      let listed = try await project.migrate("rejects", "1", environment: ["LC_ALL": "C.UTF-8"]).out
+      #expect(listed.contains("  CHANGE ") && listed.contains("  never   v: 7 → 8  "), "\(listed)")
+      #expect(rows.first?["new_values"]?.compact == "{\"v\":8}" && rows.first?["row"]?["v"]?.integer == 7)
+      let csv = try await project.migrate("rejects", "1", "--csv").out
+      #expect(csv.contains(",row,new_values,fixed_row,") && csv.contains(",\"{\"\"v\"\": 8}\","))
       let mended = try await project.migrate("rejects", "1", "--fix", "SET v = 0", "--yes")
       #expect(mended.status == 0 && mended.out == "run 1 mended 1300 rows\n", "\(mended)")
     }

@@ -282,6 +282,7 @@ CREATE TABLE migrate.rejects (
   step            integer     NOT NULL,
   key             text[]      NOT NULL,
   row             jsonb,
+  new_values      jsonb,
   sqlstate        text,
   message         text        NOT NULL,
   detail          text,
@@ -303,6 +304,7 @@ COMMENT ON COLUMN migrate.rejects.run             IS 'The run.';
 COMMENT ON COLUMN migrate.rejects.step            IS 'The step that failed.';
 COMMENT ON COLUMN migrate.rejects.key             IS 'The row''s key, each column as its type''s text.';
 COMMENT ON COLUMN migrate.rejects.row             IS 'The row as it was; NULL under undo: none, where nothing but keys is kept.';
+COMMENT ON COLUMN migrate.rejects.new_values      IS 'What the run would have made of the columns that it sets, where the row breaks rules; NULL under undo: none.';
 COMMENT ON COLUMN migrate.rejects.sqlstate        IS 'The code of the database''s error; NULL when it was no error.';
 COMMENT ON COLUMN migrate.rejects.message         IS 'What the database has said; the reasons, where the row breaks rules.';
 COMMENT ON COLUMN migrate.rejects.detail          IS 'And in detail.';

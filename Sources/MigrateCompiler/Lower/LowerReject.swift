@@ -72,8 +72,9 @@ extension ResolvedBatch {
   /// A row that is tried again, and fails again, keeps its place in quarantine, with the newest reason.
   static let rejectedAgain: SQL = """
     ON CONFLICT (run, step, key) DO UPDATE
-    SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-           detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+    SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+           sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+           column_name = excluded.column_name, constraint_name = excluded.constraint_name,
            rejected_at = excluded.rejected_at
     """
 

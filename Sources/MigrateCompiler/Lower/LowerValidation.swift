@@ -102,16 +102,17 @@ extension ResolvedBatch {
       """
     }
     let keepsValues = !capturedColumns.isEmpty
-    let names: SQL = "run, step, key, row, reasons, message"
+    let names: SQL = "run, step, key, row, new_values, reasons, message"
     let row: SQL = keepsValues ? "to_jsonb(\(alias).*)" : "CAST(NULL AS jsonb)"
     return Statement(
       .validate, step: Self.step, why: "only in a batch with rows that break a rule: to quarantine with every reason",
       """
       WITH rejected AS (
         INSERT INTO migrate.rejects (\(names))
-        SELECT \(Role.run), \(Self.step), s.key, s.row, s.reasons, array_to_string(s.reasons, '; ')
+        SELECT \(Role.run), \(Self.step), s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
         FROM  (SELECT \(keyAsTexts) AS key,
                       \(row) AS row,
+                      \(keepsValues ? newValues : "CAST(NULL AS jsonb)") AS new_values,
                       array_remove(ARRAY[\(lines: reasons)], NULL) AS reasons
                FROM   \(source)
                \(SQL.filtered(by: batchConditions + [breaksRule]))) AS s
@@ -123,6 +124,12 @@ extension ResolvedBatch {
       FROM  (SELECT count(*) AS rows FROM rejected) AS r
       WHERE  \(Self.place)
       """)
+  }
+
+  /// What the columns would become, as JSON: the reasons are about them.
+  private var newValues: SQL {
+    let values: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image)) AS \($0.column.name)" }
+    return "(SELECT to_jsonb(\(Resolver.written).*) FROM (SELECT \(list: values)) AS \(Resolver.written))"
   }
 
   /// Of a row that the change has written a rule may not be computable any more, and CASE alone keeps the order.

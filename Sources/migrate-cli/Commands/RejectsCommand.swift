@@ -73,18 +73,33 @@ enum RejectsCommand {
     _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
   ) throws(CommandFailure) -> Table {
     let all = console.arguments[Options.all]
-    var list = Table(
-      [.init("KEY")] + (all ? [.init("STATE")] : []) + [.init("SQLSTATE"), .init("REASON"), .init("ROW", .rest)])
+    var rejects: [Reject] = []
     try console.ask { () throws(RunRefusal) in
-      try runs.eachReject(of: summary.id, upTo: shownRows, all: all) { page in
-        for reject in page {
-          let reason = reject.message + (reject.detail.map { ": \($0)" } ?? "")
-          list.add(
-            [key(reject.key)] + (all ? [reject.state] : []) + [reject.sqlState ?? "", reason, reject.row ?? ""])
-        }
-      }
+      try runs.eachReject(of: summary.id, upTo: shownRows, all: all) { rejects += $0 }
+    }
+    let changes = rejects.map { self.changes($0, unicode: console.page.unicode) }
+    let hasChanges = changes.contains { !$0.utf8.isEmpty }
+    var list = Table(
+      [.init("KEY")] + (all ? [.init("STATE")] : []) + [.init("SQLSTATE"), .init("REASON")]
+        + (hasChanges ? [.init("CHANGE")] : []) + [.init("ROW", .rest)])
+    for (reject, change) in zip(rejects, changes) {
+      let reason = reject.message + (reject.detail.map { ": \($0)" } ?? "")
+      list.add(
+        [key(reject.key)] + (all ? [reject.state] : []) + [reject.sqlState ?? "", reason]
+          + (hasChanges ? [change] : []) + [reject.row ?? ""])
     }
     return list
+  }
+
+  /// `price: 195.35 → -1`, for each of the columns that would be another value.
+  private static func changes(_ reject: Reject, unicode: Bool) -> String {
+    guard let row = reject.row.flatMap({ try? JSON($0) }), let new = reject.newValues.flatMap({ try? JSON($0) }) else {
+      return ""
+    }
+    return new.members.compactMap { member in
+      let (before, after) = ((row[member.name] ?? .null).compact, member.value.compact)
+      return before == after ? nil : "\(member.name): \(before) \(unicode ? "→" : "->") \(after)"
+    }.joined(separator: ", ")
   }
 
   private static func csv(
@@ -94,6 +109,7 @@ enum RejectsCommand {
     console.output.write(
       writer.record([
         "run", "step", "key", "kind", "state", "sqlstate", "constraint", "column", "message", "detail", "row",
+        "new_values",
         "fixed_row",
         "rejected_at",
       ]))
@@ -103,7 +119,8 @@ enum RejectsCommand {
           console.output.write(
             writer.record([
               String(summary.id), String(reject.step), key(reject.key), reject.kind, reject.state, reject.sqlState,
-              reject.constraint, reject.column, reject.message, reject.detail, reject.row, reject.fixedRow,
+              reject.constraint, reject.column, reject.message, reject.detail, reject.row, reject.newValues,
+              reject.fixedRow,
               reject.rejectedAt,
             ]))
         }
@@ -125,7 +142,9 @@ enum RejectsCommand {
       .init("sqlstate", .optional(reject.sqlState)),
       .init("constraint", .optional(reject.constraint)), .init("column", .optional(reject.column)),
       .init("message", .string(reject.message)), .init("detail", .optional(reject.detail)),
-      .init("row", reject.row.flatMap { try? JSON($0) } ?? .null), .init("rejected_at", .string(reject.rejectedAt)),
+      .init("row", reject.row.flatMap { try? JSON($0) } ?? .null),
+      .init("new_values", reject.newValues.flatMap { try? JSON($0) } ?? .null),
+      .init("rejected_at", .string(reject.rejectedAt)),
     ])
   }
 }

@@ -185,8 +185,9 @@ WITH rejected AS (
   WHERE  ($7::boolean OR "products"."id" > $8::bigint)
     AND  "products"."id" <= $9::bigint
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )

@@ -234,8 +234,9 @@ WITH rejected AS (
     AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($11::character varying, $12::integer, $13::smallint)
     AND  (quantity > 1)
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )

@@ -91,10 +91,11 @@ FROM  (SELECT * FROM changed ORDER BY k_1) AS s
 -- validate: only in a batch with rows that break a rule: to quarantine with every reason
 -- $1 run, $2 after.none, $3 after.1, $4 through.1, $5 slice, $6 ordinal, $7 part
 WITH rejected AS (
-  INSERT INTO migrate.rejects (run, step, key, row, reasons, message)
-  SELECT $1::bigint, 1, s.key, s.row, s.reasons, array_to_string(s.reasons, '; ')
+  INSERT INTO migrate.rejects (run, step, key, row, new_values, reasons, message)
+  SELECT $1::bigint, 1, s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
   FROM  (SELECT ARRAY[CAST("products"."id" AS text)] AS key,
                 CAST(NULL AS jsonb) AS row,
+                CAST(NULL AS jsonb) AS new_values,
                 array_remove(ARRAY[CASE ("products"."name" <> 'café')
                                      WHEN true  THEN NULL
                                      WHEN false THEN 'it''s no café'
@@ -106,8 +107,9 @@ WITH rejected AS (
            AND  CASE WHEN ("products"."id") NOT IN (SELECT unnest(b.k_1) FROM migrate.undo_{run}_1 AS b WHERE (b.slice, b.ordinal, b.part) = ($5::integer, $6::integer, $7::integer))
                      THEN (("products"."name" <> 'café')) IS NOT TRUE END) AS s
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )
@@ -156,8 +158,9 @@ WITH rejected AS (
     AND  "products"."id" <= $8::bigint
     AND  (price > 10)
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )

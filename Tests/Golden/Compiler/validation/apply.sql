@@ -119,10 +119,11 @@ RETURNING rows_rejected > 0 AS leaves_out;
 -- validate: only in a batch with rows that break a rule: to quarantine with every reason
 -- $1 run, $2 after.none, $3 after.1, $4 through.1, $5 slice, $6 ordinal, $7 part
 WITH rejected AS (
-  INSERT INTO migrate.rejects (run, step, key, row, reasons, message)
-  SELECT $1::bigint, 1, s.key, s.row, s.reasons, array_to_string(s.reasons, '; ')
+  INSERT INTO migrate.rejects (run, step, key, row, new_values, reasons, message)
+  SELECT $1::bigint, 1, s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
   FROM  (SELECT ARRAY[CAST("products"."id" AS text)] AS key,
                 to_jsonb("products".*) AS row,
+                (SELECT to_jsonb("written".*) FROM (SELECT CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written") AS new_values,
                 array_remove(ARRAY[CASE (CAST(round(price * 1.05, 2) AS numeric(10,2)) > 0)
                                      WHEN true  THEN NULL
                                      WHEN false THEN 'price stays positive'
@@ -142,8 +143,9 @@ WITH rejected AS (
                  AND (CAST(round(price * 1.05, 2) AS numeric(10,2)) <= "products"."price" * 1.2)
                  AND ("products"."name" <> '')) IS NOT TRUE) AS s
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )
@@ -221,8 +223,9 @@ WITH rejected AS (
   WHERE  ($7::boolean OR "products"."id" > $8::bigint)
     AND  "products"."id" <= $9::bigint
   ON CONFLICT (run, step, key) DO UPDATE
-  SET    row = excluded.row, reasons = excluded.reasons, sqlstate = excluded.sqlstate, message = excluded.message,
-         detail = excluded.detail, column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
          rejected_at = excluded.rejected_at
   RETURNING key
 )
