@@ -15,22 +15,19 @@ extension Runs {
     try asking { (connection) throws(PostgresError) in try Ledger.reasons(connection, run, all: all) }
   }
 
-  /// Hands out the run's rows in quarantine in the order of their keys, page by page: however many there are, only a page of them is held.
+  /// Hands out the run's rows in quarantine in the order of their keys, page by page: however many there are,
+  /// only a page of them is held, and the keys.
   ///
   /// - Parameter all: those that are resolved or reverted, too.
   package borrowing func eachReject(
     of run: Int64, upTo limit: Int = .max, all: Bool, _ body: ([Reject]) -> Void
   ) throws(RunRefusal) {
     try asking { (connection) throws(PostgresError) in
-      try Ledger.holdRejects(connection, run, all: all)
-      var left = limit
-      while left > 0 {
-        let page = try Ledger.nextRejects(connection, limit: min(500, left))
-        guard !page.isEmpty else { break }
-        body(page)
-        left -= page.count
+      var places = try Ledger.rejectPlaces(connection, run, limit: limit, all: all)[...]
+      while !places.isEmpty {
+        body(try Ledger.rejects(connection, run, at: places.prefix(500), all: all))
+        places = places.dropFirst(500)
       }
-      try Ledger.releaseRejects(connection)
     }
   }
 

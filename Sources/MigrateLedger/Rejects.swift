@@ -25,6 +25,13 @@ package struct Reject: Sendable, Equatable {
   package let rejectedAt: String
 }
 
+/// Where a row stands in the quarantine of a run.
+package struct RejectPlace: Sendable, Equatable {
+  package let step: Int
+  /// An array's text.
+  package let key: String
+}
+
 /// Rows in quarantine for the same reason.
 package struct RejectReason: Sendable, Equatable {
   package let rows: Int
@@ -37,17 +44,18 @@ package struct RejectReason: Sendable, Equatable {
 }
 
 extension Ledger {
-  /// Holds the run's rows in quarantine ready for ``nextRejects(_:limit:)``, in the order of their keys: whole numbers by their
-  /// value and before others, which go by their text.
+  /// The keys of the run's rows in quarantine as arrays' texts, in their order: whole numbers by their value and before others,
+  /// which go by their text.
   ///
-  /// They are sorted once, however many there are, and kept by the server without a transaction that stays open meanwhile.
+  /// Sorted once, and held here: a cursor that the server holds would be lost behind a pooler, or keep a transaction open for as long
+  /// as somebody reads.
   /// - Parameter all: those that are resolved or reverted, too.
-  package static func holdRejects(_ connection: borrowing Connection, _ run: Int64, all: Bool) throws(PostgresError) {
-    _ = try connection.query(
+  package static func rejectPlaces(
+    _ connection: borrowing Connection, _ run: Int64, limit: Int, all: Bool
+  ) throws(PostgresError) -> [RejectPlace] {
+    let rows = try connection.query(
       """
-      DECLARE rejects NO SCROLL CURSOR WITH HOLD FOR
-      SELECT r.step, r.key, r.row, r.new_values, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row, r.sqlstate, r.message,
-             r.detail, r.column_name, r.constraint_name, to_json(r.rejected_at) #>> '{}' AS rejected_at
+      SELECT r.step, CAST(r.key AS text) AS key
       FROM   migrate.rejects AS r
       WHERE  r.run = $1::bigint
         AND  (r.state = 'open' OR $2::boolean)
@@ -55,28 +63,39 @@ extension Ledger {
                 ARRAY(SELECT ROW(CASE WHEN k.value ~ '^-?[0-9]{1,40}$' THEN CAST(k.value AS numeric) END, k.value)
                       FROM   unnest(r.key) WITH ORDINALITY AS k(value, place)
                       ORDER  BY k.place)
-      """, [String(run), all ? "true" : "false"])
-  }
-
-  /// The next of the rows that are held, none behind the last.
-  package static func nextRejects(_ connection: borrowing Connection, limit: Int) throws(PostgresError) -> [Reject] {
-    let rows = try connection.query("FETCH \(limit) FROM rejects", [])
-    var rejects: [Reject] = []
-    for row in rows {
-      rejects.append(
-        Reject(
-          step: try row.int("step"), key: try row.array("key"), row: try row["row"], newValues: try row["new_values"],
-          kind: try row.text("kind"),
-          reasons: try row.array("reasons"), state: try row.text("state"), fixedRow: try row["fixed_row"],
-          sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"],
-          column: try row["column_name"], constraint: try row["constraint_name"],
-          rejectedAt: try row.text("rejected_at")))
+      LIMIT  $3::bigint
+      """, [String(run), all ? "true" : "false", String(limit)])
+    return try rows.map { (row) throws(PostgresError) in
+      RejectPlace(step: try row.int("step"), key: try row.text("key"))
     }
-    return rejects
   }
 
-  package static func releaseRejects(_ connection: borrowing Connection) throws(PostgresError) {
-    _ = try connection.query("CLOSE rejects", [])
+  /// The rows in quarantine at `places`, in that order; those that were settled since are left out unless `all` are meant.
+  package static func rejects(
+    _ connection: borrowing Connection, _ run: Int64, at places: some Collection<RejectPlace>, all: Bool
+  ) throws(PostgresError) -> [Reject] {
+    let rows = try connection.query(
+      """
+      SELECT r.step, r.key, r.row, r.new_values, r.kind, coalesce(r.reasons, '{}') AS reasons, r.state, r.fixed_row,
+             r.sqlstate, r.message, r.detail, r.column_name, r.constraint_name, to_json(r.rejected_at) #>> '{}' AS rejected_at
+      FROM   unnest($2::integer[], $3::text[]) WITH ORDINALITY AS p(step, key, place)
+      JOIN   migrate.rejects AS r ON r.run = $1::bigint AND r.step = p.step AND r.key = CAST(p.key AS text[])
+      WHERE  r.state = 'open' OR $4::boolean
+      ORDER  BY p.place
+      """,
+      [
+        String(run), ArrayText.literal(places.map { String($0.step) }), ArrayText.literal(places.map(\.key)),
+        all ? "true" : "false",
+      ])
+    return try rows.map { (row) throws(PostgresError) in
+      Reject(
+        step: try row.int("step"), key: try row.array("key"), row: try row["row"],
+        newValues: try row["new_values"], kind: try row.text("kind"),
+        reasons: try row.array("reasons"), state: try row.text("state"), fixedRow: try row["fixed_row"],
+        sqlState: try row["sqlstate"], message: try row.text("message"), detail: try row["detail"],
+        column: try row["column_name"], constraint: try row["constraint_name"],
+        rejectedAt: try row.text("rejected_at"))
+    }
   }
 
   /// Keys of rows that wait in quarantine, in the order of their texts: `limit` of them behind `last`.
