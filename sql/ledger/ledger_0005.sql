@@ -39,7 +39,7 @@ BEGIN
         END IF;
       END IF;
     END LOOP;
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
     RAISE;
   END;
 END $$;
@@ -380,7 +380,7 @@ BEGIN
         PERFORM migrate.fix_bounds(_run, _epoch);
         ended.verdict := 'done';
       END IF;
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
       GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                               ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                               ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;

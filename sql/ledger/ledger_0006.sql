@@ -134,7 +134,7 @@ BEGIN
     EXCEPTION
       WHEN SQLSTATE 'MG006' THEN
         NULL;
-      WHEN OTHERS THEN
+      WHEN OTHERS OR ASSERT_FAILURE THEN
         IF migrate.error_class(SQLSTATE) <> 'row' THEN
           RAISE;
         END IF;
@@ -226,7 +226,7 @@ BEGIN
         -- The only way to undo what the savepoint holds.
         RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = tried.message;
       END IF;
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
       IF tried.verdict IS DISTINCT FROM 'suppressed' THEN
         GET STACKED DIAGNOSTICS tried.sqlstate = RETURNED_SQLSTATE, tried.message = MESSAGE_TEXT,
                                 tried.detail = PG_EXCEPTION_DETAIL, tried.hint = PG_EXCEPTION_HINT,
