@@ -16,6 +16,7 @@ extension SQLState {
   package static let insufficientResources = SQLState("53000")
   package static let insufficientPrivilege = SQLState("42501")
   package static let queryCanceled = SQLState("57014")
+  package static let foreignKeyViolation = SQLState("23503")
   package static let undefinedTable = SQLState("42P01")
   package static let invalidParameterValue = SQLState("22023")
   package static let characterNotInRepertoire = SQLState("22021")

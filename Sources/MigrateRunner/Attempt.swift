@@ -10,7 +10,7 @@ struct Attempt {
   let after: [String?]?
   let upper: [String?]
   /// From 1.
-  let number: Int
+  var number: Int
   let size: Int
   /// Whether a row that the database refuses is looked for, and goes to quarantine.
   var isHalving: Bool
@@ -24,10 +24,13 @@ struct Attempt {
   /// also on rows that others never leave alone. Source: measured, see docs/guarantees.md.
   enum Guard { case snapshot, lockedSnapshot, locked }
 
+  /// The first attempt without one snapshot for all statements.
+  static let firstLocked = 3
+
   var guarded: Guard {
     switch number {
     case ...1: .snapshot
-    case 2: .lockedSnapshot
+    case ..<Self.firstLocked: .lockedSnapshot
     default: .locked
     }
   }
@@ -74,6 +77,8 @@ enum Transacted {
   case suppressed(captured: Int, changed: Int, through: [String?])
   /// A check found rows.
   case found(check: Statement.Name, rows: [String], through: [String?])
+  /// What a row refers to is not in the snapshot, and may have come since.
+  case outdated
   /// The first rows of the run all fail alike.
   case hopeless(Failure)
   case takenOver

@@ -25,6 +25,8 @@ struct Cutting {
   /// The parts that were tried or cut.
   var tries = 0
   var isSearched = false
+  /// Whether each statement shall see what has been committed.
+  var distrustsSnapshots = false
 
   /// Rows that a search tries in the time that halving takes for one part: 25 µs a row and a millisecond a part, measured with two
   /// secondary indexes and no distance to the server.

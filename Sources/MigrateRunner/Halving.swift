@@ -23,6 +23,7 @@ extension Worker {
     _ attempt: Attempt, _ bindings: Bindings, through end: [String?]
   ) throws(PostgresError) -> Performed {
     var cutting = try cutting(attempt, through: end, bindings)
+    cutting.distrustsSnapshots = attempt.guarded == .locked
     var done = Done()
     try connection.execute("SAVEPOINT part")
     while done.parts < Self.mostParts, var part = cutting.parts.popLast() {
@@ -39,13 +40,14 @@ extension Worker {
         if part.isLeft { cutting.parts[cutting.parts.endIndex - 1].isBad = true }
       case .notDone(let transacted): return .notDone(transacted)
       case .refused(let refusal):
-        if let parts = try cut(part, at: refusal, bindings) {
+        if let parts = try cut(part, at: refusal, bindings, attempt) {
           cutting.parts += parts.reversed()
           continue
         }
         if try split(&part, on: &cutting.parts, bindings, attempt) { continue }
         // Under one snapshot the row is there that has failed; under another it may be gone.
         guard part.rows == 1 else { return .notDone(.inexact) }
+        if attempt.guarded != .locked, refusal.isOfForeignKey { return .notDone(.outdated) }
         switch try reject(given, part, refusal) {
         case .done(let counts, _, let xid): done.add(counts, part, xid)
         case .notDone(let transacted): return .notDone(transacted)
@@ -66,7 +68,7 @@ extension Worker {
     var cutting = Cutting(
       slice: attempt.slice, isCanary: attempt.isCanary, size: attempt.size, end: end, parts: [whole],
       searchesAtOnce: expectsMany)
-    if let refusal, let parts = try cut(whole, at: refusal, bindings) { cutting.parts = parts.reversed() }
+    if let refusal, let parts = try cut(whole, at: refusal, bindings, attempt) { cutting.parts = parts.reversed() }
     return cutting
   }
 
@@ -130,6 +132,8 @@ extension Worker {
     guard let row = try connection.run(run.statement(.batches, .finish), said).first else {
       return .notDone(.takenOver)
     }
+    // It is alone no more: another one has come that nobody has refused.
+    guard try row.int("rows_read") == 1 else { return .notDone(.inexact) }
     // Once a row has gone well it is not.
     let asked = hasSucceeded ? "" : "; SELECT migrate.is_hopeless(\(runID)) AS hopeless"
     let answer = try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part\(asked)")
@@ -165,6 +169,8 @@ extension Done {
 }
 
 extension Failure {
+  fileprivate var isOfForeignKey: Bool { sqlState == SQLState.foreignKeyViolation.code }
+
   /// Nobody wants a quarantine of all rows.
   fileprivate static func hopeless(_ last: Failure) -> Failure {
     Failure(

@@ -24,7 +24,9 @@ extension Failure {
 extension Worker {
   /// The part in three: what stands before the row that a refusal names, the row alone, and what stands behind it. `nil` when it
   /// names none, or none of a part of several rows.
-  borrowing func cut(_ part: Part, at refusal: Failure, _ bindings: Bindings) throws(PostgresError) -> [Part]? {
+  borrowing func cut(
+    _ part: Part, at refusal: Failure, _ bindings: Bindings, _ attempt: Attempt
+  ) throws(PostgresError) -> [Part]? {
     guard part.rows != 1, let key = run.keyPlace.flatMap(refusal.namedKey(at:)),
       let last = Self.number(part.through), key <= last
     else { return nil }
@@ -36,7 +38,9 @@ extension Worker {
     ).first?.values
     // What was done before can be gone since, and then the row before is further back than the part.
     let before = Self.number(found).flatMap { (before) in first.map { $0 < before } ?? true ? found : nil }
-    var parts = [Part(after: before ?? part.after, through: named, rows: 1)]
+    // Without one snapshot another row can come beside it.
+    let isFixed = attempt.guarded != .locked
+    var parts = [Part(after: before ?? part.after, through: named, rows: isFixed ? 1 : nil)]
     if let before { parts.insert(Part(after: part.after, through: before), at: 0) }
     if named != part.through { parts.append(Part(after: named, through: part.through)) }
     return parts.count > 1 ? parts : nil

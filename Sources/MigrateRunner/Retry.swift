@@ -130,7 +130,7 @@ extension Worker {
       failure.culprits = Culprits(keys: [key], areAll: true)
       return .failed(failure)
     case .notDone(.takenOver), .notDone(.lost), .notDone(.committed), .notDone(.hopeless), .notDone(.gaveWay),
-      .notDone(.suppressed):
+      .notDone(.suppressed), .notDone(.outdated):
       return .takenOver
     }
   }

@@ -36,7 +36,9 @@ struct Tries {
     case .retry: return error.class == .rowBad && number < 10
     case .quarantine:
       // A row that is too large for its page or its index fails in parts as well, and is the one at fault.
-      return error.class == .rowBad && halve()
+      guard error.class == .rowBad, halve() else { return false }
+      if error.sqlState == .foreignKeyViolation { distrustSnapshots() }
+      return true
     }
   }
 
@@ -52,6 +54,13 @@ struct Tries {
     isHalving = true
     isAtOnce = true
     return true
+  }
+
+  /// What a foreign key refers to is looked up in the transaction's snapshot, which gets old while rows at fault are looked for; from
+  /// now on each statement has its own.
+  mutating func distrustSnapshots() {
+    number = max(number, Attempt.firstLocked)
+    isAtOnce = true
   }
 
   /// Fewer rows are held for a shorter time, down to a single one, which is tried again for as long as it takes.
@@ -101,7 +110,10 @@ extension Worker {
       var attempt = Attempt(
         slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
         size: tries.size, isHalving: tries.isHalving, isCanary: last.isCanary)
-      if unfinished(at: attempt) != nil { attempt.isHalving = true }
+      if let unfinished = unfinished(at: attempt) {
+        attempt.isHalving = true
+        if unfinished.distrustsSnapshots { attempt.number = max(attempt.number, Attempt.firstLocked) }
+      }
       switch try tried(attempt, &tries) {
       case .done(let record): return .done(last.behind(record.ordinal, record.through))
       case .lost: return .lost
@@ -169,6 +181,9 @@ extension Worker {
         return .ended(try fail(failure))
       }
       return .again(reason: "rows needed no change any more")
+    case .outdated:
+      tries.distrustSnapshots()
+      return .again(reason: "the row that another refers to may have come since")
     case .hopeless(let failure): return .ended(try fail(failure))
     case .found(let check, let rows, let through):
       return .ended(try fail(.check(check, rows: rows, after: attempt.after, through: through)))

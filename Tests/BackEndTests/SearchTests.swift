@@ -8,7 +8,7 @@ import Testing
 @Suite struct `Many rows that the database refuses` {
   /// How the server refuses them, and whether it shows the row.
   enum Refusal: String, CaseIterable, Sendable {
-    case overflow, trigger, foreignKey, deferred
+    case overflow, trigger, assertion, foreignKey, deferred
 
     /// Rows whose id is a multiple of seven are bad. Their keys have two columns, and the letter comes composed and decomposed.
     func table(rows: Int) -> String {
@@ -22,7 +22,7 @@ import Testing
       FROM   generate_series(1, \(rows)) AS n;
       CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN
-        IF NEW.id % 7 = 0 THEN RAISE EXCEPTION 'not this one'; END IF;
+        \(self == .assertion ? "ASSERT NEW.id % 7 <> 0" : "IF NEW.id % 7 = 0 THEN RAISE EXCEPTION 'not this one'; END IF");
         RETURN NEW;
       END $$;
       \(constraint)
@@ -32,7 +32,7 @@ import Testing
     private var constraint: String {
       switch self {
       case .overflow: ""
-      case .trigger: "CREATE TRIGGER refuse BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION refuse();"
+      case .trigger, .assertion: "CREATE TRIGGER refuse BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION refuse();"
       case .foreignKey: "ALTER TABLE items ADD FOREIGN KEY (w) REFERENCES targets NOT VALID;"
       case .deferred:
         "ALTER TABLE items ADD FOREIGN KEY (w) REFERENCES targets DEFERRABLE INITIALLY DEFERRED NOT VALID;"
@@ -43,6 +43,8 @@ import Testing
       switch self {
       case .overflow: "22003"
       case .trigger: "P0001"
+      // What PL/pgSQL leaves out of OTHERS.
+      case .assertion: "P0004"
       case .foreignKey, .deferred: "23503"
       }
     }

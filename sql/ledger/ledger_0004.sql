@@ -319,7 +319,7 @@ BEGIN
     PERFORM migrate.confirm(_run);
   END IF;
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
@@ -365,7 +365,7 @@ BEGIN
   END IF;
   PERFORM migrate.confirm(_run);
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
@@ -398,7 +398,7 @@ BEGIN
   END IF;
   ended.verdict := 'done';
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
@@ -462,7 +462,7 @@ BEGIN
   END LOOP;
   ended.verdict := 'done';
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
@@ -495,7 +495,7 @@ BEGIN
   PERFORM migrate.advance(_run, 'last_batch_restored');
   ended.verdict := 'done';
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;

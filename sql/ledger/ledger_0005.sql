@@ -39,7 +39,7 @@ BEGIN
         END IF;
       END IF;
     END LOOP;
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
     RAISE;
   END;
 END $$;
@@ -380,7 +380,7 @@ BEGIN
         PERFORM migrate.fix_bounds(_run, _epoch);
         ended.verdict := 'done';
       END IF;
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
       GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                               ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                               ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
@@ -440,6 +440,11 @@ BEGIN
     IF ended.verdict = 'taken over' THEN
       PERFORM migrate.taken_over(_run, _epoch);
     END IF;
+    IF ended.verdict = 'outdated' THEN
+      -- From now on each statement has its own snapshot.
+      tries := greatest(2, tries - 1);
+      CONTINUE;
+    END IF;
     class := CASE ended.verdict
              WHEN 'inexact' THEN 'transient'
              WHEN 'stopped' THEN 'row'
@@ -468,8 +473,9 @@ BEGIN
     END IF;
     IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
       halves := true;
-      -- Nobody was in the way, so it need not guard itself better.
-      tries := tries - 1;
+      -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to is looked up in the
+      -- transaction's snapshot, which gets old meanwhile.
+      tries := CASE ended.sqlstate WHEN '23503' THEN greatest(2, tries - 1) ELSE tries - 1 END;
       CONTINUE;
     END IF;
     found := NULL;

@@ -134,7 +134,7 @@ BEGIN
     EXCEPTION
       WHEN SQLSTATE 'MG006' THEN
         NULL;
-      WHEN OTHERS THEN
+      WHEN OTHERS OR ASSERT_FAILURE THEN
         IF migrate.error_class(SQLSTATE) <> 'row' THEN
           RAISE;
         END IF;
@@ -226,7 +226,7 @@ BEGIN
         -- The only way to undo what the savepoint holds.
         RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = tried.message;
       END IF;
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
       IF tried.verdict IS DISTINCT FROM 'suppressed' THEN
         GET STACKED DIAGNOSTICS tried.sqlstate = RETURNED_SQLSTATE, tried.message = MESSAGE_TEXT,
                                 tried.detail = PG_EXCEPTION_DETAIL, tried.hint = PG_EXCEPTION_HINT,
@@ -255,6 +255,10 @@ BEGIN
       RETURN tried;
     ELSIF halves[1]::bigint > 1 THEN
       stack := stack || migrate.halved(after, halves[2:], through);
+    ELSIF tried.sqlstate = '23503' AND current_setting('transaction_isolation') = 'repeatable read' THEN
+      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
+      tried.verdict := 'outdated';
+      RETURN tried;
     ELSIF NOT migrate.reject(_run, given, tried) THEN
       tried.verdict := 'taken over';
       RETURN tried;
@@ -281,10 +285,16 @@ DECLARE
   given     jsonb := _given || jsonb_build_object(
     'refusal.sqlstate', _refusal.sqlstate, 'refusal.message', _refusal.message, 'refusal.detail', nullif(_refusal.detail, ''),
     'refusal.column', nullif(_refusal.column_name, ''), 'refusal.constraint', nullif(_refusal.constraint_name, ''));
+  entry     json;
 BEGIN
   PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
   statement := migrate.statement(_run, 'batches', 'finish');
-  RETURN EXISTS (SELECT FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)));
+  SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+  IF (entry ->> 'rows_read')::bigint > 1 THEN
+    -- Another one has come that nobody has refused.
+    RAISE EXCEPTION 'rows came in between' USING ERRCODE = 'serialization_failure';
+  END IF;
+  RETURN entry IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION migrate.reject IS 'Puts the only row of a part in quarantine and enters the part; false when the run was taken over.';
 

@@ -59,7 +59,7 @@ BEGIN
         END IF;
         SET CONSTRAINTS ALL DEFERRED;
         CONTINUE;
-      EXCEPTION WHEN OTHERS THEN
+      EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
         IF tried.verdict IS NULL AND migrate.error_class(SQLSTATE) <> 'row' THEN
           RAISE;
         END IF;
@@ -86,7 +86,7 @@ BEGIN
   END IF;
   found.are_all := jsonb_array_length(stack) = 0;
   RETURN found;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   -- Something else keeps the search from its end; that the batch has failed is known.
   RETURN NULL;
 END $$;
@@ -137,7 +137,7 @@ BEGIN
       -- The only way to undo what the savepoint holds.
       RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = ended.message;
     END IF;
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
     IF ended.verdict IS NULL THEN
       GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                               ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
@@ -159,7 +159,7 @@ BEGIN
     PERFORM migrate.confirm(_run);
   END IF;
   RETURN ended;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
                           ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
                           ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
