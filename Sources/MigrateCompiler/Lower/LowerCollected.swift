@@ -89,16 +89,27 @@ extension ResolvedBatch {
       """)
   }
 
-  /// The batch's keys, besides its range and its filter.
+  /// The batch's keys, besides its range and its filter. Of several columns only those in the range: for each that lies outside, the
+  /// index would be read from one end of the range to the other.
   var collectedCondition: SQL {
-    let chosen: [SQL] = key.indices.map { "unnest(c.\(Name.key($0)))" }
-    let stretch: SQL = """
-      SELECT \(list: chosen)
-      FROM   \(Self.keysTable) AS c
+    let isOfStretch: SQL = """
       WHERE  (\(Role.afterNone) OR \(Self.row("c", "last", key)) > \(bound(Role.after)))
         AND  \(Self.row("c", "first", key)) <= \(bound(Role.through))
       """
-    return key.count == 1 ? "\(keyColumns[0]) = ANY (ARRAY(\(stretch)))" : "(\(list: keyColumns)) IN (\(stretch))"
+    if key.count == 1 {
+      let stretch: SQL = "SELECT unnest(c.\(Name.key(0)))\nFROM   \(Self.keysTable) AS c\n\(isOfStretch)"
+      return "\(keyColumns[0]) = ANY (ARRAY(\(stretch)))"
+    }
+    let arrays: [SQL] = key.indices.map { "c.\(Name.key($0))" }
+    let columns: [SQL] = key.indices.map { Name.key($0) }
+    let stretch: SQL = """
+      SELECT \(list: columns.map { "d.\($0)" })
+      FROM   \(Self.keysTable) AS c, unnest(\(list: arrays)) AS d(\(list: columns))
+      \(isOfStretch)
+        AND  (\(Role.afterNone) OR \(Self.row("d", "k", key)) > \(bound(Role.after)))
+        AND  \(Self.row("d", "k", key)) <= \(bound(Role.through))
+      """
+    return "(\(list: keyColumns)) IN (\(stretch))"
   }
 
   private func bound(_ role: (Int, Column) -> Parameter) -> SQL {
