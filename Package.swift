@@ -63,6 +63,11 @@ let package = Package(
         .embedInCode("ledger/ledger_0009.sql"),
         .embedInCode("ledger/ledger_0010.sql"),
         .embedInCode("ledger/ledger_0011.sql"),
+        .embedInCode("ledger/ledger_0012.sql"),
+        .embedInCode("ledger/ledger_0013.sql"),
+        .embedInCode("ledger/ledger_0014.sql"),
+        .embedInCode("ledger/ledger_0015.sql"),
+        .embedInCode("ledger/ledger_0016.sql"),
       ],
       swiftSettings: settings),
 

@@ -8,9 +8,10 @@ package enum Scripts {
     [
       PackageResources.ledger_0001_sql, PackageResources.ledger_0002_sql, PackageResources.ledger_0003_sql,
       PackageResources.ledger_0004_sql, PackageResources.ledger_0005_sql, PackageResources.ledger_0006_sql,
-      PackageResources.ledger_0007_sql, PackageResources.ledger_0008_sql,
-      PackageResources.ledger_0009_sql, PackageResources.ledger_0010_sql,
-      PackageResources.ledger_0011_sql,
+      PackageResources.ledger_0007_sql, PackageResources.ledger_0008_sql, PackageResources.ledger_0009_sql,
+      PackageResources.ledger_0010_sql, PackageResources.ledger_0011_sql, PackageResources.ledger_0012_sql,
+      PackageResources.ledger_0013_sql, PackageResources.ledger_0014_sql, PackageResources.ledger_0015_sql,
+      PackageResources.ledger_0016_sql,
     ].map(text)
   }
 

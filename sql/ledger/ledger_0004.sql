@@ -1,505 +1,300 @@
--- The second back end: a run inside of the server, by the very statements that a client would send.
--- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
--- MG004 not as expected, MG005 the canary is done.
+-- What has become of a run's table since it was planned, asked by each batch before its first statement and behind its last.
 
-CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Source: PostgreSQL manual, appendix A. Codes that begin with 0 to 4 or A to H are the standard's, 54 and 55 are
-  -- PostgreSQL's; all others were chosen by whoever wrote RAISE … USING ERRCODE, usually in a trigger that refuses a row.
-  SELECT CASE
-    WHEN _sqlstate IN ('57014', '55P03', '57P03', '57P05', '25P03', '72000') THEN 'transient'
-    WHEN _sqlstate IN ('25006', '3D000')                                     THEN 'environment'
-    WHEN _sqlstate = '54000'                                                 THEN 'row'
-    WHEN left(_sqlstate, 2) IN ('08', '40')                                  THEN 'transient'
-    WHEN left(_sqlstate, 2) IN ('21', '22', '23', '38', '39', '44', 'P0')    THEN 'row'
-    WHEN left(_sqlstate, 2) IN ('28', '53', '57', '58', 'F0', 'HV', 'XX')    THEN 'environment'
-    WHEN left(_sqlstate, 2) IN ('54', '55') OR _sqlstate ~ '^[0-4A-H]'       THEN 'definition'
-    ELSE 'row' END
-$$;
-COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause), definition.';
-
--- Statements and their values -------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.arguments(_roles text[], _values jsonb) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION migrate.relabelled(_run bigint) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  unknown text;
+  begun record;
+  now   text[];
 BEGIN
-  SELECT r.role INTO unknown FROM unnest(_roles) AS r(role) WHERE NOT _values ? r.role LIMIT 1;
-  IF unknown IS NOT NULL THEN
-    RAISE EXCEPTION 'a statement asks for %, which nobody gave', unknown USING ERRCODE = 'MG002';
-  END IF;
-  RETURN ARRAY(SELECT _values ->> r.role FROM unnest(_roles) WITH ORDINALITY AS r(role, place) ORDER BY r.place);
-END $$;
-COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 … $n, found by their roles.';
-
-CREATE FUNCTION migrate.with_key(_values jsonb, _role text, _key text[], _columns integer) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
-  FROM   generate_series(1, _columns) AS n
-$$;
-COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and whole under role; role.none tells that there is none.';
-
-CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0, 'canary', NULL,
-                            ':run_id', r.run, ':started_at', to_json(r.started_at) #>> '{}')
-         || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(r.parameters) AS p), '{}')
-  FROM   migrate.runs AS r
-  WHERE  r.run = _run
-$$;
-COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every statement of a run, by role.';
-
-CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
-         || jsonb_build_object('others', v.others, 'horizon', v.horizon::text, 'transactions', v.transactions::text)
-  FROM   migrate.runs AS r,
-         migrate.versions_since(_run) AS v
-  WHERE  r.run = _run
-$$;
-COMMENT ON FUNCTION migrate.final_values IS 'The values for statements that look at a run as a whole.';
-
--- These two have no SET clause: the statement runs with the settings of the plan, which the caller has made. They name
--- nothing that a search_path could lead astray.
-CREATE FUNCTION migrate.execute(_text text, a text[]) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-  affected bigint;
-BEGIN
-  EXECUTE _text
-  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
-          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32];
-  GET DIAGNOSTICS affected = ROW_COUNT;
-  RETURN affected;
-END $$;
-COMMENT ON FUNCTION migrate.execute IS 'Runs a statement of a plan, byte for byte; the number of rows that it wrote.';
-
-CREATE FUNCTION migrate.query(_text text, a text[]) RETURNS SETOF json
-LANGUAGE plpgsql AS $$
-DECLARE
-  found record;
-BEGIN
-  FOR found IN EXECUTE _text
-  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
-          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32]
+  FOR begun IN
+    SELECT l.type, to_regtype(l.type) AS known, r.plan, ARRAY(SELECT jsonb_array_elements_text(l.labels)) AS labels
+    FROM   migrate.runs AS r, jsonb_each(r.labels) AS l(type, labels)
+    WHERE  r.run = _run AND r.direction = 'apply'
   LOOP
-    RETURN NEXT pg_catalog.to_json(found);
+    IF begun.known IS NULL THEN
+      RETURN NEXT format('enum %s is gone', begun.type);
+      CONTINUE;
+    -- It may be another one by now. Most are a column's own type, which is told sooner than what arrays and domains are of.
+    ELSIF NOT EXISTS (SELECT
+                      FROM   migrate.relations AS b
+                      JOIN   pg_attribute AS a ON a.attrelid = to_regclass(b.name) AND NOT a.attisdropped
+                      WHERE  b.run = _run AND a.atttypid = begun.known)
+      AND NOT migrate.plan_labels(begun.plan) ? begun.type THEN
+      RETURN NEXT format('the labels of enum %s are those of another type now', begun.type);
+      CONTINUE;
+    END IF;
+    now := migrate.enum_labels(begun.known);
+    -- One that was added is none of the rows' that there were.
+    IF ARRAY(SELECT n.label FROM unnest(now) WITH ORDINALITY AS n(label, place) WHERE n.label = ANY (begun.labels) ORDER BY n.place)
+       <> begun.labels THEN
+      RETURN NEXT format('the labels of enum %s are %s, were %s', begun.type, now, begun.labels);
+    END IF;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.query IS 'Runs a statement of a plan, byte for byte; its rows, the columns in their order.';
+COMMENT ON FUNCTION migrate.relabelled IS 'Enums of a run that is applied whose labels, or which themselves, are not called what they were when it was begun, in words.';
 
-CREATE FUNCTION migrate.fields(_row json) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT array_agg(f.value ORDER BY f.place) FROM json_each_text(_row) WITH ORDINALITY AS f(name, value, place)
-$$;
-COMMENT ON FUNCTION migrate.fields IS 'The columns of a row as texts; NULL when there is no row.';
-
-CREATE FUNCTION migrate.statement(_run bigint, _phase text, _name text) RETURNS migrate.statements
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  found migrate.statements;
-BEGIN
-  SELECT s.* INTO found FROM migrate.statements AS s WHERE s.run = _run AND s.phase = _phase AND s.name = _name;
-  IF found.run IS NULL THEN
-    RAISE EXCEPTION 'run % has no statement % in phase %', _run, _name, _phase
-    USING ERRCODE = 'MG002', HINT = 'its plan was made by another version of migrate';
-  END IF;
-  RETURN found;
-END $$;
-COMMENT ON FUNCTION migrate.statement IS 'A statement of a run.';
-
--- The work ----------------------------------------------------------------------------------------------------------------
-
-CREATE TYPE migrate.work AS (
-  verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
-  after_key text[], upper_key text[], seconds float8, canary boolean
-);
-COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, wait for so many seconds, or end.';
-
-CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
+CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  work  migrate.work;
-  state text;
-  now   integer;
-  is_bounded boolean;
-  last  migrate.batches;
-  size  text;
-  throttle jsonb;
-  tuned jsonb;
+  planned record;
 BEGIN
-  SELECT r.state, f.epoch, r.direction, r.on_conflict, r.plan ->> 'batch_size', r.upper_key, r.bounded_at IS NOT NULL,
-         r.plan -> 'throttle', to_jsonb(t)
-  INTO   state, now, work.direction, work.policy, size, work.upper_key, is_bounded, throttle, tuned
-  FROM   migrate.runs AS r
-  JOIN   migrate.fence AS f USING (run)
-  LEFT   JOIN migrate.tuning AS t USING (run)
-  WHERE  r.run = _run;
-  IF now IS DISTINCT FROM _epoch THEN
-    PERFORM migrate.taken_over(_run, _epoch);
-  END IF;
-  IF state IN ('pausing', 'cancelling') THEN
-    PERFORM migrate.advance(_run, 'batch_edge_reached');
-  END IF;
-  IF state IN ('running', 'reverting', 'holding')
-     AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'holds') THEN
-    state := migrate.ask_holds(_run, _epoch);
-  END IF;
-  IF state = 'holding' THEN
-    work.verb := 'wait';
-    work.seconds := 1;
-  ELSIF state NOT IN ('running', 'reverting') THEN
-    work.verb := 'end';
-  ELSIF work.direction = 'revert' THEN
-    SELECT * INTO last FROM migrate.next_to_restore(_run);
-    work.verb := CASE WHEN last.run IS NULL THEN 'settle' ELSE 'restore' END;
-    work.slice := last.slice;
-    work.ordinal := last.ordinal;
-    work.part := last.part;
-    work.seq := last.seq;
-  ELSIF NOT is_bounded THEN
-    work.verb := 'bound';
-  ELSE
-    -- One slice after the other: a CALL is one worker.
-    SELECT 'batch', o.slice, o.ordinal + 1, o.after_key, o.through_key, o.canary
-    INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key, work.canary
-    FROM   migrate.open_slices(_run) AS o
-    LIMIT  1;
-    work.verb := coalesce(work.verb, 'finish');
-    work.size := migrate.size_of(_run, work.slice, coalesce(tuned ->> 'batch_size', size), (throttle ->> 'target_batch_time')::interval);
-  END IF;
-  IF work.verb IN ('batch', 'restore') AND (tuned IS NOT NULL OR throttle ?| ARRAY['pause', 'nice_ratio', 'max_rate']) THEN
-    SELECT b.* INTO last FROM migrate.batches AS b WHERE b.run = _run AND b.kind = work.direction ORDER BY b.seq DESC LIMIT 1;
-    work.seconds := migrate.rest(last, coalesce((tuned ->> 'pause')::interval, (throttle ->> 'pause')::interval), (throttle ->> 'nice_ratio')::float8,
-                                 coalesce((tuned ->> 'max_rate')::bigint, (throttle ->> 'max_rate')::bigint));
-    IF work.seconds > 0 THEN
-      -- Not longer, so that what is asked of the run meanwhile is heard.
-      work.seconds := least(work.seconds, 1);
-      work.verb := 'wait';
-    END IF;
-  END IF;
-  RETURN work;
-END $$;
-COMMENT ON FUNCTION migrate.next_work IS 'What a run needs next, read from the ledger; reaches the edge for who asked for it.';
-
-CREATE FUNCTION migrate.taken_over(_run bigint, _epoch integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RAISE EXCEPTION 'run % was taken over by somebody else: this worker belongs to epoch %', _run, _epoch
-  USING ERRCODE = 'MG001', HINT = format('SELECT * FROM migrate.progress WHERE run = %s', _run);
-END $$;
-COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a run now.';
-
-CREATE TYPE migrate.attempted AS (
-  verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
-  column_name text, constraint_name text, left_behind bigint, rows_rejected bigint
-);
-COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
-
-CREATE TYPE migrate.culprits AS (keys text[], are_all boolean);
-COMMENT ON TYPE migrate.culprits IS 'Rows at fault by their keys, each an array''s text, and whether the batch has no others.';
-
-CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT ('stopped', _through, NULL, _check || ' found rows',
-          (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place)
-           FROM   unnest(_rows) WITH ORDINALITY AS r(found, place)),
-          'a check must return no row', NULL, NULL, NULL, NULL)::migrate.attempted
-$$;
-COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
-
-CREATE FUNCTION migrate.perform(
-  _run bigint, _given jsonb, _through text[], _locked boolean, _is_bound boolean, _foresees boolean
-) RETURNS migrate.attempted
-LANGUAGE plpgsql AS $$
-DECLARE
-  ended     migrate.attempted;
-  given     jsonb := migrate.with_key(_given, 'through', _through, cardinality(_through));
-  statement migrate.statements;
-  found     json[];
-  entry     json;
-  captured  boolean := false;
-  leaves    boolean := false;
-BEGIN
-  ended.through_key := _through;
-  FOR statement IN
-    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal
+  FOR planned IN
+    SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key, r.collations,
+           ARRAY(SELECT c.col ->> 'name'
+                 FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
+    FROM   migrate.runs AS r
+    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
+    LEFT   JOIN migrate.relations AS b
+           ON  b.run = r.run AND b.name = t.item ->> 'name'
+           AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = b.relation AND c.relkind IN ('r', 'p'))
+           AND NOT migrate.is_restored(r.run)
+    WHERE  r.run = _run
   LOOP
-    CASE
-    -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'keys', 'reject', 'previous',
-                            CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
-                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
-                            -- Nobody asks for reasons where no row breaks a rule.
-                            CASE WHEN NOT leaves THEN 'validate' END) THEN
-      NULL;
-    -- The others answer only where there are rules.
-    WHEN statement.name = 'capture'
-         OR statement.name IN ('capture locked', 'change') AND statement.text LIKE '%AS leaves_out' THEN
-      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
-      leaves := coalesce((entry ->> 'leaves_out')::boolean, false);
-      IF NOT _is_bound AND entry ->> 'through_1' IS NOT NULL THEN
-        ended.through_key := (migrate.fields(entry))[2:];
-        given := migrate.with_key(given, 'through', ended.through_key, cardinality(_through));
-      END IF;
-    WHEN statement.name = 'change as captured' THEN
-      given := given || jsonb_build_object('changed',
-        migrate.execute(statement.text, migrate.arguments(statement.arguments, given)));
-    WHEN statement.name LIKE 'check: %' THEN
-      found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
-      IF cardinality(found) > 0 THEN
-        RETURN migrate.stopped(statement.name, found, ended.through_key);
-      END IF;
-    WHEN statement.name = 'finish' THEN
-      -- What is deferred would fail at COMMIT, where nobody can catch it.
-      SET CONSTRAINTS ALL IMMEDIATE;
-      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-      ended.rows_rejected := coalesce((entry ->> 'rows_rejected')::bigint, 0);
-      ended.verdict := CASE
-        WHEN entry IS NULL THEN 'taken over'
-        WHEN (entry ->> 'exact')::boolean THEN 'done'
-        WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'suppressed'
-        ELSE 'inexact' END;
-      IF ended.verdict = 'suppressed' THEN
-        ended.message := format('a trigger kept %s of %s rows from being changed',
-          (entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, entry ->> 'rows_captured');
-        ended.hint := 'a BEFORE trigger that returns NULL leaves the row out without an error';
-      ELSIF ended.verdict = 'inexact' THEN
-        ended.message := 'rows came in between';
-      END IF;
-      RETURN ended;
+    IF planned.now IS NULL AND planned.begun IS NULL THEN
+      RETURN QUERY SELECT format('table %s is gone', planned.name), 'bring it back';
+    ELSIF planned.now IS NULL THEN
+      RETURN QUERY SELECT format('table %s is called %s now', planned.name, planned.begun), 'rename it back';
+    ELSIF planned.now <> planned.begun THEN
+      RETURN QUERY SELECT format('%s is another table now, the one of the run is called %s', planned.name, planned.begun),
+                          'rename them back';
     ELSE
-      PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
-    END CASE;
-  END LOOP;
-  RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
-END $$;
-COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _is_bound: it ends at _through, and not where the capture says.';
-
-CREATE FUNCTION migrate.attempt(
-  _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _halves boolean
-) RETURNS migrate.attempted
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ended     migrate.attempted;
-  given     jsonb := migrate.constants(_run, _epoch)
-                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size,
-                                           'changed', NULL, 'eligible', NULL, 'canary', _work.canary);
-  columns   integer := cardinality(_work.upper_key);
-  statement migrate.statements;
-  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
-  -- asked of the change; without undo nobody asks.
-  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
-                        FROM   migrate.runs AS r
-                        WHERE  r.run = _run);
-  -- Whether the capture itself ends the batch after so many rows.
-  is_bound  boolean := _locked OR NOT EXISTS (SELECT FROM migrate.statements AS s
-                                              WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
-BEGIN
-  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  PERFORM migrate.name_session(_run, _work.ordinal);
-  given := migrate.with_key(given, 'after', _work.after_key, columns);
-  given := migrate.with_key(given, 'upper', _work.upper_key, columns);
-  ended.through_key := _work.upper_key;
-  IF is_bound OR _halves THEN
-    statement := migrate.statement(_run, 'batches', 'bound');
-    ended.through_key :=
-      migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
-    -- Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
-    IF ended.through_key IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN
-      given := given || jsonb_build_object('eligible', _size);
+      -- A type that was restored from a dump has another number under the same name. A revert writes old values, which fit
+      -- whatever is wider; what is applied was computed and shown for the very type.
+      RETURN QUERY
+        SELECT CASE WHEN a.attnum IS NULL THEN format('column %s is gone', c.item ->> 'name')
+                    WHEN planned.begun IS NOT NULL AND a.attnum <> (c.item ->> 'number')::integer
+                    THEN format('column %s is another one now', c.item ->> 'name')
+                    WHEN a.atttypid <> type.wanted OR NOT type.is_same
+                    THEN format('column %s is %s, was %s', c.item ->> 'name', type.now, c.item ->> 'type')
+                    ELSE format('column %s of the key can be NULL', c.item ->> 'name') END,
+               'bring it back to what it was'
+        FROM   jsonb_array_elements(planned.columns) AS c(item)
+        LEFT   JOIN pg_attribute AS a
+               ON  a.attrelid = planned.now AND a.attname = (c.item ->> 'name') COLLATE "C" AND NOT a.attisdropped
+        CROSS  JOIN LATERAL (
+          SELECT format_type(a.atttypid, a.atttypmod) AS now,
+                 CASE WHEN a.atttypid = (c.item ->> 'type_oid')::oid THEN a.atttypid
+                      ELSE coalesce(to_regtype(c.item ->> 'type')::oid, 0) END AS wanted,
+                 NOT _applying OR format_type(a.atttypid, a.atttypmod) = c.item ->> 'type' AS is_same) AS type
+        WHERE  a.attnum IS NULL OR a.atttypid <> type.wanted OR NOT type.is_same
+          OR  (planned.begun IS NOT NULL AND a.attnum <> (c.item ->> 'number')::integer)
+          OR  (NOT a.attnotnull AND planned.key ? (c.item ->> 'name'));
+      IF NOT FOUND AND NOT EXISTS (
+        SELECT
+        FROM   pg_index AS i
+        WHERE  i.indrelid = planned.now AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+          AND  planned.key = (SELECT jsonb_agg(a.attname ORDER BY k.place)
+                              FROM   unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+                              LEFT   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                              WHERE  k.place <= i.indnkeyatts))
+      THEN
+        RETURN QUERY
+          SELECT format('no unique index on (%s) is there any more, so each batch would read all of %s', k.names, planned.name),
+                 format('CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s)', planned.now, k.names)
+          FROM  (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) AS names
+                 FROM   jsonb_array_elements_text(planned.key) WITH ORDINALITY AS k(name, place)) AS k;
+      END IF;
+      -- Its writes would be in no undo, on the way there and on the way back.
+      RETURN QUERY
+        SELECT DISTINCT format('%s follows column %s by foreign key %I now', f.conrelid::regclass, a.attname, f.conname),
+               'make it ON UPDATE NO ACTION'
+        FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+        -- By the triggers that do it, which an index leads to.
+        JOIN   pg_trigger    AS g ON g.tgrelid = t.oid AND g.tgisinternal
+        JOIN   pg_constraint AS f ON f.oid = g.tgconstraint AND f.confrelid = t.oid AND f.confupdtype IN ('c', 'n', 'd')
+        JOIN   pg_attribute  AS a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
+        WHERE  a.attname = ANY (planned.written);
+      -- What the rows become was foreseen without it, and its own writes would be in no undo. On the way back one that fires
+      -- before each row is written decides what comes back.
+      RETURN QUERY
+        SELECT DISTINCT format('trigger %I fires on updates of %s now', g.tgname, planned.name),
+               'disable or drop it' || CASE WHEN _applying THEN ', or take the run back and apply anew' ELSE '' END
+        FROM  (SELECT planned.now::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(planned.now) AS p) AS t
+        JOIN   pg_trigger AS g ON g.tgrelid = t.oid
+        WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0 AND (_applying OR g.tgtype & 3 = 3)
+          AND  NOT planned.triggers ? g.tgname::text;
+      -- It can write elsewhere and return each row as if it had been written.
+      RETURN QUERY
+        SELECT format('rule %I is applied to updates of %s now', w.rulename, planned.name),
+               'disable or drop it' || CASE WHEN _applying THEN ', or take the run back and apply anew' ELSE '' END
+        FROM   pg_rewrite AS w
+        WHERE  w.ev_class = planned.now AND w.ev_type = '2' AND w.ev_enabled IN ('O', 'A');
+      IF _applying THEN
+        -- Batches of two orders pass rows over, and do others twice.
+        RETURN QUERY
+          SELECT 'the key is ordered by another collation now', 'give its columns their collations back'
+          WHERE  ARRAY(SELECT DISTINCT format('%I.%I', n.nspname, l.collname) COLLATE "C"
+                       FROM   pg_attribute AS a
+                       JOIN   pg_collation AS l ON l.oid = a.attcollation AND l.collprovider <> 'd'
+                       JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+                       WHERE  a.attrelid = planned.now AND planned.key ? a.attname::text
+                       ORDER  BY 1)
+                 <> ARRAY(SELECT o.name FROM jsonb_object_keys(planned.collations) AS o(name)
+                          WHERE o.name NOT LIKE 'of database %' ORDER BY o.name COLLATE "C");
+      END IF;
     END IF;
-    ended.through_key := coalesce(ended.through_key, _work.upper_key);
-  END IF;
-  ended := CASE WHEN _halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees)
-                ELSE migrate.perform(_run, given, ended.through_key, _locked, is_bound, foresees) END;
-  IF ended.verdict = 'done' THEN
-    PERFORM migrate.confirm(_run);
-  END IF;
-  RETURN ended;
-EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-  ended.verdict := 'error';
-  RETURN ended;
-END $$;
-COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch; whatever it answers but done must be rolled back.';
-
-CREATE FUNCTION migrate.attempt_restore(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ended     migrate.attempted;
-  given     jsonb := migrate.constants(_run, _epoch)
-                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'part', _work.part,
-                                           'seq', _work.seq);
-  statement migrate.statements := migrate.statement(_run, 'revert', 'mark');
-  entry     json;
-BEGIN
-  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-  PERFORM migrate.name_session(_run, _work.ordinal);
-  IF migrate.execute(statement.text, migrate.arguments(statement.arguments, given)) = 0 THEN
-    -- Another revert has done this batch while we waited at the mark.
-    ended.verdict := 'inexact';
-    ended.message := 'another revert has done this batch';
-    RETURN ended;
-  END IF;
-  FOR statement IN
-    SELECT s.*
-    FROM   migrate.statements AS s
-    WHERE  s.run = _run AND s.phase = 'revert'
-      AND  s.name = ANY (ARRAY['hold', 'look', 'triggers off', 'restore rewritten', 'triggers on']
-                         || CASE WHEN _work.policy = 'force' THEN ARRAY['seize', 'restore forced'] ELSE ARRAY['restore'] END)
-    ORDER  BY s.ordinal
-  LOOP
-    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
   END LOOP;
-  SET CONSTRAINTS ALL IMMEDIATE;
-  statement := migrate.statement(_run, 'revert', 'finish');
-  SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-  ended.verdict := CASE WHEN entry IS NULL THEN 'taken over' ELSE 'done' END;
-  IF _work.policy = 'stop' AND (entry ->> 'rows_rejected')::bigint > 0 THEN
-    RETURN migrate.conflicting((entry ->> 'rows_rejected')::bigint);
+  -- What is compared as a text would silently not be eligible any more.
+  IF _applying THEN
+    RETURN QUERY SELECT e.change, 'rename them back, or take the run back and apply anew' FROM migrate.relabelled(_run) AS e(change);
   END IF;
-  PERFORM migrate.confirm(_run);
-  RETURN ended;
-EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-  ended.verdict := 'error';
-  RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
-CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT ('stopped', NULL, NULL, _rows || ' rows were changed since', 'nothing of them is touched',
-          'on_conflict skip restores the others, force all', NULL, NULL, NULL, NULL)::migrate.attempted
+CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.change FROM migrate.changes(_run, false) AS c
 $$;
-COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows that were changed since.';
+COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back: what migrate.changes tells of the way back.';
 
-CREATE FUNCTION migrate.look_ahead(_run bigint, _epoch integer) RETURNS migrate.attempted
+CREATE FUNCTION migrate.may_lock(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE')), false)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.may_lock IS 'Whether the role may lock a run''s table as a writer does; who may update only some of its columns may not.';
+
+CREATE FUNCTION migrate.late_triggers(_run bigint) RETURNS text
+-- Asked once a batch on the way back: in this language its plan is kept.
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (
+    SELECT string_agg(DISTINCT quote_ident(g.tgname), ', ')
+    FROM   migrate.relations AS b
+    CROSS  JOIN LATERAL (SELECT to_regclass(b.name)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(b.name)) AS p) AS k
+    JOIN   pg_trigger AS g ON g.tgrelid = k.oid
+    WHERE  b.run = _run AND b.name <> 'migrate.runs'
+      AND  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
+      -- The plan is long, and read only where there is one.
+      AND  NOT EXISTS (SELECT
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                       WHERE  r.run = _run AND t.item ->> 'name' = b.name AND t.item -> 'triggers' ? g.tgname::text));
+END $$;
+COMMENT ON FUNCTION migrate.late_triggers IS 'Triggers that fire on updates of a run''s table and were not there when it was planned.';
+
+CREATE FUNCTION migrate.rows_written(_run bigint) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sum(pg_stat_get_xact_tuples_inserted(k.oid) + pg_stat_get_xact_tuples_updated(k.oid) + pg_stat_get_xact_tuples_deleted(k.oid))
+  FROM   migrate.relations AS b
+  CROSS  JOIN LATERAL (SELECT to_regclass(b.name)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(b.name)) AS p) AS k
+  WHERE  b.run = _run AND b.name <> 'migrate.runs'
+$$;
+COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
+
+CREATE FUNCTION migrate.hold(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  ended     migrate.attempted;
-  statement migrate.statements := migrate.statement(_run, 'revert', 'conflicts ahead');
-  entry     json;
-  conflicts bigint;
+  held    regclass;
+  broken  text;
+  cure    text;
+  applies boolean;
+  -- Who only looks for conflicts writes nothing.
+  restores boolean;
+  may_lock boolean := true;
 BEGIN
-  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-  SELECT q INTO entry
-  FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, migrate.constants(_run, _epoch))) AS q;
-  conflicts := (entry ->> 'conflicts')::bigint + migrate.mended_ahead(_run);
-  IF conflicts > 0 THEN
-    RETURN migrate.conflicting(conflicts);
+  IF current_setting('session_replication_role') = 'replica' THEN
+    RAISE EXCEPTION 'session_replication_role is replica: foreign keys would not be checked, and other triggers fire than those of the plan'
+    USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('ALTER ROLE %I RESET session_replication_role', session_user);
   END IF;
-  ended.verdict := 'done';
-  RETURN ended;
-EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-  ended.verdict := 'error';
-  RETURN ended;
-END $$;
-COMMENT ON FUNCTION migrate.look_ahead IS 'Under stop a revert writes nothing when a row was changed since.';
-
-CREATE FUNCTION migrate.lockers(_run bigint) RETURNS text[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN ARRAY(SELECT (migrate.fields(q))[1]
-               FROM   migrate.query((migrate.statement(_run, 'bounds', 'lockers')).text, '{}') AS q);
-END $$;
-COMMENT ON FUNCTION migrate.lockers IS 'The transactions that hold a write lock on the source of a run.';
-
-CREATE FUNCTION migrate.fix_bounds(_run bigint, _epoch integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  -- In a snapshot of its own, before the upper end: whoever is invisible to a batch is not older than this.
-  horizon   xid8 := pg_snapshot_xmin(pg_current_snapshot());
-  statement migrate.statements := migrate.statement(_run, 'bounds', 'upper');
-  given     jsonb := migrate.constants(_run, _epoch);
-  upper     text[];
-  r         migrate.runs;
-BEGIN
-  SELECT * INTO r FROM migrate.runs WHERE run = _run;
-  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  upper := migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
-  SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'collect';
-  IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
-    given := migrate.with_key(given || jsonb_build_object('size', CASE WHEN r.plan ->> 'batch_size' = 'auto' THEN 1000 ELSE (r.plan ->> 'batch_size')::integer END), 'upper', upper, cardinality(upper));
-    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  -- Whoever changes a table has a transaction number. The batch before was alone, and no number but its own was given since, so
+  -- the table is as that batch has found it.
+  IF pg_snapshot_xmax(pg_current_snapshot())::text::bigint = _undisturbed::text::bigint + 1 THEN
+    RETURN;
   END IF;
-  SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'slices';
-  IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
-    PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, migrate.with_key(given, 'upper', upper, cardinality(upper))));
-  END IF;
-  PERFORM migrate.bound(_run, upper, horizon);
-END $$;
-COMMENT ON FUNCTION migrate.fix_bounds IS 'Fixes where a run ends, and collects its keys where the plan says so.';
-
-CREATE FUNCTION migrate.look_back(_run bigint, _epoch integer) RETURNS migrate.attempted
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ended     migrate.attempted;
-  statement migrate.statements;
-  given     jsonb := migrate.final_values(_run, _epoch);
-  found     json[];
-BEGIN
-  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  FOR statement IN
-    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal
+  SELECT r.direction = 'apply' INTO applies FROM migrate.runs AS r WHERE r.run = _run;
+  restores := NOT applies AND current_setting('transaction_read_only') = 'off';
+  FOR held IN
+    SELECT c.oid
+    FROM   migrate.runs AS r
+    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
+    WHERE  r.run = _run
   LOOP
-    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
-    IF statement.name = 'left behind' THEN
-      ended.left_behind := (migrate.fields(found[1]))[1]::bigint;
-    ELSIF cardinality(found) > 0 THEN
-      RETURN migrate.stopped(statement.name, found, NULL);
+    -- To who will write the lock that keeps new triggers out as well. Forward without a wait: the snapshot is older than what ends
+    -- it. The client has it already, from before its snapshot; in a procedure no statement comes before the snapshot. On the way
+    -- back each statement has a snapshot of its own.
+    may_lock := may_lock AND has_table_privilege(held, 'UPDATE');
+    EXECUTE format(CASE WHEN NOT (applies OR restores) OR NOT may_lock THEN 'LOCK TABLE %s IN ACCESS SHARE MODE'
+                        WHEN applies THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
+                        ELSE 'LOCK TABLE %s IN ROW EXCLUSIVE MODE' END, held);
+    -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,
+    -- 13.6). The catalog's tables show what the snapshot sees, its functions what is.
+    IF EXISTS (SELECT
+               FROM  (SELECT held::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(held) AS p) AS t
+               JOIN   pg_class AS c USING (oid)
+               WHERE  c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(t.oid))
+    THEN
+      RAISE EXCEPTION 'table % was written anew in this moment', held USING ERRCODE = 'serialization_failure';
     END IF;
   END LOOP;
-  ended.verdict := 'done';
-  RETURN ended;
-EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-  ended.verdict := 'error';
-  RETURN ended;
+  SELECT string_agg(c.change, '; '), string_agg(DISTINCT c.remedy, '; ') INTO broken, cure FROM migrate.changes(_run, applies) AS c;
+  IF broken IS NOT NULL THEN
+    RAISE EXCEPTION 'the table has changed since run % was begun: %', _run, broken
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = format('%s; then %s run %s, which goes on at this batch. It has written nothing since the change', cure,
+                        CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run);
+  END IF;
+  -- What a trigger that came later does to the rows is told by their number, which confirm compares; the setting ends with the
+  -- transaction. Who cannot keep one out counts in any case.
+  IF restores AND (NOT may_lock OR migrate.late_triggers(_run) IS NOT NULL) THEN
+    PERFORM set_config('migrate.rows_written', migrate.rows_written(_run)::text, true);
+  END IF;
 END $$;
-COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
+COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
-CREATE FUNCTION migrate.settle(_run bigint) RETURNS migrate.attempted
+CREATE FUNCTION migrate.confirm_restored(_run bigint, _written_before bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  ended     migrate.attempted;
-  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
-  conflicts bigint;
+  late     text;
+  expected bigint;
 BEGIN
-  conflicts := migrate.unfix_all(_run, policy);
-  IF policy = 'stop' AND conflicts > 0 THEN
-    RETURN migrate.conflicting(conflicts);
+  -- One that puts its work off does it here.
+  SET CONSTRAINTS ALL IMMEDIATE;
+  late := migrate.late_triggers(_run);
+  IF late IS NULL THEN
+    RETURN;
   END IF;
-  -- Nothing is in conflict, so nobody needs the old values any more. Dropped before a crash, or locked by a reader: the rows
-  -- are back either way.
-  IF NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'revert' AND b.rows_rejected > 0) THEN
-    BEGIN
-      SET LOCAL lock_timeout = '5s';
-      EXECUTE (migrate.statement(_run, 'revert', 'drop undo')).text;
-    EXCEPTION WHEN OTHERS THEN
-      NULL;
-    END;
+  -- Each row that came back was written once, and once more where known triggers write columns of it, which are then put right.
+  SELECT b.rows_changed * (1 + (SELECT count(*) FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'restore rewritten'))
+  INTO   expected
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = 'revert'
+  ORDER  BY b.seq DESC
+  LIMIT  1;
+  IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _written_before <> expected THEN
+    RAISE EXCEPTION '%', CASE WHEN current_setting('track_counts') = 'off'
+      THEN format('trigger %s came after run %s, and track_counts is off, so nothing tells whether it writes other rows', late, _run)
+      ELSE format('rows of the table were written besides those that came back: trigger %s came after run %s', late, _run) END
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = format('disable or drop it; then revert run %s, which goes on at this batch. It has written nothing of it', _run);
   END IF;
-  PERFORM migrate.advance(_run, 'last_batch_restored');
-  ended.verdict := 'done';
-  RETURN ended;
-EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-  ended.verdict := 'error';
-  RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.confirm_restored IS 'Before a batch that was taken back commits, where triggers have come since the run: an error when the transaction has written other rows of the table than came back, or a row once more. _written_before is what migrate.rows_written told at its beginning.';
+
+CREATE FUNCTION migrate.confirm(_run bigint) RETURNS xid8
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  written text := current_setting('migrate.rows_written', true);
+BEGIN
+  IF written <> '' THEN
+    PERFORM migrate.confirm_restored(_run, written::bigint);
+    -- Nor could who may not lock the table keep one out that decides about the old values.
+    IF NOT migrate.may_lock(_run) THEN
+      PERFORM migrate.hold(_run);
+    END IF;
+  END IF;
+  -- Numbers that came with a dump are others, and the whole look is taken once more.
+  IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation)
+     OR EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.labels <> '{}' AND EXISTS (SELECT FROM migrate.relabelled(_run))) THEN
+    PERFORM migrate.hold(_run);
+  END IF;
+  -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write. In READ COMMITTED
+  -- the snapshot is this statement's, which finds the batch itself at work.
+  RETURN (SELECT pg_current_xact_id()
+          FROM   pg_current_snapshot() AS s
+          WHERE  pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND pg_snapshot_xmax(s) = pg_current_xact_id());
+END $$;
+COMMENT ON FUNCTION migrate.confirm IS 'Before a batch commits: no lock on a table keeps its schema from being renamed, nor the labels of an enum, and a name may mean something else by now; an error when it does. Its number when it was undisturbed, no other transaction being at work, else NULL.';

@@ -1,515 +1,228 @@
--- From inside of the server: begin a run, drive it, take it back, verify it. A client without this program needs no more than
---   SELECT run, epoch FROM migrate.enter(…);  CALL migrate.drive(run, epoch);
+-- Where a run stands: who is waited for, what is taken back next, which slices are open, and whether all of it fits together.
 
-CREATE FUNCTION migrate.refuse(_message text, _hint text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RAISE EXCEPTION '%', _message USING ERRCODE = 'MG002', HINT = _hint;
-END $$;
-COMMENT ON FUNCTION migrate.refuse IS 'Refuses, before anything is changed.';
+CREATE FUNCTION migrate.holders(_transactions text[])
+RETURNS TABLE (pid integer, application_name text, seconds double precision, words text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT h.pid, h.application_name, h.seconds,
+         CASE WHEN h.pid IS NULL THEN 'prepared transaction ' || coalesce(quote_literal(h.gid), h.virtualtransaction)
+              ELSE concat('pid ', h.pid, ' (' || nullif(h.application_name, '') || ')') END
+         || coalesce(format(', open for %s s', floor(h.seconds)), '')
+  FROM  (SELECT l.pid, l.virtualtransaction, a.application_name, p.gid,
+                extract(epoch FROM greatest(clock_timestamp(), coalesce(a.xact_start, p.prepared)) - coalesce(a.xact_start, p.prepared))::float8 AS seconds
+         -- Once each, however many locks it holds.
+         FROM  (SELECT DISTINCT k.pid, k.virtualtransaction FROM pg_locks AS k WHERE k.virtualtransaction = ANY (_transactions)) AS l
+         LEFT   JOIN pg_stat_activity  AS a ON a.pid = l.pid
+         -- A prepared one has no process any more; that it holds its own number tells which it is.
+         LEFT   JOIN pg_locks AS x
+                ON  l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+         LEFT   JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid) AS h
+  ORDER  BY h.seconds DESC NULLS LAST, h.pid
+$$;
+COMMENT ON FUNCTION migrate.holders IS 'Who has these transactions open and since when; to a role that may not see that the time is NULL.';
 
-CREATE FUNCTION migrate.check_before(_plan jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(bool_and(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')) IS NOT NULL), true)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'steps') AS s(step)
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
+
+CREATE FUNCTION migrate.next_to_restore(_run bigint) RETURNS SETOF migrate.batches
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  given jsonb := jsonb_build_object(':run_id', NULL, ':started_at', to_json(now()) #>> '{}')
-    || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(_plan -> 'parameters') AS p), '{}');
-  named text;
-  body  text;
-  roles text[];
-  found json[];
+  -- The batch that was taken back last: it is likely that all behind it are back, and there may be thousands.
+  last bigint := (SELECT a.seq
+                  FROM  (SELECT r.* FROM migrate.batches AS r WHERE r.run = _run AND r.kind = 'revert' ORDER BY r.seq DESC LIMIT 1) AS r
+                  JOIN   migrate.batches AS a
+                         ON (a.run, a.kind, a.slice, a.ordinal, a.part) = (r.run, 'apply', r.slice, r.ordinal, r.part));
 BEGIN
-  -- A transaction inside of this one, so that it alone cannot write.
-  BEGIN
-    SET TRANSACTION READ ONLY;
-    FOR named, body, roles IN
-      SELECT s.item ->> 'name', s.item ->> 'text', ARRAY(SELECT jsonb_array_elements_text(s.item -> 'arguments'))
-      FROM   jsonb_array_elements(_plan -> 'phases') AS p(phase),
-             jsonb_array_elements(p.phase -> 'statements') WITH ORDINALITY AS s(item, place)
-      WHERE  p.phase ->> 'name' = 'before' OR (p.phase ->> 'name' = 'batches' AND s.item ->> 'name' = 'settings')
-      ORDER  BY s.item ->> 'name' = 'settings' DESC, s.place
-    LOOP
-      IF named = 'settings' THEN
-        EXECUTE body;
-      ELSE
-        found := ARRAY(SELECT q FROM migrate.query(body, migrate.arguments(roles, given)) AS q);
-        IF cardinality(found) > 0 THEN
-          PERFORM migrate.refuse(
-            format(E'%s found rows, so nothing has started:\n%s', named, (migrate.stopped(named, found, NULL)).detail),
-            'mend the rows, or the check');
-        END IF;
-      END IF;
-    END LOOP;
-  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-    RAISE;
-  END;
-END $$;
-COMMENT ON FUNCTION migrate.check_before IS 'The checks of a plan that must find nothing before it starts.';
-
-CREATE FUNCTION migrate.check_order(_plan jsonb, _since jsonb DEFAULT '{}', _run bigint DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  found record;
-BEGIN
-  SELECT * INTO found FROM migrate.moved_collations(_plan, _since) LIMIT 1;
-  IF found.moved IS NOT NULL THEN
-    PERFORM migrate.refuse(
-      format('the order of the key has changed: %s', found.moved),
-      found.cure || CASE WHEN _run IS NULL THEN '; then again'
-                         ELSE format('; then take back run %s and apply anew: batches of two orders pass rows over', _run) END);
-  END IF;
-END $$;
-COMMENT ON FUNCTION migrate.check_order IS 'Refuses to walk a key whose order has changed with the library that gives it.';
-
-CREATE FUNCTION migrate.seize(_run bigint) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  taken record;
-BEGIN
-  SELECT * INTO taken FROM migrate.relieve(_run, interval '20 seconds');
-  IF taken.epoch IS NULL THEN
-    PERFORM migrate.refuse(
-      CASE WHEN taken.pid IS NULL THEN format('run %s has just been taken over by somebody else', _run)
-           ELSE format('run %s is being worked on by backend %s%s',
-                       _run, taken.pid, ' for a client on ' || taken.client_host) END,
-      format('SELECT migrate.pause(%s) stops it at the edge of its batch', _run));
-  END IF;
-  RETURN taken.epoch;
-END $$;
-COMMENT ON FUNCTION migrate.seize IS 'Takes a run over for the one who asks, or refuses; the new epoch.';
-
-CREATE FUNCTION migrate.prepare(_run bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  statement text;
-BEGIN
-  FOR statement IN
-    SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal
-  LOOP
-    PERFORM migrate.execute(statement, '{}');
-  END LOOP;
-END $$;
-COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, in the transaction that begins it.';
-
-CREATE FUNCTION migrate.enter(
-  _plan jsonb, _definition text, _version text, _reason text DEFAULT NULL, _again boolean DEFAULT false,
-  _concurrent boolean DEFAULT false, OUT run bigint, OUT epoch integer
-)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  named text := _plan ->> 'definition';
-  hash  text := encode(sha256(convert_to(_definition, 'UTF8')), 'hex');
-  other migrate.runs;
-  needed text;
-  cure  text;
-BEGIN
-  IF (_plan ->> 'format')::integer > 1 THEN
-    PERFORM migrate.refuse('the plan was made by a newer version of migrate',
-      'run it with that version, which brings its own ledger');
-  END IF;
-  -- Strict: a lax path looks into the array by itself, and asks each argument for its size.
-  IF jsonb_path_exists(_plan, 'strict $.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
-    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
-      'fewer parameters, or `migrate apply`');
-  END IF;
-  SELECT r.* INTO other
-  FROM   migrate.runs AS r
-  WHERE  r.name = named
-    AND  r.search_path = _plan ->> 'search_path'
-    AND  r.state NOT IN ('completed', 'cancelled', 'reverted');
-  IF other.run IS NOT NULL THEN
-    cure := format('SELECT migrate.cancel(%s) ends it; the same definition and parameters go on with it', other.run);
-    IF other.direction <> 'apply' THEN
-      PERFORM migrate.refuse(format('run %s of %s is being taken back', other.run, named), 'finish that: its revert.sql');
-    ELSIF other.identity <> _plan ->> 'identity' THEN
-      PERFORM migrate.refuse(format('run %s of %s is unfinished and has other parameters', other.run, named), cure);
-    ELSIF other.definition_hash <> hash THEN
-      PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
-    END IF;
-    IF other.state = 'paused' AND other.failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN
-      PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
-        format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
-    END IF;
-    PERFORM migrate.check_order(other.plan, other.collations, other.run);
-    epoch := migrate.seize(other.run);
-    run := other.run;
-    IF other.state = 'cancelling' THEN
-      PERFORM migrate.advance(run, 'batch_edge_reached');
-    END IF;
-    PERFORM migrate.go_on(run, _reason);
-    RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
+  RETURN QUERY
+    SELECT a.*
+    FROM   migrate.batches AS a
+    WHERE  a.run = _run AND a.kind = 'apply' AND a.seq < coalesce(last, 9223372036854775807)
+      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+    ORDER  BY a.seq DESC
+    LIMIT  1;
+  IF FOUND OR last IS NULL THEN
     RETURN;
   END IF;
-  SELECT r.* INTO other
+  -- Before it is said that nothing is left, all of them are looked at.
+  RETURN QUERY
+    SELECT a.*
+    FROM   migrate.batches AS a
+    WHERE  a.run = _run AND a.kind = 'apply'
+      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+    ORDER  BY a.seq DESC
+    LIMIT  1;
+END $$;
+COMMENT ON FUNCTION migrate.next_to_restore IS 'The batch that a revert takes back next: the last one that is not yet.';
+
+CREATE FUNCTION migrate.last_batch(_run bigint, _slice integer) RETURNS SETOF migrate.batches
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT b.*
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = 'apply' AND b.slice = _slice
+  ORDER  BY b.ordinal DESC, b.part DESC
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.last_batch IS 'The last batch of a slice, behind which the next one begins; none when nothing is done.';
+
+CREATE FUNCTION migrate.open_slices(
+  _run bigint, OUT slice integer, OUT ordinal integer, OUT after_key text[], OUT through_key text[], OUT canary boolean
+) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT s.slice, coalesce(b.ordinal, 0), coalesce(b.through_key, s.after_key), s.through_key, s.canary
+  FROM   migrate.slices AS s
+  LEFT   JOIN LATERAL migrate.last_batch(s.run, s.slice) AS b ON true
+  WHERE  s.run = _run AND b.through_key IS DISTINCT FROM s.through_key
+  ORDER  BY s.slice
+$$;
+COMMENT ON FUNCTION migrate.open_slices IS 'The slices of a run that are not done: the last batch of each, and the stretch of the key that is left of it.';
+
+CREATE FUNCTION migrate.is_covered(_run bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.bounded_at IS NOT NULL AND NOT EXISTS (SELECT FROM migrate.open_slices(_run))
   FROM   migrate.runs AS r
-  WHERE  r.identity = _plan ->> 'identity' AND r.state = 'completed'
-  ORDER  BY r.run DESC
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach from its first key to its last.';
+
+CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%s rows read, %s changed', sum(b.rows_read), sum(b.rows_changed)),
+         max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
+  FROM   migrate.runs    AS r
+  JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
+  JOIN   migrate.batches AS b ON b.run = r.run AND b.kind = 'apply' AND b.slice = s.slice
+  WHERE  r.run = _run AND r.direction = 'apply' AND r.canary_ended_at IS NULL
+    AND  NOT EXISTS (SELECT FROM migrate.open_slices(_run) AS o WHERE o.canary)
+  GROUP  BY r.run
+$$;
+COMMENT ON FUNCTION migrate.canary_done IS 'What the canary of a run came to, and until when the run holds then, NULL until it is resumed. No row before it is done, nor once the rest may be done.';
+
+CREATE FUNCTION migrate.meant(_identity text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  newest bigint;
+BEGIN
+  SELECT r.run INTO newest
+  FROM   migrate.runs AS r
+  WHERE  r.identity = _identity
+  ORDER  BY r.state <> 'reverted' DESC, r.run DESC
   LIMIT  1;
-  IF other.run IS NOT NULL AND NOT _again THEN
-    RAISE NOTICE '% is already applied as run %', named, other.run
-    USING HINT = CASE WHEN other.definition_hash = hash THEN 'again = true runs it once more'
-                      ELSE 'its definition has changed since; again = true runs the new text' END;
-    RETURN;
+  IF newest IS NULL THEN
+    RAISE EXCEPTION 'no run of this plan is known here'
+    USING ERRCODE = 'MG002', HINT = 'the runs of this database: SELECT * FROM migrate.history';
   END IF;
-  needed := (SELECT string_agg(m, ', ')
-             FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
-  IF needed IS NOT NULL THEN
-    PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
-  END IF;
-  PERFORM migrate.check_order(_plan);
-  PERFORM migrate.check_before(_plan);
-  BEGIN
-    run := migrate.start(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
-  EXCEPTION WHEN unique_violation THEN
-    PERFORM migrate.refuse(format('a run of %s has begun in this moment', named), 'SELECT * FROM migrate.progress');
-  END;
-  epoch := 1;
-  SELECT o.* INTO other FROM migrate.concurrent_runs(run) AS o LIMIT 1;
-  IF other.run IS NOT NULL AND NOT _concurrent THEN
-    PERFORM migrate.refuse(format('run %s of %s is unfinished and writes the same columns', other.run, other.name),
-      'wait for it, cancel it, or say concurrent = true: the two then meet row by row');
-  END IF;
-  PERFORM migrate.prepare(run);
+  RETURN newest;
 END $$;
-COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
+COMMENT ON FUNCTION migrate.meant IS 'The newest run of a plan that is not taken back, else the newest that is.';
 
-CREATE FUNCTION migrate.enter_revert(
-  _run bigint, _on_conflict text DEFAULT 'stop', _reason text DEFAULT NULL, OUT run bigint, OUT epoch integer
-)
+-- Verification ----------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.gaps(_run bigint, _kind text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Each batch begins with the key at which the one before has ended; a part of the same batch likewise.
+  SELECT count(*)
+  FROM  (SELECT b.after_key,
+                lag(b.through_key, 1, s.after_key) OVER (PARTITION BY b.slice ORDER BY b.ordinal, b.part) AS expected
+         FROM   migrate.batches AS b
+         LEFT   JOIN migrate.slices AS s ON s.run = b.run AND s.slice = b.slice
+         WHERE  b.run = _run AND b.kind = _kind
+            -- Rows that were tried again by themselves, out of quarantine.
+            AND  b.slice >= 0
+         UNION  ALL
+         -- And each slice with the last key of the slice before it; a canary goes through all keys, and so does the rest.
+         SELECT s.after_key, lag(s.through_key) OVER (PARTITION BY s.canary ORDER BY s.slice)
+         FROM   migrate.slices AS s
+         WHERE  s.run = _run) AS p
+  WHERE  p.after_key IS DISTINCT FROM p.expected
+$$;
+COMMENT ON FUNCTION migrate.gaps IS 'Batches and slices of a run that do not begin where the one before them has ended.';
+
+CREATE FUNCTION migrate.verify(_run bigint)
+RETURNS TABLE (name text, verdict text, figure bigint, detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  this  migrate.runs;
-  other migrate.runs;
-  named text;
-  state text;
+  this      migrate.runs;
+  counts    record;
+  statement migrate.statements;
+  given     jsonb;
+  found     json[];
 BEGIN
   SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
-  IF this.run IS NULL THEN
-    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
-  ELSIF (_on_conflict IN ('stop', 'skip', 'force')) IS NOT TRUE THEN
-    PERFORM migrate.refuse(format('on_conflict is stop, skip or force, not %s', _on_conflict),
-      'stop writes nothing when a row was changed since');
-  ELSIF this.state = 'reverted' THEN
-    PERFORM migrate.refuse(format('run %s is reverted already', _run), format('to apply %s anew: its apply.sql', this.name));
-  ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
-    PERFORM migrate.refuse(format('run %s cannot be reverted: %s', _run, this.plan #>> '{steps,0,unavailable}'),
-      'a definition that computes the old values from the new ones');
-  END IF;
-  -- With nothing left to take back the revert itself may have dropped it.
-  IF NOT migrate.has_undo(_run) AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
-    PERFORM migrate.refuse(format('run %s cannot be reverted: its undo was dropped', _run),
-      'nothing has been touched; the old values are in a backup, if anywhere');
-  END IF;
-  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
-  IF other.run IS NOT NULL THEN
-    PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
-      format('first take back run %s', other.run));
-  END IF;
-  SELECT d INTO named FROM migrate.dependents(_run) AS d LIMIT 1;
-  IF named IS NOT NULL THEN
-    PERFORM migrate.refuse(format('%s needs %s and is applied', named, this.name), format('first take back %s', named));
-  END IF;
-  named := (SELECT string_agg(c, '; ') FROM migrate.changed_columns(_run) AS c);
-  IF named IS NOT NULL THEN
-    PERFORM migrate.refuse(format('the table has changed since run %s: %s', _run, named),
-      'bring it back to what it was, then revert; nothing has been touched');
-  END IF;
-  PERFORM migrate.check_order(this.plan);
-  epoch := migrate.seize(_run);
-  run := _run;
-  -- Its workers are gone: it stands at the edge of a batch.
-  SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
-  IF state IN ('running', 'holding') THEN
-    PERFORM migrate.advance(_run, 'pause_requested');
-  END IF;
-  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
-    PERFORM migrate.advance(_run, 'batch_edge_reached');
-  END IF;
-  DELETE FROM migrate.control AS c WHERE c.run = _run;
-  BEGIN
-    PERFORM migrate.request(_run, 'revert', _reason, NULL);
-  EXCEPTION WHEN unique_violation THEN
-    -- One that has begun in this moment is no later run yet: it has not written.
-    PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
-  END;
-  UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
-  named := migrate.brakes(_run);
-  IF named IS NOT NULL THEN
-    RAISE NOTICE 'the revert of run % %', _run, named;
-  END IF;
-END $$;
-COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
+  SELECT count(*) FILTER (WHERE b.part = 0) AS batches, coalesce(sum(b.rows_read), 0) AS rows_read, coalesce(sum(b.rows_changed), 0) AS rows_changed,
+         coalesce(sum(b.rows_unchanged), 0) AS rows_unchanged, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
+         count(*) FILTER (WHERE b.rows_read <> b.rows_changed + b.rows_unchanged + b.rows_rejected) AS wrong,
+         bool_or(b.through_key = this.upper_key) AS is_through
+  INTO   counts
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND b.kind = this.direction;
 
-CREATE FUNCTION migrate.summary(_run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT format('run %s %s %s rows %s %s', p.run, p.state, p.rows_changed, p.rows_rejected,
-                CASE WHEN p.direction = 'revert' THEN 'conflicts' ELSE 'rejects' END)
-  FROM   migrate.progress AS p
-  WHERE  p.run = _run
-$$;
-COMMENT ON FUNCTION migrate.summary IS 'A run in one line that greps.';
+  name := 'slices contiguous';
+  figure := migrate.gaps(_run, this.direction);
+  verdict := CASE WHEN figure = 0 AND (this.state IN ('completed', 'reverted')) THEN 'ok' ELSE 'not ok' END;
+  detail := format('%s batches, %s gaps or overlaps', counts.batches, figure);
+  IF this.state NOT IN ('completed', 'reverted') THEN
+    detail := detail || format('; the run is %s', this.state);
+  ELSIF this.state = 'completed' AND this.upper_key IS NOT NULL AND counts.is_through IS NOT TRUE THEN
+    verdict := 'not ok';
+    detail := detail || format('; no batch ends with the last key %s', this.upper_key);
+  ELSIF this.state = 'completed' AND NOT migrate.is_covered(_run) THEN
+    verdict := 'not ok';
+    detail := detail || format('; of slices %s something is left', (SELECT string_agg(o.slice::text, ', ') FROM migrate.open_slices(_run) AS o));
+  ELSIF this.state = 'reverted' AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
+    verdict := 'not ok';
+    detail := detail || '; not every batch is taken back';
+  END IF;
+  RETURN NEXT;
 
-CREATE PROCEDURE migrate.drive(_run bigint, _epoch integer)
-LANGUAGE plpgsql AS $$
--- No SET clause and no SECURITY DEFINER: neither could commit. Between COMMIT and SET TRANSACTION stands nothing that reads,
--- not even an assignment, since that would take the snapshot.
-DECLARE
-  work    migrate.work;
-  before  migrate.work;
-  ended   migrate.attempted;
-  holders text[];
-  told    integer;
-  held    text;
-  reason  text;
-  known   text;
-  -- Whether an attempt has changed other rows than it had captured, and whether that is not believed yet.
-  differed boolean := false;
-  doubted  boolean;
-  size    integer;
-  tries   integer := 0;
-  looked  boolean := false;
-  -- Whether the row is looked for that the database refuses.
-  halves  boolean := false;
-  policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
-  class   text;
-  found   migrate.culprits;
-  expects boolean := (SELECT r.plan ? 'expect' FROM migrate.runs AS r WHERE r.run = _run);
-BEGIN
-  BEGIN
-    -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
-    COMMIT;
-  EXCEPTION WHEN invalid_transaction_termination THEN
-    IF SQLERRM = 'invalid transaction termination' THEN
-      RAISE EXCEPTION 'migrate.drive commits after each batch, so run it outside of a transaction'
-      USING ERRCODE = 'invalid_transaction_termination',
-            HINT = 'CALL it alone: without BEGIN, without psql -1, not in one message with other statements, not from a function';
-    END IF;
-  END;
-  COMMIT;
-  SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-  PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+  name := 'read = changed + unchanged + rejected';
+  figure := counts.rows_read;
+  verdict := CASE WHEN counts.wrong = 0 THEN 'ok' ELSE 'not ok' END;
+  detail := format('%s = %s + %s + %s', counts.rows_read, counts.rows_changed, counts.rows_unchanged, counts.rows_rejected);
+  RETURN NEXT;
+
+  IF this.state = 'reverted' THEN
+    RETURN QUERY SELECT 'conflicts', 'info', count(*), format('%s rows were changed since and not restored', count(*))
+                 FROM migrate.conflicts AS c WHERE c.run = _run AND c.reason <> 'overwritten';
+    RETURN;
+  END IF;
+
+  -- Who verifies wants the rows looked at, not a conclusion.
+  given := migrate.final_values(_run, 0) || '{"others": true}';
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  FOR statement IN
+    SELECT s.*
+    FROM   migrate.statements AS s
+    WHERE  s.run = _run AND s.name <> 'drop keys' AND (s.phase = 'finish' OR (s.phase = 'revert' AND s.name = 'conflicts ahead'))
+    ORDER  BY s.ordinal
   LOOP
-    COMMIT;
-    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    work := migrate.next_work(_run, _epoch);
-    EXIT WHEN work.verb = 'end';
-    IF work.verb = 'wait' THEN
-      reason := (SELECT r.hold_reason FROM migrate.runs AS r WHERE r.run = _run);
-      IF reason IS DISTINCT FROM held AND reason IS NOT NULL THEN
-        RAISE NOTICE 'run % holds: %', _run, reason;
-      END IF;
-      held := reason;
-      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
-      COMMIT;
-      PERFORM pg_catalog.pg_sleep(work.seconds);
+    IF statement.name IN ('left behind', 'conflicts ahead') AND NOT migrate.has_undo(_run) THEN
+      name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
+      verdict := 'info';
+      figure := 0;
+      detail := 'not known: the undo of the run was dropped';
+      RETURN NEXT;
       CONTINUE;
     END IF;
-    IF work.verb IN ('batch', 'finish') AND expects THEN
-      reason := migrate.heed(_run, _epoch, work.verb = 'finish');
-      CONTINUE WHEN reason = '';
-      IF reason IS NOT NULL THEN
-        COMMIT;
-        RAISE EXCEPTION 'run % is paused: %', _run, reason
-        USING ERRCODE = 'MG004',
-              HINT = format('SELECT migrate.resume(%s) accepts it, and apply.sql goes on with it then; revert.sql takes it back', _run);
-      END IF;
+    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+    name := CASE statement.name WHEN 'conflicts ahead' THEN 'rows edited since' ELSE statement.name END;
+    IF statement.name IN ('left behind', 'conflicts ahead') THEN
+      figure := (migrate.fields(found[1]))[1]::bigint + CASE WHEN statement.phase = 'revert' THEN migrate.mended_ahead(_run) ELSE 0 END;
+      verdict := CASE WHEN statement.phase = 'revert' THEN 'info' WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
+      detail := format('%s rows', figure);
+    ELSE
+      figure := cardinality(found);
+      verdict := CASE WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
+      detail := CASE WHEN figure = 0 THEN 'finds no row' ELSE (migrate.stopped(name, found, NULL)).detail END;
     END IF;
-    IF work.verb = 'batch' AND work.canary IS FALSE THEN
-      reason := migrate.heed_canary(_run, _epoch);
-      CONTINUE WHEN reason = 'holds';
-      IF reason = 'paused' THEN
-        reason := (SELECT r.failure ->> 'message' FROM migrate.runs AS r WHERE r.run = _run);
-        COMMIT;
-        RAISE EXCEPTION 'run % is paused: %', _run, reason
-        USING ERRCODE = 'MG005',
-              HINT = format('SELECT migrate.resume(%s), and apply.sql does the rest then; revert.sql takes it back', _run);
-      END IF;
-    END IF;
-    IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN
-      tries := 0;
-      known := NULL;
-      differed := false;
-      size := work.size;
-      halves := false;
-    END IF;
-    before := work;
-    tries := tries + 1;
-    ended := NULL;
-    doubted := false;
-
-    IF work.verb = 'bound' THEN
-      EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-      -- Only those of the first look: who came later is none of our concern, and there would always be somebody.
-      holders := ARRAY(SELECT h FROM unnest(migrate.lockers(_run)) AS h WHERE holders IS NULL OR h = ANY (holders));
-      IF cardinality(holders) > 0 THEN
-        IF cardinality(holders) IS DISTINCT FROM told THEN
-          told := cardinality(holders);
-          RAISE NOTICE 'run % waits for % that may have written to the table: %', _run,
-            CASE told WHEN 1 THEN 'a transaction' ELSE told || ' transactions' END,
-            (SELECT string_agg(h.words, '; ') FROM migrate.holders(holders) AS h);
-        END IF;
-        PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
-        PERFORM pg_sleep(0.05);
-        CONTINUE;
-      END IF;
-
-    ELSIF work.verb = 'batch' THEN
-      -- A snapshot costs nothing when nobody writes; from the second try the rows are locked first; from the third each
-      -- statement sees what has been committed, which always ends; after six, fewer rows meet fewer writers.
-      IF tries > 6 THEN
-        size := greatest(1, size / 2);
-      END IF;
-      IF tries < 3 THEN
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
-      END IF;
-
-    ELSIF work.verb = 'finish' THEN
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-    END IF;
-
-    BEGIN
-      SET LOCAL lock_timeout = '500ms';
-      IF work.verb = 'settle' THEN
-        ended := migrate.settle(_run);
-      ELSE
-        PERFORM migrate.hold(_run);
-      END IF;
-      IF work.verb = 'bound' THEN
-        PERFORM migrate.fix_bounds(_run, _epoch);
-        ended.verdict := 'done';
-      END IF;
-    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-      GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
-                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
-                              ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
-      ended.verdict := 'error';
-    END;
-
-    IF ended.verdict IS NOT NULL THEN
-      NULL;
-    ELSIF work.verb = 'batch' THEN
-      ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
-      -- Believed at the second time: no lock keeps a label from being renamed, or what a value is looked up in from being changed,
-      -- and the next look at the table tells of the former.
-      doubted := ended.verdict IN ('inexact', 'suppressed') AND NOT differed;
-      differed := differed OR doubted;
-      IF ended.verdict = 'inexact' AND tries < 3 AND NOT doubted THEN
-        -- Under one snapshot no row can have come in between, and none would at the next try.
-        ended.verdict := 'stopped';
-        ended.message := 'the rows changed have other keys than the rows meant';
-        ended.hint := 'a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it';
-      END IF;
-      IF ended.verdict = 'done' AND ended.rows_rejected > 0 THEN
-        ended.message := migrate.excess(_run);
-        IF ended.message IS NOT NULL THEN
-          COMMIT;
-          ended.verdict := 'stopped';
-          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on until there is one more';
-        END IF;
-      END IF;
-
-    ELSIF work.verb = 'restore' THEN
-      IF work.policy = 'stop' AND NOT looked THEN
-        ended := migrate.look_ahead(_run, _epoch);
-        looked := ended.verdict = 'done';
-      END IF;
-      IF ended.verdict IS NULL OR looked AND ended.verdict = 'done' THEN
-        ended := migrate.attempt_restore(_run, _epoch, work);
-      END IF;
-
-    ELSIF work.verb = 'finish' THEN
-      ended := migrate.look_back(_run, _epoch);
-      IF ended.verdict = 'done' THEN
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-        UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
-        PERFORM migrate.execute(s.text, '{}') 
-        FROM    migrate.statements AS s
-        WHERE   s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys'
-          AND   NOT EXISTS (SELECT FROM migrate.rejects AS q WHERE q.run = _run AND q.state = 'open');
-        PERFORM migrate.advance(_run, 'last_batch_committed');
-      END IF;
-    END IF;
-
-    CONTINUE WHEN ended.verdict = 'done';
-    ROLLBACK;
-    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    IF ended.verdict = 'taken over' THEN
-      PERFORM migrate.taken_over(_run, _epoch);
-    END IF;
-    IF ended.verdict = 'outdated' THEN
-      -- From now on each statement has its own snapshot.
-      tries := greatest(2, tries - 1);
-      CONTINUE;
-    END IF;
-    class := CASE ended.verdict
-             WHEN 'inexact' THEN 'transient'
-             WHEN 'stopped' THEN 'row'
-             WHEN 'suppressed' THEN CASE WHEN doubted AND policy <> 'continue' THEN 'transient' ELSE 'row' END
-             ELSE migrate.error_class(ended.sqlstate) END;
-    -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
-    IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
-      size := size / 2;
-      CONTINUE;
-    END IF;
-    IF class = 'transient'
-       OR class = 'row' AND work.verb = 'batch' AND ended.verdict = 'error' AND policy = 'retry' AND tries < 10
-       -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
-       -- statement does not find any more, and the next look at the table tells what has become of it.
-       OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
-      known := coalesce(ended.sqlstate, known);
-      -- A function of a trigger, or of the definition, keeps the plans of its statements with the session, and is refused when a
-      -- type in them has changed since.
-      IF left(ended.sqlstate, 2) IN ('42', '0A') THEN
-        DISCARD PLANS;
-      END IF;
-      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
-      COMMIT;
-      PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
-      CONTINUE;
-    END IF;
-    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
-      halves := true;
-      -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to is looked up in the
-      -- transaction's snapshot, which gets old meanwhile.
-      tries := CASE ended.sqlstate WHEN '23503' THEN greatest(2, tries - 1) ELSE tries - 1 END;
-      CONTINUE;
-    END IF;
-    found := NULL;
-    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') THEN
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
-      found := migrate.search_culprits(_run, _epoch, work, size);
-      ROLLBACK;
-      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-      SET LOCAL search_path = pg_catalog, pg_temp;
-    END IF;
-    PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
-                         ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
-                         work.after_key, ended.through_key, found.keys, found.are_all);
-    IF class = 'environment' THEN
-      PERFORM migrate.advance(_run, 'batch_edge_reached');
-    END IF;
-    COMMIT;
-    RAISE EXCEPTION 'run % %: %', _run, CASE class WHEN 'environment' THEN 'is paused' ELSE 'failed' END, ended.message
-    USING ERRCODE = coalesce(ended.sqlstate, 'MG003'),
-          DETAIL  = concat_ws(E'\n', nullif(ended.detail, ''),
-                      CASE work.verb
-                      WHEN 'batch'   THEN format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'),
-                                                 coalesce(ended.through_key::text, '(not known)'))
-                      WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
-                      WHEN 'bound'   THEN 'before the first batch'
-                      ELSE 'after the last batch' END,
-                      CASE WHEN cardinality(found.keys) > 0
-                      THEN format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
-                                  array_to_string(found.keys, ', ')) END),
-          HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
+    RETURN NEXT;
   END LOOP;
-  COMMIT;
 END $$;
-COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, a transaction a batch; ends when it is complete, paused or cancelled, by an error when it fails or is taken over.';
+COMMENT ON FUNCTION migrate.verify IS 'Whether a run holds what it promised: verdict ok, not ok, or info.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -1,307 +1,329 @@
--- Rows that the database refuses: found by halving, kept in quarantine.
+-- The second back end: a run inside of the server, by the very statements that a client would send.
+-- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
+-- MG004 not as expected, MG005 the canary is done.
 
-CREATE TABLE migrate.tallies (
-  run           bigint  NOT NULL REFERENCES migrate.runs,
-  slice         integer NOT NULL,
-  rows_read     bigint  NOT NULL,
-  rows_changed  bigint  NOT NULL,
-  rows_rejected bigint  NOT NULL,
-  PRIMARY KEY (run, slice)
-);
-COMMENT ON TABLE  migrate.tallies               IS 'Running sums of migrate.batches, of what is applied: what is asked before each batch must not read all batches before it.';
-COMMENT ON COLUMN migrate.tallies.run           IS 'The run.';
-COMMENT ON COLUMN migrate.tallies.slice         IS 'The chain of batches that they are of, so that workers do not wait for each other.';
-COMMENT ON COLUMN migrate.tallies.rows_read     IS 'Eligible rows.';
-COMMENT ON COLUMN migrate.tallies.rows_changed  IS 'Rows written.';
-COMMENT ON COLUMN migrate.tallies.rows_rejected IS 'Rows in quarantine.';
-REVOKE ALL ON migrate.tallies FROM PUBLIC;
-
-CREATE FUNCTION migrate.tally() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  INSERT INTO migrate.tallies AS t (run, slice, rows_read, rows_changed, rows_rejected)
-  VALUES (NEW.run, NEW.slice, NEW.rows_read, NEW.rows_changed, NEW.rows_rejected)
-  ON CONFLICT (run, slice) DO UPDATE
-  -- Of an entry that is altered the difference counts.
-  SET    rows_read     = t.rows_read     + excluded.rows_read     - coalesce(OLD.rows_read, 0),
-         rows_changed  = t.rows_changed  + excluded.rows_changed  - coalesce(OLD.rows_changed, 0),
-         rows_rejected = t.rows_rejected + excluded.rows_rejected - coalesce(OLD.rows_rejected, 0);
-  RETURN NULL;
-END $$;
-COMMENT ON FUNCTION migrate.tally IS 'Adds a batch to the running sums of its chain, in its own transaction.';
-
-CREATE TRIGGER tally AFTER INSERT OR UPDATE OF rows_read, rows_changed, rows_rejected ON migrate.batches
-FOR EACH ROW WHEN (NEW.kind = 'apply') EXECUTE FUNCTION migrate.tally();
-
-CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Below a full count nobody can tell; a single row that went well is an answer, too. Of several workers each may see others' rows
-  -- come at once, so there can be more; 32 of them say enough, and cost the same however many there are.
-  SELECT count(*) = 32 AND count(DISTINCT (r.kind, r.sqlstate, r.constraint_name, r.column_name)) = 1
-         AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
-  FROM  (SELECT q.kind, q.sqlstate, q.constraint_name, q.column_name
-         FROM   migrate.rejects AS q
-         WHERE  q.run = _run
-         ORDER  BY q.run, q.step, q.key
-         LIMIT  32) AS r
-$$;
-COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
-
-CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
-  SELECT CASE
-           WHEN m.max LIKE '%\%' THEN
-             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
-                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
-           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
-         END
-  FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT r.plan ->> 'max_rejects' AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
-                       FROM   migrate.tallies AS t
-                       WHERE  t.run = _run) AS c
-  WHERE  r.run = _run
-$$;
-COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
-
-CREATE FUNCTION migrate.key_place(_plan jsonb) RETURNS integer
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.place
-  FROM  (SELECT a.attname, row_number() OVER (ORDER BY a.attnum)::integer AS place,
-                bool_and(a.atttypid = ANY ('{smallint, integer, bigint}'::regtype[])) OVER (ORDER BY a.attnum) AS is_whole
-         FROM   pg_attribute AS a
-         WHERE  a.attrelid = to_regclass(_plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped) AS c
-  WHERE  _plan ->> 'on_error' = 'continue' AND jsonb_array_length(_plan -> 'key') = 1
-    AND  c.attname = (_plan #>> '{key,0}') COLLATE "C" AND c.is_whole
-$$;
-COMMENT ON FUNCTION migrate.key_place IS 'Where the key of a plan stands among the columns of its table, from 1, when it and the columns before it are whole numbers: then a row that PostgreSQL shows in a refusal can be told by it.';
-
-CREATE FUNCTION migrate.halved(_after text[], _middle text[], _through text[]) RETURNS jsonb
+CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_build_array(jsonb_build_object('after', _middle, 'through', _through),
-                           jsonb_build_object('after', _after, 'through', _middle, 'is_left', true))
+  -- Source: PostgreSQL manual, appendix A. Codes that begin with 0 to 4 or A to H are the standard's, 54 and 55 are
+  -- PostgreSQL's; all others were chosen by whoever wrote RAISE … USING ERRCODE, usually in a trigger that refuses a row.
+  SELECT CASE
+    WHEN _sqlstate IN ('57014', '55P03', '57P03', '57P05', '25P03', '72000') THEN 'transient'
+    WHEN _sqlstate IN ('25006', '3D000')                                     THEN 'environment'
+    WHEN _sqlstate = '54000'                                                 THEN 'row'
+    WHEN left(_sqlstate, 2) IN ('08', '40')                                  THEN 'transient'
+    WHEN left(_sqlstate, 2) IN ('21', '22', '23', '38', '39', '44', 'P0')    THEN 'row'
+    WHEN left(_sqlstate, 2) IN ('28', '53', '57', '58', 'F0', 'HV', 'XX')    THEN 'environment'
+    WHEN left(_sqlstate, 2) IN ('54', '55') OR _sqlstate ~ '^[0-4A-H]'       THEN 'definition'
+    ELSE 'row' END
 $$;
-COMMENT ON FUNCTION migrate.halved IS 'The halves of a part, the left one last, which comes first.';
+COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause), definition.';
 
--- Planned for each row: a plan that holds for all would read from the beginning of the table to a key.
-CREATE FUNCTION migrate.refused_rows(_run bigint, _given jsonb, _after text[], _through text[])
-RETURNS TABLE (previous_key text[], key text[])
-LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
-DECLARE
-  columns integer := cardinality(_through);
-  given   jsonb := migrate.with_key(migrate.with_key(_given, 'after', _after, columns), 'through', _through, columns);
-  keys    migrate.statements := migrate.statement(_run, 'batches', 'keys');
-  change  migrate.statements;
-  -- What stands between the parentheses of EXECUTE, and where in it the key does.
-  listed  text[];
-  none    integer;
-  afters  integer[];
-  ends    integer[];
-  found   json;
-BEGIN
-  -- The shorter of the two ways to change, where there are two.
-  SELECT s.* INTO change FROM migrate.statements AS s
-  WHERE  s.run = _run AND s.phase = 'batches' AND s.name IN ('change', 'change as captured')
-  ORDER  BY s.name DESC
-  LIMIT  1;
-  listed := ARRAY(SELECT pg_catalog.quote_nullable(a.value)
-                  FROM   unnest(migrate.arguments(change.arguments, given)) WITH ORDINALITY AS a(value, place) ORDER BY a.place);
-  none := pg_catalog.array_position(change.arguments, 'after.none');
-  FOR n IN 1 .. columns LOOP
-    afters := afters || pg_catalog.array_position(change.arguments, 'after.' || n);
-    ends := ends || pg_catalog.array_position(change.arguments, 'through.' || n);
-  END LOOP;
-  -- No ROLLBACK takes it back, so an attempt before can have left it.
-  IF EXISTS (SELECT FROM pg_catalog.pg_prepared_statements AS p WHERE p.name = 'migrate_change') THEN
-    DEALLOCATE migrate_change;
-  END IF;
-  EXECUTE 'PREPARE migrate_change AS ' || change.text;
-  -- What is deferred fails at the row as well.
-  SET CONSTRAINTS ALL IMMEDIATE;
-  previous_key := _after;
-  FOR found IN SELECT q FROM migrate.query(keys.text, migrate.arguments(keys.arguments, given)) AS q LOOP
-    key := migrate.fields(found);
-    listed[none] := pg_catalog.quote_literal(previous_key IS NULL);
-    FOR n IN 1 .. columns LOOP
-      listed[afters[n]] := pg_catalog.quote_nullable(previous_key[n]);
-      listed[ends[n]] := pg_catalog.quote_nullable(key[n]);
-    END LOOP;
-    BEGIN
-      EXECUTE 'EXECUTE migrate_change(' || pg_catalog.array_to_string(listed, ', ') || ')';
-      -- The only way to undo it.
-      RAISE EXCEPTION USING ERRCODE = 'MG006';
-    EXCEPTION
-      WHEN SQLSTATE 'MG006' THEN
-        NULL;
-      WHEN OTHERS OR ASSERT_FAILURE THEN
-        IF migrate.error_class(SQLSTATE) <> 'row' THEN
-          RAISE;
-        END IF;
-        RETURN NEXT;
-    END;
-    previous_key := key;
-  END LOOP;
-  SET CONSTRAINTS ALL DEFERRED;
-  DEALLOCATE migrate_change;
-END $$;
-COMMENT ON FUNCTION migrate.refused_rows IS 'The rows of a stretch whose change fails when it is made for them alone, with the key before each. Nothing of it stays.';
+-- Statements and their values -------------------------------------------------------------------------------------------
 
-CREATE FUNCTION migrate.cut_at(_refused jsonb, _after text[], _through text[]) RETURNS jsonb
+CREATE FUNCTION migrate.arguments(_roles text[], _values jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  parts  jsonb := '[]';
-  behind text[] := _after;
-  row_   jsonb;
+  unknown text;
 BEGIN
-  FOR row_ IN SELECT r FROM jsonb_array_elements(_refused) AS r LOOP
-    IF migrate.key_of(row_ -> 'previous_key') IS DISTINCT FROM behind THEN
-      parts := jsonb_build_object('after', behind, 'through', row_ -> 'previous_key') || parts;
-    END IF;
-    parts := jsonb_build_object('after', row_ -> 'previous_key', 'through', row_ -> 'key') || parts;
-    behind := migrate.key_of(row_ -> 'key');
-  END LOOP;
-  IF behind IS DISTINCT FROM _through THEN
-    parts := jsonb_build_object('after', behind, 'through', _through) || parts;
+  SELECT r.role INTO unknown FROM unnest(_roles) AS r(role) WHERE NOT _values ? r.role LIMIT 1;
+  IF unknown IS NOT NULL THEN
+    RAISE EXCEPTION 'a statement asks for %, which nobody gave', unknown USING ERRCODE = 'MG002';
   END IF;
-  RETURN parts;
+  RETURN ARRAY(SELECT _values ->> r.role FROM unnest(_roles) WITH ORDINALITY AS r(role, place) ORDER BY r.place);
 END $$;
-COMMENT ON FUNCTION migrate.cut_at IS 'A stretch in parts, the first one last: each of these rows alone, and what stands between them.';
+COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 … $n, found by their roles.';
 
--- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
--- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
-CREATE FUNCTION migrate.perform_in_parts(
-  _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean
+CREATE FUNCTION migrate.with_key(_values jsonb, _role text, _key text[], _columns integer) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
+  FROM   generate_series(1, _columns) AS n
+$$;
+COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and whole under role; role.none tells that there is none.';
+
+CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0, 'canary', NULL,
+                            ':run_id', r.run, ':started_at', to_json(r.started_at) #>> '{}')
+         || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(r.parameters) AS p), '{}')
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every statement of a run, by role.';
+
+CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
+         || jsonb_build_object('others', v.others, 'horizon', v.horizon::text, 'transactions', v.transactions::text)
+  FROM   migrate.runs AS r,
+         migrate.versions_since(_run) AS v
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.final_values IS 'The values for statements that look at a run as a whole.';
+
+-- These two have no SET clause: the statement runs with the settings of the plan, which the caller has made. They name
+-- nothing that a search_path could lead astray.
+CREATE FUNCTION migrate.execute(_text text, a text[]) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  affected bigint;
+BEGIN
+  EXECUTE _text
+  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32];
+  GET DIAGNOSTICS affected = ROW_COUNT;
+  RETURN affected;
+END $$;
+COMMENT ON FUNCTION migrate.execute IS 'Runs a statement of a plan, byte for byte; the number of rows that it wrote.';
+
+CREATE FUNCTION migrate.query(_text text, a text[]) RETURNS SETOF json
+LANGUAGE plpgsql AS $$
+DECLARE
+  found record;
+BEGIN
+  FOR found IN EXECUTE _text
+  USING   a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+          a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26], a[27], a[28], a[29], a[30], a[31], a[32]
+  LOOP
+    RETURN NEXT pg_catalog.to_json(found);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.query IS 'Runs a statement of a plan, byte for byte; its rows, the columns in their order.';
+
+CREATE FUNCTION migrate.fields(_row json) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT array_agg(f.value ORDER BY f.place) FROM json_each_text(_row) WITH ORDINALITY AS f(name, value, place)
+$$;
+COMMENT ON FUNCTION migrate.fields IS 'The columns of a row as texts; NULL when there is no row.';
+
+CREATE FUNCTION migrate.statement(_run bigint, _phase text, _name text) RETURNS migrate.statements
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found migrate.statements;
+BEGIN
+  SELECT s.* INTO found FROM migrate.statements AS s WHERE s.run = _run AND s.phase = _phase AND s.name = _name;
+  IF found.run IS NULL THEN
+    RAISE EXCEPTION 'run % has no statement % in phase %', _run, _name, _phase
+    USING ERRCODE = 'MG002', HINT = 'its plan was made by another version of migrate';
+  END IF;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.statement IS 'A statement of a run.';
+
+-- The work ----------------------------------------------------------------------------------------------------------------
+
+CREATE TYPE migrate.work AS (
+  verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
+  after_key text[], upper_key text[], seconds float8, canary boolean
+);
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, wait for so many seconds, or end.';
+
+CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  work  migrate.work;
+  state text;
+  now   integer;
+  is_bounded boolean;
+  last  migrate.batches;
+  size  text;
+  throttle jsonb;
+  tuned jsonb;
+BEGIN
+  SELECT r.state, f.epoch, r.direction, r.on_conflict, r.plan ->> 'batch_size', r.upper_key, r.bounded_at IS NOT NULL,
+         r.plan -> 'throttle', to_jsonb(t)
+  INTO   state, now, work.direction, work.policy, size, work.upper_key, is_bounded, throttle, tuned
+  FROM   migrate.runs AS r
+  JOIN   migrate.fence AS f USING (run)
+  LEFT   JOIN migrate.tuning AS t USING (run)
+  WHERE  r.run = _run;
+  IF now IS DISTINCT FROM _epoch THEN
+    PERFORM migrate.taken_over(_run, _epoch);
+  END IF;
+  IF state IN ('pausing', 'cancelling') THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+  IF state IN ('running', 'reverting', 'holding')
+     AND EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'holds') THEN
+    state := migrate.ask_holds(_run, _epoch);
+  END IF;
+  IF state = 'holding' THEN
+    work.verb := 'wait';
+    work.seconds := 1;
+  ELSIF state NOT IN ('running', 'reverting') THEN
+    work.verb := 'end';
+  ELSIF work.direction = 'revert' THEN
+    SELECT * INTO last FROM migrate.next_to_restore(_run);
+    work.verb := CASE WHEN last.run IS NULL THEN 'settle' ELSE 'restore' END;
+    work.slice := last.slice;
+    work.ordinal := last.ordinal;
+    work.part := last.part;
+    work.seq := last.seq;
+  ELSIF NOT is_bounded THEN
+    work.verb := 'bound';
+  ELSE
+    -- One slice after the other: a CALL is one worker.
+    SELECT 'batch', o.slice, o.ordinal + 1, o.after_key, o.through_key, o.canary
+    INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key, work.canary
+    FROM   migrate.open_slices(_run) AS o
+    LIMIT  1;
+    work.verb := coalesce(work.verb, 'finish');
+    work.size := migrate.size_of(_run, work.slice, coalesce(tuned ->> 'batch_size', size), (throttle ->> 'target_batch_time')::interval);
+  END IF;
+  IF work.verb IN ('batch', 'restore') AND (tuned IS NOT NULL OR throttle ?| ARRAY['pause', 'nice_ratio', 'max_rate']) THEN
+    SELECT b.* INTO last FROM migrate.batches AS b WHERE b.run = _run AND b.kind = work.direction ORDER BY b.seq DESC LIMIT 1;
+    work.seconds := migrate.rest(last, coalesce((tuned ->> 'pause')::interval, (throttle ->> 'pause')::interval), (throttle ->> 'nice_ratio')::float8,
+                                 coalesce((tuned ->> 'max_rate')::bigint, (throttle ->> 'max_rate')::bigint));
+    IF work.seconds > 0 THEN
+      -- Not longer, so that what is asked of the run meanwhile is heard.
+      work.seconds := least(work.seconds, 1);
+      work.verb := 'wait';
+    END IF;
+  END IF;
+  RETURN work;
+END $$;
+COMMENT ON FUNCTION migrate.next_work IS 'What a run needs next, read from the ledger; reaches the edge for who asked for it.';
+
+CREATE FUNCTION migrate.taken_over(_run bigint, _epoch integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'run % was taken over by somebody else: this worker belongs to epoch %', _run, _epoch
+  USING ERRCODE = 'MG001', HINT = format('SELECT * FROM migrate.progress WHERE run = %s', _run);
+END $$;
+COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a run now.';
+
+CREATE TYPE migrate.attempted AS (
+  verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
+  column_name text, constraint_name text, left_behind bigint, rows_rejected bigint
+);
+COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), or taken over.';
+
+CREATE TYPE migrate.culprits AS (keys text[], are_all boolean);
+COMMENT ON TYPE migrate.culprits IS 'Rows at fault by their keys, each an array''s text, and whether the batch has no others.';
+
+CREATE FUNCTION migrate.stopped(_check text, _rows json[], _through text[]) RETURNS migrate.attempted
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ('stopped', _through, NULL, _check || ' found rows',
+          (SELECT string_agg((migrate.fields(r.found))[1], E'\n' ORDER BY r.place)
+           FROM   unnest(_rows) WITH ORDINALITY AS r(found, place)),
+          'a check must return no row', NULL, NULL, NULL, NULL)::migrate.attempted
+$$;
+COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
+
+CREATE FUNCTION migrate.perform(
+  _run bigint, _given jsonb, _through text[], _locked boolean, _is_bound boolean, _foresees boolean
 ) RETURNS migrate.attempted
 LANGUAGE plpgsql AS $$
 DECLARE
-  columns integer := cardinality(_through);
-  middle  migrate.statements := migrate.statement(_run, 'batches', 'middle');
-  -- The stretches still to be done, the next one last: as JSON, since an array of keys of several columns has one shape only.
-  -- As a whole the batch has failed just now.
-  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through, 'is_bad', true));
-  part    jsonb;
-  given   jsonb;
-  parts   integer := 0;
-  tries   integer := 0;
-  -- Rows that a search would cost as much as one try: measured, see docs/guarantees.md.
-  rows_a_try CONSTANT integer := 40;
-  is_searched boolean := false;
-  reached  text[];
-  rejected bigint := 0;
-  after   text[];
-  through text[];
-  tried   migrate.attempted;
-  halves  text[];
-BEGIN
-  WHILE parts < 60 AND jsonb_array_length(stack) > 0 LOOP
-    part := stack -> -1;
-    stack := stack - -1;
-    after := migrate.key_of(part -> 'after');
-    through := migrate.key_of(part -> 'through');
-    given := _given || jsonb_build_object('part', parts, 'eligible', NULL, 'changed', NULL);
-    given := migrate.with_key(given, 'after', after, columns);
-    given := migrate.with_key(given, 'upper', through, columns);
-    tried := NULL;
-    tries := tries + 1;
-    IF NOT is_searched AND tries * rows_a_try > (_given ->> 'size')::integer THEN
-      is_searched := true;
-      stack := migrate.cut_at(
-        (SELECT coalesce(jsonb_agg(r), '[]') FROM migrate.refused_rows(_run, given, after, _through) AS r), after, _through);
-      CONTINUE;
-    END IF;
-    -- It holds a row at fault, since its left neighbour holds none and both together do.
-    IF part -> 'is_bad' = 'true' THEN
-      halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments,
-                                                            migrate.with_key(given, 'through', through, columns))) AS q));
-      IF halves[1]::bigint > 1 THEN
-        stack := stack || migrate.halved(after, halves[2:], through);
-        CONTINUE;
-      END IF;
-    END IF;
-    BEGIN
-      tried := migrate.perform(_run, given, through, _locked, true, _foresees);
-      SET CONSTRAINTS ALL DEFERRED;
-      IF tried.verdict = 'suppressed' THEN
-        -- The only way to undo what the savepoint holds.
-        RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = tried.message;
-      END IF;
-    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-      IF tried.verdict IS DISTINCT FROM 'suppressed' THEN
-        GET STACKED DIAGNOSTICS tried.sqlstate = RETURNED_SQLSTATE, tried.message = MESSAGE_TEXT,
-                                tried.detail = PG_EXCEPTION_DETAIL, tried.hint = PG_EXCEPTION_HINT,
-                                tried.column_name = COLUMN_NAME, tried.constraint_name = CONSTRAINT_NAME;
-        IF migrate.error_class(tried.sqlstate) <> 'row' THEN
-          RAISE;
-        END IF;
-      END IF;
-      tried.verdict := 'refused';
-    END;
-    IF tried.verdict = 'done' THEN
-      parts := parts + 1;
-      reached := through;
-      rejected := rejected + tried.rows_rejected;
-      IF part -> 'is_left' = 'true' THEN
-        stack := jsonb_set(stack, '{-1,is_bad}', 'true');
-      END IF;
-      CONTINUE;
-    ELSIF tried.verdict <> 'refused' THEN
-      RETURN tried;
-    END IF;
-    given := migrate.with_key(given, 'through', through, columns);
-    halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments, given)) AS q));
-    IF halves[1]::bigint = 0 THEN
-      tried.verdict := 'inexact';
-      RETURN tried;
-    ELSIF halves[1]::bigint > 1 THEN
-      stack := stack || migrate.halved(after, halves[2:], through);
-    ELSIF tried.sqlstate = '23503' AND current_setting('transaction_isolation') = 'repeatable read' THEN
-      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
-      tried.verdict := 'outdated';
-      RETURN tried;
-    ELSIF NOT migrate.reject(_run, given, tried) THEN
-      tried.verdict := 'taken over';
-      RETURN tried;
-    ELSIF migrate.is_hopeless(_run) THEN
-      tried.verdict := 'stopped';
-      tried.message := 'the first 32 rows all fail alike: ' || tried.message;
-      tried.hint := 'it is the definition that is wrong, or every row; no row has been changed so far';
-      RETURN tried;
-    ELSE
-      parts := parts + 1;
-      reached := through;
-      rejected := rejected + 1;
-    END IF;
-  END LOOP;
-  SELECT 'done', reached, rejected INTO tried.verdict, tried.through_key, tried.rows_rejected;
-  RETURN tried;
-END $$;
-COMMENT ON FUNCTION migrate.perform_in_parts IS 'A batch with a row that the database refuses: cut in halves from left to right until the row is alone and goes to quarantine.';
-
-CREATE FUNCTION migrate.reject(_run bigint, _given jsonb, _refusal migrate.attempted) RETURNS boolean
-LANGUAGE plpgsql AS $$
-DECLARE
-  statement migrate.statements := migrate.statement(_run, 'batches', 'reject');
-  given     jsonb := _given || jsonb_build_object(
-    'refusal.sqlstate', _refusal.sqlstate, 'refusal.message', _refusal.message, 'refusal.detail', nullif(_refusal.detail, ''),
-    'refusal.column', nullif(_refusal.column_name, ''), 'refusal.constraint', nullif(_refusal.constraint_name, ''));
+  ended     migrate.attempted;
+  given     jsonb := migrate.with_key(_given, 'through', _through, cardinality(_through));
+  statement migrate.statements;
+  found     json[];
   entry     json;
+  captured  boolean := false;
+  leaves    boolean := false;
 BEGIN
-  PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
-  statement := migrate.statement(_run, 'batches', 'finish');
-  SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-  IF (entry ->> 'rows_read')::bigint > 1 THEN
-    -- Another one has come that nobody has refused.
-    RAISE EXCEPTION 'rows came in between' USING ERRCODE = 'serialization_failure';
-  END IF;
-  RETURN entry IS NOT NULL;
+  ended.through_key := _through;
+  FOR statement IN
+    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' ORDER BY s.ordinal
+  LOOP
+    CASE
+    -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'keys', 'reject', 'previous',
+                            CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
+                            CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
+                            -- Nobody asks for reasons where no row breaks a rule.
+                            CASE WHEN NOT leaves THEN 'validate' END) THEN
+      NULL;
+    -- The others answer only where there are rules.
+    WHEN statement.name = 'capture'
+         OR statement.name IN ('capture locked', 'change') AND statement.text LIKE '%AS leaves_out' THEN
+      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
+      leaves := coalesce((entry ->> 'leaves_out')::boolean, false);
+      IF NOT _is_bound AND entry ->> 'through_1' IS NOT NULL THEN
+        ended.through_key := (migrate.fields(entry))[2:];
+        given := migrate.with_key(given, 'through', ended.through_key, cardinality(_through));
+      END IF;
+    WHEN statement.name = 'change as captured' THEN
+      given := given || jsonb_build_object('changed',
+        migrate.execute(statement.text, migrate.arguments(statement.arguments, given)));
+    WHEN statement.name LIKE 'check: %' THEN
+      found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+      IF cardinality(found) > 0 THEN
+        RETURN migrate.stopped(statement.name, found, ended.through_key);
+      END IF;
+    WHEN statement.name = 'finish' THEN
+      -- What is deferred would fail at COMMIT, where nobody can catch it.
+      SET CONSTRAINTS ALL IMMEDIATE;
+      SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+      ended.rows_rejected := coalesce((entry ->> 'rows_rejected')::bigint, 0);
+      ended.verdict := CASE
+        WHEN entry IS NULL THEN 'taken over'
+        WHEN (entry ->> 'exact')::boolean THEN 'done'
+        WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'suppressed'
+        ELSE 'inexact' END;
+      IF ended.verdict = 'suppressed' THEN
+        ended.message := format('a trigger kept %s of %s rows from being changed',
+          (entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, entry ->> 'rows_captured');
+        ended.hint := 'a BEFORE trigger that returns NULL leaves the row out without an error';
+      ELSIF ended.verdict = 'inexact' THEN
+        ended.message := 'rows came in between';
+      END IF;
+      RETURN ended;
+    ELSE
+      PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+    END CASE;
+  END LOOP;
+  RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
 END $$;
-COMMENT ON FUNCTION migrate.reject IS 'Puts the only row of a part in quarantine and enters the part; false when the run was taken over.';
+COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _is_bound: it ends at _through, and not where the capture says.';
 
-CREATE FUNCTION migrate.key_of(_key jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE jsonb_typeof(_key) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(_key)) END
-$$;
-COMMENT ON FUNCTION migrate.key_of IS 'A key that was written as JSON; NULL is the beginning.';
-
-REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
+CREATE FUNCTION migrate.attempt(
+  _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _halves boolean
+) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size,
+                                           'changed', NULL, 'eligible', NULL, 'canary', _work.canary);
+  columns   integer := cardinality(_work.upper_key);
+  statement migrate.statements;
+  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
+  -- asked of the change; without undo nobody asks.
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                        FROM   migrate.runs AS r
+                        WHERE  r.run = _run);
+  -- Whether the capture itself ends the batch after so many rows.
+  is_bound  boolean := _locked OR NOT EXISTS (SELECT FROM migrate.statements AS s
+                                              WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.name_session(_run, _work.ordinal);
+  given := migrate.with_key(given, 'after', _work.after_key, columns);
+  given := migrate.with_key(given, 'upper', _work.upper_key, columns);
+  ended.through_key := _work.upper_key;
+  IF is_bound OR _halves THEN
+    statement := migrate.statement(_run, 'batches', 'bound');
+    ended.through_key :=
+      migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
+    -- Under one snapshot a bound that was found stands behind just as many rows as it was asked for.
+    IF ended.through_key IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN
+      given := given || jsonb_build_object('eligible', _size);
+    END IF;
+    ended.through_key := coalesce(ended.through_key, _work.upper_key);
+  END IF;
+  ended := CASE WHEN _halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees)
+                ELSE migrate.perform(_run, given, ended.through_key, _locked, is_bound, foresees) END;
+  IF ended.verdict = 'done' THEN
+    PERFORM migrate.confirm(_run);
+  END IF;
+  RETURN ended;
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch; whatever it answers but done must be rolled back.';

@@ -1,333 +1,249 @@
--- What others ask of the ledger: a schema migration whether a change of data is done, a person what has become of a row.
+-- From inside of the server: begin a run, drive it, take it back, verify it. A client without this program needs no more than
+--   SELECT run, epoch FROM migrate.enter(…);  CALL migrate.drive(run, epoch);
 
--- Requiring a run -------------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.unresolved_rejects(_run bigint) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT count(*) FROM migrate.rejects AS r WHERE r.run = _run AND r.state = 'open'
-$$;
-COMMENT ON FUNCTION migrate.unresolved_rejects IS 'How many rows of a run wait in quarantine.';
-
--- With the rights of the ledger's owner, so that the role of a schema migration needs EXECUTE on it and nothing else.
-CREATE FUNCTION migrate.require(_name text, _search_path text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  newest  bigint;
-  found   migrate.runs;
-  rejects bigint;
-  lack    text;
+CREATE FUNCTION migrate.refuse(_message text, _hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  SELECT r.run INTO newest
-  FROM   migrate.runs AS r
-  WHERE  r.name = _name AND r.state <> 'reverted' AND (_search_path IS NULL OR r.search_path = _search_path)
-  ORDER  BY r.run DESC
-  LIMIT  1;
-  -- Locked, the run stays what it is until the transaction that requires it ends: a revert waits for that. Read by its number:
-  -- what changes while we wait shall be told, and not another run be taken instead.
-  IF current_setting('transaction_read_only') = 'off' THEN
-    SELECT r.* INTO found FROM migrate.runs AS r WHERE r.run = newest FOR SHARE;
-  ELSE
-    SELECT r.* INTO found FROM migrate.runs AS r WHERE r.run = newest;
-  END IF;
-  rejects := migrate.unresolved_rejects(newest);
-  lack := CASE
-    WHEN found.run IS NULL THEN
-      format('no run of it that is not reverted is known here%s; first: migrate apply %s',
-             ' with search_path ' || _search_path, _name)
-    WHEN found.state = 'completed' AND rejects > 0 THEN
-      format('run %s has %s rows in quarantine: migrate rejects %s lists them; mend them, then: migrate apply --rejects %s',
-             found.run, rejects, found.run, found.run)
-    WHEN found.state = 'completed' THEN
-      NULL
-    WHEN found.direction = 'revert' THEN
-      format('run %s is being taken back; when that is done: migrate apply %s', found.run, _name)
-    WHEN found.state = 'cancelled' THEN
-      format('run %s was cancelled; first: migrate apply %s', found.run, _name)
-    WHEN found.state IN ('paused', 'failed') THEN
-      format('run %s %s; first: migrate resume %s', found.run, CASE found.state WHEN 'paused' THEN 'is paused' ELSE 'has failed' END, found.run)
-    WHEN NOT migrate.is_working(found.run) THEN
-      format('run %s is interrupted; first: migrate resume %s', found.run, found.run)
-    ELSE
-      format('run %s is %s; first: migrate wait %s', found.run, found.state, found.run) END;
-  IF lack IS NOT NULL THEN
-    RAISE EXCEPTION '% is required and not complete: %', _name, lack
-    USING ERRCODE = 'MG002', HINT = format('SELECT * FROM migrate.history WHERE name = %L', _name);
-  END IF;
+  RAISE EXCEPTION '%', _message USING ERRCODE = 'MG002', HINT = _hint;
 END $$;
-COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, with what to do, unless the newest run of that definition that is not reverted, or the newest with that search_path, is completed and has no row in quarantine. Until the transaction ends nobody can take that run back.';
+COMMENT ON FUNCTION migrate.refuse IS 'Refuses, before anything is changed.';
 
--- Who has asked for what, and why ---------------------------------------------------------------------------------------
-
-CREATE TABLE migrate.requests (
-  run          bigint      NOT NULL REFERENCES migrate.runs,
-  seq          bigint      GENERATED ALWAYS AS IDENTITY,
-  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry', 'tune')),
-  requested_by text        NOT NULL DEFAULT session_user,
-  client_host  text,
-  reason       text,
-  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (run, seq)
-);
-COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine, or its pace. migrate.control has what is not over.';
-COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
-COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
-COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, retry: the rows in quarantine were tried again, or tune: how fast it goes was changed.';
-COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
-COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
-COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
-COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
-REVOKE ALL ON migrate.requests FROM PUBLIC;
-
-CREATE FUNCTION migrate.note_request(_run bigint, _request text, _reason text, _client_host text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO migrate.requests (run, request, reason, client_host)
-  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())))
-$$;
-COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why.';
-
-CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
+CREATE FUNCTION migrate.check_before(_plan jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.advance(_run, _request || '_requested');
+  given jsonb := jsonb_build_object(':run_id', NULL, ':started_at', to_json(now()) #>> '{}')
+    || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(_plan -> 'parameters') AS p), '{}');
+  named text;
+  body  text;
+  roles text[];
+  found json[];
 BEGIN
-  IF reached IS NOT NULL THEN
-    PERFORM migrate.note_request(_run, _request, _reason, _client_host);
-  END IF;
-  RETURN reached;
-END $$;
-COMMENT ON FUNCTION migrate.request IS 'Moves a run as it is asked for, and notes who asks and why; the new state, or NULL when it does not fit.';
-
-CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- Behind it stands what the session is called otherwise; at a second try it has this name already.
-  SELECT set_config('application_name',
-                    format('migrate run %s batch %s%s', _run, _ordinal, ' (' || nullif(s.name, '') || ')'), true)
-  FROM   current_setting('application_name') AS s(name)
-  WHERE  s.name NOT LIKE 'migrate run %'
-$$;
-COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
-
--- What has become of a row ----------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.runs_over(_table regclass) RETURNS SETOF migrate.runs
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Of a partition also those of what it is a part of. By number where that still counts, so that another name does not matter.
-  WITH tables AS (SELECT _table AS relation UNION SELECT p.relid FROM pg_partition_ancestors(_table) AS p(relid))
-  SELECT r.*
-  FROM   migrate.runs AS r
-  WHERE  EXISTS (SELECT
-                 FROM   migrate.relations AS l
-                 JOIN   tables AS t
-                        ON t.relation = CASE WHEN migrate.is_restored(r.run) THEN to_regclass(l.name)
-                                             ELSE l.relation::regclass END
-                 WHERE  l.run = r.run AND l.name <> 'migrate.runs')
-$$;
-COMMENT ON FUNCTION migrate.runs_over IS 'The runs of a table, or of a table that it is a partition of.';
-
-CREATE FUNCTION migrate.row_key(_table regclass) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(
-    (SELECT array_agg(a.attname::text ORDER BY k.place)
-     FROM   pg_index AS i
-     CROSS  JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
-     JOIN   pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-     WHERE  i.indrelid = _table AND i.indisprimary AND k.place <= i.indnkeyatts),
-    (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key'))
-     FROM   migrate.runs_over(_table) AS r
-     ORDER  BY r.run DESC
-     LIMIT  1))
-$$;
-COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is named: its primary key, else the key that its newest run has walked. NULL where there is neither.';
-
-CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- An object is kept by its number.
-  SELECT format('ARRAY[%s]', string_agg(
-    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text)' END, v.value),
-    ', ' ORDER BY v.place))
-  FROM   unnest(migrate.key_values(_table, _columns, _source)) WITH ORDINALITY AS v(value, place)
-$$;
-COMMENT ON FUNCTION migrate.key_text IS 'SQL for a key as the ledger keeps it, each column as its type''s text.';
-
-CREATE FUNCTION migrate.plan_path(_run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT substring(s.text FROM 'SET LOCAL search_path = (.*?), pg_temp;') || ', pg_temp'
-  FROM   migrate.statements AS s
-  WHERE  s.run = _run AND s.phase = 'batches' AND s.name = 'settings'
-$$;
-COMMENT ON FUNCTION migrate.plan_path IS 'The search_path that the statements of a run have, in which the operators of its key''s types are found.';
-
-CREATE FUNCTION migrate.image_query(_run bigint, _table regclass, _undo regclass, _keys text[]) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Only the one batch's arrays are opened. A wrapped value comes out of its wrapper by itself, which has one column.
-  WITH kept AS (
-    SELECT substring(a.attname FROM 3)::integer AS number
-    FROM   pg_attribute AS a
-    WHERE  a.attrelid = _undo AND a.attname ~ '^o_[0-9]+$'
-  ), named AS (
-    SELECT k.number,
-           coalesce((SELECT c.col ->> 'name'
-                     FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
-                     WHERE  r.run = _run AND (c.col ->> 'number')::integer = k.number),
-                    (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = _table AND a.attnum = k.number)) AS name
-    FROM   kept AS k
-  ), names AS (
-    SELECT (SELECT string_agg(format('k_%s', n), ', ' ORDER BY n) FROM generate_series(1, cardinality(_keys)) AS n)
-           || coalesce((SELECT string_agg(format(', o_%s, n_%s', number, number), '' ORDER BY number) FROM kept), '') AS list
-  )
-  SELECT format(
-    $q$SELECT %s AS changes FROM %s AS u, unnest(%s) AS d(%s) WHERE (u.slice, u.ordinal, u.part) = ($2, $3, $4) AND %s LIMIT 1$q$,
-    coalesce((SELECT format($q$(SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
-                               FROM (VALUES %s) AS c(place, name, before, after))$q$,
-                            string_agg(format('(%s, %L, CAST(d.o_%s AS text), CAST(d.n_%s AS text))',
-                                              row_number, name, number, number), ', '))
-              FROM  (SELECT row_number() OVER (ORDER BY number), number, name FROM named) AS n
-              HAVING count(*) > 0), $q$'[]'::jsonb$q$),
-    _undo, regexp_replace(n.list, '([kon]_[0-9]+)', 'u.\1', 'g'), n.list,
-    (SELECT string_agg(format('d.k_%s = %s', k.place, k.value), ' AND ') FROM unnest(_keys) WITH ORDINALITY AS k(value, place)))
-  FROM   names AS n
-$$;
-COMMENT ON FUNCTION migrate.image_query IS 'SQL that finds the row with key $1 among what the batch of slice $2, ordinal $3, part $4 has kept: its columns before and after, none where only keys are kept.';
-
-CREATE FUNCTION migrate.is_of_canary(_run bigint, _key text[]) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT (hashtextextended((CASE cardinality(_key) WHEN 1 THEN _key[1] ELSE _key::text END) COLLATE "C", 0) & 9223372036854775807)
-         % (r.plan #>> '{canary,of}')::bigint < (r.plan #>> '{canary,part}')::bigint
-  FROM   migrate.runs AS r
-  WHERE  r.run = _run
-$$;
-COMMENT ON FUNCTION migrate.is_of_canary IS 'Whether a row belongs to the canary of a run, as its batches decide that; NULL in a run without one.';
-
-CREATE TYPE migrate.touch AS (
-  run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz, restored_at timestamptz,
-  conflict text, instead jsonb, reject jsonb
-);
-COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe.';
-
-CREATE FUNCTION migrate.touch_by(
-  _batch migrate.batches, _table regclass, _keys text[], _given text[], _kept text[], _column text
-) RETURNS migrate.touch
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  touched migrate.touch;
-  undo    regclass := to_regclass(format('migrate.undo_%s_1', _batch.run));
-  refused text;
-BEGIN
-  PERFORM set_config('search_path', coalesce(migrate.plan_path(_batch.run), 'pg_catalog, pg_temp'), true);
-  IF undo IS NOT NULL THEN
-    EXECUTE migrate.image_query(_batch.run, _table, undo, _keys)
-    INTO touched.changes USING _given, _batch.slice, _batch.ordinal, _batch.part;
-  END IF;
-  IF touched.changes IS NULL AND _batch.slice >= 0 THEN
-    SELECT r.state,
-           to_jsonb(r) - ARRAY['run', 'step', 'key', 'reasons', 'kind', 'state', 'fixed_row', 'settled_at']
-    INTO   refused, touched.reject
-    FROM   migrate.rejects AS r
-    WHERE  r.run = _batch.run AND r.key = _kept
-    LIMIT  1;
-  END IF;
-  IF touched.changes IS NOT NULL THEN
-    touched.touch := CASE WHEN touched.changes = '[]' THEN 'done' ELSE 'changed' END;
-    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.plan #>> '{steps,0,unavailable}', 'no values are kept')
-                     FROM   migrate.runs AS r
-                     WHERE  r.run = _batch.run AND touched.touch = 'done');
-    IF _column IS NOT NULL THEN
-      touched.changes := jsonb_path_query_array(touched.changes, '$[*] ? (@.column == $name)', jsonb_build_object('name', _column));
-    END IF;
-  ELSIF refused = 'open' AND _batch.rows_rejected > 0 THEN
-    touched.touch := 'rejected';
-  -- It is not in the undo; it was left out; or it was tried again in vain.
-  ELSIF undo IS NOT NULL OR refused IS NOT NULL OR _batch.slice < 0 AND _batch.rows_changed = 0 THEN
-    RETURN NULL;
-  ELSE
-    touched.touch := 'maybe';
-    touched.note := 'its undo was dropped, and a batch went over this key';
-  END IF;
-  touched.run := _batch.run;
-  touched.ordinal := _batch.ordinal;
-  touched.seq := _batch.seq;
-  touched.at := _batch.ended_at;
-  SELECT b.ended_at INTO touched.restored_at
-  FROM   migrate.batches AS b
-  WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_batch.run, 'revert', _batch.slice, _batch.ordinal, _batch.part);
-  SELECT c.reason, c.found INTO touched.conflict, touched.instead
-  FROM   migrate.conflicts AS c
-  WHERE  c.run = _batch.run AND c.seq = _batch.seq AND c.key = _kept;
-  RETURN touched;
-END $$;
-COMMENT ON FUNCTION migrate.touch_by IS 'What a batch has made of a row whose key lies within its bounds; NULL: nothing.';
-
-CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL) RETURNS SETOF migrate.touch
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
-SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
-DECLARE
-  meant   text[] := migrate.row_key(_table);
-  this    migrate.runs;
-  columns text[];
-  given   text[];
-  keys    text[];
-  kept    text[];
-  batch   migrate.batches;
-  touched migrate.touch;
-BEGIN
-  IF cardinality(_key) IS DISTINCT FROM cardinality(meant) THEN
-    RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
-    USING ERRCODE = 'MG002', HINT = 'one value for each column of the key, in their order';
-  END IF;
-  FOR this IN
-    SELECT r.*
-    FROM   migrate.runs_over(_table) AS r
-    WHERE  _column IS NULL
-      OR  EXISTS (SELECT
-                  FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
-                  WHERE  s.step -> 'captured' ? _column
-                    OR   EXISTS (SELECT FROM jsonb_array_elements(s.step -> 'columns') AS c(col) WHERE c.col ->> 'name' = _column))
-    ORDER  BY r.run DESC
-  LOOP
-    PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
-    columns := ARRAY(SELECT jsonb_array_elements_text(this.plan -> 'key'));
-    given := _key;
-    touched := NULL;
-    touched.run := this.run;
-    touched.touch := 'maybe';
-    keys := migrate.key_values(_table, columns, '$1');
-    IF keys IS NULL THEN
-      touched.note := format('its key (%s) is not there any more', array_to_string(columns, ', '));
-      RETURN NEXT touched;
-      CONTINUE;
-    ELSIF columns <> meant THEN
-      -- It has walked another key: that of the row as it is now.
-      EXECUTE format('SELECT %s FROM %s AS t WHERE %s', (SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c), ', ')) FROM unnest(columns) AS c),
-                     _table, (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
-                              FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
-      INTO given USING _key;
-      IF given IS NULL THEN
-        touched.note := format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', '));
-        RETURN NEXT touched;
-        CONTINUE;
-      END IF;
-    END IF;
-    EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
-    -- Both passes of a canary go over all keys, and a row belongs to one of them.
-    FOR batch IN EXECUTE format(
-      $q$SELECT b.*
-         FROM   migrate.batches AS b
-         LEFT   JOIN migrate.slices AS s USING (run, slice)
-         WHERE  b.run = $2 AND b.kind = 'apply'
-           AND  (b.after_key IS NULL OR ROW(%s) < ROW(%s)) AND ROW(%s) <= ROW(%s)
-           AND  (s.canary IS NULL OR s.canary = $3)
-         ORDER  BY b.seq DESC$q$,
-      array_to_string(migrate.key_values(_table, columns, 'b.after_key'), ', '), array_to_string(keys, ', '),
-      array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '))
-      USING given, this.run, migrate.is_of_canary(this.run, kept)
+  -- A transaction inside of this one, so that it alone cannot write.
+  BEGIN
+    SET TRANSACTION READ ONLY;
+    FOR named, body, roles IN
+      SELECT s.item ->> 'name', s.item ->> 'text', ARRAY(SELECT jsonb_array_elements_text(s.item -> 'arguments'))
+      FROM   jsonb_array_elements(_plan -> 'phases') AS p(phase),
+             jsonb_array_elements(p.phase -> 'statements') WITH ORDINALITY AS s(item, place)
+      WHERE  p.phase ->> 'name' = 'before' OR (p.phase ->> 'name' = 'batches' AND s.item ->> 'name' = 'settings')
+      ORDER  BY s.item ->> 'name' = 'settings' DESC, s.place
     LOOP
-      touched := migrate.touch_by(batch, _table, keys, given, kept, _column);
-      CONTINUE WHEN touched.touch IS NULL;
-      RETURN NEXT touched;
+      IF named = 'settings' THEN
+        EXECUTE body;
+      ELSE
+        found := ARRAY(SELECT q FROM migrate.query(body, migrate.arguments(roles, given)) AS q);
+        IF cardinality(found) > 0 THEN
+          PERFORM migrate.refuse(
+            format(E'%s found rows, so nothing has started:\n%s', named, (migrate.stopped(named, found, NULL)).detail),
+            'mend the rows, or the check');
+        END IF;
+      END IF;
     END LOOP;
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+    RAISE;
+  END;
+END $$;
+COMMENT ON FUNCTION migrate.check_before IS 'The checks of a plan that must find nothing before it starts.';
+
+CREATE FUNCTION migrate.check_order(_plan jsonb, _since jsonb DEFAULT '{}', _run bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found record;
+BEGIN
+  SELECT * INTO found FROM migrate.moved_collations(_plan, _since) LIMIT 1;
+  IF found.moved IS NOT NULL THEN
+    PERFORM migrate.refuse(
+      format('the order of the key has changed: %s', found.moved),
+      found.cure || CASE WHEN _run IS NULL THEN '; then again'
+                         ELSE format('; then take back run %s and apply anew: batches of two orders pass rows over', _run) END);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.check_order IS 'Refuses to walk a key whose order has changed with the library that gives it.';
+
+CREATE FUNCTION migrate.seize(_run bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  taken record;
+BEGIN
+  SELECT * INTO taken FROM migrate.relieve(_run, interval '20 seconds');
+  IF taken.epoch IS NULL THEN
+    PERFORM migrate.refuse(
+      CASE WHEN taken.pid IS NULL THEN format('run %s has just been taken over by somebody else', _run)
+           ELSE format('run %s is being worked on by backend %s%s',
+                       _run, taken.pid, ' for a client on ' || taken.client_host) END,
+      format('SELECT migrate.pause(%s) stops it at the edge of its batch', _run));
+  END IF;
+  RETURN taken.epoch;
+END $$;
+COMMENT ON FUNCTION migrate.seize IS 'Takes a run over for the one who asks, or refuses; the new epoch.';
+
+CREATE FUNCTION migrate.prepare(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  statement text;
+BEGIN
+  FOR statement IN
+    SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal
+  LOOP
+    PERFORM migrate.execute(statement, '{}');
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected (it waits in quarantine), or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
+COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, in the transaction that begins it.';
 
-REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
+CREATE FUNCTION migrate.enter(
+  _plan jsonb, _definition text, _version text, _reason text DEFAULT NULL, _again boolean DEFAULT false,
+  _concurrent boolean DEFAULT false, OUT run bigint, OUT epoch integer
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  named text := _plan ->> 'definition';
+  hash  text := encode(sha256(convert_to(_definition, 'UTF8')), 'hex');
+  other migrate.runs;
+  needed text;
+  cure  text;
+BEGIN
+  IF (_plan ->> 'format')::integer > 1 THEN
+    PERFORM migrate.refuse('the plan was made by a newer version of migrate',
+      'run it with that version, which brings its own ledger');
+  END IF;
+  -- Strict: a lax path looks into the array by itself, and asks each argument for its size.
+  IF jsonb_path_exists(_plan, 'strict $.phases[*].statements[*].arguments ? (@.size() > 32)') THEN
+    PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
+      'fewer parameters, or `migrate apply`');
+  END IF;
+  SELECT r.* INTO other
+  FROM   migrate.runs AS r
+  WHERE  r.name = named
+    AND  r.search_path = _plan ->> 'search_path'
+    AND  r.state NOT IN ('completed', 'cancelled', 'reverted');
+  IF other.run IS NOT NULL THEN
+    cure := format('SELECT migrate.cancel(%s) ends it; the same definition and parameters go on with it', other.run);
+    IF other.direction <> 'apply' THEN
+      PERFORM migrate.refuse(format('run %s of %s is being taken back', other.run, named), 'finish that: its revert.sql');
+    ELSIF other.identity <> _plan ->> 'identity' THEN
+      PERFORM migrate.refuse(format('run %s of %s is unfinished and has other parameters', other.run, named), cure);
+    ELSIF other.definition_hash <> hash THEN
+      PERFORM migrate.refuse(format('the definition has changed while run %s of %s is unfinished', other.run, named), cure);
+    END IF;
+    IF other.state = 'paused' AND other.failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN
+      PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
+        format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
+    END IF;
+    PERFORM migrate.check_order(other.plan, other.collations, other.run);
+    epoch := migrate.seize(other.run);
+    run := other.run;
+    IF other.state = 'cancelling' THEN
+      PERFORM migrate.advance(run, 'batch_edge_reached');
+    END IF;
+    PERFORM migrate.go_on(run, _reason);
+    RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
+    RETURN;
+  END IF;
+  SELECT r.* INTO other
+  FROM   migrate.runs AS r
+  WHERE  r.identity = _plan ->> 'identity' AND r.state = 'completed'
+  ORDER  BY r.run DESC
+  LIMIT  1;
+  IF other.run IS NOT NULL AND NOT _again THEN
+    RAISE NOTICE '% is already applied as run %', named, other.run
+    USING HINT = CASE WHEN other.definition_hash = hash THEN 'again = true runs it once more'
+                      ELSE 'its definition has changed since; again = true runs the new text' END;
+    RETURN;
+  END IF;
+  needed := (SELECT string_agg(m, ', ')
+             FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
+  IF needed IS NOT NULL THEN
+    PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
+  END IF;
+  PERFORM migrate.check_order(_plan);
+  PERFORM migrate.check_before(_plan);
+  BEGIN
+    run := migrate.start(_plan, _definition, 'procedure', _version, host(inet_client_addr()), _reason);
+  EXCEPTION WHEN unique_violation THEN
+    PERFORM migrate.refuse(format('a run of %s has begun in this moment', named), 'SELECT * FROM migrate.progress');
+  END;
+  epoch := 1;
+  SELECT o.* INTO other FROM migrate.concurrent_runs(run) AS o LIMIT 1;
+  IF other.run IS NOT NULL AND NOT _concurrent THEN
+    PERFORM migrate.refuse(format('run %s of %s is unfinished and writes the same columns', other.run, other.name),
+      'wait for it, cancel it, or say concurrent = true: the two then meet row by row');
+  END IF;
+  PERFORM migrate.prepare(run);
+END $$;
+COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
+
+CREATE FUNCTION migrate.enter_revert(
+  _run bigint, _on_conflict text DEFAULT 'stop', _reason text DEFAULT NULL, OUT run bigint, OUT epoch integer
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this  migrate.runs;
+  other migrate.runs;
+  named text;
+  state text;
+BEGIN
+  SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
+  IF this.run IS NULL THEN
+    PERFORM migrate.refuse(format('there is no run %s', _run), 'SELECT * FROM migrate.history');
+  ELSIF (_on_conflict IN ('stop', 'skip', 'force')) IS NOT TRUE THEN
+    PERFORM migrate.refuse(format('on_conflict is stop, skip or force, not %s', _on_conflict),
+      'stop writes nothing when a row was changed since');
+  ELSIF this.state = 'reverted' THEN
+    PERFORM migrate.refuse(format('run %s is reverted already', _run), format('to apply %s anew: its apply.sql', this.name));
+  ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s cannot be reverted: %s', _run, this.plan #>> '{steps,0,unavailable}'),
+      'a definition that computes the old values from the new ones');
+  END IF;
+  -- With nothing left to take back the revert itself may have dropped it.
+  IF NOT migrate.has_undo(_run) AND EXISTS (SELECT FROM migrate.next_to_restore(_run)) THEN
+    PERFORM migrate.refuse(format('run %s cannot be reverted: its undo was dropped', _run),
+      'nothing has been touched; the old values are in a backup, if anywhere');
+  END IF;
+  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
+  IF other.run IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
+      format('first take back run %s', other.run));
+  END IF;
+  SELECT d INTO named FROM migrate.dependents(_run) AS d LIMIT 1;
+  IF named IS NOT NULL THEN
+    PERFORM migrate.refuse(format('%s needs %s and is applied', named, this.name), format('first take back %s', named));
+  END IF;
+  named := (SELECT string_agg(c, '; ') FROM migrate.changed_columns(_run) AS c);
+  IF named IS NOT NULL THEN
+    PERFORM migrate.refuse(format('the table has changed since run %s: %s', _run, named),
+      'bring it back to what it was, then revert; nothing has been touched');
+  END IF;
+  PERFORM migrate.check_order(this.plan);
+  epoch := migrate.seize(_run);
+  run := _run;
+  -- Its workers are gone: it stands at the edge of a batch.
+  SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
+  IF state IN ('running', 'holding') THEN
+    PERFORM migrate.advance(_run, 'pause_requested');
+  END IF;
+  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+  DELETE FROM migrate.control AS c WHERE c.run = _run;
+  BEGIN
+    PERFORM migrate.request(_run, 'revert', _reason, NULL);
+  EXCEPTION WHEN unique_violation THEN
+    -- One that has begun in this moment is no later run yet: it has not written.
+    PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
+  END;
+  UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
+  named := migrate.brakes(_run);
+  IF named IS NOT NULL THEN
+    RAISE NOTICE 'the revert of run % %', _run, named;
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.enter_revert IS 'Makes a run revert and takes it over; refuses what cannot be taken back, before a row changes.';
+
+CREATE FUNCTION migrate.summary(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('run %s %s %s rows %s %s', p.run, p.state, p.rows_changed, p.rows_rejected,
+                CASE WHEN p.direction = 'revert' THEN 'conflicts' ELSE 'rejects' END)
+  FROM   migrate.progress AS p
+  WHERE  p.run = _run
+$$;
+COMMENT ON FUNCTION migrate.summary IS 'A run in one line that greps.';

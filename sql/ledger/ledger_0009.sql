@@ -1,261 +1,267 @@
--- How fast a run goes: the size of its batches, rests between them, what makes it hold, when it may run at all, and what is asked of
--- it while it runs. Decided from the ledger alone, so that workers on several machines decide alike.
+-- From inside of the server: all that is left of a run, a transaction a batch.
 
-CREATE TABLE migrate.tuning (
-  run        bigint      PRIMARY KEY REFERENCES migrate.runs,
-  batch_size integer     CHECK (batch_size BETWEEN 0 AND 10000000),
-  workers    integer     CHECK (workers BETWEEN 1 AND 64),
-  max_rate   bigint      CHECK (max_rate >= 0),
-  pause      interval    CHECK (pause BETWEEN interval '0' AND interval '1 day'),
-  tuned_by   text        NOT NULL DEFAULT session_user,
-  tuned_at   timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-COMMENT ON TABLE  migrate.tuning            IS 'What was asked of a run in place of what its plan says; read by its workers between two batches, together with the state. Written by migrate.tune.';
-COMMENT ON COLUMN migrate.tuning.run        IS 'The run.';
-COMMENT ON COLUMN migrate.tuning.batch_size IS 'Rows of a batch; 0 is auto, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.workers    IS 'Workers beside each other; NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.max_rate   IS 'Rows a second over all workers; 0 is as fast as it goes, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.pause      IS 'Rest between two batches of a worker; 0 is none, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.tuned_by   IS 'The role that asked last.';
-COMMENT ON COLUMN migrate.tuning.tuned_at   IS 'When.';
-
-CREATE TABLE migrate.asking (
-  run        bigint      PRIMARY KEY REFERENCES migrate.runs,
-  asked_at   timestamptz NOT NULL DEFAULT '-infinity',
-  marked_lsn pg_lsn,
-  marked_at  timestamptz
-);
-COMMENT ON TABLE  migrate.asking            IS 'When it was asked last whether a run shall hold, so that its workers together ask once a second and no more.';
-COMMENT ON COLUMN migrate.asking.run        IS 'The run.';
-COMMENT ON COLUMN migrate.asking.asked_at   IS 'When.';
-COMMENT ON COLUMN migrate.asking.marked_lsn IS 'A place in the WAL, noted to see when every standby has come past it.';
-COMMENT ON COLUMN migrate.asking.marked_at  IS 'When the WAL ended there.';
-
-CREATE FUNCTION migrate.tune(
-  _run bigint, _batch_size integer DEFAULT NULL, _workers integer DEFAULT NULL, _max_rate bigint DEFAULT NULL,
-  _pause interval DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
-) RETURNS migrate.tuning
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE PROCEDURE migrate.drive(_run bigint, _epoch integer)
+LANGUAGE plpgsql AS $$
+-- No SET clause and no SECURITY DEFINER: neither could commit. Between COMMIT and SET TRANSACTION stands nothing that reads,
+-- not even an assignment, since that would take the snapshot.
 DECLARE
-  state text := migrate.state_of(_run);
-  tuned migrate.tuning;
+  work    migrate.work;
+  before  migrate.work;
+  ended   migrate.attempted;
+  holders text[];
+  told    integer;
+  held    text;
+  reason  text;
+  known   text;
+  -- Whether an attempt has changed other rows than it had captured, and whether that is not believed yet.
+  differed boolean := false;
+  doubted  boolean;
+  size    integer;
+  tries   integer := 0;
+  looked  boolean := false;
+  -- Whether the row is looked for that the database refuses.
+  halves  boolean := false;
+  policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
+  class   text;
+  found   migrate.culprits;
+  expects boolean := (SELECT r.plan ? 'expect' FROM migrate.runs AS r WHERE r.run = _run);
 BEGIN
-  IF state IN ('completed', 'cancelled', 'reverted') THEN
-    PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
-  ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
-    PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
-      'parallel in the definition, or --workers when it is applied, cuts them');
-  END IF;
-  INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause)
-  VALUES (_run, _batch_size, _workers, _max_rate, _pause)
-  ON CONFLICT (run) DO UPDATE
-  SET    batch_size = coalesce(excluded.batch_size, t.batch_size),
-         workers    = coalesce(excluded.workers, t.workers),
-         max_rate   = coalesce(excluded.max_rate, t.max_rate),
-         pause      = coalesce(excluded.pause, t.pause),
-         tuned_by   = session_user,
-         tuned_at   = clock_timestamp()
-  RETURNING t.* INTO tuned;
-  PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
-  RETURN tuned;
-END $$;
-COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none.';
-
--- The size of a batch ----------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.next_size(_size bigint, _taken interval, _target interval) RETURNS integer
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Half the way to the target, on the scale of factors, at most to the double or the half: a batch's time is a fixed part and
-  -- one for each row, so the way there never leads past the target. Within a fifth of it nothing changes.
-  SELECT least(greatest(round((_size * CASE WHEN f.factor BETWEEN 0.8 AND 1.25 THEN 1
-                                            ELSE least(greatest(sqrt(f.factor), 0.5), 2) END)::numeric), 100), 100000)::integer
-  FROM  (SELECT extract(epoch FROM _target)::float8 / greatest(extract(epoch FROM _taken)::float8, 0.000001) AS factor) AS f
-$$;
-COMMENT ON FUNCTION migrate.next_size IS 'How many rows a batch shall have behind one of _size rows that has taken _taken, if it shall take _target.';
-
-CREATE FUNCTION migrate.size_of(_run bigint, _slice integer, _batch_size text, _target interval) RETURNS integer
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE
-           WHEN _batch_size NOT IN ('auto', '0') THEN _batch_size::integer
-           -- A batch that was done in parts is one all the same. The last one of a slice is as short as the slice leaves it.
-           ELSE coalesce((SELECT migrate.next_size(sum(b.rows_read)::bigint, max(b.ended_at) - min(b.started_at),
-                                                   coalesce(_target, interval '500 ms'))
-                          FROM   migrate.batches AS b
-                          JOIN   migrate.last_batch(_run, _slice) AS l USING (run, kind, slice, ordinal)
-                          HAVING sum(b.rows_read) > 0),
-                         1000) END
-$$;
-COMMENT ON FUNCTION migrate.size_of IS 'The rows of a slice''s next batch: as said, or under auto by what the last one took. It is remembered nowhere else.';
-
--- Rests between batches --------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.rest(_ended migrate.batches, _pause interval, _nice_ratio float8, _max_rate bigint) RETURNS float8
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  -- The longest of them; GREATEST passes over what is not said. A batch that has ended in the future is as long ago as the clock
-  -- went back, which nobody knows: behind that one there is no rest.
-  SELECT CASE WHEN _ended.ended_at > clock_timestamp() THEN 0
-         ELSE greatest(extract(epoch FROM greatest(
-                _ended.ended_at + _pause,
-                _ended.ended_at + _nice_ratio * (_ended.ended_at - _ended.started_at),
-                least(_ended.started_at, _ended.ended_at) + _ended.rows_read / nullif(_max_rate, 0)::float8 * interval '1 s')
-                - clock_timestamp()), 0) END
-$$;
-COMMENT ON FUNCTION migrate.rest IS 'Seconds that a run of one worker rests behind this batch.';
-
-CREATE FUNCTION migrate.brakes(_run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  WITH this AS (
-    SELECT r.run, r.plan, r.plan -> 'throttle' AS throttle, t.max_rate, t.pause
-    FROM   migrate.runs AS r
-    LEFT   JOIN migrate.tuning AS t USING (run)
-    WHERE  r.run = _run
-  ), said AS (
-    SELECT 1 AS place, format('max_rate %s', to_char(v.rate, 'FM999,999,999,999,999')) AS words, this.max_rate IS NOT NULL AS tuned, '--max-rate none' AS lift
-    FROM   this, LATERAL (SELECT coalesce(this.max_rate, (this.throttle ->> 'max_rate')::bigint) AS rate) AS v
-    WHERE  v.rate > 0
-    UNION  ALL
-    SELECT 2, format('pause %sms', round(extract(epoch FROM v.rest) * 1000)::bigint), this.pause IS NOT NULL, '--pause 0s'
-    FROM   this, LATERAL (SELECT coalesce(this.pause, (this.throttle ->> 'pause')::interval) AS rest) AS v
-    WHERE  v.rest > interval '0'
-    UNION  ALL
-    SELECT 3, format('nice_ratio %s', throttle ->> 'nice_ratio'), false, NULL
-    FROM   this
-    WHERE  throttle ? 'nice_ratio'
-    UNION  ALL
-    SELECT 4, format('window %s-%s %s', plan #>> '{window,opens}', plan #>> '{window,closes}', plan #>> '{window,zone}'), false, NULL
-    FROM   this
-    WHERE  plan ? 'window'
-    UNION  ALL
-    SELECT 5, string_agg(h.name, ', ' ORDER BY h.ordinal), false, NULL
-    FROM  (SELECT s.ordinal, substr(s.name, length('hold when: ') + 1) AS name
-           FROM   migrate.statements AS s
-           WHERE  s.run = _run AND s.phase = 'holds') AS h
-    WHERE  h.name NOT IN ('window', 'canary')
-    HAVING count(*) > 0
-  )
-  SELECT format('keeps to %s%s', string_agg(words || CASE WHEN tuned THEN ' as tuned' ELSE '' END, ', ' ORDER BY place),
-                CASE count(lift) WHEN 0 THEN '' ELSE format('; `migrate tune %s %s` lifts %s', _run, string_agg(lift, ' ' ORDER BY place),
-                  CASE WHEN count(*) = 1 THEN 'it' ELSE string_agg(split_part(words, ' ', 1), ' and ' ORDER BY place) FILTER (WHERE lift IS NOT NULL) END) END)
-  FROM   said
-  HAVING count(*) > 0
-$$;
-COMMENT ON FUNCTION migrate.brakes IS 'What keeps a run from going as fast as it can, in words, and how to lift it; NULL: nothing does. A revert keeps to it as well.';
-
--- When a run may go on ---------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION migrate.next_window(
-  _opens time, _closes time, _zone text, _now timestamptz, _needed interval, OUT opens_at timestamptz, OUT closes_at timestamptz
-)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- Days of the zone, which have 23, 24 or 25 hours. Who needs more than half of a window gets it from its beginning on.
-  SELECT w.opens_at, w.closes_at
-  FROM  (SELECT (d.day + _opens) AT TIME ZONE _zone AS opens_at,
-                (d.day + CASE WHEN _closes <= _opens THEN 1 ELSE 0 END + _closes) AT TIME ZONE _zone AS closes_at
-         FROM  (SELECT (_now AT TIME ZONE _zone)::date + n AS day FROM generate_series(-1, 3) AS n) AS d) AS w
-  -- One that would close before it opens, since summer time leaves out an hour between, is none on that day.
-  WHERE  w.closes_at > w.opens_at
-    AND  _now + least(_needed, (w.closes_at - w.opens_at) / 2) <= w.closes_at
-  ORDER  BY w.opens_at
-  LIMIT  1
-$$;
-COMMENT ON FUNCTION migrate.next_window IS 'The window of the day in which somebody who needs so long can begin: open when opens_at is not later than _now.';
-
-CREATE FUNCTION migrate.batch_time(_run bigint) RETURNS interval
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT greatest(max(l.ended_at - l.started_at), interval '0')
-  FROM  (SELECT b.started_at, b.ended_at
-         FROM   migrate.batches AS b
-         WHERE  b.run = _run
-         ORDER  BY b.seq DESC
-         LIMIT  5) AS l
-$$;
-COMMENT ON FUNCTION migrate.batch_time IS 'What the longest of the last five batches took.';
-
-CREATE FUNCTION migrate.ends_at(_run bigint, _work interval) RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  said   jsonb       := (SELECT r.plan -> 'window' FROM migrate.runs AS r WHERE r.run = _run);
-  left_  interval    := _work;
-  moment timestamptz := clock_timestamp();
-  open   record;
-BEGIN
-  IF said IS NULL THEN
-    RETURN moment + left_;
-  END IF;
-  -- A year of windows; who needs more is told nothing.
-  FOR day IN 1 .. 366 LOOP
-    SELECT * INTO open
-    FROM   migrate.next_window((said ->> 'opens')::time, (said ->> 'closes')::time, said ->> 'zone', moment, interval '1 ms');
-    moment := greatest(moment, open.opens_at);
-    IF moment + left_ <= open.closes_at THEN
-      RETURN moment + left_;
+  BEGIN
+    -- Always an error here; which one tells whether it is the caller's transaction that forbids it, or only this block.
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    IF SQLERRM = 'invalid transaction termination' THEN
+      RAISE EXCEPTION 'migrate.drive commits after each batch, so run it outside of a transaction'
+      USING ERRCODE = 'invalid_transaction_termination',
+            HINT = 'CALL it alone: without BEGIN, without psql -1, not in one message with other statements, not from a function';
     END IF;
-    left_ := left_ - (open.closes_at - moment);
-    moment := open.closes_at;
-  END LOOP;
-  RETURN NULL;
-END $$;
-COMMENT ON FUNCTION migrate.ends_at IS 'When so much work of a run is done, if it begins now and its window, where it has one, is all the time it gets.';
-
-CREATE FUNCTION migrate.hold_reason(_run bigint, _epoch integer) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  given     jsonb := migrate.constants(_run, _epoch);
-  statement migrate.statements;
-  said      text;
-BEGIN
-  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  FOR statement IN
-    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'holds' ORDER BY s.ordinal
+  END;
+  COMMIT;
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+  PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
   LOOP
-    -- A transaction inside of this one, so that it cannot write, and that a query which fails is a reason like another: nobody
-    -- knows then whether the run may go on.
-    BEGIN
-      SET TRANSACTION READ ONLY;
-      SELECT (migrate.fields(q))[1] INTO said
-      FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q
-      LIMIT  1;
-    EXCEPTION WHEN OTHERS THEN
-      said := 'cannot be asked: ' || SQLERRM;
-    END;
-    IF said IS NOT NULL THEN
-      RETURN format('%s: %s', substr(statement.name, length('hold when: ') + 1), said);
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    work := migrate.next_work(_run, _epoch);
+    EXIT WHEN work.verb = 'end';
+    IF work.verb = 'wait' THEN
+      reason := (SELECT r.hold_reason FROM migrate.runs AS r WHERE r.run = _run);
+      IF reason IS DISTINCT FROM held AND reason IS NOT NULL THEN
+        RAISE NOTICE 'run % holds: %', _run, reason;
+      END IF;
+      held := reason;
+      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+      COMMIT;
+      PERFORM pg_catalog.pg_sleep(work.seconds);
+      CONTINUE;
     END IF;
+    IF work.verb IN ('batch', 'finish') AND expects THEN
+      reason := migrate.heed(_run, _epoch, work.verb = 'finish');
+      CONTINUE WHEN reason = '';
+      IF reason IS NOT NULL THEN
+        COMMIT;
+        RAISE EXCEPTION 'run % is paused: %', _run, reason
+        USING ERRCODE = 'MG004',
+              HINT = format('SELECT migrate.resume(%s) accepts it, and apply.sql goes on with it then; revert.sql takes it back', _run);
+      END IF;
+    END IF;
+    IF work.verb = 'batch' AND work.canary IS FALSE THEN
+      reason := migrate.heed_canary(_run, _epoch);
+      CONTINUE WHEN reason = 'holds';
+      IF reason = 'paused' THEN
+        reason := (SELECT r.failure ->> 'message' FROM migrate.runs AS r WHERE r.run = _run);
+        COMMIT;
+        RAISE EXCEPTION 'run % is paused: %', _run, reason
+        USING ERRCODE = 'MG005',
+              HINT = format('SELECT migrate.resume(%s), and apply.sql does the rest then; revert.sql takes it back', _run);
+      END IF;
+    END IF;
+    IF (work.verb, work.slice, work.ordinal, work.seq) IS DISTINCT FROM (before.verb, before.slice, before.ordinal, before.seq) THEN
+      tries := 0;
+      known := NULL;
+      differed := false;
+      size := work.size;
+      halves := false;
+    END IF;
+    before := work;
+    tries := tries + 1;
+    ended := NULL;
+    doubted := false;
+
+    IF work.verb = 'bound' THEN
+      EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+      -- Only those of the first look: who came later is none of our concern, and there would always be somebody.
+      holders := ARRAY(SELECT h FROM unnest(migrate.lockers(_run)) AS h WHERE holders IS NULL OR h = ANY (holders));
+      IF cardinality(holders) > 0 THEN
+        IF cardinality(holders) IS DISTINCT FROM told THEN
+          told := cardinality(holders);
+          RAISE NOTICE 'run % waits for % that may have written to the table: %', _run,
+            CASE told WHEN 1 THEN 'a transaction' ELSE told || ' transactions' END,
+            (SELECT string_agg(h.words, '; ') FROM migrate.holders(holders) AS h);
+        END IF;
+        PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+        PERFORM pg_sleep(0.05);
+        CONTINUE;
+      END IF;
+
+    ELSIF work.verb = 'batch' THEN
+      -- A snapshot costs nothing when nobody writes; from the second try the rows are locked first; from the third each
+      -- statement sees what has been committed, which always ends; after six, fewer rows meet fewer writers.
+      IF tries > 6 THEN
+        size := greatest(1, size / 2);
+      END IF;
+      IF tries < 3 THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      END IF;
+
+    ELSIF work.verb = 'finish' THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+    END IF;
+
+    BEGIN
+      SET LOCAL lock_timeout = '500ms';
+      IF work.verb = 'settle' THEN
+        ended := migrate.settle(_run);
+      ELSE
+        PERFORM migrate.hold(_run);
+      END IF;
+      IF work.verb = 'bound' THEN
+        PERFORM migrate.fix_bounds(_run, _epoch);
+        ended.verdict := 'done';
+      END IF;
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                              ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+      ended.verdict := 'error';
+    END;
+
+    IF ended.verdict IS NOT NULL THEN
+      NULL;
+    ELSIF work.verb = 'batch' THEN
+      ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
+      -- Believed at the second time: no lock keeps a label from being renamed, or what a value is looked up in from being changed,
+      -- and the next look at the table tells of the former.
+      doubted := ended.verdict IN ('inexact', 'suppressed') AND NOT differed;
+      differed := differed OR doubted;
+      IF ended.verdict = 'inexact' AND tries < 3 AND NOT doubted THEN
+        -- Under one snapshot no row can have come in between, and none would at the next try.
+        ended.verdict := 'stopped';
+        ended.message := 'the rows changed have other keys than the rows meant';
+        ended.hint := 'a BEFORE trigger that writes a column of the key moves rows behind or before the batches that walk it';
+      END IF;
+      IF ended.verdict = 'done' AND ended.rows_rejected > 0 THEN
+        ended.message := migrate.excess(_run);
+        IF ended.message IS NOT NULL THEN
+          COMMIT;
+          ended.verdict := 'stopped';
+          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on until there is one more';
+        END IF;
+      END IF;
+
+    ELSIF work.verb = 'restore' THEN
+      IF work.policy = 'stop' AND NOT looked THEN
+        ended := migrate.look_ahead(_run, _epoch);
+        looked := ended.verdict = 'done';
+      END IF;
+      IF ended.verdict IS NULL OR looked AND ended.verdict = 'done' THEN
+        ended := migrate.attempt_restore(_run, _epoch, work);
+      END IF;
+
+    ELSIF work.verb = 'finish' THEN
+      ended := migrate.look_back(_run, _epoch);
+      IF ended.verdict = 'done' THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+        UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
+        PERFORM migrate.execute(s.text, '{}') 
+        FROM    migrate.statements AS s
+        WHERE   s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys'
+          AND   NOT EXISTS (SELECT FROM migrate.rejects AS q WHERE q.run = _run AND q.state = 'open');
+        PERFORM migrate.advance(_run, 'last_batch_committed');
+      END IF;
+    END IF;
+
+    CONTINUE WHEN ended.verdict = 'done';
+    ROLLBACK;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    IF ended.verdict = 'taken over' THEN
+      PERFORM migrate.taken_over(_run, _epoch);
+    END IF;
+    IF ended.verdict = 'outdated' THEN
+      -- From now on each statement has its own snapshot.
+      tries := greatest(2, tries - 1);
+      CONTINUE;
+    END IF;
+    class := CASE ended.verdict
+             WHEN 'inexact' THEN 'transient'
+             WHEN 'stopped' THEN 'row'
+             WHEN 'suppressed' THEN CASE WHEN doubted AND policy <> 'continue' THEN 'transient' ELSE 'row' END
+             ELSE migrate.error_class(ended.sqlstate) END;
+    -- An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
+    IF work.verb = 'batch' AND ended.sqlstate = '54000' AND size > 1 THEN
+      size := size / 2;
+      CONTINUE;
+    END IF;
+    IF class = 'transient'
+       OR class = 'row' AND work.verb = 'batch' AND ended.verdict = 'error' AND policy = 'retry' AND tries < 10
+       -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
+       -- statement does not find any more, and the next look at the table tells what has become of it.
+       OR (ended.sqlstate IN ('23503', '23505') OR left(ended.sqlstate, 2) IN ('42', '0A')) AND ended.sqlstate IS DISTINCT FROM known THEN
+      known := coalesce(ended.sqlstate, known);
+      -- A function of a trigger, or of the definition, keeps the plans of its statements with the session, and is refused when a
+      -- type in them has changed since.
+      IF left(ended.sqlstate, 2) IN ('42', '0A') THEN
+        DISCARD PLANS;
+      END IF;
+      PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');
+      COMMIT;
+      PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
+      CONTINUE;
+    END IF;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
+      halves := true;
+      -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to is looked up in the
+      -- transaction's snapshot, which gets old meanwhile.
+      tries := CASE ended.sqlstate WHEN '23503' THEN greatest(2, tries - 1) ELSE tries - 1 END;
+      CONTINUE;
+    END IF;
+    found := NULL;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') THEN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      found := migrate.search_culprits(_run, _epoch, work, size);
+      ROLLBACK;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+      SET LOCAL search_path = pg_catalog, pg_temp;
+    END IF;
+    PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
+                         ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
+                         work.after_key, ended.through_key, found.keys, found.are_all);
+    IF class = 'environment' THEN
+      PERFORM migrate.advance(_run, 'batch_edge_reached');
+    END IF;
+    COMMIT;
+    RAISE EXCEPTION 'run % %: %', _run, CASE class WHEN 'environment' THEN 'is paused' ELSE 'failed' END, ended.message
+    USING ERRCODE = coalesce(ended.sqlstate, 'MG003'),
+          DETAIL  = concat_ws(E'\n', nullif(ended.detail, ''),
+                      CASE work.verb
+                      WHEN 'batch'   THEN format('batch: behind key %s through %s', coalesce(work.after_key::text, '(the beginning)'),
+                                                 coalesce(ended.through_key::text, '(not known)'))
+                      WHEN 'restore' THEN format('batch: %s, to be taken back', work.ordinal)
+                      WHEN 'bound'   THEN 'before the first batch'
+                      ELSE 'after the last batch' END,
+                      CASE WHEN cardinality(found.keys) > 0
+                      THEN format(CASE WHEN found.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
+                                  array_to_string(found.keys, ', ')) END),
+          HINT    = coalesce(nullif(ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
   END LOOP;
-  RETURN NULL;
+  COMMIT;
 END $$;
-COMMENT ON FUNCTION migrate.hold_reason IS 'Why a run shall hold, in words; NULL: nothing keeps it.';
+COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, a transaction a batch; ends when it is complete, paused or cancelled, by an error when it fails or is taken over.';
 
-CREATE FUNCTION migrate.ask_holds(_run bigint, _epoch integer) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  found_reason text;
-BEGIN
-  INSERT INTO migrate.asking (run) VALUES (_run) ON CONFLICT (run) DO NOTHING;
-  -- Once a second, whoever asks; while it holds, after a quarter of the time for which it has, at most ten seconds.
-  UPDATE migrate.asking AS k
-  SET    asked_at = clock_timestamp()
-  FROM   migrate.runs AS r
-  WHERE  k.run = _run AND r.run = _run
-    AND (k.asked_at < clock_timestamp()
-                      - least(greatest(interval '1 s', (clock_timestamp() - r.held_since) / 4), interval '10 s')
-         -- The clock went back.
-         OR k.asked_at > clock_timestamp());
-  IF FOUND THEN
-    UPDATE migrate.asking AS k
-    SET    marked_lsn = pg_current_wal_lsn(),
-           marked_at  = clock_timestamp()
-    WHERE  k.run = _run
-      AND (k.marked_lsn IS NULL OR NOT EXISTS (SELECT FROM pg_stat_replication AS s WHERE s.replay_lsn < k.marked_lsn));
-    found_reason := migrate.hold_reason(_run, _epoch);
-    PERFORM migrate.advance(_run, CASE WHEN found_reason IS NULL THEN 'hold_ended' ELSE 'hold_begun' END);
-    UPDATE migrate.runs AS r
-    SET    hold_reason = found_reason
-    WHERE  r.run = _run AND r.state = 'holding' AND r.hold_reason IS DISTINCT FROM found_reason;
-  END IF;
-  RETURN (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
-END $$;
-COMMENT ON FUNCTION migrate.ask_holds IS 'Makes a run hold, or go on, by what its plan says about that; the run''s state. Asked too soon it looks at nothing.';
-
-REVOKE ALL ON ALL TABLES   IN SCHEMA migrate FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -1,99 +1,307 @@
--- What a run must not go beyond without being asked: `expect`, compared before each batch with what the batches so far have found.
+-- Rows that the database refuses: found by halving, kept in quarantine.
 
-CREATE TABLE migrate.measures (
-  run   bigint  NOT NULL REFERENCES migrate.runs,
-  slice integer NOT NULL,
-  name  text    NOT NULL,
-  rows  bigint  NOT NULL,
-  total numeric,
-  lowest numeric,
-  highest numeric,
-  PRIMARY KEY (run, slice, name)
+CREATE TABLE migrate.tallies (
+  run           bigint  NOT NULL REFERENCES migrate.runs,
+  slice         integer NOT NULL,
+  rows_read     bigint  NOT NULL,
+  rows_changed  bigint  NOT NULL,
+  rows_rejected bigint  NOT NULL,
+  PRIMARY KEY (run, slice)
 );
-COMMENT ON TABLE  migrate.measures       IS 'Running figures of what a definition expects of its rows'' values, added up by each batch in its own transaction.';
-COMMENT ON COLUMN migrate.measures.run   IS 'The run.';
-COMMENT ON COLUMN migrate.measures.slice IS 'The chain of batches that they are of, so that workers do not wait for each other.';
-COMMENT ON COLUMN migrate.measures.name  IS 'The name under expect.';
-COMMENT ON COLUMN migrate.measures.rows  IS 'Changed rows for which the value is not NULL.';
-COMMENT ON COLUMN migrate.measures.total IS 'The values'' sum.';
-COMMENT ON COLUMN migrate.measures.lowest IS 'The least of them.';
-COMMENT ON COLUMN migrate.measures.highest IS 'The greatest of them.';
+COMMENT ON TABLE  migrate.tallies               IS 'Running sums of migrate.batches, of what is applied: what is asked before each batch must not read all batches before it.';
+COMMENT ON COLUMN migrate.tallies.run           IS 'The run.';
+COMMENT ON COLUMN migrate.tallies.slice         IS 'The chain of batches that they are of, so that workers do not wait for each other.';
+COMMENT ON COLUMN migrate.tallies.rows_read     IS 'Eligible rows.';
+COMMENT ON COLUMN migrate.tallies.rows_changed  IS 'Rows written.';
+COMMENT ON COLUMN migrate.tallies.rows_rejected IS 'Rows in quarantine.';
+REVOKE ALL ON migrate.tallies FROM PUBLIC;
 
-CREATE FUNCTION migrate.figures(_run bigint)
-RETURNS TABLE (name text, kind text, at_least numeric, least_included boolean, at_most numeric, most_included boolean, percent boolean,
-               shown text, words text, figure numeric, read bigint, expected bigint)
+CREATE FUNCTION migrate.tally() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO migrate.tallies AS t (run, slice, rows_read, rows_changed, rows_rejected)
+  VALUES (NEW.run, NEW.slice, NEW.rows_read, NEW.rows_changed, NEW.rows_rejected)
+  ON CONFLICT (run, slice) DO UPDATE
+  -- Of an entry that is altered the difference counts.
+  SET    rows_read     = t.rows_read     + excluded.rows_read     - coalesce(OLD.rows_read, 0),
+         rows_changed  = t.rows_changed  + excluded.rows_changed  - coalesce(OLD.rows_changed, 0),
+         rows_rejected = t.rows_rejected + excluded.rows_rejected - coalesce(OLD.rows_rejected, 0);
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION migrate.tally IS 'Adds a batch to the running sums of its chain, in its own transaction.';
+
+CREATE TRIGGER tally AFTER INSERT OR UPDATE OF rows_read, rows_changed, rows_rejected ON migrate.batches
+FOR EACH ROW WHEN (NEW.kind = 'apply') EXECUTE FUNCTION migrate.tally();
+
+CREATE FUNCTION migrate.is_hopeless(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT e.name, e.of, e.at_least, e.least_included, e.at_most, e.most_included, e.percent, e.text, e.words,
-         CASE e.of
-           WHEN 'rows'    THEN c.read
-           WHEN 'changed' THEN CASE WHEN e.percent THEN c.changed  * 100.0 / nullif(c.read, 0) ELSE c.changed END
-           WHEN 'rejects' THEN CASE WHEN e.percent THEN c.rejected * 100.0 / nullif(c.read, 0) ELSE c.rejected END
-           WHEN 'avg'     THEN m.total / nullif(m.rows, 0)
-           WHEN 'sum'     THEN m.total
-           WHEN 'min'     THEN m.lowest
-           WHEN 'max'     THEN m.highest
-           WHEN 'count'   THEN coalesce(m.rows, 0) END,
-         c.read, (r.plan #>> '{estimate,rows}')::bigint
+  -- Below a full count nobody can tell; a single row that went well is an answer, too. Of several workers each may see others' rows
+  -- come at once, so there can be more; 32 of them say enough, and cost the same however many there are.
+  SELECT count(*) = 32 AND count(DISTINCT (r.kind, r.sqlstate, r.constraint_name, r.column_name)) = 1
+         AND NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.rows_rejected < b.rows_read)
+  FROM  (SELECT q.kind, q.sqlstate, q.constraint_name, q.column_name
+         FROM   migrate.rejects AS q
+         WHERE  q.run = _run
+         ORDER  BY q.run, q.step, q.key
+         LIMIT  32) AS r
+$$;
+COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
+
+CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
+  SELECT CASE
+           WHEN m.max LIKE '%\%' THEN
+             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
+                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
+           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
+         END
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL jsonb_to_recordset(r.plan -> 'expect')
-                AS e(name text, of text, text text, words text, at_least numeric, least_included boolean, at_most numeric,
-                     most_included boolean, percent boolean)
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_read), 0)::bigint AS read, coalesce(sum(t.rows_changed), 0) AS changed,
-                              coalesce(sum(t.rows_rejected), 0) AS rejected
+  CROSS  JOIN LATERAL (SELECT r.plan ->> 'max_rejects' AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
                        FROM   migrate.tallies AS t
                        WHERE  t.run = _run) AS c
-  CROSS  JOIN LATERAL (SELECT sum(s.rows) AS rows, sum(s.total) AS total, min(s.lowest) AS lowest, max(s.highest) AS highest
-                       FROM   migrate.measures AS s
-                       WHERE  s.run = _run AND s.name = e.name) AS m
   WHERE  r.run = _run
 $$;
-COMMENT ON FUNCTION migrate.figures IS 'What a run expects, and what its batches so far have come to.';
+COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
-CREATE FUNCTION migrate.breach(_run bigint, _final boolean) RETURNS TABLE (name text, message text)
+CREATE FUNCTION migrate.key_place(_plan jsonb) RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT f.name,
-         format('%s is %s%s%s, expected %s', f.name, round(f.figure, 6)::float8, CASE WHEN f.percent THEN '%' END,
-                CASE WHEN f.shown <> f.name THEN format(' (%s)', f.shown) END, f.words)
-         || CASE WHEN _final THEN '' ELSE format(', after %s rows', f.read) END
-  FROM   migrate.figures(_run) AS f
-  JOIN   migrate.runs AS r ON r.run = _run
-  -- What only grows can be too much at any time and too little only at the end; what only falls, the other way round. A mean or a
-  -- part says little of the first rows: of a thousand, or of as many as are expected, or of a whole canary, which is there to be judged.
-  CROSS  JOIN LATERAL (SELECT _final OR (f.percent OR f.kind = 'avg')
-                                        AND (f.read >= least(1000, f.expected)
-                                             OR r.plan ? 'canary' AND EXISTS (SELECT FROM migrate.canary_done(_run))) AS is_settled) AS s
-  WHERE  NOT f.name = ANY (r.accepted)
-    AND (   (s.is_settled OR f.kind = 'min' ) AND (f.figure < f.at_least OR f.figure = f.at_least AND NOT f.least_included)
-         OR (s.is_settled OR NOT f.percent AND f.kind IN ('rows', 'changed', 'rejects', 'count', 'sum', 'max'))
-            AND (f.figure > f.at_most OR f.figure = f.at_most AND NOT f.most_included))
+  SELECT c.place
+  FROM  (SELECT a.attname, row_number() OVER (ORDER BY a.attnum)::integer AS place,
+                bool_and(a.atttypid = ANY ('{smallint, integer, bigint}'::regtype[])) OVER (ORDER BY a.attnum) AS is_whole
+         FROM   pg_attribute AS a
+         WHERE  a.attrelid = to_regclass(_plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped) AS c
+  WHERE  _plan ->> 'on_error' = 'continue' AND jsonb_array_length(_plan -> 'key') = 1
+    AND  c.attname = (_plan #>> '{key,0}') COLLATE "C" AND c.is_whole
 $$;
-COMMENT ON FUNCTION migrate.breach IS 'What of a run is not as expected, in words; without _final what can be told before the last batch. What resume has accepted is left out.';
+COMMENT ON FUNCTION migrate.key_place IS 'Where the key of a plan stands among the columns of its table, from 1, when it and the columns before it are whole numbers: then a row that PostgreSQL shows in a refusal can be told by it.';
 
-CREATE FUNCTION migrate.heed(_run bigint, _epoch integer, _final boolean) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION migrate.halved(_after text[], _middle text[], _through text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_array(jsonb_build_object('after', _middle, 'through', _through),
+                           jsonb_build_object('after', _after, 'through', _middle, 'is_left', true))
+$$;
+COMMENT ON FUNCTION migrate.halved IS 'The halves of a part, the left one last, which comes first.';
+
+-- Planned for each row: a plan that holds for all would read from the beginning of the table to a key.
+CREATE FUNCTION migrate.refused_rows(_run bigint, _given jsonb, _after text[], _through text[])
+RETURNS TABLE (previous_key text[], key text[])
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-  breached record;
+  columns integer := cardinality(_through);
+  given   jsonb := migrate.with_key(migrate.with_key(_given, 'after', _after, columns), 'through', _through, columns);
+  keys    migrate.statements := migrate.statement(_run, 'batches', 'keys');
+  change  migrate.statements;
+  -- What stands between the parentheses of EXECUTE, and where in it the key does.
+  listed  text[];
+  none    integer;
+  afters  integer[];
+  ends    integer[];
+  found   json;
 BEGIN
-  SELECT b.name, b.message INTO breached FROM migrate.breach(_run, _final) AS b LIMIT 1;
-  IF breached.name IS NULL THEN
-    RETURN NULL;
+  -- The shorter of the two ways to change, where there are two.
+  SELECT s.* INTO change FROM migrate.statements AS s
+  WHERE  s.run = _run AND s.phase = 'batches' AND s.name IN ('change', 'change as captured')
+  ORDER  BY s.name DESC
+  LIMIT  1;
+  listed := ARRAY(SELECT pg_catalog.quote_nullable(a.value)
+                  FROM   unnest(migrate.arguments(change.arguments, given)) WITH ORDINALITY AS a(value, place) ORDER BY a.place);
+  none := pg_catalog.array_position(change.arguments, 'after.none');
+  FOR n IN 1 .. columns LOOP
+    afters := afters || pg_catalog.array_position(change.arguments, 'after.' || n);
+    ends := ends || pg_catalog.array_position(change.arguments, 'through.' || n);
+  END LOOP;
+  -- No ROLLBACK takes it back, so an attempt before can have left it.
+  IF EXISTS (SELECT FROM pg_catalog.pg_prepared_statements AS p WHERE p.name = 'migrate_change') THEN
+    DEALLOCATE migrate_change;
   END IF;
-  -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
-  PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
-  IF NOT FOUND THEN
-    RETURN '';
-  END IF;
-  PERFORM FROM migrate.runs AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE;
-  IF NOT FOUND THEN
-    RETURN '';
-  END IF;
-  PERFORM migrate.fail(_run, 'pause_requested', 'MG004', breached.message, NULL,
-                       format('`migrate resume %s` accepts it and goes on; `migrate revert %s` takes back what is done', _run, _run),
-                       NULL, breached.name, NULL, NULL);
-  PERFORM migrate.advance(_run, 'batch_edge_reached');
-  RETURN breached.message;
+  EXECUTE 'PREPARE migrate_change AS ' || change.text;
+  -- What is deferred fails at the row as well.
+  SET CONSTRAINTS ALL IMMEDIATE;
+  previous_key := _after;
+  FOR found IN SELECT q FROM migrate.query(keys.text, migrate.arguments(keys.arguments, given)) AS q LOOP
+    key := migrate.fields(found);
+    listed[none] := pg_catalog.quote_literal(previous_key IS NULL);
+    FOR n IN 1 .. columns LOOP
+      listed[afters[n]] := pg_catalog.quote_nullable(previous_key[n]);
+      listed[ends[n]] := pg_catalog.quote_nullable(key[n]);
+    END LOOP;
+    BEGIN
+      EXECUTE 'EXECUTE migrate_change(' || pg_catalog.array_to_string(listed, ', ') || ')';
+      -- The only way to undo it.
+      RAISE EXCEPTION USING ERRCODE = 'MG006';
+    EXCEPTION
+      WHEN SQLSTATE 'MG006' THEN
+        NULL;
+      WHEN OTHERS OR ASSERT_FAILURE THEN
+        IF migrate.error_class(SQLSTATE) <> 'row' THEN
+          RAISE;
+        END IF;
+        RETURN NEXT;
+    END;
+    previous_key := key;
+  END LOOP;
+  SET CONSTRAINTS ALL DEFERRED;
+  DEALLOCATE migrate_change;
 END $$;
-COMMENT ON FUNCTION migrate.heed IS 'Pauses a run that is not as expected; in words why, else NULL. Empty: it is not, and something else was asked of it, which the edge of the batch tells.';
+COMMENT ON FUNCTION migrate.refused_rows IS 'The rows of a stretch whose change fails when it is made for them alone, with the key before each. Nothing of it stays.';
 
-REVOKE ALL ON ALL TABLES   IN SCHEMA migrate FROM PUBLIC;
+CREATE FUNCTION migrate.cut_at(_refused jsonb, _after text[], _through text[]) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  parts  jsonb := '[]';
+  behind text[] := _after;
+  row_   jsonb;
+BEGIN
+  FOR row_ IN SELECT r FROM jsonb_array_elements(_refused) AS r LOOP
+    IF migrate.key_of(row_ -> 'previous_key') IS DISTINCT FROM behind THEN
+      parts := jsonb_build_object('after', behind, 'through', row_ -> 'previous_key') || parts;
+    END IF;
+    parts := jsonb_build_object('after', row_ -> 'previous_key', 'through', row_ -> 'key') || parts;
+    behind := migrate.key_of(row_ -> 'key');
+  END LOOP;
+  IF behind IS DISTINCT FROM _through THEN
+    parts := jsonb_build_object('after', behind, 'through', _through) || parts;
+  END IF;
+  RETURN parts;
+END $$;
+COMMENT ON FUNCTION migrate.cut_at IS 'A stretch in parts, the first one last: each of these rows alone, and what stands between them.';
+
+-- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
+-- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
+CREATE FUNCTION migrate.perform_in_parts(
+  _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean
+) RETURNS migrate.attempted
+LANGUAGE plpgsql AS $$
+DECLARE
+  columns integer := cardinality(_through);
+  middle  migrate.statements := migrate.statement(_run, 'batches', 'middle');
+  -- The stretches still to be done, the next one last: as JSON, since an array of keys of several columns has one shape only.
+  -- As a whole the batch has failed just now.
+  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through, 'is_bad', true));
+  part    jsonb;
+  given   jsonb;
+  parts   integer := 0;
+  tries   integer := 0;
+  -- Rows that a search would cost as much as one try: measured, see docs/guarantees.md.
+  rows_a_try CONSTANT integer := 40;
+  is_searched boolean := false;
+  reached  text[];
+  rejected bigint := 0;
+  after   text[];
+  through text[];
+  tried   migrate.attempted;
+  halves  text[];
+BEGIN
+  WHILE parts < 60 AND jsonb_array_length(stack) > 0 LOOP
+    part := stack -> -1;
+    stack := stack - -1;
+    after := migrate.key_of(part -> 'after');
+    through := migrate.key_of(part -> 'through');
+    given := _given || jsonb_build_object('part', parts, 'eligible', NULL, 'changed', NULL);
+    given := migrate.with_key(given, 'after', after, columns);
+    given := migrate.with_key(given, 'upper', through, columns);
+    tried := NULL;
+    tries := tries + 1;
+    IF NOT is_searched AND tries * rows_a_try > (_given ->> 'size')::integer THEN
+      is_searched := true;
+      stack := migrate.cut_at(
+        (SELECT coalesce(jsonb_agg(r), '[]') FROM migrate.refused_rows(_run, given, after, _through) AS r), after, _through);
+      CONTINUE;
+    END IF;
+    -- It holds a row at fault, since its left neighbour holds none and both together do.
+    IF part -> 'is_bad' = 'true' THEN
+      halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments,
+                                                            migrate.with_key(given, 'through', through, columns))) AS q));
+      IF halves[1]::bigint > 1 THEN
+        stack := stack || migrate.halved(after, halves[2:], through);
+        CONTINUE;
+      END IF;
+    END IF;
+    BEGIN
+      tried := migrate.perform(_run, given, through, _locked, true, _foresees);
+      SET CONSTRAINTS ALL DEFERRED;
+      IF tried.verdict = 'suppressed' THEN
+        -- The only way to undo what the savepoint holds.
+        RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = tried.message;
+      END IF;
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      IF tried.verdict IS DISTINCT FROM 'suppressed' THEN
+        GET STACKED DIAGNOSTICS tried.sqlstate = RETURNED_SQLSTATE, tried.message = MESSAGE_TEXT,
+                                tried.detail = PG_EXCEPTION_DETAIL, tried.hint = PG_EXCEPTION_HINT,
+                                tried.column_name = COLUMN_NAME, tried.constraint_name = CONSTRAINT_NAME;
+        IF migrate.error_class(tried.sqlstate) <> 'row' THEN
+          RAISE;
+        END IF;
+      END IF;
+      tried.verdict := 'refused';
+    END;
+    IF tried.verdict = 'done' THEN
+      parts := parts + 1;
+      reached := through;
+      rejected := rejected + tried.rows_rejected;
+      IF part -> 'is_left' = 'true' THEN
+        stack := jsonb_set(stack, '{-1,is_bad}', 'true');
+      END IF;
+      CONTINUE;
+    ELSIF tried.verdict <> 'refused' THEN
+      RETURN tried;
+    END IF;
+    given := migrate.with_key(given, 'through', through, columns);
+    halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments, given)) AS q));
+    IF halves[1]::bigint = 0 THEN
+      tried.verdict := 'inexact';
+      RETURN tried;
+    ELSIF halves[1]::bigint > 1 THEN
+      stack := stack || migrate.halved(after, halves[2:], through);
+    ELSIF tried.sqlstate = '23503' AND current_setting('transaction_isolation') = 'repeatable read' THEN
+      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
+      tried.verdict := 'outdated';
+      RETURN tried;
+    ELSIF NOT migrate.reject(_run, given, tried) THEN
+      tried.verdict := 'taken over';
+      RETURN tried;
+    ELSIF migrate.is_hopeless(_run) THEN
+      tried.verdict := 'stopped';
+      tried.message := 'the first 32 rows all fail alike: ' || tried.message;
+      tried.hint := 'it is the definition that is wrong, or every row; no row has been changed so far';
+      RETURN tried;
+    ELSE
+      parts := parts + 1;
+      reached := through;
+      rejected := rejected + 1;
+    END IF;
+  END LOOP;
+  SELECT 'done', reached, rejected INTO tried.verdict, tried.through_key, tried.rows_rejected;
+  RETURN tried;
+END $$;
+COMMENT ON FUNCTION migrate.perform_in_parts IS 'A batch with a row that the database refuses: cut in halves from left to right until the row is alone and goes to quarantine.';
+
+CREATE FUNCTION migrate.reject(_run bigint, _given jsonb, _refusal migrate.attempted) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  statement migrate.statements := migrate.statement(_run, 'batches', 'reject');
+  given     jsonb := _given || jsonb_build_object(
+    'refusal.sqlstate', _refusal.sqlstate, 'refusal.message', _refusal.message, 'refusal.detail', nullif(_refusal.detail, ''),
+    'refusal.column', nullif(_refusal.column_name, ''), 'refusal.constraint', nullif(_refusal.constraint_name, ''));
+  entry     json;
+BEGIN
+  PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+  statement := migrate.statement(_run, 'batches', 'finish');
+  SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
+  IF (entry ->> 'rows_read')::bigint > 1 THEN
+    -- Another one has come that nobody has refused.
+    RAISE EXCEPTION 'rows came in between' USING ERRCODE = 'serialization_failure';
+  END IF;
+  RETURN entry IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION migrate.reject IS 'Puts the only row of a part in quarantine and enters the part; false when the run was taken over.';
+
+CREATE FUNCTION migrate.key_of(_key jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE jsonb_typeof(_key) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(_key)) END
+$$;
+COMMENT ON FUNCTION migrate.key_of IS 'A key that was written as JSON; NULL is the beginning.';
+
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

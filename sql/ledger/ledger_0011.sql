@@ -1,56 +1,216 @@
--- A canary: a part of the rows, spread over the whole table by a hash of their keys, is done before all others; then the run stands
--- still, so that somebody can look at them. Its slices are walked first, then those of the rest: both go through all keys.
+-- Which rows a batch has failed by, and rows in quarantine that are mended and tried again.
 
-CREATE FUNCTION migrate.end_canary(_run bigint, _reason text, _client_host text) RETURNS void
+CREATE FUNCTION migrate.nth_key(_run bigint, _given jsonb, _after text[], _through text[], _place integer) RETURNS text[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  bound migrate.statements := migrate.statement(_run, 'batches', 'bound');
+  given jsonb := _given || jsonb_build_object('size', _place);
+BEGIN
+  given := migrate.with_key(given, 'after', _after, cardinality(_through));
+  given := migrate.with_key(given, 'upper', _through, cardinality(_through));
+  RETURN migrate.fields((SELECT q FROM migrate.query(bound.text, migrate.arguments(bound.arguments, given)) AS q));
+END $$;
+COMMENT ON FUNCTION migrate.nth_key IS 'The key of the row of this place in a stretch, from 1; NULL when there are not so many.';
+
+-- Five rows and sixty parts keep it from costing much.
+CREATE FUNCTION migrate.search_culprits(_run bigint, _epoch integer, _work migrate.work, _size integer)
+RETURNS migrate.culprits
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  before text;
+  columns  integer := cardinality(_work.upper_key);
+  foresees boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                       FROM   migrate.runs AS r
+                       WHERE  r.run = _run);
+  given    jsonb := migrate.constants(_run, _epoch)
+                    || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size, 'changed', NULL,
+                                          'eligible', NULL, 'canary', _work.canary);
+  found    migrate.culprits;
+  stack    jsonb;
+  part     jsonb;
+  after    text[];
+  through  text[];
+  middle   text[];
+  size     integer;
+  half     integer;
+  tries    integer := 0;
+  bound    jsonb;
+  tried    migrate.attempted;
 BEGIN
-  UPDATE migrate.runs AS r
-  SET    canary_ended_at = clock_timestamp()
-  WHERE  r.run = _run AND r.state IN ('holding', 'pausing', 'paused') AND EXISTS (SELECT FROM migrate.canary_done(_run))
-  RETURNING r.state INTO before;
-  -- What else makes it hold is asked before its next batch.
-  IF before = 'holding' THEN
-    PERFORM migrate.advance(_run, 'hold_ended');
-    DELETE FROM migrate.asking AS k WHERE k.run = _run;
-    INSERT INTO migrate.requests (run, request, reason, client_host)
-    VALUES (_run, 'resume', _reason, coalesce(_client_host, host(inet_client_addr())));
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  through := coalesce(migrate.nth_key(_run, given, _work.after_key, _work.upper_key, _size), _work.upper_key);
+  stack := jsonb_build_array(jsonb_build_object('after', _work.after_key, 'through', through, 'size', _size));
+  WHILE tries < 60 AND jsonb_array_length(stack) > 0 AND coalesce(cardinality(found.keys), 0) < 5 LOOP
+    part := stack -> -1;
+    stack := stack - -1;
+    tries := tries + 1;
+    after := migrate.key_of(part -> 'after');
+    through := migrate.key_of(part -> 'through');
+    size := (part ->> 'size')::integer;
+    -- The batch as a whole has failed already.
+    IF tries > 1 OR size = 1 THEN
+      bound := migrate.with_key(given || jsonb_build_object('part', tries), 'after', after, columns);
+      bound := migrate.with_key(bound, 'upper', through, columns);
+      tried := NULL;
+      BEGIN
+        tried := migrate.perform(_run, bound, through, false, true, foresees);
+        IF tried.verdict <> 'done' THEN
+          RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = 'not done';
+        END IF;
+        SET CONSTRAINTS ALL DEFERRED;
+        CONTINUE;
+      EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+        IF tried.verdict IS NULL AND migrate.error_class(SQLSTATE) <> 'row' THEN
+          RAISE;
+        END IF;
+      END;
+    END IF;
+    IF size = 1 THEN
+      middle := migrate.nth_key(_run, given, after, through, 1);
+      IF middle IS NOT NULL THEN
+        found.keys := found.keys || middle::text;
+      END IF;
+      CONTINUE;
+    END IF;
+    half := (size + 1) / 2;
+    middle := migrate.nth_key(_run, given, after, through, half);
+    IF middle IS NULL OR middle = through THEN
+      stack := stack || jsonb_build_array(jsonb_build_object('after', after, 'through', through, 'size', half));
+    ELSE
+      stack := stack || jsonb_build_array(jsonb_build_object('after', middle, 'through', through, 'size', size - half),
+                                          jsonb_build_object('after', after, 'through', middle, 'size', half));
+    END IF;
+  END LOOP;
+  IF found.keys IS NULL THEN
+    RETURN NULL;
   END IF;
+  found.are_all := jsonb_array_length(stack) = 0;
+  RETURN found;
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+  -- Something else keeps the search from its end; that the batch has failed is known.
+  RETURN NULL;
 END $$;
-COMMENT ON FUNCTION migrate.end_canary IS 'Ends the time for which a run stands still behind its canary, when it does, for who asks.';
+COMMENT ON FUNCTION migrate.search_culprits IS 'The rows by which a batch has failed, halved from left to right until each is alone; what it does must be rolled back.';
 
-CREATE FUNCTION migrate.heed_canary(_run bigint, _epoch integer) RETURNS text
+-- Rows of quarantine, tried again ------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.settle_retry(_run bigint, _ordinal integer, _part integer, _key text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  this   migrate.runs;
-  canary record;
+  again boolean;
 BEGIN
-  SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
-  IF this.canary_ended_at IS NOT NULL THEN
-    RETURN 'over';
+  -- The row was read and rejected before. What it comes to now is a difference to that: one less in quarantine, and one less read
+  -- where it is gone or not eligible any more; so that read = changed + unchanged + rejected holds for each entry and for the run.
+  UPDATE migrate.batches AS b
+  SET    rows_read     = CASE WHEN b.rows_rejected > 0 THEN 0 ELSE b.rows_read - 1 END,
+         rows_rejected = CASE WHEN b.rows_rejected > 0 THEN 0 ELSE -1 END
+  WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_run, 'apply', -1, _ordinal, _part)
+  RETURNING b.rows_rejected = 0 INTO again;
+  IF NOT again THEN
+    UPDATE migrate.rejects SET state = 'resolved', settled_at = clock_timestamp()
+    WHERE  run = _run AND step = 1 AND key = _key;
   END IF;
-  -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
-  PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
-  IF NOT FOUND OR this.state NOT IN ('running', 'holding') THEN
-    RETURN 'holds';
-  END IF;
-  SELECT * INTO canary FROM migrate.canary_done(_run);
-  IF canary.until <= clock_timestamp() THEN
-    UPDATE migrate.runs AS r SET canary_ended_at = clock_timestamp() WHERE r.run = _run;
-    RETURN 'over';
-  ELSIF canary.until IS NULL THEN
-    PERFORM migrate.fail(_run, 'pause_requested', 'MG005', format('the canary is done: %s', canary.words), NULL,
-                         format('`migrate resume %s` does the rest; `migrate revert %s` takes back what is done', _run, _run),
-                         NULL, NULL, NULL, NULL);
-    PERFORM migrate.advance(_run, 'batch_edge_reached');
-    RETURN 'paused';
-  END IF;
-  -- At once, however short a time ago it was asked last.
-  DELETE FROM migrate.asking AS k WHERE k.run = _run;
-  PERFORM migrate.ask_holds(_run, _epoch);
-  RETURN 'holds';
+  RETURN NOT again;
 END $$;
-COMMENT ON FUNCTION migrate.heed_canary IS 'Before the first batch of the rest behind a canary: over, holds, or paused; it makes the run hold or pause.';
+COMMENT ON FUNCTION migrate.settle_retry IS 'After a row of quarantine was tried again: it is resolved, or stays with its new reason; whether it is resolved.';
 
-REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
+CREATE FUNCTION migrate.attempt_retry(_run bigint, _epoch integer, _ordinal integer, _key text[]) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  columns   integer := cardinality(_key);
+  previous  migrate.statements := migrate.statement(_run, 'batches', 'previous');
+  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+                        FROM   migrate.runs AS r
+                        WHERE  r.run = _run);
+  given     jsonb := migrate.constants(_run, _epoch)
+                     || jsonb_build_object('slice', -1, 'ordinal', _ordinal, 'size', 1, 'changed', NULL, 'eligible', NULL);
+  ended     migrate.attempted;
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  given := migrate.with_key(migrate.with_key(given, 'through', _key, columns), 'upper', _key, columns);
+  given := migrate.with_key(given, 'after', migrate.fields(
+    (SELECT q FROM migrate.query(previous.text, migrate.arguments(previous.arguments, given)) AS q)), columns);
+  BEGIN
+    ended := migrate.perform(_run, given, _key, false, true, foresees);
+    IF ended.verdict IN ('suppressed', 'stopped') THEN
+      -- The only way to undo what the savepoint holds.
+      RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = ended.message;
+    END IF;
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+    IF ended.verdict IS NULL THEN
+      GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                              ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                              ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+      IF migrate.error_class(ended.sqlstate) <> 'row' THEN
+        RAISE;
+      END IF;
+    END IF;
+    ended.verdict := CASE WHEN migrate.reject(_run, given, ended) THEN 'done' ELSE 'taken over' END;
+  END;
+  IF ended.verdict = 'inexact' THEN
+    -- Under one snapshot no row can have come in between.
+    ended.verdict := 'error';
+    ended.sqlstate := 'MG003';
+    ended.message := 'the rows changed have other keys than the rows meant';
+  END IF;
+  IF ended.verdict = 'done' THEN
+    PERFORM migrate.settle_retry(_run, _ordinal, 0, _key);
+    PERFORM migrate.confirm(_run);
+  END IF;
+  RETURN ended;
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt_retry IS 'One attempt at a row of quarantine, alone under one snapshot; whatever it answers but done must be rolled back.';
+
+CREATE PROCEDURE migrate.drive_rejects(_run bigint, _reason text DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+-- As in migrate.drive nothing that reads stands between COMMIT and SET TRANSACTION.
+DECLARE
+  epoch   integer;
+  ordinal integer;
+  keys    text[];
+  this    text;
+  ended   migrate.attempted;
+  tries   integer;
+BEGIN
+  COMMIT;
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+  SET LOCAL search_path = pg_catalog, pg_temp;
+  IF NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply') THEN
+    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
+  epoch := migrate.seize(_run);
+  PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
+  PERFORM migrate.note_request(_run, 'retry', _reason, NULL);
+  keys := ARRAY(SELECT q.key::text FROM migrate.rejects AS q WHERE q.run = _run AND q.step = 1 AND q.state = 'open' ORDER BY q.key);
+  ordinal := coalesce((SELECT max(b.ordinal) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.slice = -1), 0);
+  FOREACH this IN ARRAY keys LOOP
+    tries := 0;
+    ordinal := ordinal + 1;
+    LOOP
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      ended := migrate.attempt_retry(_run, epoch, ordinal, this::text[]);
+      EXIT WHEN ended.verdict = 'done';
+      ROLLBACK;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+      IF ended.verdict = 'taken over' THEN
+        PERFORM migrate.taken_over(_run, epoch);
+      END IF;
+      tries := tries + 1;
+      IF tries >= 20 OR (ended.verdict = 'error' AND migrate.error_class(ended.sqlstate) <> 'transient') THEN
+        RAISE EXCEPTION 'row % of run % cannot be tried again: %', this, _run, coalesce(ended.message, ended.verdict)
+        USING ERRCODE = coalesce(ended.sqlstate, 'MG003'), HINT = 'those before it are done, it and those behind it wait in quarantine';
+      END IF;
+      PERFORM pg_catalog.pg_sleep(pg_catalog.random() * 0.1);
+    END LOOP;
+  END LOOP;
+  COMMIT;
+END $$;
+COMMENT ON PROCEDURE migrate.drive_rejects IS 'Tries the rows in quarantine of a run once more, a transaction a row; those that pass are resolved.';

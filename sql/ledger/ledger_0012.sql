@@ -1,0 +1,295 @@
+-- Rows of quarantine, mended -----------------------------------------------------------------------------------------------
+
+CREATE TABLE migrate.fixes (
+  run      bigint      NOT NULL REFERENCES migrate.runs,
+  fix      integer     NOT NULL,
+  step     integer     NOT NULL,
+  key      text[]      NOT NULL,
+  columns  text[]      NOT NULL,
+  before   text[]      NOT NULL,
+  after    text[],
+  set_list text        NOT NULL,
+  fixed_by text        NOT NULL DEFAULT session_user,
+  fixed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  reverted boolean     NOT NULL DEFAULT false,
+  PRIMARY KEY (run, fix, step, key)
+);
+COMMENT ON TABLE  migrate.fixes          IS 'Source rows in quarantine that were mended by `migrate rejects --fix`: what takes it back.';
+COMMENT ON COLUMN migrate.fixes.run      IS 'The run in whose quarantine they are.';
+COMMENT ON COLUMN migrate.fixes.fix      IS 'Counts the commands; a revert goes through them backwards.';
+COMMENT ON COLUMN migrate.fixes.step     IS 'The step that had failed.';
+COMMENT ON COLUMN migrate.fixes.key      IS 'The row''s key, as in migrate.rejects.';
+COMMENT ON COLUMN migrate.fixes.columns  IS 'The columns that were set.';
+COMMENT ON COLUMN migrate.fixes.before   IS 'What they held, each as its type''s text.';
+COMMENT ON COLUMN migrate.fixes.after    IS 'What they were set to, as it was stored.';
+COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
+COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
+COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
+COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
+REVOKE ALL ON migrate.fixes FROM PUBLIC;
+
+CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
+  WITH RECURSIVE bases AS (
+    SELECT k.place, a.atttypid AS type, a.attcollation AS collation
+    FROM   unnest(_columns) WITH ORDINALITY AS k(name, place)
+    JOIN   pg_attribute AS a ON a.attrelid = _table AND a.attname = k.name COLLATE "C" AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.place, t.typbasetype, b.collation
+    FROM   bases AS b
+    JOIN   pg_type AS t ON t.oid = b.type AND t.typtype = 'd'
+  )
+  SELECT array_agg(format(CASE b.type
+                            -- Kept by its number, which this type does not read from a value of type text.
+                            WHEN 'regclass'::regtype
+                            THEN $q$CASE WHEN %1$s[%2$s] ~ '^[0-9]+$' THEN CAST(CAST(%1$s[%2$s] AS oid) AS %3$s) ELSE CAST(%1$s[%2$s] AS %3$s) END$q$
+                            ELSE 'CAST(%1$s[%2$s] AS %3$s)%4$s' END,
+                          _source, b.place, format_type(b.type, -1),
+                          (SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
+                           FROM   pg_collation AS l
+                           JOIN   pg_namespace AS n ON n.oid = l.collnamespace
+                           WHERE  l.oid = b.collation)) ORDER BY b.place)
+  FROM   bases AS b
+  JOIN   pg_type AS t ON t.oid = b.type AND t.typtype <> 'd'
+  HAVING count(*) = cardinality(_columns)
+$$;
+COMMENT ON FUNCTION migrate.key_values IS 'SQL for the columns of a key, of an array of texts that _source names; NULL when the table has not got all of them any more.';
+
+CREATE FUNCTION migrate.key_match(_run bigint, _key text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT string_agg(format('t.%I = %s', k.name, k.value), ' AND ')
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key')) AS names) AS c
+  CROSS  JOIN LATERAL unnest(c.names, migrate.key_values(to_regclass(r.plan #>> '{tables,0,name}'), c.names, _key)) AS k(name, value)
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.key_match IS 'SQL: the row t of a run''s table has the key that the expression _key gives as texts.';
+
+CREATE FUNCTION migrate.unfixable(_run bigint, _columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+           WHEN a.attnum IS NULL           THEN format('%s has no column %I', r.plan #>> '{tables,0,name}', c.name)
+           WHEN r.plan -> 'key' ? c.name   THEN format('%I is the key, by which quarantine knows the row', c.name)
+           WHEN a.attgenerated <> ''       THEN format('%I is generated', c.name)
+           WHEN a.attidentity <> ''        THEN format('%I is an identity, whose values the database gives', c.name)
+         END AS why
+  FROM   migrate.runs AS r
+  CROSS  JOIN unnest(_columns) WITH ORDINALITY AS c(name, place)
+  LEFT   JOIN pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attname = c.name
+                               AND a.attnum > 0 AND NOT a.attisdropped
+  WHERE  r.run = _run
+    AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '')
+  ORDER  BY c.place
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.unfixable IS 'Why one of these columns cannot be set to mend a row; NULL when all can.';
+
+-- No SET clause: the caller's settings, which are the plan's, decide about the meaning of _set.
+CREATE FUNCTION migrate.fix(_run bigint, _set text, _columns text[]) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  target text    := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  number integer := (SELECT coalesce(max(f.fix), 0) + 1 FROM migrate.fixes AS f WHERE f.run = _run);
+  texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
+                     FROM   unnest(_columns) WITH ORDINALITY AS c(name, place));
+  mended bigint;
+BEGIN
+  EXECUTE format($sql$
+    INSERT INTO migrate.fixes (run, fix, step, key, columns, before, set_list)
+    SELECT q.run, %s, q.step, q.key, $2, ARRAY[%s], $3
+    FROM   migrate.rejects AS q
+    JOIN   %s AS t ON %s
+    WHERE  q.run = $1 AND q.state = 'open'
+    FOR    NO KEY UPDATE OF t $sql$, number, texts, target, migrate.key_match(_run, 'q.key'))
+  USING _run, _columns, _set;
+  -- No other relation beside the table, so that the names in _set are its own.
+  EXECUTE format(E'UPDATE %s AS t SET %s\n WHERE EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s)',
+                 target, _set, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  GET DIAGNOSTICS mended = ROW_COUNT;
+  EXECUTE format('UPDATE migrate.fixes AS q SET after = ARRAY[%s] FROM %s AS t WHERE q.run = $1 AND q.fix = $2 AND %s',
+                 texts, target, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  EXECUTE format($sql$
+    UPDATE migrate.rejects AS q
+    SET    fixed_row = to_jsonb(t.*)
+    FROM   migrate.fixes AS f, %s AS t
+    WHERE  f.run = $1 AND f.fix = $2 AND (q.run, q.step, q.key) = (f.run, f.step, f.key) AND %s $sql$,
+    target, migrate.key_match(_run, 'q.key'))
+  USING _run, number;
+  RETURN mended;
+END $$;
+COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
+
+CREATE FUNCTION migrate.mend(_run bigint, _column text, _expression text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  this   migrate.runs := (SELECT r FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply');
+  why    text         := migrate.unfixable(_run, ARRAY[_column]);
+  mended bigint;
+BEGIN
+  IF this.run IS NULL THEN
+    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
+  ELSIF this.plan #>> '{steps,0,unavailable}' IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s keeps no values, so it could not take back what is mended', _run),
+                           format('mend the rows by UPDATE, then CALL migrate.drive_rejects(%s)', _run));
+  ELSIF why IS NOT NULL THEN
+    PERFORM migrate.refuse(why, 'set another column of the rows; the key stays what it is');
+  END IF;
+  PERFORM migrate.seize(_run);
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.hold(_run);
+  -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
+  EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _expression, this.plan #>> '{tables,0,name}');
+  mended := migrate.fix(_run, format(E'%I = (%s\n)', _column, _expression), ARRAY[_column]);
+  PERFORM migrate.confirm(_run);
+  RETURN mended;
+END $$;
+COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are in quarantine, as `migrate rejects --fix` does: migrate.mend(17, ''email'', ''lower(email)''), then CALL migrate.drive_rejects(17). The number of rows.';
+
+-- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
+-- writes; and only one behind it sees what that has waited for.
+CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  target   text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  same_key text := migrate.key_match(_run, 'q.key');
+  this     record;
+  texts    text;
+  assigned text;
+BEGIN
+  FOR this IN
+    SELECT f.fix, f.columns FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted GROUP BY f.fix, f.columns ORDER BY f.fix DESC
+  LOOP
+    SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)),
+           string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
+    INTO   texts, assigned
+    FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)
+    JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
+    IF _policy = 'force' THEN
+      EXECUTE format($sql$
+        WITH d AS MATERIALIZED (
+          SELECT q.step, q.key, q.columns, q.after, %s AS found
+          FROM   migrate.fixes AS q
+          JOIN   %s AS t ON %s
+          WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
+          FOR    NO KEY UPDATE OF t
+        )
+        INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+        SELECT $1, d.step, -$2, d.key, 'overwritten', jsonb_object(d.columns, d.found)
+        FROM   d
+        WHERE  d.after IS DISTINCT FROM d.found $sql$, texts, target, same_key)
+      USING _run, this.fix;
+    END IF;
+    EXECUTE format($sql$
+      WITH back AS (
+        UPDATE %s AS t
+        SET    %s
+        FROM   migrate.fixes AS q
+        WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
+          AND  (q.after IS NOT DISTINCT FROM %s
+                OR EXISTS (SELECT
+                           FROM   migrate.conflicts AS c
+                           WHERE  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)))
+        RETURNING q.step, q.key
+      )
+      INSERT INTO migrate.conflicts AS c (run, step, seq, key, reason)
+      SELECT q.run, q.step, -q.fix, q.key, 'gone'
+      FROM   migrate.fixes AS q
+      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
+        AND  NOT EXISTS (SELECT FROM back AS b WHERE (b.step, b.key) = (q.step, q.key))
+      -- Kept, and then a trigger has kept it from being overwritten.
+      ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited' $sql$, target, assigned, same_key, texts)
+    USING _run, this.fix;
+    EXECUTE format($sql$
+      UPDATE migrate.conflicts AS c
+      SET    reason = 'edited',
+             found  = jsonb_object(q.columns, %s)
+      FROM   migrate.fixes AS q, %s AS t
+      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
+        AND  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)
+        AND  c.reason = 'gone' $sql$, texts, target, same_key)
+    USING _run, this.fix;
+    UPDATE migrate.fixes AS q SET reverted = true WHERE q.run = _run AND q.fix = this.fix;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';
+
+CREATE FUNCTION migrate.mended_ahead(_run bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  target    text     := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  names     text[]   := ARRAY(SELECT DISTINCT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND NOT f.reverted);
+  undo      regclass := to_regclass(format('migrate.undo_%s_1', _run));
+  texts     text;
+  conflicts bigint;
+BEGIN
+  IF names = '{}' THEN
+    RETURN 0;
+  END IF;
+  -- A wrapped value comes out of its wrapper by itself, which has one column.
+  SELECT string_agg(format(CASE WHEN o.attnum IS NULL THEN 'CAST(t.%1$I AS text)'
+                                ELSE 'CASE WHEN b.run IS NULL THEN CAST(t.%1$I AS text) ELSE (SELECT CAST(o.v AS text) FROM unnest(u.%2$I) AS o(v)) END' END,
+                           n.name, o.attname), ', ' ORDER BY n.place)
+  INTO   texts
+  FROM   unnest(names) WITH ORDINALITY AS n(name, place)
+  LEFT   JOIN LATERAL (SELECT (c.col ->> 'number')::integer AS number
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                       WHERE  r.run = _run AND c.col ->> 'name' = n.name) AS c ON true
+  LEFT   JOIN pg_attribute AS o ON o.attrelid = undo AND o.attname = format('o_%s', c.number);
+  EXECUTE format($sql$
+    WITH mended AS (
+      SELECT f.key, c.name, c.after, lead(f.fix) OVER later AS next, lead(c.before) OVER later AS found
+      FROM   migrate.fixes AS f
+      CROSS  JOIN LATERAL unnest(f.columns, f.before, f.after) AS c(name, before, after)
+      WHERE  f.run = $1 AND NOT f.reverted
+      WINDOW later AS (PARTITION BY f.key, c.name ORDER BY f.fix)
+    ), now AS (
+      SELECT q.key, t.ctid IS NULL AS is_gone, b.run IS NOT NULL AS is_done, jsonb_object($2, ARRAY[%s]) AS row
+      FROM  (SELECT DISTINCT f.key FROM migrate.fixes AS f WHERE f.run = $1 AND NOT f.reverted) AS q
+      LEFT   JOIN %s AS t ON %s
+      LEFT   JOIN (migrate.batches AS b JOIN %s AS u ON (u.slice, u.ordinal, u.part) = (b.slice, b.ordinal, b.part) AND NOT u.reverted)
+             ON (b.run, b.kind, b.slice) = ($1, 'apply', -1) AND b.through_key = q.key AND b.rows_changed > 0
+    )
+    SELECT count(DISTINCT m.key)
+    FROM   mended AS m
+    JOIN   now AS n USING (key)
+    -- One that is gone and was done is among the conflicts of its batch.
+    WHERE  CASE WHEN n.is_gone THEN NOT n.is_done
+                ELSE m.after IS DISTINCT FROM CASE WHEN m.next IS NULL THEN n.row ->> m.name ELSE m.found END END $sql$,
+    texts, target, migrate.key_match(_run, 'q.key'),
+    coalesce(undo::text, '(SELECT 0 AS slice, 0 AS ordinal, 0 AS part, true AS reverted)'))
+  INTO conflicts USING _run, names;
+  RETURN conflicts;
+END $$;
+COMMENT ON FUNCTION migrate.mended_ahead IS 'How many mended rows a revert will find changed since, when the batches are back: each column then holds what the second try found in it, or what it holds now, and each mending must find what it has made of it.';
+
+CREATE FUNCTION migrate.unfix_all(_run bigint, _policy text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  conflicts bigint := 0;
+BEGIN
+  IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
+    EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+    PERFORM migrate.hold(_run);
+    PERFORM migrate.unfix(_run, _policy);
+    -- A row once, however often it was mended, and not again when its batch has met it.
+    INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged,
+                                 rows_rejected, epoch, exact)
+    SELECT _run, 'revert', -2, 1, 1, max(k.key), count(*), 0, 0, count(*), max(f.epoch), true
+    FROM   migrate.fence AS f,
+           (SELECT c.key
+            FROM   migrate.conflicts AS c
+            WHERE  c.run = _run AND c.reason <> 'overwritten'
+            GROUP  BY c.key
+            HAVING max(c.seq) < 0) AS k
+    WHERE  f.run = _run
+    HAVING count(*) > 0
+    RETURNING rows_rejected INTO conflicts;
+  END IF;
+  RETURN coalesce(conflicts, 0);
+END $$;
+COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; how many were changed since and are left, for which the ledger gets an entry.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -1,0 +1,333 @@
+-- What others ask of the ledger: a schema migration whether a change of data is done, a person what has become of a row.
+
+-- Requiring a run -------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.unresolved_rejects(_run bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT count(*) FROM migrate.rejects AS r WHERE r.run = _run AND r.state = 'open'
+$$;
+COMMENT ON FUNCTION migrate.unresolved_rejects IS 'How many rows of a run wait in quarantine.';
+
+-- With the rights of the ledger's owner, so that the role of a schema migration needs EXECUTE on it and nothing else.
+CREATE FUNCTION migrate.require(_name text, _search_path text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  newest  bigint;
+  found   migrate.runs;
+  rejects bigint;
+  lack    text;
+BEGIN
+  SELECT r.run INTO newest
+  FROM   migrate.runs AS r
+  WHERE  r.name = _name AND r.state <> 'reverted' AND (_search_path IS NULL OR r.search_path = _search_path)
+  ORDER  BY r.run DESC
+  LIMIT  1;
+  -- Locked, the run stays what it is until the transaction that requires it ends: a revert waits for that. Read by its number:
+  -- what changes while we wait shall be told, and not another run be taken instead.
+  IF current_setting('transaction_read_only') = 'off' THEN
+    SELECT r.* INTO found FROM migrate.runs AS r WHERE r.run = newest FOR SHARE;
+  ELSE
+    SELECT r.* INTO found FROM migrate.runs AS r WHERE r.run = newest;
+  END IF;
+  rejects := migrate.unresolved_rejects(newest);
+  lack := CASE
+    WHEN found.run IS NULL THEN
+      format('no run of it that is not reverted is known here%s; first: migrate apply %s',
+             ' with search_path ' || _search_path, _name)
+    WHEN found.state = 'completed' AND rejects > 0 THEN
+      format('run %s has %s rows in quarantine: migrate rejects %s lists them; mend them, then: migrate apply --rejects %s',
+             found.run, rejects, found.run, found.run)
+    WHEN found.state = 'completed' THEN
+      NULL
+    WHEN found.direction = 'revert' THEN
+      format('run %s is being taken back; when that is done: migrate apply %s', found.run, _name)
+    WHEN found.state = 'cancelled' THEN
+      format('run %s was cancelled; first: migrate apply %s', found.run, _name)
+    WHEN found.state IN ('paused', 'failed') THEN
+      format('run %s %s; first: migrate resume %s', found.run, CASE found.state WHEN 'paused' THEN 'is paused' ELSE 'has failed' END, found.run)
+    WHEN NOT migrate.is_working(found.run) THEN
+      format('run %s is interrupted; first: migrate resume %s', found.run, found.run)
+    ELSE
+      format('run %s is %s; first: migrate wait %s', found.run, found.state, found.run) END;
+  IF lack IS NOT NULL THEN
+    RAISE EXCEPTION '% is required and not complete: %', _name, lack
+    USING ERRCODE = 'MG002', HINT = format('SELECT * FROM migrate.history WHERE name = %L', _name);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, with what to do, unless the newest run of that definition that is not reverted, or the newest with that search_path, is completed and has no row in quarantine. Until the transaction ends nobody can take that run back.';
+
+-- Who has asked for what, and why ---------------------------------------------------------------------------------------
+
+CREATE TABLE migrate.requests (
+  run          bigint      NOT NULL REFERENCES migrate.runs,
+  seq          bigint      GENERATED ALWAYS AS IDENTITY,
+  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry', 'tune')),
+  requested_by text        NOT NULL DEFAULT session_user,
+  client_host  text,
+  reason       text,
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run, seq)
+);
+COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine, or its pace. migrate.control has what is not over.';
+COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
+COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
+COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, retry: the rows in quarantine were tried again, or tune: how fast it goes was changed.';
+COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
+COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
+COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
+COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
+REVOKE ALL ON migrate.requests FROM PUBLIC;
+
+CREATE FUNCTION migrate.note_request(_run bigint, _request text, _reason text, _client_host text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO migrate.requests (run, request, reason, client_host)
+  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())))
+$$;
+COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why.';
+
+CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.advance(_run, _request || '_requested');
+BEGIN
+  IF reached IS NOT NULL THEN
+    PERFORM migrate.note_request(_run, _request, _reason, _client_host);
+  END IF;
+  RETURN reached;
+END $$;
+COMMENT ON FUNCTION migrate.request IS 'Moves a run as it is asked for, and notes who asks and why; the new state, or NULL when it does not fit.';
+
+CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- Behind it stands what the session is called otherwise; at a second try it has this name already.
+  SELECT set_config('application_name',
+                    format('migrate run %s batch %s%s', _run, _ordinal, ' (' || nullif(s.name, '') || ')'), true)
+  FROM   current_setting('application_name') AS s(name)
+  WHERE  s.name NOT LIKE 'migrate run %'
+$$;
+COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
+
+-- What has become of a row ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.runs_over(_table regclass) RETURNS SETOF migrate.runs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Of a partition also those of what it is a part of. By number where that still counts, so that another name does not matter.
+  WITH tables AS (SELECT _table AS relation UNION SELECT p.relid FROM pg_partition_ancestors(_table) AS p(relid))
+  SELECT r.*
+  FROM   migrate.runs AS r
+  WHERE  EXISTS (SELECT
+                 FROM   migrate.relations AS l
+                 JOIN   tables AS t
+                        ON t.relation = CASE WHEN migrate.is_restored(r.run) THEN to_regclass(l.name)
+                                             ELSE l.relation::regclass END
+                 WHERE  l.run = r.run AND l.name <> 'migrate.runs')
+$$;
+COMMENT ON FUNCTION migrate.runs_over IS 'The runs of a table, or of a table that it is a partition of.';
+
+CREATE FUNCTION migrate.row_key(_table regclass) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(
+    (SELECT array_agg(a.attname::text ORDER BY k.place)
+     FROM   pg_index AS i
+     CROSS  JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+     JOIN   pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+     WHERE  i.indrelid = _table AND i.indisprimary AND k.place <= i.indnkeyatts),
+    (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key'))
+     FROM   migrate.runs_over(_table) AS r
+     ORDER  BY r.run DESC
+     LIMIT  1))
+$$;
+COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is named: its primary key, else the key that its newest run has walked. NULL where there is neither.';
+
+CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- An object is kept by its number.
+  SELECT format('ARRAY[%s]', string_agg(
+    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text)' END, v.value),
+    ', ' ORDER BY v.place))
+  FROM   unnest(migrate.key_values(_table, _columns, _source)) WITH ORDINALITY AS v(value, place)
+$$;
+COMMENT ON FUNCTION migrate.key_text IS 'SQL for a key as the ledger keeps it, each column as its type''s text.';
+
+CREATE FUNCTION migrate.plan_path(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT substring(s.text FROM 'SET LOCAL search_path = (.*?), pg_temp;') || ', pg_temp'
+  FROM   migrate.statements AS s
+  WHERE  s.run = _run AND s.phase = 'batches' AND s.name = 'settings'
+$$;
+COMMENT ON FUNCTION migrate.plan_path IS 'The search_path that the statements of a run have, in which the operators of its key''s types are found.';
+
+CREATE FUNCTION migrate.image_query(_run bigint, _table regclass, _undo regclass, _keys text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- Only the one batch's arrays are opened. A wrapped value comes out of its wrapper by itself, which has one column.
+  WITH kept AS (
+    SELECT substring(a.attname FROM 3)::integer AS number
+    FROM   pg_attribute AS a
+    WHERE  a.attrelid = _undo AND a.attname ~ '^o_[0-9]+$'
+  ), named AS (
+    SELECT k.number,
+           coalesce((SELECT c.col ->> 'name'
+                     FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                     WHERE  r.run = _run AND (c.col ->> 'number')::integer = k.number),
+                    (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = _table AND a.attnum = k.number)) AS name
+    FROM   kept AS k
+  ), names AS (
+    SELECT (SELECT string_agg(format('k_%s', n), ', ' ORDER BY n) FROM generate_series(1, cardinality(_keys)) AS n)
+           || coalesce((SELECT string_agg(format(', o_%s, n_%s', number, number), '' ORDER BY number) FROM kept), '') AS list
+  )
+  SELECT format(
+    $q$SELECT %s AS changes FROM %s AS u, unnest(%s) AS d(%s) WHERE (u.slice, u.ordinal, u.part) = ($2, $3, $4) AND %s LIMIT 1$q$,
+    coalesce((SELECT format($q$(SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
+                               FROM (VALUES %s) AS c(place, name, before, after))$q$,
+                            string_agg(format('(%s, %L, CAST(d.o_%s AS text), CAST(d.n_%s AS text))',
+                                              row_number, name, number, number), ', '))
+              FROM  (SELECT row_number() OVER (ORDER BY number), number, name FROM named) AS n
+              HAVING count(*) > 0), $q$'[]'::jsonb$q$),
+    _undo, regexp_replace(n.list, '([kon]_[0-9]+)', 'u.\1', 'g'), n.list,
+    (SELECT string_agg(format('d.k_%s = %s', k.place, k.value), ' AND ') FROM unnest(_keys) WITH ORDINALITY AS k(value, place)))
+  FROM   names AS n
+$$;
+COMMENT ON FUNCTION migrate.image_query IS 'SQL that finds the row with key $1 among what the batch of slice $2, ordinal $3, part $4 has kept: its columns before and after, none where only keys are kept.';
+
+CREATE FUNCTION migrate.is_of_canary(_run bigint, _key text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (hashtextextended((CASE cardinality(_key) WHEN 1 THEN _key[1] ELSE _key::text END) COLLATE "C", 0) & 9223372036854775807)
+         % (r.plan #>> '{canary,of}')::bigint < (r.plan #>> '{canary,part}')::bigint
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.is_of_canary IS 'Whether a row belongs to the canary of a run, as its batches decide that; NULL in a run without one.';
+
+CREATE TYPE migrate.touch AS (
+  run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz, restored_at timestamptz,
+  conflict text, instead jsonb, reject jsonb
+);
+COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe.';
+
+CREATE FUNCTION migrate.touch_by(
+  _batch migrate.batches, _table regclass, _keys text[], _given text[], _kept text[], _column text
+) RETURNS migrate.touch
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  touched migrate.touch;
+  undo    regclass := to_regclass(format('migrate.undo_%s_1', _batch.run));
+  refused text;
+BEGIN
+  PERFORM set_config('search_path', coalesce(migrate.plan_path(_batch.run), 'pg_catalog, pg_temp'), true);
+  IF undo IS NOT NULL THEN
+    EXECUTE migrate.image_query(_batch.run, _table, undo, _keys)
+    INTO touched.changes USING _given, _batch.slice, _batch.ordinal, _batch.part;
+  END IF;
+  IF touched.changes IS NULL AND _batch.slice >= 0 THEN
+    SELECT r.state,
+           to_jsonb(r) - ARRAY['run', 'step', 'key', 'reasons', 'kind', 'state', 'fixed_row', 'settled_at']
+    INTO   refused, touched.reject
+    FROM   migrate.rejects AS r
+    WHERE  r.run = _batch.run AND r.key = _kept
+    LIMIT  1;
+  END IF;
+  IF touched.changes IS NOT NULL THEN
+    touched.touch := CASE WHEN touched.changes = '[]' THEN 'done' ELSE 'changed' END;
+    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.plan #>> '{steps,0,unavailable}', 'no values are kept')
+                     FROM   migrate.runs AS r
+                     WHERE  r.run = _batch.run AND touched.touch = 'done');
+    IF _column IS NOT NULL THEN
+      touched.changes := jsonb_path_query_array(touched.changes, '$[*] ? (@.column == $name)', jsonb_build_object('name', _column));
+    END IF;
+  ELSIF refused = 'open' AND _batch.rows_rejected > 0 THEN
+    touched.touch := 'rejected';
+  -- It is not in the undo; it was left out; or it was tried again in vain.
+  ELSIF undo IS NOT NULL OR refused IS NOT NULL OR _batch.slice < 0 AND _batch.rows_changed = 0 THEN
+    RETURN NULL;
+  ELSE
+    touched.touch := 'maybe';
+    touched.note := 'its undo was dropped, and a batch went over this key';
+  END IF;
+  touched.run := _batch.run;
+  touched.ordinal := _batch.ordinal;
+  touched.seq := _batch.seq;
+  touched.at := _batch.ended_at;
+  SELECT b.ended_at INTO touched.restored_at
+  FROM   migrate.batches AS b
+  WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_batch.run, 'revert', _batch.slice, _batch.ordinal, _batch.part);
+  SELECT c.reason, c.found INTO touched.conflict, touched.instead
+  FROM   migrate.conflicts AS c
+  WHERE  c.run = _batch.run AND c.seq = _batch.seq AND c.key = _kept;
+  RETURN touched;
+END $$;
+COMMENT ON FUNCTION migrate.touch_by IS 'What a batch has made of a row whose key lies within its bounds; NULL: nothing.';
+
+CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL) RETURNS SETOF migrate.touch
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
+SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+DECLARE
+  meant   text[] := migrate.row_key(_table);
+  this    migrate.runs;
+  columns text[];
+  given   text[];
+  keys    text[];
+  kept    text[];
+  batch   migrate.batches;
+  touched migrate.touch;
+BEGIN
+  IF cardinality(_key) IS DISTINCT FROM cardinality(meant) THEN
+    RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
+    USING ERRCODE = 'MG002', HINT = 'one value for each column of the key, in their order';
+  END IF;
+  FOR this IN
+    SELECT r.*
+    FROM   migrate.runs_over(_table) AS r
+    WHERE  _column IS NULL
+      OR  EXISTS (SELECT
+                  FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
+                  WHERE  s.step -> 'captured' ? _column
+                    OR   EXISTS (SELECT FROM jsonb_array_elements(s.step -> 'columns') AS c(col) WHERE c.col ->> 'name' = _column))
+    ORDER  BY r.run DESC
+  LOOP
+    PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
+    columns := ARRAY(SELECT jsonb_array_elements_text(this.plan -> 'key'));
+    given := _key;
+    touched := NULL;
+    touched.run := this.run;
+    touched.touch := 'maybe';
+    keys := migrate.key_values(_table, columns, '$1');
+    IF keys IS NULL THEN
+      touched.note := format('its key (%s) is not there any more', array_to_string(columns, ', '));
+      RETURN NEXT touched;
+      CONTINUE;
+    ELSIF columns <> meant THEN
+      -- It has walked another key: that of the row as it is now.
+      EXECUTE format('SELECT %s FROM %s AS t WHERE %s', (SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c), ', ')) FROM unnest(columns) AS c),
+                     _table, (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
+                              FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
+      INTO given USING _key;
+      IF given IS NULL THEN
+        touched.note := format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', '));
+        RETURN NEXT touched;
+        CONTINUE;
+      END IF;
+    END IF;
+    EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
+    -- Both passes of a canary go over all keys, and a row belongs to one of them.
+    FOR batch IN EXECUTE format(
+      $q$SELECT b.*
+         FROM   migrate.batches AS b
+         LEFT   JOIN migrate.slices AS s USING (run, slice)
+         WHERE  b.run = $2 AND b.kind = 'apply'
+           AND  (b.after_key IS NULL OR ROW(%s) < ROW(%s)) AND ROW(%s) <= ROW(%s)
+           AND  (s.canary IS NULL OR s.canary = $3)
+         ORDER  BY b.seq DESC$q$,
+      array_to_string(migrate.key_values(_table, columns, 'b.after_key'), ', '), array_to_string(keys, ', '),
+      array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '))
+      USING given, this.run, migrate.is_of_canary(this.run, kept)
+    LOOP
+      touched := migrate.touch_by(batch, _table, keys, given, kept, _column);
+      CONTINUE WHEN touched.touch IS NULL;
+      RETURN NEXT touched;
+    END LOOP;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected (it waits in quarantine), or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
