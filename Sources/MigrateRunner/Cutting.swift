@@ -8,6 +8,8 @@ struct Part {
   var isLeft = false
   /// Whether it holds a row at fault: its left neighbour holds none, and both together do.
   var isBad = false
+  /// Whether it has changed other rows than it had captured, under a snapshot for each statement.
+  var wasDifferent = false
 }
 
 /// A batch with a row that the database refuses, and what is left to be done of it.

@@ -48,6 +48,12 @@ extension Worker {
         // Under one snapshot the row is there that has failed; under another it may be gone.
         guard part.rows == 1 else { return .notDone(.inexact) }
         if attempt.guarded != .locked, refusal.isOfForeignKey { return .notDone(.outdated) }
+        // What a value is looked up in may have changed between the statements. A trigger keeps the row once more.
+        if attempt.guarded == .locked, refusal.isOfTrigger, !part.wasDifferent {
+          part.wasDifferent = true
+          cutting.parts.append(part)
+          continue
+        }
         switch try reject(given, part, refusal) {
         case .done(let counts, _, let xid): done.add(counts, part, xid)
         case .notDone(let transacted): return .notDone(transacted)
@@ -169,6 +175,9 @@ extension Done {
 }
 
 extension Failure {
+  /// Of a trigger that left the row out without an error.
+  fileprivate var isOfTrigger: Bool { sqlState == nil }
+
   fileprivate var isOfForeignKey: Bool { sqlState == SQLState.foreignKeyViolation.code }
 
   /// Nobody wants a quarantine of all rows.

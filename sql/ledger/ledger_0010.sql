@@ -259,6 +259,9 @@ BEGIN
       -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
       tried.verdict := 'outdated';
       RETURN tried;
+    ELSIF tried.sqlstate IS NULL AND _locked AND part -> 'was_different' IS NULL THEN
+      -- What a value is looked up in may have changed between the statements. A trigger keeps the row once more.
+      stack := stack || jsonb_build_array(part || '{"was_different": true}');
     ELSIF NOT migrate.reject(_run, given, tried) THEN
       tried.verdict := 'taken over';
       RETURN tried;
