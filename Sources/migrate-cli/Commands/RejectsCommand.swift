@@ -98,7 +98,7 @@ enum RejectsCommand {
     }
     return new.members.compactMap { member in
       let (before, after) = ((row[member.name] ?? .null).compact, member.value.compact)
-      return before == after ? nil : "\(member.name): \(before) \(unicode ? "→" : "->") \(after)"
+      return before.utf8.elementsEqual(after.utf8) ? nil : "\(member.name): \(before) \(unicode ? "→" : "->") \(after)"
     }.joined(separator: ", ")
   }
 
@@ -109,9 +109,7 @@ enum RejectsCommand {
     console.output.write(
       writer.record([
         "run", "step", "key", "kind", "state", "sqlstate", "constraint", "column", "message", "detail", "row",
-        "new_values",
-        "fixed_row",
-        "rejected_at",
+        "new_values", "fixed_row", "rejected_at",
       ]))
     try console.ask { () throws(RunRefusal) in
       try runs.eachReject(of: summary.id, all: console.arguments[Options.all]) { page in
@@ -120,8 +118,7 @@ enum RejectsCommand {
             writer.record([
               String(summary.id), String(reject.step), key(reject.key), reject.kind, reject.state, reject.sqlState,
               reject.constraint, reject.column, reject.message, reject.detail, reject.row, reject.newValues,
-              reject.fixedRow,
-              reject.rejectedAt,
+              reject.fixedRow, reject.rejectedAt,
             ]))
         }
       }
