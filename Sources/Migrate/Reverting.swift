@@ -37,35 +37,21 @@ extension Runs {
     let id = summary.id
     try upgrade()
     try refuseIrrevertible(summary)
-    do throws(RunRefusal) { return try enterRevert(id, policy, reason) } catch {
+    do throws(RunRefusal) {
+      return try taking(id) { (connection) throws(PostgresError) in
+        try connection.query(
+          "SELECT migrate.turn_back($1::bigint, $2::text, $3::text, $4::text)",
+          [String(id), policy.rawValue, reason, Worker.hostName])
+      }
+    } catch {
+      guard case .database(let cause) = error else { throw error }
+      // A run that has begun, written and ended since the look above is told of as if it had been seen there.
+      if cause.sqlState == SQLState("MG002") { try refuseIrrevertible(summary) }
       // One that has begun in this moment is no later run yet: it has not written.
-      guard case .database(let cause) = error, cause.constraint == "one_active" else { throw error }
+      guard cause.constraint == "one_active" else { throw error }
       throw .refused(
         "a later run of \(summary.name) is unfinished",
         remedy: "`migrate status` shows it; end it by `migrate cancel`, or take it back first")
-    }
-  }
-
-  private borrowing func enterRevert(
-    _ id: Int64, _ policy: ConflictPolicy, _ reason: String?
-  ) throws(RunRefusal) -> Run {
-    try taking(id) { (connection) throws(PostgresError) in
-      switch try Ledger.standing(connection, id).state {
-      case .running, .holding, .pausing:
-        // Its workers are gone: it stands at the edge of a batch.
-        try Ledger.advance(connection, id, .pauseRequested)
-        try Ledger.advance(connection, id, .batchEdgeReached)
-      case .cancelling: try Ledger.advance(connection, id, .batchEdgeReached)
-      case .paused, .failed, .cancelled, .completed, .reverting, .reverted: break
-      }
-      try connection.query("DELETE FROM migrate.control WHERE run = $1::bigint", [String(id)])
-      try connection.query(
-        "SELECT migrate.request($1::bigint, 'revert', $2::text, $3::text)", [String(id), reason, Worker.hostName])
-      try connection.query(
-        """
-        UPDATE migrate.runs SET on_conflict = $2::text, revert_reason = coalesce($3::text, revert_reason)
-        WHERE  run = $1::bigint
-        """, [String(id), policy.rawValue, reason])
     }
   }
 

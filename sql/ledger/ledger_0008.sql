@@ -172,15 +172,47 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
 
+CREATE FUNCTION migrate.refuse_covered(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  other migrate.runs;
+BEGIN
+  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
+  IF other.run IS NOT NULL THEN
+    PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
+      format('first take back run %s', other.run));
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.refuse_covered IS 'Refuses a run that another one lies over.';
+
+CREATE FUNCTION migrate.turn_back(_run bigint, _on_conflict text, _reason text, _client_host text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state text;
+BEGIN
+  -- Its workers are gone: it stands at the edge of a batch.
+  SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
+  IF state IN ('running', 'holding') THEN
+    PERFORM migrate.advance(_run, 'pause_requested');
+  END IF;
+  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
+    PERFORM migrate.advance(_run, 'batch_edge_reached');
+  END IF;
+  DELETE FROM migrate.control AS c WHERE c.run = _run;
+  PERFORM migrate.request(_run, 'revert', _reason, _client_host);
+  UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
+  -- A run that has begun, written and ended since the first look. From here on none of this name begins.
+  PERFORM migrate.refuse_covered(_run);
+END $$;
+COMMENT ON FUNCTION migrate.turn_back IS 'Makes a run that is taken over revert; 23505 where a later one of its name is unfinished.';
+
 CREATE FUNCTION migrate.enter_revert(
   _run bigint, _on_conflict text DEFAULT 'stop', _reason text DEFAULT NULL, OUT run bigint, OUT epoch integer
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   this  migrate.runs;
-  other migrate.runs;
   named text;
-  state text;
 BEGIN
   SELECT r.* INTO this FROM migrate.runs AS r WHERE r.run = _run;
   IF this.run IS NULL THEN
@@ -199,11 +231,7 @@ BEGIN
     PERFORM migrate.refuse(format('run %s cannot be reverted: its undo was dropped', _run),
       'nothing has been touched; the old values are in a backup, if anywhere');
   END IF;
-  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
-  IF other.run IS NOT NULL THEN
-    PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
-      format('first take back run %s', other.run));
-  END IF;
+  PERFORM migrate.refuse_covered(_run);
   SELECT d INTO named FROM migrate.dependents(_run) AS d LIMIT 1;
   IF named IS NOT NULL THEN
     PERFORM migrate.refuse(format('%s needs %s and is applied', named, this.name), format('first take back %s', named));
@@ -216,22 +244,12 @@ BEGIN
   PERFORM migrate.check_order(this.plan);
   epoch := migrate.seize(_run);
   run := _run;
-  -- Its workers are gone: it stands at the edge of a batch.
-  SELECT r.state INTO state FROM migrate.runs AS r WHERE r.run = _run;
-  IF state IN ('running', 'holding') THEN
-    PERFORM migrate.advance(_run, 'pause_requested');
-  END IF;
-  IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
-    PERFORM migrate.advance(_run, 'batch_edge_reached');
-  END IF;
-  DELETE FROM migrate.control AS c WHERE c.run = _run;
   BEGIN
-    PERFORM migrate.request(_run, 'revert', _reason, NULL);
+    PERFORM migrate.turn_back(_run, _on_conflict, _reason, NULL);
   EXCEPTION WHEN unique_violation THEN
     -- One that has begun in this moment is no later run yet: it has not written.
     PERFORM migrate.refuse(format('a later run of %s is unfinished', this.name), 'SELECT * FROM migrate.progress shows it; end it, or take it back first');
   END;
-  UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
   named := migrate.brakes(_run);
   IF named IS NOT NULL THEN
     RAISE NOTICE 'the revert of run % %', _run, named;

@@ -255,6 +255,46 @@ import Testing
     }
   }
 
+  /// U07; between the look for later runs and the takeover is time for one to begin, write and end.
+  @Test(arguments: [false, true]) func `U07: under a run that came while it was asked for is refused`(
+    byProcedure: Bool
+  ) async throws {
+    try await withAppliedShop { shop, first in
+      let plan = try await shop.trial.plan(Shop.definition)
+      try await withSessions("gate", "clerk", to: shop.server) { sessions in
+        let (gate, clerk) = (try #require(sessions["gate"]), try #require(sessions["clerk"]))
+        try await gate.execute("BEGIN; SELECT FROM migrate.fence WHERE run = \(first) FOR UPDATE")
+        async let client = refusal(of: byProcedure ? nil : first, in: shop)
+        if byProcedure { try clerk.start("SELECT migrate.enter_revert(\(first))") }
+        let pid = try await gate.pid
+        try await shop.trial.wait(
+          until: "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE \(pid) = ANY (pg_blocking_pids(pid)))")
+        let second = try await shop.trial.begin(plan)
+        try await shop.trial.apply(second)
+        try await gate.execute("COMMIT")
+        let words = "run \(second) of prices came later and wrote the same columns"
+        if byProcedure {
+          let refused = await #expect(throws: PostgresError.self) { try await clerk.finish() }
+          #expect(refused?.message == words)
+        }
+        #expect(try await client == (byProcedure ? nil : words))
+        #expect(try await shop.trial.value("SELECT state FROM migrate.runs WHERE run = \(first)") == "completed")
+        #expect(try await shop.trial.revert(second) == .reverted(conflicts: 0))
+      }
+      #expect(try await shop.trial.revert(first) == .reverted(conflicts: 0))
+      #expect(try await shop.strangers.isEmpty)
+    }
+  }
+
+  /// What a revert of the run says that is refused.
+  private func refusal(of run: Int64?, in shop: Shop) async throws -> String? {
+    guard let run else { return nil }
+    do {
+      _ = try await shop.trial.revert(run)
+      return "it was not refused"
+    } catch RunRefusal.refused(let message, _) { return message }
+  }
+
   /// U04; whatever had been committed when the run stood still.
   @Test(arguments: 0...3) func `U04: of a part of a run takes that part back`(batches: Int) async throws {
     try await withShop(rows: 40) { shop in
