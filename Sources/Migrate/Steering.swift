@@ -45,14 +45,22 @@ extension Runs {
   package borrowing func tune(
     _ run: Int64, _ tuning: Tuning, reason: String? = nil
   ) throws(RunRefusal) -> Tuning {
-    let summary = try find(String(run))
-    guard !summary.state.hasEnded else {
-      throw .refused(
-        "run \(run) is \(summary.state.rawValue), so there is nothing to tune", remedy: "`migrate status \(run)`")
+    try refuseEnded(run)
+    do throws(RunRefusal) {
+      return try asking { (connection) throws(PostgresError) in
+        try Ledger.tune(connection, run, tuning, reason: reason, host: Worker.hostName)
+      }
+    } catch {
+      // It has ended since.
+      try refuseEnded(run)
+      throw error
     }
-    return try asking { (connection) throws(PostgresError) in
-      try Ledger.tune(connection, run, tuning, reason: reason, host: Worker.hostName)
-    }
+  }
+
+  private borrowing func refuseEnded(_ run: Int64) throws(RunRefusal) {
+    let state = try find(String(run)).state
+    guard state.hasEnded else { return }
+    throw .refused("run \(run) is \(state.rawValue), so there is nothing to tune", remedy: "`migrate status \(run)`")
   }
 
   /// Refuses, before anybody is asked, what cannot be cancelled; a run that is cancelled already is what was asked for.

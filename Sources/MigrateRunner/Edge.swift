@@ -42,11 +42,7 @@ extension Worker {
         isWaiting = true
         pause(for: .seconds(1))
         try reachEdge()
-      case .cancelled: return .cancelled
-      // In our epoch nobody else can have done it: we have, and the connection broke before the answer came.
-      case .completed: return .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
-      case .reverted: return .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
-      case .failed: return .failed(try Ledger.failure(connection, run.id))
+      case .cancelled, .completed, .reverted, .failed: return try stood()
       }
     }
   }
@@ -103,11 +99,17 @@ extension Worker {
     return try stood()
   }
 
-  /// How a run that was to pause stands at the edge: somebody may have asked for its end before.
+  /// How a run stands at the edge that has ended or was to pause: somebody may have asked for its end before.
+  ///
+  /// Nobody else ends a run in our epoch: we have, and the connection broke before the answer came; or it had ended when we took
+  /// it over.
   borrowing func stood() throws(PostgresError) -> RunOutcome {
     switch try Ledger.standing(connection, run.id).state {
     case .cancelled: .cancelled
-    case .running, .holding, .pausing, .paused, .failed, .cancelling, .completed, .reverting, .reverted: .paused
+    case .completed: .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
+    case .reverted: .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
+    case .failed: .failed(try Ledger.failure(connection, run.id))
+    case .running, .holding, .pausing, .paused, .cancelling, .reverting: .paused
     }
   }
 

@@ -286,6 +286,22 @@ import Testing
     }
   }
 
+  /// P16; who wants to go on with a run that another ends in this moment, and is told to leave as well.
+  @Test func `P16: of a run that has ended is told its end, also by who was to leave`() async throws {
+    try await withAppliedShop { shop, run in
+      let leaving = RunControl()
+      leaving.requestStop()
+      #expect(try await shop.trial.apply(run, control: leaving) == .completed(leftBehind: 0))
+      #expect(try await shop.trial.revert(run) == .reverted(conflicts: 0))
+      let server = shop.server
+      let outcome = try await onThread {
+        let runs = try Runs(on: server)
+        return try runs.revert(runs.enter(run), onConflict: .stop, control: leaving) { _ in }
+      }
+      #expect(outcome == .reverted(conflicts: 0))
+    }
+  }
+
   /// What a revert of the run says that is refused.
   private func refusal(of run: Int64?, in shop: Shop) async throws -> String? {
     guard let run else { return nil }
