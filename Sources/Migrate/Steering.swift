@@ -9,8 +9,8 @@ package enum Steered: Sendable, Equatable {
   case reached(RunState)
   /// A worker is busy with a batch; the run follows at its edge.
   case busy(RunState, WorkerSign?)
-  /// The run came to its end first.
-  case ended(RunState)
+  /// Another state came first: an end, a failure, or what somebody else has asked for.
+  case other(RunState)
 }
 
 /// What can be asked of a run from any session and any machine.
@@ -102,7 +102,7 @@ extension Runs {
       switch state {
       case .pausing where wanted == .paused, .cancelling where wanted == .cancelled: break
       case .running, .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted:
-        return .ended(state)
+        return .other(state)
       }
       if !isWorking, try moveWithoutWorker(run) { continue }
       guard ContinuousClock.now < deadline else {

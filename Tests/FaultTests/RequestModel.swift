@@ -51,8 +51,9 @@ enum RequestModel {
   static func allows(_ answer: Answer, to request: Request, in states: Set<State>) -> Bool {
     switch (request, answer) {
     case (_, .beaten): request == .apply || request == .resume || request == .revert
-    // Whoever asks for a pause is not told which way the run goes.
-    case (.pause, .state(.paused)): !states.isDisjoint(with: [.paused, .revertPaused])
+    // Whoever asks for a pause or an end is not told which way the run goes, and may see what somebody else has asked for since.
+    case (.pause, .state(.paused)), (.cancel, .state(.paused)): !states.isDisjoint(with: [.paused, .revertPaused])
+    case (.cancel, .state(.pausing)): !states.isDisjoint(with: [.pausing, .revertPausing])
     case (_, .state(let state)): states.contains(state)
     case (.resume, .heard): !states.isDisjoint(with: [.running, .reverting])
     case (.tune, .heard): states.contains { !$0.isEnd }

@@ -388,7 +388,7 @@ extension RequestModel.Answer {
   fileprivate init(_ steered: Steered) {
     switch steered {
     case .reached(.paused): self = .state(.paused)
-    case .reached(let state), .ended(let state):
+    case .reached(let state), .other(let state):
       self = RequestModel.State(rawValue: state.rawValue).map { .state($0) } ?? .refused("unknown state \(state)")
     case .busy(let state, _): self = .refused("still \(state) after ten seconds")
     }

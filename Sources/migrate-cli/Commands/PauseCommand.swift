@@ -66,10 +66,18 @@ extension Steered {
       console.say("\(who) is busy with a batch; the run follows at the edge of it: `migrate status \(run)`")
       console.conclude(run, state.rawValue, rows, members)
       return .done
-    case .ended(let state):
-      console.say("the run came to its end first")
+    case .other(let state):
+      console.say(Self.reason(for: state))
       console.conclude(run, state.rawValue, rows, members)
       return .failed
+    }
+  }
+
+  private static func reason(for state: RunState) -> String {
+    switch state {
+    case .completed, .cancelled, .reverted: "the run came to its end first"
+    case .failed: "the run failed first"
+    case .running, .holding, .pausing, .paused, .cancelling, .reverting: "somebody else has asked for something else"
     }
   }
 }

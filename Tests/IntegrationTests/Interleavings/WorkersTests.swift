@@ -39,6 +39,35 @@ import Testing
     }
   }
 
+  /// P15. The first waits for the other, who comes to the edge of a batch: there is nobody that both would have to wait for.
+  @Test func `P15: of whom the first has nothing left to do are paused when the other is at rest`() async throws {
+    try await withShop(rows: 400) { shop in
+      let run = try await shop.begin(Shop.definition(workers: 2))
+      let outcome = try await withSessions("first", "last", to: shop.server) { sessions in
+        let (first, last) = (try #require(sessions["first"]), try #require(sessions["last"]))
+        try await first.execute("BEGIN; SELECT FROM shop.products WHERE id = 10 FOR UPDATE")
+        try await last.execute("BEGIN; SELECT FROM shop.products WHERE id = 4000 FOR UPDATE")
+        return try await shop.trial.applying(run) {
+          try await shop.trial.waitUntilWorkerBlocked(by: first)
+          try await shop.trial.waitUntilWorkerBlocked(by: last)
+          try await first.execute("COMMIT")
+          try await shop.trial.wait(
+            until: "SELECT count(*) = 1 FROM migrate.slices JOIN migrate.batches USING (run, slice, through_key)")
+          // To its next look, and beyond it.
+          try await Task.sleep(for: .milliseconds(500))
+          try await shop.server.psql("SELECT migrate.pause(\(run))")
+          try await shop.trial.wait(
+            until: "SELECT state = 'paused' FROM migrate.runs WHERE run = \(run)", patience: .seconds(10))
+          try await last.execute("COMMIT")
+          try await shop.server.psql("SELECT migrate.resume(\(run))")
+        }
+      }
+      #expect(outcome == .completed(leftBehind: 0))
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+      #expect(try await shop.differsFromOneStatement.isEmpty)
+    }
+  }
+
   /// C08. Each batch takes a share lock on the one parent row, all workers at once; who wants to delete it waits for them, and they
   /// for him.
   @Test func `C08: share the parent of all their rows, and outlast who locks it`() async throws {
