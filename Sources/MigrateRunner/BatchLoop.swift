@@ -70,10 +70,10 @@ extension Worker {
       }
     }
     try connection.commit()
-    var isWhole = true
+    var hasEnded = true
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      isWhole = try connection.query("SELECT migrate.is_covered($1::bigint) AS whole", [runID]).onlyRow.bool(0)
-      guard isWhole else { return }
+      hasEnded = try connection.query("SELECT migrate.is_covered($1::bigint) AS whole", [runID]).onlyRow.bool(0)
+      guard hasEnded else { return }
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
       if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }),
@@ -81,9 +81,10 @@ extension Worker {
       {
         try connection.execute(drop.text)
       }
-      try Ledger.advance(connection, run.id, .lastBatchCommitted)
+      // Of a run that does not stand where it was left the edge tells more.
+      hasEnded = try Ledger.advance(connection, run.id, .lastBatchCommitted) != nil
     }
-    guard isWhole else { return nil }
+    guard hasEnded else { return nil }
     return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 

@@ -187,14 +187,15 @@ extension Worker {
         // Dropped before a crash, or locked by a reader: the rows are back either way.
       }
     }
-    var isWhole = true
+    var hasEnded = true
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      isWhole = try connection.query(
+      hasEnded = try connection.query(
         "SELECT FROM migrate.next_to_restore($1::bigint)", [runID]
       ).isEmpty
-      if isWhole { try Ledger.advance(connection, run.id, .lastBatchRestored) }
+      // Of a run that does not stand where it was left the edge tells more.
+      if hasEnded { hasEnded = try Ledger.advance(connection, run.id, .lastBatchRestored) != nil }
     }
-    guard isWhole else { return nil }
+    guard hasEnded else { return nil }
     return isOurs ? .reverted(conflicts: counts.rejected) : .takenOver
   }
 }

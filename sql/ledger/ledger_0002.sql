@@ -17,9 +17,12 @@ COMMENT ON FUNCTION migrate.numbered IS 'The text with the run''s number for {ru
 
 CREATE FUNCTION migrate.advance(_run bigint, _event text) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- One UPDATE compares and sets: of two events that meet, the second sees what the first has made of the state. A run that
-  -- had to pause because of its server keeps the reason until it goes on. Of a run that is taken back nothing is in quarantine.
-  WITH advanced AS (
+  -- Of two events that meet, the second waits here and goes by what the first has made of the state: an UPDATE that waited would
+  -- look at the row anew, but at no other transition. A run that had to pause because of its server keeps the reason until it goes
+  -- on. Of a run that is taken back nothing is in quarantine.
+  WITH standing AS (
+    SELECT r.state, r.direction FROM migrate.runs AS r WHERE r.run = _run FOR NO KEY UPDATE
+  ), advanced AS (
     UPDATE migrate.runs AS r
     SET    state       = t.next,
            direction   = t.direction,
@@ -29,11 +32,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
            held_since  = CASE WHEN t.next = 'holding' THEN clock_timestamp() END,
            hold_reason = NULL,
            failure     = CASE WHEN t.next IN ('failed', 'pausing', 'paused') THEN r.failure END
-    FROM   migrate.transitions AS t
+    FROM   standing            AS s
+    JOIN   migrate.transitions AS t ON t.state = s.state
     WHERE  r.run       = _run
-      AND  t.state     = r.state
       AND  t.event     = _event
-      AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE r.direction END
+      AND  t.direction = CASE WHEN _event = 'revert_requested' THEN 'revert' ELSE s.direction END
     RETURNING r.run, r.state
   ), settled AS (
     UPDATE migrate.rejects AS q
