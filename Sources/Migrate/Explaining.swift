@@ -73,17 +73,20 @@ struct AskedRow: Equatable {
     while true {
       if rest.first == quote {
         rest = rest.dropFirst()
+        var isClosed = false
         while let byte = rest.popFirst() {
           guard byte == quote else {
             parts[parts.count - 1].append(byte)
             continue
           }
-          guard rest.first == quote else { break }
+          guard rest.first == quote else {
+            isClosed = true
+            break
+          }
           parts[parts.count - 1].append(quote)
           rest = rest.dropFirst()
         }
-        guard text.utf8.last == quote || !rest.isEmpty else { return nil }
-        guard rest.isEmpty || rest.first == comma else { return nil }
+        guard isClosed, rest.isEmpty || rest.first == comma else { return nil }
       } else {
         let plain = rest.prefix { $0 != comma }
         parts[parts.count - 1] += plain

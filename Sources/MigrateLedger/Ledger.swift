@@ -204,17 +204,13 @@ package enum Ledger {
       ])
   }
 
-  /// What ``fail(_:_:_:event:)`` has written down of a run that has failed.
-  ///
-  /// - Throws: when nothing is: no version fails a run without it.
-  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Failure {
+  /// What ``fail(_:_:_:event:)`` has written down of a run that stands still for it; `nil` when it goes on, or stands for another
+  /// reason.
+  package static func failure(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Failure? {
     let row = try connection.query(
       "SELECT \(Failure.columns) FROM migrate.runs AS r WHERE r.run = $1::bigint", [String(run)]
     ).onlyRow
-    guard let failure = try Failure(row) else {
-      throw .unreadable("run \(run) has failed, and nothing is written down about it")
-    }
-    return failure
+    return try Failure(row)
   }
 
   /// Whether a transaction that had begun is not over yet, outside of any transaction. When its number is "in the future", a

@@ -31,7 +31,7 @@ final class Crew: Sendable {
   /// Whether this is the first of the workers whose batches nobody watches: one tells it for all.
   func isFirstUnwatched() -> Bool { !isUnwatchedTold.exchange(true, ordering: .relaxed) }
 
-  /// Whether workers besides the first are at work.
+  /// Whether workers besides the first were started, and nobody has waited for their end yet.
   var hasMates: Bool { state.withLock { !$0.mates.isEmpty } }
   /// Whether everyone is to leave at the edge of the batch.
   var isDismissed: Bool { state.withLock { $0.isDismissed } }
@@ -137,7 +137,7 @@ extension Worker {
 
   private mutating func walk(_ number: Int) throws(PostgresError) -> RunOutcome? {
     var open = try Ledger.openSlice(connection, run.id, number)
-    while let slice = open, slice.after != slice.through {
+    while let slice = open, !isSameKey(slice.after, slice.through) {
       if let outcome = try edge() { return outcome }
       if isSuperfluous {
         crew.giveBack(number)

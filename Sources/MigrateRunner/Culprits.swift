@@ -56,7 +56,7 @@ extension Worker {
         continue
       }
       let half = (stretch.size + 1) / 2
-      guard let middle = try key(of: half, in: stretch, attempt), middle != stretch.through else {
+      guard let middle = try key(of: half, in: stretch, attempt), !isSameKey(middle, stretch.through) else {
         stack.append(Stretch(after: stretch.after, through: stretch.through, size: half))
         continue
       }

@@ -108,7 +108,8 @@ extension Worker {
     case .cancelled: .cancelled
     case .completed: .completed(leftBehind: try Ledger.leftBehind(connection, run.id))
     case .reverted: .reverted(conflicts: try Ledger.counts(connection, run.id, .revert).rejected)
-    case .failed: .failed(try Ledger.failure(connection, run.id))
+    // Nothing is written down about one that somebody has let go on in this moment.
+    case .failed: try Ledger.failure(connection, run.id).map { .failed($0) } ?? .paused
     case .running, .holding, .pausing, .paused, .cancelling, .reverting: .paused
     }
   }

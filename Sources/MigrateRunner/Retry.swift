@@ -50,6 +50,7 @@ extension Worker {
         } catch {
           if error.endsConnection || error.origin == .lost { throw error }
           try connection.execute("ROLLBACK")
+          if control.isStopRequested { return .paused }
           guard error.class == .transient, attempt < Self.mostAttempts else { throw error }
           attempt += 1
           report(.again(BatchPlace(slice: -1, ordinal: 0), attempt: attempt, reason: error.message))

@@ -5,17 +5,27 @@ internal import MigratePostgres
 /// A run that cannot go on: what it is told, and what is written down.
 extension Worker {
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try stand(failure, by: [.batchFailed]) ? .failed(failure) : .takenOver
+    switch try stand(failure, by: [.batchFailed]) {
+    case nil: .takenOver
+    case .failed: .failed(failure)
+    // Somebody has asked for its end before.
+    case .running, .holding, .pausing, .paused, .cancelling, .cancelled, .completed, .reverting, .reverted: try stood()
+    }
   }
 
   /// The server cannot go on, and no row is to blame: pause.
   mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    try stand(failure, by: [.pauseRequested, .batchEdgeReached]) ? .held(failure) : .takenOver
+    switch try stand(failure, by: [.pauseRequested, .batchEdgeReached]) {
+    case nil: .takenOver
+    case .paused: .held(failure)
+    case .running, .holding, .pausing, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: try stood()
+    }
   }
 
-  /// Writes down why the run stands still. `false`: it is another worker's by now, and stays as that one wants it.
-  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> Bool {
-    try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+  /// Writes down why the run stands still; its state then. `nil`: it is another worker's by now, and stays as that one wants it.
+  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> RunState? {
+    var reached: RunState?
+    _ = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       for (index, event) in events.enumerated() {
         if index == 0 {
           try Ledger.fail(connection, run.id, failure, event: event)
@@ -23,7 +33,9 @@ extension Worker {
           try Ledger.advance(connection, run.id, event)
         }
       }
+      reached = try Ledger.standing(connection, run.id).state
     }
+    return reached
   }
 }
 

@@ -25,7 +25,7 @@ extension Worker {
     while true {
       switch try Ledger.heed(connection, run, isFinal: isFinal) {
       case .met: return nil
-      case .paused: return .held(try Ledger.failure(connection, run.id))
+      case .paused: if let outcome = try stoodPaused() { return outcome }
       case .askedOtherwise: if let outcome = try edge() { return outcome }
       }
     }
@@ -38,9 +38,15 @@ extension Worker {
       switch try Ledger.heedCanary(connection, run) {
       case .over: return nil
       case .holds: if let outcome = try edge() { return outcome }
-      case .paused: return .held(try Ledger.failure(connection, run.id))
+      case .paused: if let outcome = try stoodPaused() { return outcome }
       }
     }
+  }
+
+  /// Of a run that was just paused here: why. Nothing is written down about one that somebody has let go on already.
+  private mutating func stoodPaused() throws(PostgresError) -> RunOutcome? {
+    guard let failure = try Ledger.failure(connection, run.id) else { return try edge() }
+    return .held(failure)
   }
 
   /// Waits, at most a second, which is how long what is asked of the run may stay unheard; a signal ends it.

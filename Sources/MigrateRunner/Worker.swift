@@ -126,7 +126,10 @@ package struct Worker: ~Copyable {
         last = .now
         // When this breaks the connection, the next statement says so.
         if connection.transactionStatus != .idle { _ = try? connection.execute("ROLLBACK") }
-        guard error.class == .transient, attempt < 100 else { throw error }
+        guard error.class == .transient, attempt < 100 else {
+          leave()
+          throw error
+        }
         if lost == nil { report(.reconnecting(reason: error.message)) }
         lost = lost ?? .now
         pause(for: backoff(attempt))
@@ -140,6 +143,8 @@ package struct Worker: ~Copyable {
     while true {
       do throws(PostgresError) {
         connection = try Connection(to: server, warnings: crew.warnings)
+        // A crash can have taken back what had committed, and its transactions' numbers with it.
+        undisturbed = nil
         return control.watch(connection.cancellation, of: number)
       } catch {
         guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,

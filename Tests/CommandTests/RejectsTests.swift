@@ -76,6 +76,22 @@ import Testing
   }
 
   /// The first five pages and what is behind them: by key, and each row once.
+  @Test func `of one run keep none behind it from beginning`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t VALUES (1, 1), (2, 2)")
+      for (name, rule) in [("first", "validation: {odd: v % 2 = 1}\n"), ("second", "")] {
+        try project.write("batch: \(name)\nsource: public.t\nset: {v: v + 2}\n\(rule)", to: "migrations/\(name).yaml")
+      }
+      let applied = try await project.migrate("apply", "first", "second", "--yes")
+      #expect(applied.status == 3, "\(applied)")
+      #expect(
+        try await project.value("SELECT string_agg(name || ' ' || state, ', ' ORDER BY run) FROM migrate.runs")
+          == "first completed, second completed")
+      #expect(try await project.value("SELECT sum(v) FROM t") == "9")
+    }
+  }
+
   @Test func `are told page by page, each once`() async throws {
     try await withProject { project in
       try await project.server.psql(

@@ -5,6 +5,8 @@ CREATE FUNCTION migrate.fail(
   _column text, _constraint text, _after text[], _through text[], _rows text[] DEFAULT NULL, _are_all boolean DEFAULT NULL
 ) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- What was asked of the run in this moment has had its effect, or waits.
+  SELECT FROM migrate.runs AS r WHERE r.run = _run FOR NO KEY UPDATE;
   UPDATE migrate.runs
   SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', nullif(_detail, ''),
                                       'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
@@ -12,9 +14,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                                       'rows', (SELECT jsonb_agg(to_jsonb(k.key::text[]) ORDER BY k.place)
                                                FROM   unnest(_rows) WITH ORDINALITY AS k(key, place)),
                                       'rows_are_all', _are_all, 'at', clock_timestamp())
-  -- Of two workers whose batches fail the first one is told of.
+  -- Of two workers whose batches fail the first one is told of. What makes a run pause is told also of one that was to pause.
   WHERE  run = _run
-    AND  EXISTS (SELECT FROM migrate.transitions AS t WHERE (t.state, t.direction, t.event) = (runs.state, runs.direction, _event));
+    AND  (EXISTS (SELECT FROM migrate.transitions AS t WHERE (t.state, t.direction, t.event) = (runs.state, runs.direction, _event))
+          OR state = 'pausing' AND _event = 'pause_requested');
   SELECT migrate.advance(_run, _event)
 $$;
 COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state. _rows: the keys of the rows at fault, each an array''s text; _are_all: there are no others in the batch.';

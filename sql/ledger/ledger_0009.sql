@@ -24,6 +24,7 @@ DECLARE
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
   found   migrate.culprits;
+  reached text;
   expects boolean := (SELECT r.plan ? 'expect' FROM migrate.runs AS r WHERE r.run = _run);
 BEGIN
   BEGIN
@@ -239,9 +240,15 @@ BEGIN
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
       SET LOCAL search_path = pg_catalog, pg_temp;
     END IF;
-    PERFORM migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
-                         ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
-                         work.after_key, ended.through_key, found.keys, found.are_all);
+    -- Whoever was taken over says nothing about the run any more.
+    IF NOT EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
+      PERFORM migrate.taken_over(_run, _epoch);
+    END IF;
+    reached := migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
+                            ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
+                            work.after_key, ended.through_key, found.keys, found.are_all);
+    -- Somebody has asked for its end before.
+    CONTINUE WHEN reached = 'cancelled';
     IF class = 'environment' THEN
       PERFORM migrate.advance(_run, 'batch_edge_reached');
     END IF;
@@ -262,6 +269,6 @@ BEGIN
   END LOOP;
   COMMIT;
 END $$;
-COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, a transaction a batch; ends when it is complete, paused or cancelled, by an error when it fails or is taken over.';
+COMMENT ON PROCEDURE migrate.drive IS 'Does what is left of a run, a transaction a batch; ends when it is complete, paused or cancelled, by an error when it fails or is taken over, or pauses by itself.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -32,7 +32,11 @@ BEGIN
   END IF;
   -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
   PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
-  IF NOT FOUND OR this.state NOT IN ('running', 'holding') THEN
+  IF NOT FOUND THEN
+    RETURN 'holds';
+  END IF;
+  PERFORM FROM migrate.runs AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE;
+  IF NOT FOUND THEN
     RETURN 'holds';
   END IF;
   SELECT * INTO canary FROM migrate.canary_done(_run);

@@ -34,11 +34,14 @@ enum ApplyCommand {
       }
       isAllowed = true
     }
+    var ended = ExitCode.done
     for (definition, compilation) in work {
       let code = try apply(definition, compilation, runs, session, isAllowed: isAllowed, console)
-      if code != .done { return code }
+      // A row that waits in quarantine keeps its run complete, and nothing behind it from beginning.
+      guard code == .done || code == .rejects else { return code }
+      if code == .rejects { ended = code }
     }
-    return .done
+    return ended
   }
 
   /// What is to be done when nobody says what: listed, all of it, and returned as far as apply would run it.
