@@ -67,6 +67,21 @@ package struct Runs: ~Copyable {
     }
   }
 
+  /// What a run that was ended half-way has left of the same definition; `nil`: nothing, or another one has run since.
+  package borrowing func leftHalfDone(_ plan: Plan) throws(RunRefusal) -> String? {
+    let last = try asking { (connection) throws(PostgresError) -> (run: RunSummary, rows: Int)? in
+      guard try Upgrade.version(connection) > 0,
+        let run = try Ledger.newestRun(connection, name: plan.definition), run.state == .cancelled
+      else { return nil }
+      return (run, try Ledger.counts(connection, run.id, .apply).changed)
+    }
+    guard let last, last.rows > 0 else { return nil }
+    let kept = try undoReason(last.run.id) == nil
+    return
+      "run \(last.run.id) was cancelled when it had changed \(last.rows) rows; they stay so, and this run changes them anew"
+      + (kept ? ". `migrate revert \(last.run.id)` takes them back first" : "")
+  }
+
   /// Begins a run of the plan and returns its number.
   package borrowing func begin(
     _ compilation: Compilation, _ definition: Definition, _ request: ApplyRequest
@@ -98,7 +113,9 @@ package struct Runs: ~Copyable {
     case .overlapping(let other):
       throw .refused(
         "run \(other.id) of \(other.name) is unfinished and writes the same columns",
-        remedy: "wait for it, cancel it, or say `--concurrent`: the two then meet row by row")
+        remedy: other.direction == .revert
+          ? "finish it: `migrate revert \(other.id)`, where rows were changed since with `--on-conflict skip` or `force`"
+          : "wait for it, cancel it, or say `--concurrent`: the two then meet row by row")
     }
   }
 
@@ -250,7 +267,9 @@ extension Runs {
   package borrowing func refuseOther(
     _ run: RunSummary, than plan: Plan, _ definition: Definition
   ) throws(RunRefusal) {
-    let cure = "`migrate resume \(run.id)` goes on as it was begun; `migrate cancel \(run.id)` ends it, then apply anew"
+    let cure =
+      "`migrate resume \(run.id)` goes on as it was begun; "
+      + "`migrate cancel \(run.id) --revert` takes back what it has done, then apply anew"
     guard run.direction == .apply else { throw Self.takenBack(run.id, run.name) }
     if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
       throw .paused(

@@ -152,12 +152,13 @@ extension Worker {
 
 extension Worker {
   /// What ends the run when more rows are in quarantine than it allows.
-  borrowing func excess() throws(PostgresError) -> Failure? {
+  borrowing func excess(behind after: [String?]?, through: [String?]) throws(PostgresError) -> Failure? {
     let found = try connection.query("SELECT migrate.excess($1::bigint) AS excess", [runID]).onlyRow["excess"]
     return found.map {
       Failure(
         message: $0,
-        hint: "`migrate rejects \(run.id)` lists them; a run that goes on stops at the next one")
+        hint: "`migrate rejects \(run.id)` lists them; a run that goes on stops behind the next batch that has one",
+        after: after, through: through)
     }
   }
 }

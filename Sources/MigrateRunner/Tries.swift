@@ -157,7 +157,9 @@ extension Worker {
       crew.note(rows: record.counts.read)
       if record.counts.read > record.counts.rejected { hasSucceeded = true }
       report(.batch(record))
-      if record.counts.rejected > 0, let failure = try excess() { return .ended(try fail(failure)) }
+      if record.counts.rejected > 0, let failure = try excess(behind: attempt.after, through: record.through) {
+        return .ended(try fail(failure))
+      }
       return .done(record)
     case .takenOver: return .ended(.takenOver)
     case .gaveWay: return .gaveWay

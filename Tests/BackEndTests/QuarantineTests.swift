@@ -183,6 +183,13 @@ import Testing
       #expect(
         try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
       #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "80")
+      #expect(
+        try await server.value(
+          """
+          SELECT failure #>> '{after,0}' = (SELECT max(through_key[1]::integer)::text FROM migrate.batches WHERE ordinal = 3)
+             AND failure #>> '{through,0}' = (SELECT max(through_key[1]::integer)::text FROM migrate.batches)
+          FROM   migrate.runs
+          """) == "t")
       let again = try await backEnd.apply(compiled, on: server)
       #expect(!again.isDone)
       #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "5")

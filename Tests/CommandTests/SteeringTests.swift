@@ -141,10 +141,17 @@ import Testing
       #expect(twice.status == 0 && twice.lines == ["run 1 cancelled 300 rows"], "\(twice)")
       #expect(twice.err.contains("run 1 of close is cancelled already; nothing is left to do"), "\(twice)")
       #expect(try await project.value("SELECT count(*) FROM migrate.requests WHERE request = 'cancel'") == "1")
+      // Whoever begins anew is told what is there already.
+      let anew = try await project.migrate("apply", "close")
+      #expect(
+        anew.err.contains(
+          "warning: run 1 was cancelled when it had changed 300 rows; they stay so, and this run changes them anew. `migrate revert 1` takes them back first\n"
+        ), "\(anew)")
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
       let back = try await project.migrate("cancel", "1", "--revert", "--yes")
       #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 300 rows") == true, "\(back)")
+      #expect(try await !project.migrate("apply", "close").err.contains("was cancelled when"))
       let late = try await project.migrate("cancel", "1", "--yes")
       #expect(late.status == 1 && late.err.contains("run 1 is reverted, so there is nothing to cancel"), "\(late)")
     }

@@ -117,7 +117,7 @@ BEGIN
     AND  r.search_path = _plan ->> 'search_path'
     AND  r.state NOT IN ('completed', 'cancelled', 'reverted');
   IF other.run IS NOT NULL THEN
-    cure := format('SELECT migrate.cancel(%s) ends it; the same definition and parameters go on with it', other.run);
+    cure := format('the same definition and parameters go on with it; SELECT migrate.cancel(%s) ends it, and its revert.sql takes back what it has done', other.run);
     IF other.direction <> 'apply' THEN
       PERFORM migrate.refuse(format('run %s of %s is being taken back', other.run, named), 'finish that: its revert.sql');
     ELSIF other.identity <> _plan ->> 'identity' THEN
@@ -166,7 +166,8 @@ BEGIN
   SELECT o.* INTO other FROM migrate.concurrent_runs(run) AS o LIMIT 1;
   IF other.run IS NOT NULL AND NOT _concurrent THEN
     PERFORM migrate.refuse(format('run %s of %s is unfinished and writes the same columns', other.run, other.name),
-      'wait for it, cancel it, or say concurrent = true: the two then meet row by row');
+      CASE other.direction WHEN 'revert' THEN 'finish it: its revert.sql, where rows were changed since with on_conflict skip or force'
+      ELSE 'wait for it, cancel it, or say concurrent = true: the two then meet row by row' END);
   END IF;
   PERFORM migrate.prepare(run);
 END $$;

@@ -159,7 +159,7 @@ BEGIN
         IF ended.message IS NOT NULL THEN
           COMMIT;
           ended.verdict := 'stopped';
-          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on until there is one more';
+          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on to the end of the next batch that has one';
         END IF;
       END IF;
 

@@ -50,7 +50,7 @@ package enum Commands {
     discussion:
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`. The way back keeps to what slows the run down, by its definition or "
-      + "as tuned, and says so first; `migrate tune` lifts it.",
+      + "as tuned, a window too, and says so first; `migrate tune` lifts max_rate and pause.",
     positionals: [Positionals.runOrName],
     options: [
       Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
@@ -156,7 +156,7 @@ package enum Commands {
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
     discussion:
       "What is committed stays, and `migrate revert` takes it back, or `--revert` at once. The way back keeps to what slows the "
-      + "run down, by its definition or as tuned, and says so first; `migrate tune` lifts it.",
+      + "run down, by its definition or as tuned, a window too, and says so first; `migrate tune` lifts max_rate and pause.",
     positionals: [Positionals.steered], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
     examples: [
       Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),

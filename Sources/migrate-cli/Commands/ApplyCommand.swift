@@ -28,7 +28,7 @@ enum ApplyCommand {
     let work = try console.compile(definitions, session, beginning: true)
     var isAllowed = false
     if names.isEmpty {
-      for (_, compilation) in work { announce(compilation, session, console) }
+      for (_, compilation) in work { try announce(compilation, runs, session, console) }
       guard try console.allows("apply") else {
         return .interrupted
       }
@@ -66,9 +66,13 @@ enum ApplyCommand {
     return chosen
   }
 
-  private static func announce(_ compilation: Compilation, _ session: borrowing Session, _ console: Console) {
+  private static func announce(
+    _ compilation: Compilation, _ runs: borrowing Runs, _ session: borrowing Session, _ console: Console
+  ) throws(CommandFailure) {
     console.warn(compilation.warnings)
     console.say(Summary(compilation.plan, try? session.surroundings(of: compilation.plan)).text)
+    let half = try console.ask { () throws(RunRefusal) in try runs.leftHalfDone(compilation.plan) }
+    if let half { console.say("migrate: warning: \(half)") }
   }
 
   private static func apply(
@@ -94,7 +98,7 @@ enum ApplyCommand {
       tuned = ordered
     case .new, .complete:
       if !isAllowed {
-        announce(compilation, session, console)
+        try announce(compilation, runs, session, console)
         guard try console.allows("apply") else { return .interrupted }
       }
       var request = ApplyRequest()
