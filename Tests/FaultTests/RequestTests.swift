@@ -4,7 +4,6 @@ import MigrateLedger
 import MigratePostgres
 import MigrateRunner
 import RunTestSupport
-import Synchronization
 import TestSupport
 import Testing
 
@@ -393,12 +392,4 @@ extension RequestModel.Answer {
     case .busy(let state, _): self = .refused("still \(state) after ten seconds")
     }
   }
-}
-
-/// How many have left.
-private final class Counter: Sendable {
-  private let count = Mutex(0)
-
-  func add() { count.withLock { $0 += 1 } }
-  var value: Int { count.withLock { $0 } }
 }
