@@ -43,10 +43,13 @@ extension Ledger {
              extract(epoch FROM b.worked)::float8 AS seconds_worked
       FROM   migrate.runs AS r
       CROSS  JOIN LATERAL (
-        SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
-               sum(greatest(b.ended_at - b.started_at, interval '0')) AS worked
-        FROM   migrate.batches AS b
-        WHERE  b.run = r.run AND b.kind = 'apply') AS b
+        SELECT coalesce(sum(t.rows_changed), 0) AS rows_changed, coalesce(sum(t.rows_rejected), 0) AS rows_rejected,
+               sum(greatest(t.ended_at - t.started_at, interval '0')) AS worked
+        -- The parts of a batch share its transaction, and its beginning.
+        FROM  (SELECT b.started_at, max(b.ended_at) AS ended_at, sum(b.rows_changed) AS rows_changed, sum(b.rows_rejected) AS rows_rejected
+               FROM   migrate.batches AS b
+               WHERE  b.run = r.run AND b.kind = 'apply'
+               GROUP  BY b.slice, b.ordinal, b.started_at) AS t) AS b
       LEFT   JOIN LATERAL (
         SELECT q.requested_by, q.client_host
         FROM   migrate.requests AS q

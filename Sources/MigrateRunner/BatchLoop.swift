@@ -34,15 +34,16 @@ extension Worker {
       crew.begin(open.filter { $0.isCanary == isCanary }.map(\.number), of: run)
     }
     let own = try walk()
+    let hadMates = crew.hasMates
     // Whoever asks for a pause waits for those only that still have a batch in hand.
-    try reachEdge()
+    if hadMates { try reachEdge() }
     if let outcome = crew.join() ?? own {
       // Of several that stop at once each may have seen the other at work.
       guard outcome == .paused else { return outcome }
       try reachEdge()
       return try stood()
     }
-    try enlist()
+    if hadMates { try enlist() }
     if let outcome = try edge() { return outcome }
     guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }
     if let outcome = try heedExpectations(isFinal: true) { return outcome }

@@ -39,6 +39,10 @@ extension Worker {
         do throws(PostgresError) {
           switch try watched(keys) {
           case .done: break
+          case .ended(.failed) where keys.count > 1:
+            // Those before it went back with it. Each by itself they stay done.
+            together = 1
+            continue rows
           case .ended(let outcome): return outcome
           case .gaveWay:
             together = max(1, keys.count / 2)

@@ -60,6 +60,16 @@ import Testing
       #expect(entry["seconds_worked"]?.double == 20 && entry["seconds"]?.double == 32_400, "\(entry.compact)")
       let csv = try await project.migrate("history", "--csv").out.components(separatedBy: "\r\n")
       #expect(csv[0].contains(",seconds_worked,") && csv[1].contains(",20.0,"), "\(csv)")
+      // Two of them were parts of one transaction.
+      try await project.server.psql(
+        """
+        UPDATE migrate.batches AS b
+        SET    ordinal = 9, part = 4, started_at = n.started_at, ended_at = n.ended_at - interval '1 second'
+        FROM   migrate.batches AS n
+        WHERE  b.ordinal = 10 AND n.ordinal = 9
+        """)
+      let parts = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
+      #expect(parts["seconds_worked"]?.double == 18 && parts["rows_changed"]?.integer == 1_000, "\(parts.compact)")
     }
   }
 
