@@ -145,7 +145,7 @@ import Testing
       let anew = try await project.migrate("apply", "close")
       #expect(
         anew.err.contains(
-          "warning: run 1 was cancelled when it had changed 300 rows; they stay so, and this run changes them anew. `migrate revert 1` takes them back first\n"
+          "warning: run 1 was cancelled when it had changed 300 rows; they stay so, and this run meets them as they are now. `migrate revert 1` takes them back first\n"
         ), "\(anew)")
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")
