@@ -28,6 +28,8 @@ package struct Run: Sendable {
   package let expects: Bool
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.
   package let mayLock: Bool
+  /// What locks its table before the snapshot of a transaction that applies: as a writer where it may.
+  package let lock: String
   /// Where the key stands among the table's columns, from 1, when a refusal of the server's tells it: it and the columns before it are
   /// whole numbers. `nil` when it does not.
   package let keyPlace: Int?

@@ -51,7 +51,7 @@ extension Worker {
   ///
   /// Whoever applies locks the table before the transaction's snapshot is taken, which LOCK does not do: what somebody else does to
   /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
-  /// `migrate.hold` tells better.
+  /// `migrate.hold` tells better, or was in this moment.
   ///
   /// - Parameters:
   ///   - batch: what the session is called after, as long as the transaction lasts.
@@ -64,9 +64,9 @@ extension Worker {
   borrowing func begin(
     _ isolation: String, _ direction: RunDirection, batch: Int? = nil, undisturbed: Int64? = nil
   ) throws(PostgresError) -> Int? {
-    let (settings, lock): (RunStatement, RunStatement?) =
+    let (settings, lock): (RunStatement, String?) =
       switch direction {
-      case .apply: (try run.statement(.batches, .settings), run.mayLock ? try run.statement(.batches, .lock) : nil)
+      case .apply: (try run.statement(.batches, .settings), run.lock)
       case .revert: (try run.statement(.revert, .settings), nil)
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(naming(batch))\(settings.text); "
@@ -77,11 +77,12 @@ extension Worker {
       return try backend(connection.execute(opening + hold))
     }
     do throws(PostgresError) {
-      return try backend(connection.execute("\(opening)\(lock.text); \(sparing)"))
+      return try backend(connection.execute("\(opening)\(lock); \(sparing)"))
     } catch {
       guard let family = error.sqlState?.family, family == "42" || family == "3F" else { throw error }
       try connection.execute("ROLLBACK")
-      return try backend(connection.execute(opening + hold))
+      try connection.execute(opening + hold)
+      throw error
     }
   }
 

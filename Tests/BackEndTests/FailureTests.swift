@@ -335,6 +335,31 @@ import Testing
     }
   }
 
+  /// A revert needs nothing of the kind.
+  @Test func `before it may not keep how a batch begins, and names the GRANT`() async throws {
+    try await withProducts { server in
+      let name = try #require(try await server.value("SELECT quote_ident(current_database())"))
+      try await server.psql(
+        """
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+        GRANT SELECT, UPDATE ON products TO clerk;
+        GRANT CREATE ON DATABASE \(name) TO clerk; REVOKE TEMPORARY ON DATABASE \(name) FROM PUBLIC
+        """)
+      let clerk = server.setting("user", "clerk")
+      let compiled = try await Compiled(Products.definition, on: clerk)
+      let before = try await server.rows(Products.all)
+      let refused = try await BackEnd.procedure.apply(compiled, on: clerk)
+      let grant = "GRANT TEMPORARY ON DATABASE \(name) TO clerk"
+      #expect(!refused.isDone && refused.text.contains(grant), "\(refused.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "0")
+      try await server.psql(grant)
+      #expect(try await BackEnd.procedure.apply(compiled, on: clerk).isDone)
+      try await server.psql("REVOKE TEMPORARY ON DATABASE \(name) FROM clerk")
+      #expect(try await BackEnd.procedure.revert(compiled, on: clerk).isDone)
+      #expect(try await server.has(before))
+    }
+  }
+
   @Test(arguments: BackEnd.allCases) func `before a run that must not begin`(backEnd: BackEnd) async throws {
     try await withProducts(60, "ALTER TABLE products ADD CONSTRAINT cheap CHECK (price <> 27.30);") { server in
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)

@@ -52,4 +52,36 @@ enum TableChange {
       return try await told
     }
   }
+
+  /// Has `change` come when the second batch of `work` has its snapshot, and not yet looked at the table: whether it had to wait.
+  static func afterSnapshot(
+    _ change: String, on server: Server, _ work: @escaping @Sendable () async throws -> Told
+  ) async throws -> (Told, waited: Bool) {
+    try await withSessions("holder", "changer", to: server) { sessions in
+      let holder = try #require(sessions["holder"])
+      let changer = try #require(sessions["changer"])
+      let held = "\(try await holder.pid) = ANY (SELECT unnest(pg_blocking_pids(pid)) FROM migrate.workers)"
+      try await holder.execute("SELECT pg_advisory_lock(7)")
+      async let told = work()
+      try await server.wait(until: held)
+      try await server.psql(
+        """
+        ALTER FUNCTION migrate.hold RENAME TO look;
+        CREATE FUNCTION migrate.hold(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock_shared(8); PERFORM migrate.look(_run, _undisturbed); END $$;
+        """)
+      try await holder.execute("SELECT pg_advisory_lock(8); SELECT pg_advisory_unlock(7)")
+      try await server.wait(until: "(SELECT count(*) FROM migrate.batches) = 1")
+      try await server.wait(until: held)
+      try changer.start(change)
+      let waits = "cardinality(pg_blocking_pids(\(try await changer.pid))) > 0"
+      let done =
+        "SELECT FROM pg_stat_activity WHERE pid = \(try await changer.pid) AND state = 'idle' AND query = $q$\(change)$q$"
+      try await server.wait(until: "\(waits) OR EXISTS (\(done))")
+      let waited = try await server.value("SELECT \(waits)") == "t"
+      try await holder.execute("SELECT pg_advisory_unlock(8)")
+      try await changer.finish()
+      return (try await told, waited)
+    }
+  }
 }

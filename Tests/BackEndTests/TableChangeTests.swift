@@ -225,23 +225,43 @@ import Testing
     }
   }
 
-  /// P21; in ICU's order a batch ends with `e`, behind which come no capitals in the order of bytes.
+  /// P21
   @Test(arguments: BackEnd.allCases) func `P21: does not go on in the order of another collation`(backEnd: BackEnd)
     async throws
   {
     try await withDatabase { server in
-      try await server.psql(
-        """
-        CREATE TABLE products (id text COLLATE "und-x-icu" PRIMARY KEY, price integer);
-        INSERT INTO products SELECT c || n, 1 FROM generate_series(1, 9) AS n, unnest('{a,B,c,D,e,F}'::text[]) AS c;
-        """ + TableChange.gate)
-      let compiled = try await Compiled(
-        "batch: b\nsource: products\nset: {price: price + 1}", on: server, batchSize: 10)
-      let told = try await TableChange.applying(
-        compiled, on: server, by: backEnd, change: "ALTER TABLE products ALTER id TYPE text COLLATE \"C\"")
+      try await server.psql(Collated.table + TableChange.gate)
+      let compiled = try await Compiled(Collated.definition, on: server, batchSize: 10)
+      let told = try await TableChange.applying(compiled, on: server, by: backEnd, change: Collated.byBytes)
       #expect(!told.isDone && told.text.contains("the key is ordered by another collation now"), "\(told.text)")
-      try await server.psql("ALTER TABLE products ALTER id TYPE text COLLATE \"und-x-icu\"")
+      try await server.psql(Collated.byLetters)
       #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.rows("SELECT count(*) FROM products WHERE price = 2") == ["54"])
+    }
+  }
+
+  /// P21; a snapshot shows the catalog's tables as they were, while the batch's statements go by what is. Who may update only one
+  /// column locks the table as a reader.
+  @Test(arguments: BackEnd.allCases, ["postgres", "clerk"])
+  func `P21: is not changed between a batch's snapshot and its look at it`(backEnd: BackEnd, user: String) async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        Collated.table + TableChange.gate
+          + """
+          DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+          GRANT SELECT, UPDATE (price) ON products TO clerk;
+          DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO clerk', current_database()); END $$;
+          """)
+      let session = server.setting("user", user)
+      let compiled = try await Compiled(Collated.definition, on: session, batchSize: 10)
+      let (told, waited) = try await TableChange.afterSnapshot(Collated.byBytes, on: server) {
+        try await backEnd.apply(compiled, on: session)
+      }
+      #expect(waited)
+      #expect(!told.isDone && told.text.contains("the key is ordered by another collation now"), "\(told.text)")
+      try await server.psql(Collated.byLetters)
+      #expect(try await backEnd.apply(compiled, on: session).isDone)
       #expect(try await server.rows("SELECT count(*) FROM products WHERE price = 2") == ["54"])
     }
   }
@@ -362,4 +382,15 @@ import Testing
       }
     }
   }
+}
+
+/// Rows by a key in ICU's order, in which a batch ends with `e`; behind that come no capitals in the order of bytes.
+enum Collated {
+  static let definition = "batch: b\nsource: products\nset: {price: price + 1}"
+  static let table = """
+    CREATE TABLE products (id text COLLATE "und-x-icu" PRIMARY KEY, price integer);
+    INSERT INTO products SELECT c || n, 1 FROM generate_series(1, 9) AS n, unnest('{a,B,c,D,e,F}'::text[]) AS c;
+    """
+  static let byBytes = "ALTER TABLE products ALTER id TYPE text COLLATE \"C\""
+  static let byLetters = "ALTER TABLE products ALTER id TYPE text COLLATE \"und-x-icu\""
 }

@@ -213,13 +213,13 @@ BEGIN
     JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
     WHERE  r.run = _run
   LOOP
-    -- To who will write the lock that keeps new triggers out as well. Forward without a wait: the snapshot is older than what ends
-    -- it. The client has it already, from before its snapshot; in a procedure no statement comes before the snapshot. On the way
-    -- back each statement has a snapshot of its own.
+    -- To who will write the lock that keeps new triggers out as well. Forward without a wait: it is there already, by
+    -- migrate.lock_text, and had it to be waited for, the snapshot would be older than what ends the wait. On the way back each
+    -- statement has a snapshot of its own.
     may_lock := may_lock AND has_table_privilege(held, 'UPDATE');
-    EXECUTE format(CASE WHEN NOT (applies OR restores) OR NOT may_lock THEN 'LOCK TABLE %s IN ACCESS SHARE MODE'
-                        WHEN applies THEN 'LOCK TABLE %s IN ROW EXCLUSIVE MODE NOWAIT'
-                        ELSE 'LOCK TABLE %s IN ROW EXCLUSIVE MODE' END, held);
+    EXECUTE format('LOCK TABLE %s IN %s MODE%s', held,
+                   CASE WHEN may_lock AND (applies OR restores) THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
+                   CASE WHEN applies THEN ' NOWAIT' END);
     -- A snapshot that is older than a rewrite of the table finds it empty, and the batch would end the run (PostgreSQL manual,
     -- 13.6). The catalog's tables show what the snapshot sees, its functions what is.
     IF EXISTS (SELECT

@@ -111,6 +111,11 @@ BEGIN
     PERFORM migrate.refuse('a statement binds more than 32 values, which migrate.drive cannot',
       'fewer parameters, or `migrate apply`');
   END IF;
+  IF NOT has_database_privilege(current_database(), 'TEMPORARY') THEN
+    PERFORM migrate.refuse(
+      format('%I may make nothing temporary in database %I, where migrate.drive keeps how it begins a batch', current_user, current_database()),
+      format('GRANT TEMPORARY ON DATABASE %I TO %I, or `migrate apply`', current_database(), current_user));
+  END IF;
   SELECT r.* INTO other
   FROM   migrate.runs AS r
   WHERE  r.name = named

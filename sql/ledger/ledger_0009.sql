@@ -1,9 +1,36 @@
 -- From inside of the server: all that is left of a run, a transaction a batch.
 
+CREATE FUNCTION migrate.lock_text(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN migrate.may_lock(_run) THEN (migrate.statement(_run, 'batches', 'lock')).text
+              ELSE (SELECT format('LOCK TABLE %s IN ACCESS SHARE MODE', string_agg(t.item ->> 'name', ', '))
+                    FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                    WHERE  r.run = _run) END
+$$;
+COMMENT ON FUNCTION migrate.lock_text IS 'What a transaction that applies says before its snapshot is taken, which LOCK does not do: what others do to the table is then seen, or has to wait. Who may not lock as a writer keeps out at least those who change its columns.';
+
+CREATE FUNCTION migrate.prepare_opening(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format('CREATE OR REPLACE PROCEDURE pg_temp.migrate_open(INOUT _sqlstate text, INOUT _message text) LANGUAGE plpgsql AS %L',
+                 format($body$
+    BEGIN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      BEGIN
+        SET LOCAL lock_timeout = '500ms';
+        %s;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS _sqlstate = RETURNED_SQLSTATE, _message = MESSAGE_TEXT;
+      END;
+    END $body$, migrate.lock_text(_run)));
+END $$;
+COMMENT ON FUNCTION migrate.prepare_opening IS 'Makes the session the procedure pg_temp.migrate_open, which commits, and begins a transaction in which the run''s table is locked before its snapshot is taken. LOCK does not take it, but any expression does, so that EXECUTE of a text comes too late and the statement must stand in a body. It answers why the table could not be locked, or NULLs.';
+
 CREATE PROCEDURE migrate.drive(_run bigint, _epoch integer)
 LANGUAGE plpgsql AS $$
 -- No SET clause and no SECURITY DEFINER: neither could commit. Between COMMIT and SET TRANSACTION stands nothing that reads,
--- not even an assignment, since that would take the snapshot.
+-- not even an assignment, since that would take the snapshot; nor does it until the table is locked.
 DECLARE
   work    migrate.work;
   before  migrate.work;
@@ -18,6 +45,10 @@ DECLARE
   doubted  boolean;
   size    integer;
   tries   integer := 0;
+  -- Why the table could not be locked before the snapshot.
+  refusal text;
+  refused text;
+  ready   boolean := false;
   looked  boolean := false;
   -- Whether the row is looked for that the database refuses.
   halves  boolean := false;
@@ -88,7 +119,12 @@ BEGIN
     before := work;
     tries := tries + 1;
     ended := NULL;
+    refusal := NULL;
     doubted := false;
+    IF work.verb IN ('batch', 'finish') AND NOT ready THEN
+      PERFORM migrate.prepare_opening(_run);
+      ready := true;
+    END IF;
 
     IF work.verb = 'bound' THEN
       EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
@@ -113,13 +149,12 @@ BEGIN
         size := greatest(1, size / 2);
       END IF;
       IF tries < 3 THEN
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+        CALL pg_temp.migrate_open(refusal, refused);
       END IF;
 
     ELSIF work.verb = 'finish' THEN
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+      CALL pg_temp.migrate_open(refusal, refused);
+      SET TRANSACTION READ ONLY;
     END IF;
 
     BEGIN
@@ -127,7 +162,11 @@ BEGIN
       IF work.verb = 'settle' THEN
         ended := migrate.settle(_run);
       ELSE
+        -- A table that could not be locked can be another one by now, which this tells better.
         PERFORM migrate.hold(_run);
+      END IF;
+      IF refusal IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = refusal, MESSAGE = refused;
       END IF;
       IF work.verb = 'bound' THEN
         PERFORM migrate.fix_bounds(_run, _epoch);

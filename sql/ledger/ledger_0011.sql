@@ -178,6 +178,8 @@ DECLARE
   this    text;
   ended   migrate.attempted;
   tries   integer;
+  refusal text;
+  refused text;
 BEGIN
   COMMIT;
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
@@ -187,6 +189,7 @@ BEGIN
   END IF;
   epoch := migrate.seize(_run);
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
+  PERFORM migrate.prepare_opening(_run);
   PERFORM migrate.note_request(_run, 'retry', _reason, NULL);
   keys := ARRAY(SELECT q.key::text FROM migrate.rejects AS q WHERE q.run = _run AND q.step = 1 AND q.state = 'open' ORDER BY q.key);
   ordinal := coalesce((SELECT max(b.ordinal) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.slice = -1), 0);
@@ -194,9 +197,16 @@ BEGIN
     tries := 0;
     ordinal := ordinal + 1;
     LOOP
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
-      ended := migrate.attempt_retry(_run, epoch, ordinal, this::text[]);
+      refusal := NULL;
+      CALL pg_temp.migrate_open(refusal, refused);
+      IF refusal IS NULL THEN
+        ended := migrate.attempt_retry(_run, epoch, ordinal, this::text[]);
+      ELSE
+        ended := NULL;
+        ended.verdict := 'error';
+        ended.sqlstate := refusal;
+        ended.message := refused;
+      END IF;
       EXIT WHEN ended.verdict = 'done';
       ROLLBACK;
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
