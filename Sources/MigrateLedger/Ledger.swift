@@ -24,7 +24,7 @@ package enum Ledger {
              \(Pace.columns), coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
              to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, migrate.key_place(r.plan) AS key_place, r.plan ->> 'on_error' AS on_error,
+             migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, r.plan ->> 'on_error' AS on_error,
              r.plan ? 'expect' AS expects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
@@ -56,8 +56,7 @@ package enum Ledger {
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
       onError: onError, expects: try row.bool("expects"),
-      mayLock: try row.bool("may_lock"), lock: try row.text("lock_text"),
-      keyPlace: try row.ifPresent("key_place", row.int))
+      mayLock: try row.bool("may_lock"), lock: try row.text("lock_text"))
   }
 
   private static func statements(
@@ -138,6 +137,11 @@ package enum Ledger {
     try connection.query(
       "SELECT migrate.bound($1::bigint, $2::text[], $3::xid8)",
       [String(run), upper.map(ArrayText.literal), horizon])
+  }
+
+  /// How many batches and parts of them are done, there and back.
+  package static func entries(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int {
+    try connection.query("SELECT count(*) FROM migrate.batches WHERE run = $1::bigint", [String(run)]).onlyRow.int(0)
   }
 
   /// The last batch of a slice: its ordinal and the key it ended with; (0, `nil`) when none is done.

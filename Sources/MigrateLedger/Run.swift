@@ -30,9 +30,6 @@ package struct Run: Sendable {
   package let mayLock: Bool
   /// What locks its table before the snapshot of a transaction that applies: as a writer where it may.
   package let lock: String
-  /// Where the key stands among the table's columns, from 1, when a refusal of the server's tells it: it and the columns before it are
-  /// whole numbers. `nil` when it does not.
-  package let keyPlace: Int?
 
   /// Whether anything can make it hold.
   package var holds: Bool { statements.contains { $0.phase == .holds } }

@@ -46,6 +46,8 @@ extension Statement {
     case middle
     /// The keys of a part, each of which is tried by itself.
     case keys
+    /// The rows of a part as they would be written, for a query that finds those which break a constraint.
+    case images
     /// The row at fault goes to quarantine.
     case reject
     /// The key before that of a row in quarantine, which is tried again by itself.
@@ -121,6 +123,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .measure: "measure"
     case .middle: "middle"
     case .keys: "keys"
+    case .images: "images"
     case .reject: "reject"
     case .previous: "previous"
     case .finish: "finish"
@@ -148,7 +151,7 @@ extension Statement.Name: LosslessStringConvertible {
     .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
     .validate,
     .change,
-    .changeAsCaptured, .image, .measure, .middle, .keys, .reject, .previous, .finish, .leftBehind, .dropKeys,
+    .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .leftBehind, .dropKeys,
     .untouched,
     .conflictsAhead, .mark,
     .hold, .restore,

@@ -57,7 +57,7 @@ struct Attempt {
     case .change: !isCaptured
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
-    case .middle, .keys, .reject, .previous: false
+    case .middle, .keys, .images, .reject, .previous: false
     case .settings, .lock, .bound, .image, .measure, .finish, .check: true
     // Of other phases.
     case .undoTable, .wrapper, .keysTable, .lockers, .upper, .collect, .slices, .holdWhen, .leftBehind, .dropKeys,

@@ -10,6 +10,10 @@ struct Part {
   var isBad = false
   /// Whether it has changed other rows than it had captured, under a snapshot for each statement.
   var wasDifferent = false
+  /// Whether a query has told where it begins and ends, so that halving has no part in it.
+  var isFound = false
+  /// The constraints that its rows were looked at for.
+  var constraints: [String.UTF8View] = []
 }
 
 /// A batch with a row that the database refuses, and what is left to be done of it.

@@ -27,7 +27,7 @@ extension Worker {
     var done = Done()
     try connection.execute("SAVEPOINT part")
     while done.parts < Self.mostParts, var part = cutting.parts.popLast() {
-      cutting.tries += 1
+      if !part.isFound { cutting.tries += 1 }
       if cutting.isDueForSearch {
         try search(&cutting, behind: part.after, bindings)
         continue
@@ -40,7 +40,7 @@ extension Worker {
         if part.isLeft { cutting.parts[cutting.parts.endIndex - 1].isBad = true }
       case .notDone(let transacted): return .notDone(transacted)
       case .refused(let refusal):
-        if let parts = try cut(part, at: refusal, bindings, attempt) {
+        if let parts = try cut(&part, at: refusal, bindings, attempt) {
           cutting.parts += parts.reversed()
           continue
         }
@@ -70,11 +70,13 @@ extension Worker {
     _ attempt: Attempt, through end: [String?], _ bindings: Bindings
   ) throws(PostgresError) -> Cutting {
     if let unfinished = unfinished(at: attempt) { return unfinished }
-    let whole = Part(after: attempt.after, through: end, isBad: true)
+    var whole = Part(after: attempt.after, through: end, isBad: true)
     var cutting = Cutting(
-      slice: attempt.slice, isCanary: attempt.isCanary, size: attempt.size, end: end, parts: [whole],
+      slice: attempt.slice, isCanary: attempt.isCanary, size: attempt.size, end: end, parts: [],
       searchesAtOnce: expectsMany)
-    if let refusal, let parts = try cut(whole, at: refusal, bindings, attempt) { cutting.parts = parts.reversed() }
+    let parts = try refusal.flatMap { (refusal) throws(PostgresError) in try cut(&whole, at: refusal, bindings, attempt)
+    }
+    cutting.parts = parts?.reversed() ?? [whole]
     return cutting
   }
 
@@ -95,8 +97,11 @@ extension Worker {
     guard rows > 1 else { return false }
     let key = Array(try middle.values.dropFirst())
     let isFixed = attempt.guarded != .locked
-    stack.append(Part(after: key, through: part.through, rows: isFixed ? rows / 2 : nil))
-    stack.append(Part(after: part.after, through: key, rows: isFixed ? (rows + 1) / 2 : nil, isLeft: true))
+    stack.append(Part(after: key, through: part.through, rows: isFixed ? rows / 2 : nil, constraints: part.constraints))
+    stack.append(
+      Part(
+        after: part.after, through: key, rows: isFixed ? (rows + 1) / 2 : nil, isLeft: true,
+        constraints: part.constraints))
     return true
   }
 

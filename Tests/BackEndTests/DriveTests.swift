@@ -252,8 +252,8 @@ import Testing
       // These run what a plan says, with the search_path that the plan has set, or commit.
       #expect(
         loose == [
-          "drive", "drive_rejects", "execute", "fix", "mended_ahead", "nth_key", "perform", "perform_in_parts", "query",
-          "reject", "unfix",
+          "cut_part", "drive", "drive_rejects", "execute", "fix", "mended_ahead", "nth_key", "perform",
+          "perform_in_parts", "query", "reject", "unfix", "violation",
         ])
     }
   }

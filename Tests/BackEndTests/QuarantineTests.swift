@@ -42,37 +42,6 @@ import Testing
     }
   }
 
-  /// What the server shows of a row is where the search begins, and nothing that is believed.
-  @Test(arguments: ["(7, x)", "(60, x)", "(61, x)", "(120, x)", "(-3, x)", "(999, x)", "(x, 7)", "(", "() (3, 4)"])
-  func `is found by what it does, whatever is said of it`(said: String) async throws {
-    for size in [1, 7, 40] {
-      try await withDatabase { server in
-        try await server.psql(Self.table(rows: 40, bad: [2, 20, 21, 39]))
-        try await server.psql(
-          """
-          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-          BEGIN
-            IF NEW.v > 1000000 THEN
-              RAISE EXCEPTION 'no' USING ERRCODE = '23514', DETAIL = 'Failing row contains \(said).';
-            END IF;
-            RETURN NEW;
-          END $$;
-          CREATE TRIGGER refuse BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION refuse();
-          """)
-        let (before, expected) = (try await server.rows(Self.all), try await server.rows(Self.expected))
-        let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
-        #expect(try await Client.apply(compiled, on: server).isDone)
-        #expect(try await server.rows(Self.all) == expected)
-        #expect(
-          try await server.rows("SELECT key FROM migrate.rejects ORDER BY key[1]::integer")
-            == ["{6}", "{60}", "{63}", "{117}"])
-        #expect(try await Client.verify(1, on: server).holds)
-        #expect(try await Client.revert(compiled, on: server).isDone)
-        #expect(try await server.rows(Self.all) == before)
-      }
-    }
-  }
-
   @Test(arguments: BackEnd.allCases, Bad.allCases)
   func `goes to quarantine, and the others are done`(backEnd: BackEnd, bad: Bad) async throws {
     for size in [1, 2, 7, 40] {

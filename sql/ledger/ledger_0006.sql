@@ -228,7 +228,7 @@ BEGIN
   LOOP
     CASE
     -- Of the two ways to capture the attempt takes one, and of the two ways to change, by what the capture said.
-    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'keys', 'reject', 'previous',
+    WHEN statement.name IN ('settings', 'lock', 'bound', 'middle', 'keys', 'images', 'reject', 'previous',
                             CASE WHEN _locked THEN 'capture' ELSE 'capture locked' END,
                             CASE WHEN captured THEN 'change' ELSE 'change as captured' END,
                             -- Nobody asks for reasons where no row breaks a rule.
@@ -279,7 +279,7 @@ END $$;
 COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _is_bound: it ends at _through, and not where the capture says.';
 
 CREATE FUNCTION migrate.attempt(
-  _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _halves boolean
+  _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _refusal migrate.attempted
 ) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -294,6 +294,7 @@ DECLARE
   foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
                         FROM   migrate.runs AS r
                         WHERE  r.run = _run);
+  halves    boolean := _refusal.verdict IS NOT NULL;
   -- Whether the capture itself ends the batch after so many rows.
   is_bound  boolean := _locked OR NOT EXISTS (SELECT FROM migrate.statements AS s
                                               WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
@@ -303,7 +304,7 @@ BEGIN
   given := migrate.with_key(given, 'after', _work.after_key, columns);
   given := migrate.with_key(given, 'upper', _work.upper_key, columns);
   ended.through_key := _work.upper_key;
-  IF is_bound OR _halves THEN
+  IF is_bound OR halves THEN
     statement := migrate.statement(_run, 'batches', 'bound');
     ended.through_key :=
       migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
@@ -313,7 +314,7 @@ BEGIN
     END IF;
     ended.through_key := coalesce(ended.through_key, _work.upper_key);
   END IF;
-  ended := CASE WHEN _halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees)
+  ended := CASE WHEN halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees, _refusal)
                 ELSE migrate.perform(_run, given, ended.through_key, _locked, is_bound, foresees) END;
   IF ended.verdict = 'done' THEN
     PERFORM migrate.confirm(_run);
@@ -326,4 +327,4 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   ended.verdict := 'error';
   RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.attempt IS 'One attempt at a batch, in parts when it was refused as a whole before; whatever it answers but done must be rolled back.';

@@ -50,8 +50,8 @@ DECLARE
   refused text;
   ready   boolean := false;
   looked  boolean := false;
-  -- Whether the row is looked for that the database refuses.
-  halves  boolean := false;
+  -- By what the batch was refused as a whole; from then on the row at fault is looked for.
+  refusal_of_batch migrate.attempted;
   policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
   class   text;
   found   migrate.culprits;
@@ -114,7 +114,7 @@ BEGIN
       known := NULL;
       differed := false;
       size := work.size;
-      halves := false;
+      refusal_of_batch := NULL;
     END IF;
     before := work;
     tries := tries + 1;
@@ -182,7 +182,7 @@ BEGIN
     IF ended.verdict IS NOT NULL THEN
       NULL;
     ELSIF work.verb = 'batch' THEN
-      ended := migrate.attempt(_run, _epoch, work, size, tries > 1, halves);
+      ended := migrate.attempt(_run, _epoch, work, size, tries > 1, refusal_of_batch);
       -- Believed at the second time: no lock keeps a label from being renamed, or what a value is looked up in from being changed,
       -- and the next look at the table tells of the former.
       doubted := ended.verdict IN ('inexact', 'suppressed') AND NOT differed;
@@ -263,8 +263,9 @@ BEGIN
       PERFORM pg_catalog.pg_sleep(pg_catalog.random() * least(0.01 * 2 ^ least(tries, 7), 1));
       CONTINUE;
     END IF;
-    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue' AND NOT halves THEN
-      halves := true;
+    IF class = 'row' AND work.verb = 'batch' AND ended.verdict IN ('error', 'suppressed') AND policy = 'continue'
+       AND refusal_of_batch.verdict IS NULL THEN
+      refusal_of_batch := ended;
       -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to is looked up in the
       -- transaction's snapshot, which gets old meanwhile.
       tries := CASE ended.sqlstate WHEN '23503' THEN greatest(2, tries - 1) ELSE tries - 1 END;

@@ -65,22 +65,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
-CREATE FUNCTION migrate.key_place(_plan jsonb) RETURNS integer
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.place
-  FROM  (SELECT a.attname, row_number() OVER (ORDER BY a.attnum)::integer AS place,
-                bool_and(a.atttypid = ANY ('{smallint, integer, bigint}'::regtype[])) OVER (ORDER BY a.attnum) AS is_whole
-         FROM   pg_attribute AS a
-         WHERE  a.attrelid = to_regclass(_plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped) AS c
-  WHERE  _plan ->> 'on_error' = 'continue' AND jsonb_array_length(_plan -> 'key') = 1
-    AND  c.attname = (_plan #>> '{key,0}') COLLATE "C" AND c.is_whole
-$$;
-COMMENT ON FUNCTION migrate.key_place IS 'Where the key of a plan stands among the columns of its table, from 1, when it and the columns before it are whole numbers: then a row that PostgreSQL shows in a refusal can be told by it.';
-
-CREATE FUNCTION migrate.halved(_after text[], _middle text[], _through text[]) RETURNS jsonb
+CREATE FUNCTION migrate.halved(_part jsonb, _middle text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_build_array(jsonb_build_object('after', _middle, 'through', _through),
-                           jsonb_build_object('after', _after, 'through', _middle, 'is_left', true))
+  SELECT jsonb_build_array(p.common || jsonb_build_object('after', _middle, 'through', _part -> 'through'),
+                           p.common || jsonb_build_object('after', _part -> 'after', 'through', _middle, 'is_left', true))
+  FROM  (SELECT jsonb_build_object('constraints', coalesce(_part -> 'constraints', '[]')) AS common) AS p
 $$;
 COMMENT ON FUNCTION migrate.halved IS 'The halves of a part, the left one last, which comes first.';
 
@@ -147,31 +136,115 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.refused_rows IS 'The rows of a stretch whose change fails when it is made for them alone, with the key before each. Nothing of it stays.';
 
-CREATE FUNCTION migrate.cut_at(_refused jsonb, _after text[], _through text[]) RETURNS jsonb
+CREATE FUNCTION migrate.violation(_relation regclass, _constraint text, _column text) RETURNS text
+LANGUAGE sql STABLE AS $$
+  -- In the caller's search path, which is that of the statement that it becomes a part of.
+  SELECT coalesce(
+    (SELECT CASE c.contype
+              WHEN 'c' THEN format('NOT (%s)', pg_catalog.pg_get_expr(c.conbin, c.conrelid))
+              WHEN 'f' THEN format('NOT EXISTS (SELECT FROM %s AS r WHERE %s) AND %s', c.confrelid::regclass, k.matched, k.filled)
+            END
+     FROM   pg_catalog.pg_constraint AS c
+     CROSS  JOIN LATERAL (
+       SELECT string_agg(format('r.%I = i.%I', p.attname, f.attname), ' AND ') AS matched,
+              string_agg(format('i.%I IS NOT NULL', f.attname), ' AND ') AS filled
+       FROM   unnest(c.conkey, c.confkey) AS n(ours, theirs)
+       JOIN   pg_catalog.pg_attribute AS f ON f.attrelid = c.conrelid  AND f.attnum = n.ours
+       JOIN   pg_catalog.pg_attribute AS p ON p.attrelid = c.confrelid AND p.attnum = n.theirs) AS k
+     WHERE  c.conrelid = _relation AND c.conname = _constraint COLLATE "C"),
+    'i.' || quote_ident(nullif(_column, '')) || ' IS NULL')
+$$;
+COMMENT ON FUNCTION migrate.violation IS 'The condition, over an image i of a row, under which it breaks a constraint, or holds no value where its column must; NULL when none is known.';
+
+CREATE FUNCTION migrate.violating_rows(
+  _run bigint, _given jsonb, _after text[], _through text[], _constraint text, _column text
+) RETURNS TABLE (previous_key text[], key text[])
+-- As in migrate.refused_rows each is planned for its stretch.
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  columns   integer := cardinality(_through);
+  given     jsonb := migrate.with_key(migrate.with_key(_given, 'after', _after, columns), 'through', _through, columns);
+  images    migrate.statements;
+  condition text;
+  broken    json[];
+  found     json;
+BEGIN
+  -- The plan of an older version has none.
+  SELECT s.* INTO images FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' AND s.name = 'images';
+  SELECT migrate.violation(to_regclass(r.plan #>> '{tables,0,name}'), _constraint, _column) INTO condition
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run AND images.run IS NOT NULL;
+  IF condition IS NULL THEN
+    RETURN;
+  END IF;
+  BEGIN
+    broken := ARRAY(
+      SELECT q
+      FROM   migrate.query(
+               format('SELECT i."migrate previous" AS previous, i."migrate key" AS key FROM (%s) AS i WHERE %s ORDER BY i."migrate place"',
+                      images.text, condition),
+               migrate.arguments(images.arguments, given)) AS q);
+  EXCEPTION WHEN OTHERS THEN
+    -- What it asks may not be computable of each of these rows, or not be allowed to be asked; the rows are halved then.
+    IF migrate.error_class(SQLSTATE) NOT IN ('row', 'definition') THEN
+      RAISE;
+    END IF;
+    RETURN;
+  END;
+  FOREACH found IN ARRAY broken LOOP
+    previous_key := coalesce(migrate.key_of((found -> 'previous')::jsonb), _after);
+    key := migrate.key_of((found -> 'key')::jsonb);
+    RETURN NEXT;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.violating_rows IS 'The rows of a stretch that would break a constraint, or hold no value in a column, with the key before each: all of them by one query. What triggers make of a row is not looked at, so it is a hint.';
+
+CREATE FUNCTION migrate.cut_at(_refused jsonb, _after text[], _through text[], _constraints jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  common jsonb := jsonb_build_object('is_found', true, 'constraints', _constraints);
   parts  jsonb := '[]';
   behind text[] := _after;
   row_   jsonb;
 BEGIN
   FOR row_ IN SELECT r FROM jsonb_array_elements(_refused) AS r LOOP
     IF migrate.key_of(row_ -> 'previous_key') IS DISTINCT FROM behind THEN
-      parts := jsonb_build_object('after', behind, 'through', row_ -> 'previous_key') || parts;
+      parts := common || jsonb_build_object('after', behind, 'through', row_ -> 'previous_key') || parts;
     END IF;
-    parts := jsonb_build_object('after', row_ -> 'previous_key', 'through', row_ -> 'key') || parts;
+    parts := common || jsonb_build_object('after', row_ -> 'previous_key', 'through', row_ -> 'key') || parts;
     behind := migrate.key_of(row_ -> 'key');
   END LOOP;
   IF behind IS DISTINCT FROM _through THEN
-    parts := jsonb_build_object('after', behind, 'through', _through) || parts;
+    parts := common || jsonb_build_object('after', behind, 'through', _through) || parts;
   END IF;
   RETURN parts;
 END $$;
 COMMENT ON FUNCTION migrate.cut_at IS 'A stretch in parts, the first one last: each of these rows alone, and what stands between them.';
 
+CREATE FUNCTION migrate.cut_part(_run bigint, _given jsonb, _part jsonb, _refusal migrate.attempted) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+  name   text := coalesce(nullif(_refusal.constraint_name, ''), nullif(_refusal.column_name, ''));
+  known  jsonb := coalesce(_part -> 'constraints', '[]');
+  after   text[] := migrate.key_of(_part -> 'after');
+  through text[] := migrate.key_of(_part -> 'through');
+  broken jsonb;
+BEGIN
+  IF name IS NULL OR known ? name THEN
+    RETURN jsonb_build_array(_part);
+  END IF;
+  known := known || to_jsonb(name);
+  broken := (SELECT jsonb_agg(r) FROM migrate.violating_rows(_run, _given, after, through, _refusal.constraint_name,
+                                                             _refusal.column_name) AS r);
+  RETURN CASE WHEN broken IS NULL THEN jsonb_build_array(_part || jsonb_build_object('constraints', known))
+              ELSE migrate.cut_at(broken, after, through, known) END;
+END $$;
+COMMENT ON FUNCTION migrate.cut_part IS 'A part that a constraint has refused, cut at the rows that break it, the first one last; the part as it is when that tells nothing, or was asked before.';
+
 -- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
 -- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
 CREATE FUNCTION migrate.perform_in_parts(
-  _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean
+  _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean, _refusal migrate.attempted
 ) RETURNS migrate.attempted
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -179,7 +252,8 @@ DECLARE
   middle  migrate.statements := migrate.statement(_run, 'batches', 'middle');
   -- The stretches still to be done, the next one last: as JSON, since an array of keys of several columns has one shape only.
   -- As a whole the batch has failed just now.
-  stack   jsonb := jsonb_build_array(jsonb_build_object('after', _after, 'through', _through, 'is_bad', true));
+  stack   jsonb := migrate.cut_part(_run, _given, jsonb_build_object('after', _after, 'through', _through, 'is_bad', true), _refusal);
+  cut     jsonb;
   part    jsonb;
   given   jsonb;
   parts   integer := 0;
@@ -203,11 +277,11 @@ BEGIN
     given := migrate.with_key(given, 'after', after, columns);
     given := migrate.with_key(given, 'upper', through, columns);
     tried := NULL;
-    tries := tries + 1;
+    tries := tries + CASE WHEN part ? 'is_found' THEN 0 ELSE 1 END;
     IF NOT is_searched AND tries * rows_a_try > (_given ->> 'size')::integer THEN
       is_searched := true;
       stack := migrate.cut_at(
-        (SELECT coalesce(jsonb_agg(r), '[]') FROM migrate.refused_rows(_run, given, after, _through) AS r), after, _through);
+        (SELECT coalesce(jsonb_agg(r), '[]') FROM migrate.refused_rows(_run, given, after, _through) AS r), after, _through, '[]');
       CONTINUE;
     END IF;
     -- It holds a row at fault, since its left neighbour holds none and both together do.
@@ -215,7 +289,7 @@ BEGIN
       halves := migrate.fields((SELECT q FROM migrate.query(middle.text, migrate.arguments(middle.arguments,
                                                             migrate.with_key(given, 'through', through, columns))) AS q));
       IF halves[1]::bigint > 1 THEN
-        stack := stack || migrate.halved(after, halves[2:], through);
+        stack := stack || migrate.halved(part, halves[2:]);
         CONTINUE;
       END IF;
     END IF;
@@ -254,7 +328,8 @@ BEGIN
       tried.verdict := 'inexact';
       RETURN tried;
     ELSIF halves[1]::bigint > 1 THEN
-      stack := stack || migrate.halved(after, halves[2:], through);
+      cut := migrate.cut_part(_run, given, part, tried);
+      stack := stack || CASE WHEN jsonb_array_length(cut) > 1 THEN cut ELSE migrate.halved(cut -> 0, halves[2:]) END;
     ELSIF tried.sqlstate = '23503' AND current_setting('transaction_isolation') = 'repeatable read' THEN
       -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
       tried.verdict := 'outdated';

@@ -13,7 +13,7 @@ extension ResolvedBatch {
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? []) + [finish]
-          + (isolatesErrors ? [middle, keys] : []) + (rejects ? [reject, previous] : [])),
+          + (isolatesErrors ? [middle, keys, images] : []) + (rejects ? [reject, previous] : [])),
       Phase(.holds, holds.map { statement($0) }),
       Phase(
         .finish,

@@ -32,6 +32,25 @@ extension ResolvedBatch {
       """)
   }
 
+  /// The rows of a part as they would be written, under the names of the columns, by which a constraint's own text can be asked of
+  /// them. What a trigger makes of a row is not in them.
+  var images: Statement {
+    let columns: [SQL] = table.columns.map { "\(becomes($0.number) ?? "\(alias).\($0.name)") AS \($0.name)" }
+    let own: [SQL] = [
+      "\(keyAsTexts) AS \(Name.imageKey)",
+      "lag(\(keyAsTexts)) OVER (ORDER BY \(list: keyColumns)) AS \(Name.imageBefore)",
+      "row_number() OVER (ORDER BY \(list: keyColumns)) AS \(Name.imagePlace)",
+    ]
+    return Statement(
+      .images, step: Self.step,
+      why: "of a part that a constraint has refused: its rows as they would be written, to ask which of them break it",
+      """
+      SELECT \(lines: own + columns)
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      """)
+  }
+
   /// The row at fault with what the database has said of it, and a part without a row to change, which finish enters.
   var reject: Statement {
     // What the server says in detail is the row, too.

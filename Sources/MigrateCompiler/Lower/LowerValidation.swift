@@ -30,7 +30,7 @@ extension ResolvedBatch {
   }
 
   /// What is assigned to a column; `nil` when nothing is.
-  private func becomes(_ number: Int) -> SQL? {
+  func becomes(_ number: Int) -> SQL? {
     assignments.first { $0.column.number == number }.map { "CAST(\($0.value) AS \($0.column.image))" }
   }
 

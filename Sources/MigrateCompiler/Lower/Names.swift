@@ -61,6 +61,11 @@ enum Name {
     "held", "image", "kept", "noted", "own", "rejected", "written",
   ]
 
+  /// What an image has besides its columns, which it stands among by their names. Known to `migrate.violating_rows`.
+  static let imageKey: SQL = "\"migrate key\""
+  static let imageBefore: SQL = "\"migrate previous\""
+  static let imagePlace: SQL = "\"migrate place\""
+
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
   /// A column that a rule of `validation` names and that is not written.
   static func context(_ column: Column) -> SQL { SQL(pieces: [.text("c_\(column.number)")]) }

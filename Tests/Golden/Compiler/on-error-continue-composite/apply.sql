@@ -198,6 +198,20 @@ WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($
   AND  (quantity > 1)
 ORDER  BY "lines"."sku", "lines"."tenant", "lines"."line";
 
+-- images: of a part that a constraint has refused: its rows as they would be written, to ask which of them break it
+-- $1 after.none, $2 after.1, $3 after.2, $4 after.3, $5 through.1, $6 through.2, $7 through.3
+SELECT ARRAY[CAST("lines"."sku" AS text), CAST("lines"."tenant" AS text), CAST("lines"."line" AS text)] AS "migrate key",
+       lag(ARRAY[CAST("lines"."sku" AS text), CAST("lines"."tenant" AS text), CAST("lines"."line" AS text)]) OVER (ORDER BY "lines"."sku", "lines"."tenant", "lines"."line") AS "migrate previous",
+       row_number() OVER (ORDER BY "lines"."sku", "lines"."tenant", "lines"."line") AS "migrate place",
+       "lines"."tenant" AS "tenant",
+       "lines"."line" AS "line",
+       "lines"."sku" AS "sku",
+       CAST(quantity - 1 AS integer) AS "quantity"
+FROM   "shop"."lines" AS "lines"
+WHERE  ($1::boolean OR ("lines"."sku", "lines"."tenant", "lines"."line") > ROW($2::character varying, $3::integer, $4::smallint))
+  AND  ("lines"."sku", "lines"."tenant", "lines"."line") <= ROW($5::character varying, $6::integer, $7::smallint)
+  AND  (quantity > 1);
+
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 after.2, $10 after.3, $11 through.1, $12 through.2, $13 through.3, $14 slice, $15 ordinal, $16 part
 WITH rejected AS (

@@ -168,6 +168,18 @@ WHERE  ($1::boolean OR "products"."id" > $2::bigint)
   AND  "products"."id" <= $3::bigint
 ORDER  BY "products"."id";
 
+-- images: of a part that a constraint has refused: its rows as they would be written, to ask which of them break it
+-- $1 after.none, $2 after.1, $3 through.1
+SELECT ARRAY[CAST("products"."id" AS text)] AS "migrate key",
+       lag(ARRAY[CAST("products"."id" AS text)]) OVER (ORDER BY "products"."id") AS "migrate previous",
+       row_number() OVER (ORDER BY "products"."id") AS "migrate place",
+       "products"."id" AS "id",
+       "products"."name" AS "name",
+       CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price"
+FROM   "shop"."products" AS "products"
+WHERE  ($1::boolean OR "products"."id" > $2::bigint)
+  AND  "products"."id" <= $3::bigint;
+
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 through.1, $10 slice, $11 ordinal, $12 part
 WITH rejected AS (
