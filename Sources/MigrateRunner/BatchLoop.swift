@@ -16,6 +16,7 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
+    if let outcome = try standBehindCrashes() { return outcome }
     while true {
       if let outcome = try applyFromLedger() { return outcome }
     }

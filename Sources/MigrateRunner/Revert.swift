@@ -9,6 +9,7 @@ extension Worker {
   }
 
   private mutating func revertAll(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome {
+    if let outcome = try standBehindCrashes() { return outcome }
     let done = try Ledger.counts(connection, run.id, .revert)
     let applied = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))

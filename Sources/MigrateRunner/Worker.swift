@@ -34,6 +34,8 @@ package struct Worker: ~Copyable {
   var pacing = Pacing()
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
+  /// How often the server went down without a batch done in between.
+  var crashes = Crashes()
   /// The number of the last batch's transaction, when no other one was at work in the cluster.
   var undisturbed: Int64?
 
@@ -110,6 +112,7 @@ package struct Worker: ~Copyable {
       do throws(PostgresError) {
         try enlist()
         try settle()
+        if let error = crashes.last { crashes.count(error, entries: try Ledger.entries(connection, run.id)) }
         if let moment = lost { report(.reconnected(after: .now - moment)) }
         lost = nil
         let value = try body(&self)
@@ -119,7 +122,8 @@ package struct Worker: ~Copyable {
         if error.endsConnection || error.origin == .lost {
           if lost == nil { report(.reconnecting(reason: error.message)) }
           lost = lost ?? .now
-          try reconnect(after: error)
+          let wasDown = try reconnect()
+          if wasDown || error.sqlState == .crashShutdown { crashes.last = error }
           continue
         }
         attempt = ContinuousClock.now - last > patience ? 1 : attempt + 1
@@ -137,7 +141,8 @@ package struct Worker: ~Copyable {
     }
   }
 
-  private mutating func reconnect(after error: PostgresError) throws(PostgresError) {
+  /// - Returns: whether the server was down meanwhile, and not only the connection.
+  private mutating func reconnect() throws(PostgresError) -> Bool {
     let deadline = ContinuousClock.now + patience
     var attempt = 0
     while true {
@@ -145,7 +150,8 @@ package struct Worker: ~Copyable {
         connection = try Connection(to: server, warnings: crew.warnings)
         // A crash can have taken back what had committed, and its transactions' numbers with it.
         undisturbed = nil
-        return control.watch(connection.cancellation, of: number)
+        control.watch(connection.cancellation, of: number)
+        return attempt > 0
       } catch {
         guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,
           !control.isStopRequested

@@ -77,6 +77,36 @@ import Testing
     }
   }
 
+  /// P04; each crash takes down all that others do there, so it is not called for again and again.
+  @Test(arguments: [1, 2]) func `P04: crashes by one batch each time has the run pause`(workers: Int) async throws {
+    try await TestCluster.withOwn { cluster in
+      let server = cluster.server
+      let shop = try await Shop.fresh(server, rows: 400)
+      let client = Client(server: server, definition: Shop.definition(workers: workers))
+      let crash = """
+        CREATE OR REPLACE FUNCTION shop.crash() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID';
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER crash BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 150) EXECUTE FUNCTION shop.crash();
+        """
+      let harmless =
+        "CREATE OR REPLACE FUNCTION shop.crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$"
+      try await server.psql(crash)
+      guard case .held(let failure) = try await client.apply() else {
+        Issue.record("it is not held")
+        return
+      }
+      #expect(failure.message.contains("went down 3 times without a batch done in between"), "\(failure.message)")
+      let run = try await shop.newestRun
+      #expect(try await shop.trial.state(run) == "paused")
+      try await server.psql(harmless)
+      #expect(try await client.apply() == .completed(leftBehind: 0))
+      #expect(try await shop.complaints(afterApplying: run) == [])
+    }
+  }
+
   /// C19; a cancelled wait for a standby leaves a warning and a commit, which must not be taken for one that failed.
   @Test func `C19: waits for a standby that is not there has committed what is cancelled`() async throws {
     try await TestCluster.withOwn { cluster in

@@ -11,7 +11,5 @@ package func withConnection<Value: Sendable>(
 extension SQLState {
   package static let serializationFailure = SQLState("40001")
   package static let deadlockDetected = SQLState("40P01")
-  package static let adminShutdown = SQLState("57P01")
-  package static let crashShutdown = SQLState("57P02")
   package static let uniqueViolation = SQLState("23505")
 }
