@@ -129,7 +129,8 @@ extension BlockingWatch {
         while !shared.isOver.load(ordering: .relaxed) { try look(connection, limit, shared) }
       } catch {
         // A server that is gone is the batch's trouble, too, which ends by it.
-        if !isConnected, !isTold, !shared.isIdle {
+        let isBlind = !isConnected || !error.endsConnection && error.origin != .lost
+        if isBlind, !isTold, !shared.isIdle {
           isTold = true
           tell(error.message)
         }

@@ -36,6 +36,31 @@ import Testing
     try await server.wait(until: "(SELECT count(*) >= \(count) FROM migrate.batches)")
   }
 
+  /// C10; behind the last batch no entry of its own meets the fence.
+  @Test func `C10: that was taken over behind its last batch ends nothing`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 60))
+      // Somebody who is waited for in what follows the last batch.
+      let compiled = try await Compiled(
+        Products.definition
+          + "\nchecks: {after: {gate: SELECT FROM pg_advisory_xact_lock_shared(7) AS g(held) WHERE g.held IS NULL}}",
+        on: server)
+      try await begin(compiled, on: server)
+      try await withSessions("holder", "call", to: server) { sessions in
+        let (holder, call) = (try #require(sessions["holder"]), try #require(sessions["call"]))
+        try await holder.execute("SELECT pg_advisory_lock(7)")
+        try call.start("CALL migrate.drive(1, 1)")
+        try await server.wait(until: "\(try await holder.pid) = ANY (pg_blocking_pids(\(try await call.pid)))")
+        try await server.psql("UPDATE migrate.fence SET epoch = epoch + 1")
+        try await holder.execute("SELECT pg_advisory_unlock(7)")
+        let error = await #expect(throws: PostgresError.self) { try await call.finish() }
+        #expect(error?.sqlState?.code == "MG001")
+      }
+      #expect(try await server.rows("SELECT state, left_behind IS NULL FROM migrate.runs") == ["running|t"])
+      #expect(try await Psql.apply(compiled, on: server).isDone)
+    }
+  }
+
   /// P02 U08
   @Test func `P02 U08: is gone on with after its backend was ended, and no row is done twice`() async throws {
     try await withRun { server, compiled in

@@ -191,6 +191,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.taken_over IS 'Says that somebody else works on a run now.';
 
+CREATE FUNCTION migrate.keep_fence(_run bigint, _epoch integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
+    PERFORM migrate.taken_over(_run, _epoch);
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.keep_fence IS 'Keeps others from taking a run over until the transaction ends; an error where somebody else works on it now.';
+
 CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
   column_name text, constraint_name text, left_behind bigint, rows_rejected bigint

@@ -156,6 +156,9 @@ BEGIN
       CALL pg_temp.migrate_open(refusal, refused);
       SET TRANSACTION READ ONLY;
     END IF;
+    IF work.verb IN ('bound', 'settle') THEN
+      PERFORM migrate.keep_fence(_run, _epoch);
+    END IF;
 
     BEGIN
       SET LOCAL lock_timeout = '500ms';
@@ -216,6 +219,7 @@ BEGIN
       IF ended.verdict = 'done' THEN
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+        PERFORM migrate.keep_fence(_run, _epoch);
         UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
         PERFORM migrate.execute(s.text, '{}') 
         FROM    migrate.statements AS s
@@ -281,17 +285,15 @@ BEGIN
       SET LOCAL search_path = pg_catalog, pg_temp;
     END IF;
     -- Whoever was taken over says nothing about the run any more.
-    IF NOT EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
-      PERFORM migrate.taken_over(_run, _epoch);
-    END IF;
+    PERFORM migrate.keep_fence(_run, _epoch);
     reached := migrate.fail(_run, CASE class WHEN 'environment' THEN 'pause_requested' ELSE 'batch_failed' END,
                             ended.sqlstate, ended.message, ended.detail, ended.hint, ended.column_name, ended.constraint_name,
                             work.after_key, ended.through_key, found.keys, found.are_all);
+    IF class = 'environment' THEN
+      reached := coalesce(migrate.advance(_run, 'batch_edge_reached'), reached);
+    END IF;
     -- Somebody has asked for its end before.
     CONTINUE WHEN reached = 'cancelled';
-    IF class = 'environment' THEN
-      PERFORM migrate.advance(_run, 'batch_edge_reached');
-    END IF;
     COMMIT;
     RAISE EXCEPTION 'run % %: %', _run, CASE class WHEN 'environment' THEN 'is paused' ELSE 'failed' END, ended.message
     USING ERRCODE = coalesce(ended.sqlstate, 'MG003'),

@@ -188,6 +188,10 @@ BEGIN
     PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
   END IF;
   epoch := migrate.seize(_run);
+  -- Whoever has worked on it until now can have begun to take it back.
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN
+    PERFORM migrate.refuse(format('run %s is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
   PERFORM migrate.prepare_opening(_run);
   PERFORM migrate.note_request(_run, 'retry', _reason, NULL);
