@@ -90,6 +90,17 @@ extension RunStanding {
     }
   }
 
+  /// What lets a run go on at once that holds for `reason`.
+  package static func cure(_ run: Int64, ofHold reason: String) -> String {
+    reason.hasPrefix("canary: ") ? "`migrate resume \(run)`" : "`migrate tune \(run) --holds none`"
+  }
+
+  /// The same while it holds; `nil` before the reason is there, and while nobody is at work who could go on.
+  package var holdCure: String? {
+    guard state == .holding, !isInterrupted else { return nil }
+    return holdReason.map { Self.cure(id, ofHold: $0) }
+  }
+
   /// What to do about the failure.
   package var remedy: String? {
     guard let failure else { return nil }

@@ -1,4 +1,4 @@
-internal import MigratePlan
+package import MigratePlan
 package import MigratePostgres
 
 /// What a worker is told between two batches, in one statement.
@@ -31,12 +31,16 @@ package struct Tuning: Sendable, Equatable {
   package var maxRate: Int?
   /// 0 is none.
   package var pause: Duration?
+  package var holds: TunedHolds?
 
-  package init(batchSize: Int? = nil, workers: Int? = nil, maxRate: Int? = nil, pause: Duration? = nil) {
+  package init(
+    batchSize: Int? = nil, workers: Int? = nil, maxRate: Int? = nil, pause: Duration? = nil, holds: TunedHolds? = nil
+  ) {
     self.batchSize = batchSize
     self.workers = workers
     self.maxRate = maxRate
     self.pause = pause
+    self.holds = holds
   }
 }
 
@@ -118,11 +122,14 @@ extension Ledger {
     let row = try connection.query(
       """
       SELECT \(Tuning.columns)
-      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval, $6::text, $7::text) AS t
+      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval, $6::text, $7::text, $8::text)
+             AS t
       """,
       [
         String(run), tuning.batchSize.map { String($0) }, tuning.workers.map { String($0) },
-        tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" }, reason, host,
+        tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" },
+        tuning.holds?.rawValue,
+        reason, host,
       ]
     ).onlyRow
     return try Tuning(row)
@@ -133,14 +140,15 @@ extension Tuning {
   /// The columns of `migrate.tuning AS t` that ``init(_:)`` reads.
   static let columns = """
     t.batch_size AS tuned_batch_size, t.workers AS tuned_workers, t.max_rate AS tuned_max_rate,
-    round(extract(epoch FROM t.pause) * 1000)::bigint AS tuned_pause
+    round(extract(epoch FROM t.pause) * 1000)::bigint AS tuned_pause, t.holds AS tuned_holds
     """
 
   init(_ row: Row) throws(PostgresError) {
     self.init(
       batchSize: try row.ifPresent("tuned_batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
       maxRate: try row.ifPresent("tuned_max_rate", row.int),
-      pause: try row.ifPresent("tuned_pause", row.int).map { .milliseconds($0) })
+      pause: try row.ifPresent("tuned_pause", row.int).map { .milliseconds($0) },
+      holds: try row["tuned_holds"].flatMap { TunedHolds(rawValue: $0) })
   }
 }
 

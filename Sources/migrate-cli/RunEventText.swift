@@ -3,9 +3,13 @@ internal import MigrateCommandLine
 
 /// What happens in a run, as an event a line.
 struct RunEventText {
+  private let id: Int64
   private let run: JSON.Member
 
-  init(_ run: Int64) { self.run = .init("run", .integer(run)) }
+  init(_ run: Int64) {
+    id = run
+    self.run = .init("run", .integer(run))
+  }
 
   func write(_ event: RunEvent, done: BatchCounts, _ console: Console) {
     switch event {
@@ -49,7 +53,10 @@ struct RunEventText {
       console.event("shorthanded", [run, .init("worker", .integer(worker)), .init("reason", .string(reason))])
     case .left(let worker): console.event("left", [run, .init("worker", .integer(worker))])
     case .unwatched(let reason): console.event("unwatched", [run, .init("reason", .string(reason))])
-    case .holding(let reason): console.event("holding", [run, .init("reason", .string(reason))])
+    case .holding(let reason):
+      console.event(
+        "holding",
+        [run, .init("reason", .string(reason)), .init("remedy", .string(RunStanding.cure(id, ofHold: reason)))])
     case .paused: console.event("paused", [run])
     case .resumed: console.event("resumed", [run])
     case .warned(let warning):
@@ -74,7 +81,8 @@ struct RunEventText {
     switch event {
     case .waiting(let holders):
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
-    case .holding(let reason): "holds: \(Printable.line(reason)); it goes on by itself"
+    case .holding(let reason):
+      "holds: \(Printable.line(reason)); it goes on by itself, and at once by \(RunStanding.cure(run, ofHold: reason))"
     case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):

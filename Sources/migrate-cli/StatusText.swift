@@ -40,6 +40,7 @@ enum StatusText {
     if standing.isMoving { add("time left", standing.forecast.map { words($0, console) }) }
     add(standing.state == .holding ? "holds for" : "waits for", standing.hold)
     add("held since", standing.heldSince)
+    add("help", standing.holdCure.map { "\($0) lets it go on at once" })
     add("done at", standing.endsAt.map { "about \($0)" })
     add("tuned", standing.tuned.map { "\(TuningText.words($0.tuning)) by \($0.by) at \($0.at)" })
     for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
@@ -146,7 +147,8 @@ enum StatusText {
       .init("seconds_left_high", seconds(standing.forecast?.range?.upperBound)),
     ]
     let rest: [JSON.Member] = [
-      .init("waits_for", .optional(standing.hold)), .init("held_since", .optional(standing.heldSince)),
+      .init("waits_for", .optional(standing.hold)), .init("remedy", .optional(standing.holdCure)),
+      .init("held_since", .optional(standing.heldSince)),
       .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
       .init("failure", failure(standing)), .init("paused_for", .optional(pause(standing))),

@@ -94,6 +94,24 @@ import Testing
     }
   }
 
+  /// Somebody wants to look at it, whatever else keeps the run.
+  @Test(arguments: BackEnd.allCases)
+  func `holds the run also when that is tuned to hold for nothing`(by backEnd: BackEnd) async throws {
+    try await withProducts("canary: 10%\nhold: 1h\nbatch_size: 500") { server, compiled in
+      let isHolding = "(SELECT hold_reason LIKE 'canary: %' FROM migrate.progress WHERE state = 'holding')"
+      async let applied = backEnd.apply(compiled, on: server)
+      try await server.wait(until: isHolding)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+      // It is asked anew.
+      try await server.wait(until: "EXISTS (SELECT FROM migrate.asking)")
+      #expect(try await server.value("SELECT \(isHolding)") == "t")
+      #expect(try await server.value("SELECT migrate.brakes(1)") == nil)
+      try await server.psql("SELECT migrate.resume(1)")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
   @Test func `is spread over the whole table`() async throws {
     try await withProducts("canary: 10%") { server, compiled in
       _ = try await BackEnd.client.apply(compiled, on: server)

@@ -98,6 +98,35 @@ import Testing
     }
   }
 
+  /// And holds again when it is told to keep to its plan.
+  @Test(arguments: BackEnd.allCases)
+  func `goes on when it is tuned to hold for nothing, until it is told to keep to its plan`(by backEnd: BackEnd)
+    async throws
+  {
+    try await withDatabase { server in
+      try await server.psql(
+        Products.table(rows: 1_000) + "CREATE TABLE backups (host text); INSERT INTO backups VALUES ('a')")
+      let yaml =
+        Products.definition + "\nbatch_size: 10\nthrottle: {pause: 100ms, hold_when: {backup: SELECT FROM backups}}\n"
+      let compiled = try await Compiled(yaml, on: server)
+      let expected = try await server.rows(Products.expected)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+      try await server.wait(until: "(SELECT count(*) > 1 FROM migrate.batches)")
+      try await server.psql("SELECT migrate.tune(1, _holds => 'plan')")
+      try await waitUntilHolding(server)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none', _pause => '0')")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+      let refused = await #expect(throws: PostgresError.self) {
+        try await server.psql("INSERT INTO migrate.tuning (run, holds) VALUES (1, 'some')")
+      }
+      #expect(refused?.sqlState?.code == "23514")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases)
   func `takes a query that fails for a reason to hold, and lets none write`(by backEnd: BackEnd) async throws {
     try await withDatabase { server in

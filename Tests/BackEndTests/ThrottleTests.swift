@@ -195,13 +195,18 @@ import Testing
       let slow = try await Compiled(yaml, on: server)
       #expect(try await backEnd.apply(slow, on: server).isDone)
       let own = "keeps to max_rate 20,000, pause 1ms, nice_ratio 0.1, window \(window), busy"
-      let cure = "; `migrate tune 2 --max-rate none --pause 0s` lifts max_rate and pause"
+      let cure = "; `migrate tune 2 --max-rate none --pause 0s --holds none` lifts max_rate, pause, window and busy"
       #expect(try await server.value("SELECT migrate.brakes(2)") == own + cure)
       try await server.psql("INSERT INTO migrate.tuning (run, max_rate, pause) VALUES (2, 5000, '0')")
       let tuned = "keeps to max_rate 5,000 as tuned, nice_ratio 0.1, window \(window), busy"
       #expect(
         try await server.value("SELECT migrate.brakes(2)") == tuned
-          + "; `migrate tune 2 --max-rate none` lifts max_rate")
+          + "; `migrate tune 2 --max-rate none --holds none` lifts max_rate, window and busy")
+      try await server.psql("UPDATE migrate.tuning SET holds = 'none'")
+      #expect(
+        try await server.value("SELECT migrate.brakes(2)")
+          == "keeps to max_rate 5,000 as tuned, nice_ratio 0.1; `migrate tune 2 --max-rate none` lifts max_rate")
+      try await server.psql("UPDATE migrate.tuning SET holds = 'plan'")
       let back = try await backEnd.revert(slow, on: server)
       #expect(back.isDone, "\(back.text)")
       // The client leaves it to the command line to say so.

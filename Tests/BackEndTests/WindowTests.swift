@@ -53,11 +53,7 @@ import Testing
   func `keeps a run until it opens, and says when`(by backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(Products.table(rows: 500))
-      // From in two hours until in three, by the server's own clock.
-      let window = try #require(
-        try await server.value(
-          "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '2 h', 'HH24:MI') || '-' || to_char(now() AT TIME ZONE 'UTC' + interval '3 h', 'HH24:MI')"
-        ))
+      let window = try await closedWindow(server)
       let opens = try #require(
         try await server.value("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '2 h', 'YYYY-MM-DD HH24:MI')"))
       let compiled = try await Compiled(Products.definition + "\nwindow: \(window) UTC\n", on: server)
@@ -76,6 +72,85 @@ import Testing
       try await server.psql("SELECT migrate.cancel(1)")
       _ = try await applied
       #expect(try await server.state() == "cancelled")
+    }
+  }
+
+  /// What somebody needs who must take a run back at noon.
+  @Test(arguments: BackEnd.allCases)
+  func `is nothing to a run that is tuned to hold for nothing, nor to its revert`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 500))
+      let before = try await server.rows(Products.all)
+      let expected = try await server.rows(Products.expected)
+      let compiled = try await Compiled(
+        Products.definition + "\nwindow: \(try await closedWindow(server)) UTC\n", on: server)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none', _reason => 'now')")
+      try await waitUntil("completed", server)
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      if backEnd == .procedure {
+        let cure = "HINT:  it goes on by itself, and at once by SELECT migrate.tune(1, _holds => 'none')"
+        #expect(told.text.contains("run 1 holds: window: opens at ") && told.text.contains(cure), "\(told.text)")
+      }
+      #expect(try await server.has(expected))
+      #expect(
+        try await server.rows("SELECT request, requested_by = session_user, reason FROM migrate.requests")
+          == ["tune|t|now"])
+
+      async let reverted = backEnd.revert(compiled, on: server)
+      try await waitUntil("reverted", server)
+      let back = try await reverted
+      #expect(back.isDone && !back.text.contains("holds: "), "\(back.text)")
+      #expect(try await server.has(before))
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `keeps a revert, until that is tuned to hold for nothing`(by backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 500))
+      let before = try await server.rows(Products.all)
+      let compiled = try await Compiled(
+        Products.definition + "\nwindow: \(try await closedWindow(server)) UTC\n", on: server)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+      try await waitUntil("completed", server)
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      // Nobody tunes a run that is complete; what it was told before holds on.
+      try await server.psql("UPDATE migrate.tuning SET holds = 'plan'")
+      try await server.psql("DELETE FROM migrate.asking")
+      async let reverted = backEnd.revert(compiled, on: server)
+      try await waitUntilHolding(server)
+      #expect(try await server.value("SELECT count(*) FROM migrate.batches WHERE kind = 'revert'") == "0")
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+      try await waitUntil("reverted", server)
+      let back = try await reverted
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.has(before))
+    }
+  }
+
+  /// From in two hours until in three, by the server's own clock.
+  private func closedWindow(_ server: Server) async throws -> String {
+    try #require(
+      try await server.value(
+        "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '2 h', 'HH24:MI') || '-' || to_char(now() AT TIME ZONE 'UTC' + interval '3 h', 'HH24:MI')"
+      ))
+  }
+
+  private func waitUntilHolding(_ server: Server) async throws {
+    try await server.wait(until: "(SELECT state = 'holding' AND hold_reason LIKE 'window: %' FROM migrate.progress)")
+  }
+
+  /// A run that stays where it is gets no window any more, so that the test fails and does not hang.
+  private func waitUntil(_ state: String, _ server: Server) async throws {
+    do { try await server.wait(until: "(SELECT state = '\(state)' FROM migrate.runs)") } catch {
+      try await server.psql("DELETE FROM migrate.statements WHERE phase = 'holds'")
+      throw error
     }
   }
 

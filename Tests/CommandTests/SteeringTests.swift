@@ -209,6 +209,43 @@ import Testing
     }
   }
 
+  /// What holds it names the way out, and the way back goes by it, too.
+  @Test(arguments: [false, true])
+  func `tune lets a run go on outside of its window, and back`(isJSON: Bool) async throws {
+    try await withProject { project in
+      let window = try #require(
+        try await project.value(
+          "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '2 h', 'HH24:MI') || '-' || to_char(now() AT TIME ZONE 'UTC' + interval '3 h', 'HH24:MI')"
+        ))
+      let definition = "batch: close\nsource: public.items\nset:\n  state: 'closed'\nwindow: \(window) UTC\n"
+      try project.write(definition, to: "migrations/close.yaml")
+      let child = try project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : []))
+      try await child.wait(
+        untilSaid: isJSON
+          ? "\"remedy\":\"`migrate tune 1 --holds none`\"" : "and at once by `migrate tune 1 --holds none`\n",
+        on: isJSON ? "out" : "err")
+      try await project.wait(
+        until: "EXISTS (SELECT FROM migrate.runs WHERE state = 'holding' AND hold_reason IS NOT NULL)")
+      if isJSON {
+        let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+        #expect(standing["remedy"]?.text == "`migrate tune 1 --holds none`", "\(standing.compact)")
+      } else {
+        let held = try await project.migrate("status", "1")
+        #expect(
+          held.out.contains("\n  help       `migrate tune 1 --holds none` lets it go on at once\n"), "\(held.out)")
+      }
+      let tune = try await project.migrate("tune", "1", "--holds", "none", "--reason", "noon")
+      #expect(tune.lines == ["run 1 holding holds none"] || tune.lines == ["run 1 running holds none"], "\(tune)")
+      let applied = try await child.finish()
+      #expect(applied.status == 0, "\(applied)")
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["tuned"]?["holds"]?.text == "none" && standing["remedy"] == .null, "\(standing.compact)")
+      let back = try await project.migrate("revert", "1", "--yes")
+      #expect(back.status == 0 && back.lines.last?.hasPrefix("run 1 reverted 1000 rows") == true, "\(back)")
+      #expect(!back.err.contains("keeps to"), "\(back)")
+    }
+  }
+
   @Test(arguments: [["revert", "close", "--yes"], ["cancel", "1", "--revert", "--yes"]])
   func `say before the way back what slows it down`(words: [String]) async throws {
     try await withProject { project in

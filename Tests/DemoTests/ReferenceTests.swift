@@ -54,6 +54,15 @@ import Testing
 
     `migrate help COMMAND` shows the options of each.
 
+    ### What `tune` changes
+
+    Of a run that is not finished, in place of what its definition says. In SQL it is
+    `SELECT migrate.tune(17, _batch_size => 500, _workers => 2, _max_rate => 5000, _pause => '1 s', _holds => 'none')`.
+
+    | option | means |
+    | --- | --- |
+    \(Commands.tune.options.filter { $0.name != "reason" && $0.name != "json" }.map(option).joined(separator: "\n"))
+
     ## Exit codes
 
     | code | meaning |
@@ -184,6 +193,10 @@ import Testing
   private static func command(_ command: Command) -> String {
     let also = command.aliases.map { "`\($0)`" }.joined(separator: ", ")
     return "| `\(command.name)` | \(also) | \(cell(command.abstract)) |"
+  }
+
+  private static func option(_ option: OptionDescription) -> String {
+    "| `--\(option.name) \(option.valueName)` | \(cell(option.help)) |"
   }
 
   /// A bar would end the cell.

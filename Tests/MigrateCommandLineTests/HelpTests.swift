@@ -90,7 +90,8 @@ import Testing
         Puts back what was there, last batch first. Rows that were changed since are
         conflicts: nothing of them is overwritten unless you say `--on-conflict force`.
         The way back keeps to what slows the run down, by its definition or as tuned, a
-        window too, and says so first; `migrate tune` lifts max_rate and pause.
+        window too, and says so first; `migrate tune` lifts it, `--holds none` the
+        window.
 
         Arguments:
           NAME|RUN              A definition's name, which means its newest run, or the

@@ -80,7 +80,7 @@ BEGIN
     IF work.verb = 'wait' THEN
       reason := (SELECT r.hold_reason FROM migrate.runs AS r WHERE r.run = _run);
       IF reason IS DISTINCT FROM held AND reason IS NOT NULL THEN
-        RAISE NOTICE 'run % holds: %', _run, reason;
+        RAISE NOTICE 'run % holds: %', _run, reason USING HINT = migrate.hold_cure(_run, reason);
       END IF;
       held := reason;
       PERFORM migrate.enlist(_run, 1, _epoch, NULL, 'procedure');

@@ -7,6 +7,7 @@ CREATE TABLE migrate.tuning (
   workers    integer     CHECK (workers BETWEEN 1 AND 64),
   max_rate   bigint      CHECK (max_rate >= 0),
   pause      interval    CHECK (pause BETWEEN interval '0' AND interval '1 day'),
+  holds      text        CHECK (holds IN ('none', 'plan')),
   tuned_by   text        NOT NULL DEFAULT session_user,
   tuned_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -16,6 +17,7 @@ COMMENT ON COLUMN migrate.tuning.batch_size IS 'Rows of a batch; 0 is auto, NULL
 COMMENT ON COLUMN migrate.tuning.workers    IS 'Workers beside each other; NULL what the plan says.';
 COMMENT ON COLUMN migrate.tuning.max_rate   IS 'Rows a second over all workers; 0 is as fast as it goes, NULL what the plan says.';
 COMMENT ON COLUMN migrate.tuning.pause      IS 'Rest between two batches of a worker; 0 is none, NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.holds      IS 'none: nothing but its canary makes the run hold, on the way back neither; plan, or NULL, what the plan says.';
 COMMENT ON COLUMN migrate.tuning.tuned_by   IS 'The role that asked last.';
 COMMENT ON COLUMN migrate.tuning.tuned_at   IS 'When.';
 
@@ -33,7 +35,7 @@ COMMENT ON COLUMN migrate.asking.marked_at  IS 'When the WAL ended there.';
 
 CREATE FUNCTION migrate.tune(
   _run bigint, _batch_size integer DEFAULT NULL, _workers integer DEFAULT NULL, _max_rate bigint DEFAULT NULL,
-  _pause interval DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
+  _pause interval DEFAULT NULL, _holds text DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
 ) RETURNS migrate.tuning
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -46,20 +48,25 @@ BEGIN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
       'parallel in the definition, or --workers when it is applied, cuts them');
   END IF;
-  INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause)
-  VALUES (_run, _batch_size, _workers, _max_rate, _pause)
+  INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause, holds)
+  VALUES (_run, _batch_size, _workers, _max_rate, _pause, _holds)
   ON CONFLICT (run) DO UPDATE
   SET    batch_size = coalesce(excluded.batch_size, t.batch_size),
          workers    = coalesce(excluded.workers, t.workers),
          max_rate   = coalesce(excluded.max_rate, t.max_rate),
          pause      = coalesce(excluded.pause, t.pause),
+         holds      = coalesce(excluded.holds, t.holds),
          tuned_by   = session_user,
          tuned_at   = clock_timestamp()
   RETURNING t.* INTO tuned;
+  -- It is asked at once whether the run shall hold, however short a time ago it was asked last.
+  IF _holds IS NOT NULL THEN
+    DELETE FROM migrate.asking AS k WHERE k.run = _run;
+  END IF;
   PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
   RETURN tuned;
 END $$;
-COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none.';
+COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none. Holds none lets it go on whatever its window and its conditions say, plan brings them back.';
 
 -- The size of a batch ----------------------------------------------------------------------------------------------------
 
@@ -102,6 +109,19 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.rest IS 'Seconds that a run of one worker rests behind this batch.';
 
+CREATE FUNCTION migrate.holds_at_all(_run bigint) RETURNS SETOF migrate.statements
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT s.*
+  FROM   migrate.statements AS s
+  JOIN   migrate.runs AS r USING (run)
+  LEFT   JOIN migrate.tuning AS t USING (run)
+  WHERE  s.run = _run AND s.phase = 'holds'
+    -- Behind the canary somebody wants to look, which resume ends.
+    AND (t.holds IS DISTINCT FROM 'none' OR s.name = 'hold when: canary' AND r.plan ? 'canary')
+  ORDER  BY s.ordinal
+$$;
+COMMENT ON FUNCTION migrate.holds_at_all IS 'The queries that can make a run hold, as it is tuned.';
+
 CREATE FUNCTION migrate.brakes(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH this AS (
@@ -109,33 +129,33 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM   migrate.runs AS r
     LEFT   JOIN migrate.tuning AS t USING (run)
     WHERE  r.run = _run
+  ), holds AS (
+    SELECT h.ordinal, substr(h.name, length('hold when: ') + 1) AS name FROM migrate.holds_at_all(_run) AS h
   ), said AS (
-    SELECT 1 AS place, format('max_rate %s', to_char(v.rate, 'FM999,999,999,999,999')) AS words, this.max_rate IS NOT NULL AS tuned, '--max-rate none' AS lift
+    SELECT 1 AS place, format('max_rate %s', to_char(v.rate, 'FM999,999,999,999,999')) AS words, this.max_rate IS NOT NULL AS tuned,
+           'max_rate' AS name, '--max-rate none' AS lift
     FROM   this, LATERAL (SELECT coalesce(this.max_rate, (this.throttle ->> 'max_rate')::bigint) AS rate) AS v
     WHERE  v.rate > 0
     UNION  ALL
-    SELECT 2, format('pause %sms', round(extract(epoch FROM v.rest) * 1000)::bigint), this.pause IS NOT NULL, '--pause 0s'
+    SELECT 2, format('pause %sms', round(extract(epoch FROM v.rest) * 1000)::bigint), this.pause IS NOT NULL, 'pause', '--pause 0s'
     FROM   this, LATERAL (SELECT coalesce(this.pause, (this.throttle ->> 'pause')::interval) AS rest) AS v
     WHERE  v.rest > interval '0'
     UNION  ALL
-    SELECT 3, format('nice_ratio %s', throttle ->> 'nice_ratio'), false, NULL
+    SELECT 3, format('nice_ratio %s', throttle ->> 'nice_ratio'), false, NULL, NULL
     FROM   this
     WHERE  throttle ? 'nice_ratio'
     UNION  ALL
-    SELECT 4, format('window %s-%s %s', plan #>> '{window,opens}', plan #>> '{window,closes}', plan #>> '{window,zone}'), false, NULL
-    FROM   this
-    WHERE  plan ? 'window'
-    UNION  ALL
-    SELECT 5, string_agg(h.name, ', ' ORDER BY h.ordinal), false, NULL
-    FROM  (SELECT s.ordinal, substr(s.name, length('hold when: ') + 1) AS name
-           FROM   migrate.statements AS s
-           WHERE  s.run = _run AND s.phase = 'holds') AS h
-    WHERE  h.name NOT IN ('window', 'canary')
+    SELECT 4, string_agg(CASE h.name WHEN 'window' THEN format('window %s-%s %s', w.said ->> 'opens', w.said ->> 'closes', w.said ->> 'zone')
+                                     ELSE h.name END, ', ' ORDER BY h.name <> 'window', h.ordinal),
+           false, string_agg(h.name, ', ' ORDER BY h.name <> 'window', h.ordinal), '--holds none'
+    FROM   holds AS h, this, LATERAL (SELECT this.plan -> 'window' AS said) AS w
+    WHERE  NOT (h.name = 'canary' AND this.plan ? 'canary')
     HAVING count(*) > 0
   )
   SELECT format('keeps to %s%s', string_agg(words || CASE WHEN tuned THEN ' as tuned' ELSE '' END, ', ' ORDER BY place),
                 CASE count(lift) WHEN 0 THEN '' ELSE format('; `migrate tune %s %s` lifts %s', _run, string_agg(lift, ' ' ORDER BY place),
-                  CASE WHEN count(*) = 1 THEN 'it' ELSE string_agg(split_part(words, ' ', 1), ' and ' ORDER BY place) FILTER (WHERE lift IS NOT NULL) END) END)
+                  CASE WHEN count(lift) < count(*) THEN regexp_replace(string_agg(name, ', ' ORDER BY place), ', ([^,]*)$', ' and \1')
+                       WHEN count(*) = 1 AND bool_and(name NOT LIKE '%, %') THEN 'it' ELSE 'all of it' END) END)
   FROM   said
   HAVING count(*) > 0
 $$;
@@ -174,7 +194,9 @@ COMMENT ON FUNCTION migrate.batch_time IS 'What the longest of the last five bat
 CREATE FUNCTION migrate.ends_at(_run bigint, _work interval) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  said   jsonb       := (SELECT r.plan -> 'window' FROM migrate.runs AS r WHERE r.run = _run);
+  said   jsonb       := (SELECT r.plan -> 'window'
+                         FROM   migrate.runs AS r
+                         WHERE  r.run = _run AND EXISTS (SELECT FROM migrate.holds_at_all(_run) AS h WHERE h.name = 'hold when: window'));
   left_  interval    := _work;
   moment timestamptz := clock_timestamp();
   open   record;
@@ -206,7 +228,7 @@ DECLARE
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   FOR statement IN
-    SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'holds' ORDER BY s.ordinal
+    SELECT h.* FROM migrate.holds_at_all(_run) AS h
   LOOP
     -- A transaction inside of this one, so that it cannot write, and that a query which fails is a reason like another: nobody
     -- knows then whether the run may go on.
@@ -225,6 +247,13 @@ BEGIN
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION migrate.hold_reason IS 'Why a run shall hold, in words; NULL: nothing keeps it.';
+
+CREATE FUNCTION migrate.hold_cure(_run bigint, _reason text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN _reason LIKE 'canary: %' THEN format('it goes on by itself, and at once by SELECT migrate.resume(%s)', _run)
+              ELSE format('it goes on by itself, and at once by SELECT migrate.tune(%s, _holds => %L)', _run, 'none') END
+$$;
+COMMENT ON FUNCTION migrate.hold_cure IS 'How somebody lets a run go on that holds for this reason.';
 
 CREATE FUNCTION migrate.ask_holds(_run bigint, _epoch integer) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

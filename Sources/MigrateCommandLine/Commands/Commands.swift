@@ -50,7 +50,7 @@ package enum Commands {
     discussion:
       "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`. The way back keeps to what slows the run down, by its definition or "
-      + "as tuned, a window too, and says so first; `migrate tune` lifts max_rate and pause.",
+      + "as tuned, a window too, and says so first; `migrate tune` lifts it, `--holds none` the window.",
     positionals: [Positionals.runOrName],
     options: [
       Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
@@ -156,7 +156,7 @@ package enum Commands {
     "cancel", aliases: ["stop"], abstract: "end a run for good, keeping what it has done",
     discussion:
       "What is committed stays, and `migrate revert` takes it back, or `--revert` at once. The way back keeps to what slows the "
-      + "run down, by its definition or as tuned, a window too, and says so first; `migrate tune` lifts max_rate and pause.",
+      + "run down, by its definition or as tuned, a window too, and says so first; `migrate tune` lifts it, `--holds none` the window.",
     positionals: [Positionals.steered], options: [Options.revertToo, Options.reason, Options.yes, Options.json],
     examples: [
       Command.Example("migrate cancel 17", "Then perhaps: migrate revert 17."),
@@ -171,12 +171,13 @@ package enum Commands {
       + "`migrate status` shows it. SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
     positionals: [Positionals.steered],
     options: [
-      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.reason,
-      Options.json,
+      Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.tunedHolds,
+      Options.reason, Options.json,
     ],
     examples: [
       Command.Example("migrate tune 17 --max-rate 5k", "At most 5,000 rows a second, over all workers."),
       Command.Example("migrate tune 17 --batch-size auto --pause 0s", "As fast as batches of half a second go."),
+      Command.Example("migrate tune 17 --holds none", "Go on, or back, although the window is closed."),
     ])
 
   package static let sandbox = Command(

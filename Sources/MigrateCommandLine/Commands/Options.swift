@@ -88,6 +88,11 @@ package enum Options {
     "max-rate", .sizeOrNone, named: "ROWS", help: "Rows a second over all workers, at most; none lifts the limit.")
   package static let restBetweenBatches = Option.optional(
     "pause", .duration, named: "TIME", help: "Rest between two batches of a worker, e.g. 200ms; 0s is none.")
+  package static let tunedHolds = Option.optional(
+    "holds", .choice(TunedHolds.self), named: "WHAT",
+    help:
+      "What makes it hold: none, that is neither its window nor any condition, on its way back neither; or plan, as its "
+      + "definition says. Behind a canary it holds all the same.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }
 
@@ -95,7 +100,7 @@ extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
     parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
-    maxRate, restBetweenBatches,
+    maxRate, restBetweenBatches, tunedHolds,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output, metrics, trace]

@@ -6,7 +6,8 @@ enum TuneCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let tuning = Tuning(
       batchSize: said(Options.tunedBatchSize, console), workers: said(Options.tunedWorkers, console),
-      maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console))
+      maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console),
+      holds: said(Options.tunedHolds, console))
     guard tuning != Tuning() else {
       throw .usage(
         UsageError(
@@ -43,7 +44,7 @@ enum TuningText {
     [
       tuning.batchSize.map { "batch_size \($0 == 0 ? "auto" : count($0))" }, tuning.workers.map { "workers \($0)" },
       tuning.maxRate.map { "max_rate \($0 == 0 ? "none" : count($0))" },
-      tuning.pause.map { "pause \(Int($0 / .milliseconds(1)))ms" },
+      tuning.pause.map { "pause \(Int($0 / .milliseconds(1)))ms" }, tuning.holds.map { "holds \($0.rawValue)" },
     ].compactMap(\.self).joined(separator: separator)
   }
 
@@ -52,6 +53,7 @@ enum TuningText {
       .init("batch_size", tuning.batchSize == 0 ? .string("auto") : .optional(tuning.batchSize)),
       .init("workers", .optional(tuning.workers)), .init("max_rate", .optional(tuning.maxRate)),
       .init("pause_milliseconds", .optional(tuning.pause.map { Int($0 / .milliseconds(1)) })),
+      .init("holds", .optional(tuning.holds?.rawValue)),
     ]
   }
 
