@@ -114,6 +114,7 @@ extension RunStanding {
     case "53", "57", "58": return "no row is to blame: look at the server's disk, memory and log; then \(goesOn)"
     case nil where direction == .revert:
       return "`migrate revert \(id) --on-conflict skip` restores the others, `force` all"
+    case nil where failure.hint != nil: return "\(failure.hint ?? ""); mend it, then \(goesOn)"
     case nil, .some: return "mend what it says; then \(goesOn)"
     }
   }

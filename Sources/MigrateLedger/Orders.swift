@@ -32,15 +32,19 @@ package struct Tuning: Sendable, Equatable {
   /// 0 is none.
   package var pause: Duration?
   package var holds: TunedHolds?
+  /// As in a definition: `1000` or `0.1%`.
+  package var maxRejects: String?
 
   package init(
-    batchSize: Int? = nil, workers: Int? = nil, maxRate: Int? = nil, pause: Duration? = nil, holds: TunedHolds? = nil
+    batchSize: Int? = nil, workers: Int? = nil, maxRate: Int? = nil, pause: Duration? = nil, holds: TunedHolds? = nil,
+    maxRejects: String? = nil
   ) {
     self.batchSize = batchSize
     self.workers = workers
     self.maxRate = maxRate
     self.pause = pause
     self.holds = holds
+    self.maxRejects = maxRejects
   }
 }
 
@@ -122,14 +126,14 @@ extension Ledger {
     let row = try connection.query(
       """
       SELECT \(Tuning.columns)
-      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval, $6::text, $7::text, $8::text)
-             AS t
+      FROM   migrate.tune($1::bigint, $2::integer, $3::integer, $4::bigint, $5::interval, $6::text, $7::text, $8::text,
+                          $9::text) AS t
       """,
       [
         String(run), tuning.batchSize.map { String($0) }, tuning.workers.map { String($0) },
         tuning.maxRate.map { String($0) }, tuning.pause.map { "\(Int($0 / .milliseconds(1)))ms" },
         tuning.holds?.rawValue,
-        reason, host,
+        tuning.maxRejects, reason, host,
       ]
     ).onlyRow
     return try Tuning(row)
@@ -140,7 +144,8 @@ extension Tuning {
   /// The columns of `migrate.tuning AS t` that ``init(_:)`` reads.
   static let columns = """
     t.batch_size AS tuned_batch_size, t.workers AS tuned_workers, t.max_rate AS tuned_max_rate,
-    round(extract(epoch FROM t.pause) * 1000)::bigint AS tuned_pause, t.holds AS tuned_holds
+    round(extract(epoch FROM t.pause) * 1000)::bigint AS tuned_pause, t.holds AS tuned_holds,
+    t.max_rejects AS tuned_max_rejects
     """
 
   init(_ row: Row) throws(PostgresError) {
@@ -148,7 +153,7 @@ extension Tuning {
       batchSize: try row.ifPresent("tuned_batch_size", row.int), workers: try row.ifPresent("tuned_workers", row.int),
       maxRate: try row.ifPresent("tuned_max_rate", row.int),
       pause: try row.ifPresent("tuned_pause", row.int).map { .milliseconds($0) },
-      holds: try row["tuned_holds"].flatMap { TunedHolds(rawValue: $0) })
+      holds: try row["tuned_holds"].flatMap { TunedHolds(rawValue: $0) }, maxRejects: try row["tuned_max_rejects"])
   }
 }
 

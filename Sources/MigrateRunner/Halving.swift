@@ -162,7 +162,9 @@ extension Worker {
     return found.map {
       Failure(
         message: $0,
-        hint: "`migrate rejects \(run.id)` lists them; a run that goes on stops behind the next batch that has one",
+        hint:
+          "`migrate rejects \(run.id)` lists them, `migrate tune \(run.id) --max-rejects N` allows more; a run that goes on "
+          + "without that stops behind the next batch that has one",
         after: after, through: through)
     }
   }

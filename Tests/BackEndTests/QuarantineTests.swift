@@ -166,6 +166,55 @@ import Testing
     }
   }
 
+  /// A number in place of a part, and the other way.
+  @Test(arguments: BackEnd.allCases, [("3", "1.1%", "6.6%"), ("0.5%", "5", "20")])
+  func `goes on when it is tuned to allow more, as far as that allows`(
+    backEnd: BackEnd, limits: (planned: String, few: String, enough: String)
+  ) async throws {
+    try await withDatabase { server in
+      let bad = [5, 25, 45, 65, 85, 105, 125]
+      try await server.psql(Self.table(rows: 600, bad: bad))
+      try await server.psql("ANALYZE items")
+      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limits.planned)", on: server, batchSize: 20)
+      let told = try await backEnd.apply(compiled, on: server)
+      let way = backEnd == .client ? "`migrate tune 1 --max-rejects N`" : "SELECT migrate.tune(1, _max_rejects => 'N')"
+      #expect(!told.isDone && told.text.contains("\(way) allows more"), "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "4")
+
+      try await server.psql("SELECT migrate.tune(1, _max_rejects => '\(limits.few)', _reason => 'old ones')")
+      let further = try await backEnd.apply(compiled, on: server)
+      #expect(!further.isDone && further.text.contains("are in quarantine, more than \(limits.few)"), "\(further.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == (limits.few == "5" ? "6" : "7"))
+
+      try await server.psql("SELECT migrate.tune(1, _max_rejects => '\(limits.enough)')")
+      let done = try await backEnd.apply(compiled, on: server)
+      #expect(done.isDone, "\(done.text)")
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == [
+          "completed|7"
+        ])
+      for wrong in ["many", "-1", "1000%", "1e3"] {
+        let refused = await #expect(throws: PostgresError.self) {
+          try await server.psql("INSERT INTO migrate.tuning (run, max_rejects) VALUES (1, '\(wrong)')")
+        }
+        #expect(refused?.sqlState?.code == "23514", "\(wrong)")
+      }
+    }
+  }
+
+  @Test func `of a run that puts no row there is tuned in vain`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 10))
+      let compiled = try await Compiled(Products.definition, on: server)
+      try await server.psql("ALTER TABLE products ADD CHECK (price < 9) NOT VALID")
+      #expect(try await !BackEnd.client.apply(compiled, on: server).isDone)
+      let refused = await #expect(throws: PostgresError.self) {
+        try await server.psql("SELECT migrate.tune(1, _max_rejects => '5')")
+      }
+      #expect(refused?.message == "run 1 puts no row into quarantine, so none can be too many")
+    }
+  }
+
   /// What the trigger writes goes back with the part; a sequence does not.
   @Test(arguments: BackEnd.allCases)
   func `leaves no trace of its failed attempts in other tables`(backEnd: BackEnd) async throws {

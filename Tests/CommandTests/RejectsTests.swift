@@ -92,6 +92,34 @@ import Testing
     }
   }
 
+  @Test func `are more than a run may have until it is tuned, and apply goes on`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE people (id integer PRIMARY KEY, v integer); INSERT INTO people SELECT n, n FROM generate_series(1, 60) AS n"
+      )
+      try project.write(
+        "batch: people\nsource: public.people\nset: {v: v + 1}\nvalidation: {low: id > 30}\nmax_rejects: 5\nbatch_size: 10\n",
+        to: "migrations/people.yaml")
+      let failed = try await project.migrate("apply", "people", "--yes")
+      #expect(failed.status == 1 && failed.err.contains("10 rows are in quarantine, more than 5"), "\(failed)")
+      #expect(failed.err.contains("`migrate tune 1 --max-rejects N` allows more"), "\(failed)")
+      let status = try await project.migrate("status", "1")
+      #expect(status.out.contains(/\n  help .*`migrate tune 1 --max-rejects N` allows more/), "\(status.out)")
+      for wrong in ["some", "101%", "-5", "1.5"] {
+        #expect(try await project.migrate("tune", "1", "--max-rejects=\(wrong)").status == 2, "\(wrong)")
+      }
+      let part = try await project.migrate("tune", "1", "--max-rejects", "99.5%")
+      #expect(part.status == 0 && part.lines == ["run 1 failed max_rejects 99.5%"], "\(part)")
+      let tuned = try await project.migrate("tune", "1", "--max-rejects", "1k", "--reason", "all of them are old")
+      #expect(tuned.lines == ["run 1 failed max_rejects 1000"], "\(tuned)")
+      let shown = try await project.migrate("status", "1")
+      #expect(shown.out.contains("\n  tuned      max_rejects 1,000 by "), "\(shown.out)")
+      let again = try await project.migrate("apply", "people", "--yes")
+      #expect(
+        again.status == 3 && again.lines.last?.hasPrefix("run 1 completed 30 rows 30 rejects ") == true, "\(again)")
+    }
+  }
+
   @Test func `are told page by page, each once`() async throws {
     try await withProject { project in
       try await project.server.psql(

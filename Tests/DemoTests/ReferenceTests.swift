@@ -57,7 +57,8 @@ import Testing
     ### What `tune` changes
 
     Of a run that is not finished, in place of what its definition says. In SQL it is
-    `SELECT migrate.tune(17, _batch_size => 500, _workers => 2, _max_rate => 5000, _pause => '1 s', _holds => 'none')`.
+    `SELECT migrate.tune(17, _batch_size => 500, _workers => 2, _max_rate => 5000, _pause => '1 s', _holds => 'none',
+    _max_rejects => '2000')`.
 
     | option | means |
     | --- | --- |

@@ -201,7 +201,8 @@ BEGIN
         IF ended.message IS NOT NULL THEN
           COMMIT;
           ended.verdict := 'stopped';
-          ended.hint := 'SELECT * FROM migrate.rejects; run again, it goes on to the end of the next batch that has one';
+          ended.hint := format('SELECT * FROM migrate.rejects lists them, SELECT migrate.tune(%s, _max_rejects => ''N'') allows more; '
+                               'run again without that, it goes on to the end of the next batch that has one', _run);
         END IF;
       END IF;
 

@@ -47,24 +47,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.is_hopeless IS 'Whether the first 32 rows of a run have all failed alike: then it is the definition that is wrong.';
 
-CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
-  SELECT CASE
-           WHEN m.max LIKE '%\%' THEN
-             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
-                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
-           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
-         END
-  FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT r.plan ->> 'max_rejects' AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
-  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
-                       FROM   migrate.tallies AS t
-                       WHERE  t.run = _run) AS c
-  WHERE  r.run = _run
-$$;
-COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
-
 CREATE FUNCTION migrate.halved(_part jsonb, _middle text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT jsonb_build_array(p.common || jsonb_build_object('after', _middle, 'through', _part -> 'through'),

@@ -2,24 +2,26 @@
 -- it while it runs. Decided from the ledger alone, so that workers on several machines decide alike.
 
 CREATE TABLE migrate.tuning (
-  run        bigint      PRIMARY KEY REFERENCES migrate.runs,
-  batch_size integer     CHECK (batch_size BETWEEN 0 AND 10000000),
-  workers    integer     CHECK (workers BETWEEN 1 AND 64),
-  max_rate   bigint      CHECK (max_rate >= 0),
-  pause      interval    CHECK (pause BETWEEN interval '0' AND interval '1 day'),
-  holds      text        CHECK (holds IN ('none', 'plan')),
-  tuned_by   text        NOT NULL DEFAULT session_user,
-  tuned_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+  run         bigint      PRIMARY KEY REFERENCES migrate.runs,
+  batch_size  integer     CHECK (batch_size BETWEEN 0 AND 10000000),
+  workers     integer     CHECK (workers BETWEEN 1 AND 64),
+  max_rate    bigint      CHECK (max_rate >= 0),
+  pause       interval    CHECK (pause BETWEEN interval '0' AND interval '1 day'),
+  holds       text        CHECK (holds IN ('none', 'plan')),
+  max_rejects text        CHECK (max_rejects ~ '^([0-9]{1,9}|(100|[0-9]{1,2}([.][0-9]{1,6})?)%)$'),
+  tuned_by    text        NOT NULL DEFAULT session_user,
+  tuned_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE  migrate.tuning            IS 'What was asked of a run in place of what its plan says; read by its workers between two batches, together with the state. Written by migrate.tune.';
-COMMENT ON COLUMN migrate.tuning.run        IS 'The run.';
-COMMENT ON COLUMN migrate.tuning.batch_size IS 'Rows of a batch; 0 is auto, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.workers    IS 'Workers beside each other; NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.max_rate   IS 'Rows a second over all workers; 0 is as fast as it goes, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.pause      IS 'Rest between two batches of a worker; 0 is none, NULL what the plan says.';
-COMMENT ON COLUMN migrate.tuning.holds      IS 'none: nothing but its canary makes the run hold, on the way back neither; plan, or NULL, what the plan says.';
-COMMENT ON COLUMN migrate.tuning.tuned_by   IS 'The role that asked last.';
-COMMENT ON COLUMN migrate.tuning.tuned_at   IS 'When.';
+COMMENT ON TABLE  migrate.tuning              IS 'What was asked of a run in place of what its plan says; read by its workers between two batches, together with the state. Written by migrate.tune.';
+COMMENT ON COLUMN migrate.tuning.run          IS 'The run.';
+COMMENT ON COLUMN migrate.tuning.batch_size   IS 'Rows of a batch; 0 is auto, NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.workers      IS 'Workers beside each other; NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.max_rate     IS 'Rows a second over all workers; 0 is as fast as it goes, NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.pause        IS 'Rest between two batches of a worker; 0 is none, NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.holds        IS 'none: nothing but its canary makes the run hold, on the way back neither; plan, or NULL, what the plan says.';
+COMMENT ON COLUMN migrate.tuning.max_rejects  IS 'More rows in quarantine, or a larger part of those read, end the run: 1000 or 0.1%; NULL what the plan says.';
+COMMENT ON COLUMN migrate.tuning.tuned_by     IS 'The role that asked last.';
+COMMENT ON COLUMN migrate.tuning.tuned_at     IS 'When.';
 
 CREATE TABLE migrate.asking (
   run        bigint      PRIMARY KEY REFERENCES migrate.runs,
@@ -35,7 +37,7 @@ COMMENT ON COLUMN migrate.asking.marked_at  IS 'When the WAL ended there.';
 
 CREATE FUNCTION migrate.tune(
   _run bigint, _batch_size integer DEFAULT NULL, _workers integer DEFAULT NULL, _max_rate bigint DEFAULT NULL,
-  _pause interval DEFAULT NULL, _holds text DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
+  _pause interval DEFAULT NULL, _holds text DEFAULT NULL, _max_rejects text DEFAULT NULL, _reason text DEFAULT NULL, _client_host text DEFAULT NULL
 ) RETURNS migrate.tuning
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -47,17 +49,21 @@ BEGIN
   ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
       'parallel in the definition, or --workers when it is applied, cuts them');
+  ELSIF _max_rejects IS NOT NULL AND (SELECT r.plan ->> 'max_rejects' IS NULL FROM migrate.runs AS r WHERE r.run = _run) THEN
+    PERFORM migrate.refuse(format('run %s puts no row into quarantine, so none can be too many', _run),
+      'on_error: continue, or validation, in the definition does');
   END IF;
-  INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause, holds)
-  VALUES (_run, _batch_size, _workers, _max_rate, _pause, _holds)
+  INSERT INTO migrate.tuning AS t (run, batch_size, workers, max_rate, pause, holds, max_rejects)
+  VALUES (_run, _batch_size, _workers, _max_rate, _pause, _holds, _max_rejects)
   ON CONFLICT (run) DO UPDATE
-  SET    batch_size = coalesce(excluded.batch_size, t.batch_size),
-         workers    = coalesce(excluded.workers, t.workers),
-         max_rate   = coalesce(excluded.max_rate, t.max_rate),
-         pause      = coalesce(excluded.pause, t.pause),
-         holds      = coalesce(excluded.holds, t.holds),
-         tuned_by   = session_user,
-         tuned_at   = clock_timestamp()
+  SET    batch_size  = coalesce(excluded.batch_size, t.batch_size),
+         workers     = coalesce(excluded.workers, t.workers),
+         max_rate    = coalesce(excluded.max_rate, t.max_rate),
+         pause       = coalesce(excluded.pause, t.pause),
+         holds       = coalesce(excluded.holds, t.holds),
+         max_rejects = coalesce(excluded.max_rejects, t.max_rejects),
+         tuned_by    = session_user,
+         tuned_at    = clock_timestamp()
   RETURNING t.* INTO tuned;
   -- It is asked at once whether the run shall hold, however short a time ago it was asked last.
   IF _holds IS NOT NULL THEN
@@ -66,7 +72,28 @@ BEGIN
   PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
   RETURN tuned;
 END $$;
-COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none. Holds none lets it go on whatever its window and its conditions say, plan brings them back.';
+COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none. Holds none lets it go on whatever its window and its conditions say, plan brings them back. Max_rejects is as in a definition: 1000 or 0.1%.';
+
+-- How many rejects a run may have ------------------------------------------------------------------------------------------
+
+CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
+  SELECT CASE
+           WHEN m.max LIKE '%\%' THEN
+             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
+                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
+           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
+         END
+  FROM   migrate.runs AS r
+  LEFT   JOIN migrate.tuning AS t USING (run)
+  CROSS  JOIN LATERAL (SELECT coalesce(t.max_rejects, r.plan ->> 'max_rejects') AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
+  CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
+                       FROM   migrate.tallies AS t
+                       WHERE  t.run = _run) AS c
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
 -- The size of a batch ----------------------------------------------------------------------------------------------------
 

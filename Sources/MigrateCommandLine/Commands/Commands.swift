@@ -165,19 +165,22 @@ package enum Commands {
     exitCodes: [.done, .failed, .usage, .interrupted, .conflicts])
 
   package static let tune = Command(
-    "tune", abstract: "change how fast a run goes, from its next batch on, from any machine",
+    "tune", abstract: "change how a run goes: its pace, what holds it, how many rejects end it, from any machine",
     discussion:
-      "What is said counts in place of what the definition says, also when the run is resumed; what is not said stays as it is. "
+      "What is said counts in place of what the definition says, from the next batch on, also when the run is resumed; what is "
+      + "not said stays as it is. "
       + "`migrate status` shows it. SQL can do it, too: SELECT migrate.tune(17, _max_rate => 5000).",
     positionals: [Positionals.steered],
     options: [
       Options.tunedBatchSize, Options.tunedWorkers, Options.maxRate, Options.restBetweenBatches, Options.tunedHolds,
-      Options.reason, Options.json,
+      Options.tunedMaxRejects, Options.reason, Options.json,
     ],
     examples: [
       Command.Example("migrate tune 17 --max-rate 5k", "At most 5,000 rows a second, over all workers."),
       Command.Example("migrate tune 17 --batch-size auto --pause 0s", "As fast as batches of half a second go."),
       Command.Example("migrate tune 17 --holds none", "Go on, or back, although the window is closed."),
+      Command.Example(
+        "migrate tune 17 --max-rejects 2000", "Then: migrate apply, which goes on where it had too many."),
     ])
 
   package static let sandbox = Command(

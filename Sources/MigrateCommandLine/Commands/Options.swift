@@ -93,6 +93,9 @@ package enum Options {
     help:
       "What makes it hold: none, that is neither its window nor any condition, on its way back neither; or plan, as its "
       + "definition says. Behind a canary it holds all the same.")
+  package static let tunedMaxRejects = Option.optional(
+    "max-rejects", .portion, named: "ROWS",
+    help: "More rows in quarantine end the run: a number, or a part of the rows read, e.g. 2000 or 0.5%.")
   package static let exitCode = Option.flag("exit-code", help: "End with 0 only when the run is complete.")
 }
 
@@ -100,7 +103,7 @@ extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
     parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
-    maxRate, restBetweenBatches, tunedHolds,
+    maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.
   package static let paths: [any DescribedOption] = [directory, parameterFile, output, metrics, trace]

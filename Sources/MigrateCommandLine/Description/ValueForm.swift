@@ -23,6 +23,17 @@ extension ValueForm<String> {
   package static let name = ValueForm("a name") { $0.utf8.isEmpty ? nil : $0 }
 }
 
+extension ValueForm<String> {
+  /// Rows, or a part of them, as `max_rejects` has it in a definition.
+  package static let portion = ValueForm("a number of rows such as 500 or 5k, or a part of them such as 0.1%") { text in
+    guard text.utf8.last == UInt8(ascii: "%") else {
+      return text == "0" ? text : ValueForm<Int>.size.read(text).flatMap { $0 < 1_000_000_000 ? String($0) : nil }
+    }
+    guard let percent = text.wholeMatch(of: /([0-9]{1,2}(?:\.[0-9]{1,6})?|100)%/) else { return nil }
+    return String(percent.1) + "%"
+  }
+}
+
 extension ValueForm<Bool> {
   /// What a variable says of a flag.
   package static let yesOrNo = ValueForm("yes or no") { text in

@@ -1,13 +1,13 @@
 internal import Migrate
 internal import MigrateCommandLine
 
-/// `migrate tune`: changes how fast an unfinished run goes, from its next batch on.
+/// `migrate tune`: changes how an unfinished run goes, from its next batch on.
 enum TuneCommand {
   static func run(_ console: Console) throws(CommandFailure) -> ExitCode {
     let tuning = Tuning(
       batchSize: said(Options.tunedBatchSize, console), workers: said(Options.tunedWorkers, console),
       maxRate: said(Options.maxRate, console), pause: said(Options.restBetweenBatches, console),
-      holds: said(Options.tunedHolds, console))
+      holds: said(Options.tunedHolds, console), maxRejects: said(Options.tunedMaxRejects, console))
     guard tuning != Tuning() else {
       throw .usage(
         UsageError(
@@ -45,6 +45,7 @@ enum TuningText {
       tuning.batchSize.map { "batch_size \($0 == 0 ? "auto" : count($0))" }, tuning.workers.map { "workers \($0)" },
       tuning.maxRate.map { "max_rate \($0 == 0 ? "none" : count($0))" },
       tuning.pause.map { "pause \(Int($0 / .milliseconds(1)))ms" }, tuning.holds.map { "holds \($0.rawValue)" },
+      tuning.maxRejects.map { "max_rejects \(Int($0).map(count) ?? $0)" },
     ].compactMap(\.self).joined(separator: separator)
   }
 
@@ -53,7 +54,7 @@ enum TuningText {
       .init("batch_size", tuning.batchSize == 0 ? .string("auto") : .optional(tuning.batchSize)),
       .init("workers", .optional(tuning.workers)), .init("max_rate", .optional(tuning.maxRate)),
       .init("pause_milliseconds", .optional(tuning.pause.map { Int($0 / .milliseconds(1)) })),
-      .init("holds", .optional(tuning.holds?.rawValue)),
+      .init("holds", .optional(tuning.holds?.rawValue)), .init("max_rejects", .optional(tuning.maxRejects)),
     ]
   }
 
