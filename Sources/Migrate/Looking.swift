@@ -68,6 +68,17 @@ extension Runs {
   }
 }
 
+/// That a run stands.
+package struct Standstill: Sendable {
+  package let since: String?
+  package let why: String
+}
+
+extension RunRequest {
+  /// Who has asked, and where.
+  package var who: String { by + (host.map { " on \($0)" } ?? "") }
+}
+
 extension RunStanding {
   /// Why nothing seems to happen; `nil` when nothing holds it.
   package var hold: String? {
@@ -87,6 +98,25 @@ extension RunStanding {
     case .running where !isBounded: return "transactions that write to the table, before the last key is fixed"
     case .pausing, .cancelling: return "the edge of the batch"
     case .running, .failed, .cancelled, .completed, .reverting, .reverted: return nil
+    }
+  }
+
+  /// Why it stands, and since when as far as that is known; `nil` while it goes, and when it has ended.
+  package var standstill: Standstill? {
+    if isInterrupted { return Standstill(since: lastSignAt, why: "its worker is gone") }
+    switch state {
+    case .holding: return Standstill(since: heldSince, why: "holds for \(holdReason ?? "a throttle")")
+    case .paused:
+      if let failure { return Standstill(since: failure.at, why: "paused: \(failure.message)") }
+      guard let pause = requests.last(where: { $0.request == "pause" }) else {
+        return Standstill(since: nil, why: "paused")
+      }
+      return Standstill(since: pause.at, why: "paused by \(pause.who)" + (pause.reason.map { ": \($0)" } ?? ""))
+    case .failed: return Standstill(since: failure?.at, why: "failed" + (failure.map { ": \($0.message)" } ?? ""))
+    case .running, .reverting, .pausing, .cancelling:
+      guard waitsForLock else { return nil }
+      return Standstill(since: workers.compactMap(\.waitsSince).min(), why: "waits for \(hold ?? "a lock")")
+    case .cancelled, .completed, .reverted: return nil
     }
   }
 

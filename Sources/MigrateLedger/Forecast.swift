@@ -74,19 +74,35 @@ package struct RecentPace: Sendable, Equatable {
 }
 
 extension RunStanding {
-  /// How long the rest takes from the moment on that it goes, by the pace of its last batches; `nil` when nobody can tell.
-  package var forecast: Forecast? {
+  /// How long the rest takes, by the pace of its last batches; `nil` when nobody can tell, and while it stands.
+  package var forecast: Forecast? { isAtWork ? rest : nil }
+
+  /// The same from the moment on that it goes.
+  var rest: Forecast? {
     guard let expected, expected > done.read, hasKnownWay else { return nil }
     return pace.forecast(rows: expected - done.read)
   }
 
   package var left: Duration? { forecast?.left }
 
-  /// Whether it goes on by itself, and nothing but its window, which opens when it opens, is in its way.
-  package var hasKnownWay: Bool {
+  /// Whether its rows go on now: it does not hold, and not all of its workers wait for a lock.
+  package var isAtWork: Bool {
     guard !isInterrupted else { return false }
     return switch state {
-    case .running, .reverting: true
+    case .running: isBounded && !waitsForLock
+    case .reverting: !waitsForLock
+    case .holding, .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: false
+    }
+  }
+
+  /// Whether all of its workers do.
+  package var waitsForLock: Bool { !workers.isEmpty && workers.allSatisfy { $0.waitsFor != nil } }
+
+  /// Whether it goes on by itself, and nothing but its window, which opens when it opens, is in its way.
+  var hasKnownWay: Bool {
+    guard !isInterrupted else { return false }
+    return switch state {
+    case .running, .reverting: isAtWork
     case .holding: holdReason?.hasPrefix("window: ") == true
     case .pausing, .paused, .failed, .cancelling, .cancelled, .completed, .reverted: false
     }

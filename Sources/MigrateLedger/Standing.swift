@@ -13,7 +13,7 @@ package struct RunStanding: Sendable, Equatable {
   package let done: BatchCounts
   /// Rows that the present direction will meet; `nil` when the statistics say nothing (P27).
   package let expected: Int?
-  /// Rows a second, over the last batches.
+  /// Rows a second, over the last batches; `nil` while it stands.
   package fileprivate(set) var rate: Double?
   package let undoBytes: Int
   package fileprivate(set) var failure: Failure?
@@ -29,6 +29,8 @@ package struct RunStanding: Sendable, Equatable {
   package let endedAt: String?
   package let revertedAt: String?
   package let lastBatchAt: String?
+  /// When a worker gave its last sign of life.
+  package let lastSignAt: String?
   package let startedBy: String
   package let clientHost: String?
   package let reason: String?
@@ -63,6 +65,7 @@ package struct WorkerSight: Sendable, Equatable {
   package let batch: Int?
   /// `Lock: transactionid`, where it waits.
   package let waitsFor: String?
+  package let waitsSince: String?
   /// Backends that hold what it waits for, each with its application and role.
   package let blockers: [String]
 }
@@ -112,12 +115,9 @@ extension Ledger {
       standing.workers = try workers(connection, standing.id)
       if standing.hasKnownWay {
         standing.pace = try pace(connection, standing.id, standing.direction)
-        standing.rate = standing.pace.rate
-        // Only what is applied keeps to the window.
-        if standing.direction == .apply, let left = standing.left {
-          standing.endsAt = try endsAt(connection, standing.id, left)
-        }
+        if let left = standing.rest?.left { standing.endsAt = try endsAt(connection, standing.id, left) }
       }
+      if !standing.state.hasEnded { standing.rate = standing.isAtWork ? standing.pace.rate : nil }
       found.append(standing)
     }
     return found
@@ -131,6 +131,7 @@ extension Ledger {
       SELECT v.worker, s.pid, v.client_host, to_json(v.since) #>> '{}' AS since,
              substring(s.application_name FROM '^migrate run [0-9]+ batch ([0-9]+)') AS batch,
              CASE WHEN s.state = 'active' AND s.wait_event_type = 'Lock' THEN s.wait_event END AS waits_for,
+             (SELECT to_json(min(l.waitstart)) #>> '{}' FROM pg_locks AS l WHERE l.pid = s.pid AND NOT l.granted) AS waits_since,
              ARRAY(SELECT format('%s (%s%s)', h.pid, h.usename, ', ' || nullif(h.application_name, ''))
                    FROM   pg_stat_activity AS h
                    WHERE  h.pid = ANY (pg_blocking_pids(s.pid))) AS blockers
@@ -144,6 +145,7 @@ extension Ledger {
       WorkerSight(
         number: try row.int("worker"), pid: try row.int("pid"), host: try row["client_host"],
         since: try row.text("since"), batch: try row.ifPresent("batch", row.int), waitsFor: try row["waits_for"],
+        waitsSince: try row["waits_since"],
         blockers: try row.array("blockers").map { $0 ?? "" })
     }
   }
@@ -154,7 +156,8 @@ extension Ledger {
            CASE r.direction WHEN 'revert' THEN a.rows_changed
                             WHEN 'apply'  THEN nullif(p.rows_expected, 0) END AS rows_expected,
            p.batches, p.rows_read, p.rows_changed, p.rows_unchanged, p.rows_rejected, p.rows_per_second,
-           to_json(p.last_batch_at) #>> '{}' AS last_batch_at, u.bytes AS undo_bytes,
+           to_json(p.last_batch_at) #>> '{}' AS last_batch_at,
+           (SELECT to_json(max(w.heartbeat_at)) #>> '{}' FROM migrate.workers AS w WHERE w.run = r.run) AS last_sign_at, u.bytes AS undo_bytes,
            \(Failure.columns),
            r.left_behind, r.bounded_at IS NOT NULL AS bounded, r.hold_reason, to_json(r.held_since) #>> '{}' AS held_since,
            to_json(r.started_at) #>> '{}' AS started_at, to_json(r.ended_at) #>> '{}' AS ended_at,
@@ -203,6 +206,7 @@ extension RunStanding {
     endedAt = try row["ended_at"]
     revertedAt = try row["reverted_at"]
     lastBatchAt = try row["last_batch_at"]
+    lastSignAt = try row["last_sign_at"]
     startedBy = try row.text("started_by")
     clientHost = try row["client_host"]
     reason = try row["reason"]

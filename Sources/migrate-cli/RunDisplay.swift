@@ -167,8 +167,10 @@ final class RunDisplay: Sendable {
     let now = ContinuousClock.now
     let elapsed = now - begin
     let seconds = (elapsed - progress.stoodStill - (progress.pausedAt.map { now - $0 } ?? .zero)) / .seconds(1)
-    let rate = seconds > 0 && progress.here.read > 0 ? Double(progress.here.read) / seconds : nil
-    let forecast = progress.pace.forecast(rows: progress.expected - progress.done.read)
+    // What stands has neither.
+    let goes = progress.pausedAt == nil
+    let rate = goes && seconds > 0 && progress.here.read > 0 ? Double(progress.here.read) / seconds : nil
+    let forecast = goes ? progress.pace.forecast(rows: progress.expected - progress.done.read) : nil
     let kept = progress.done.rejected
     return ProgressState(
       "run \(run.id) \(progress.label)", rowsDone: progress.done.read,

@@ -7,7 +7,13 @@ enum StatusText {
     state(
       standing, "run \(standing.id) \(standing.direction == .revert ? "revert " : "")\(standing.name)",
       standing.forecast,
-      note: standing.hold.map { "waits for \($0)" })
+      note: note(standing))
+  }
+
+  /// For the bar and the log: why it stands and since when, or what it waits for.
+  private static func note(_ standing: RunStanding) -> String? {
+    guard let stands = standing.standstill else { return standing.hold.map { "waits for \($0)" } }
+    return stands.why + (stands.since.map { ", since \($0)" } ?? "")
   }
 
   /// What is over has met as many rows as there were, whatever the statistics had promised.
@@ -37,9 +43,10 @@ enum StatusText {
     }
     add("done", bar.line(state(standing, ""), width: max(40, (width ?? console.pageWidth) - 13)))
     add("rows", counts(standing))
-    if standing.isMoving { add("time left", standing.forecast.map { words($0, console) }) }
+    add("time left", standing.forecast.map { words($0, console) })
     add(standing.state == .holding ? "holds for" : "waits for", standing.hold)
     add("held since", standing.heldSince)
+    if standing.state != .holding { add("stands", standing.standstill.flatMap { stands($0, standing) }) }
     add("help", standing.holdCure.map { "\($0) lets it go on at once" })
     add("done at", standing.endsAt.map { "about \($0)" })
     add("tuned", standing.tuned.map { "\(TuningText.words($0.tuning)) by \($0.by) at \($0.at)" })
@@ -74,6 +81,13 @@ enum StatusText {
     return lines.map(Printable.line).joined(separator: "\n") + "\n" + (place.map { "\n\($0)" } ?? "")
   }
 
+  /// Why is said elsewhere, but for who has paused it.
+  private static func stands(_ standstill: Standstill, _ standing: RunStanding) -> String? {
+    let since = standstill.since.map { "since \($0)" }
+    guard standing.state == .paused, standing.failure == nil else { return since }
+    return [since, standstill.why].compactMap(\.self).joined(separator: ", ")
+  }
+
   /// The failure at the definition's own line, as the command that met it has told; `nil` where no place is known, or the file
   /// has another line there by now.
   private static func failureAtItsPlace(_ standing: RunStanding, _ console: Console) -> String? {
@@ -101,8 +115,7 @@ enum StatusText {
   }
 
   private static func words(_ request: RunRequest) -> String {
-    "\(request.at) by \(request.by)" + (request.host.map { " on \($0)" } ?? "")
-      + (request.reason.map { ": \($0)" } ?? "")
+    "\(request.at) by \(request.who)" + (request.reason.map { ": \($0)" } ?? "")
   }
 
   private static func word(_ standing: RunStanding) -> String {
@@ -148,7 +161,8 @@ enum StatusText {
     ]
     let rest: [JSON.Member] = [
       .init("waits_for", .optional(standing.hold)), .init("remedy", .optional(standing.holdCure)),
-      .init("held_since", .optional(standing.heldSince)),
+      .init("held_since", .optional(standing.heldSince)), .init("stands_since", .optional(standing.standstill?.since)),
+      .init("stands_because", .optional(standing.standstill?.why)),
       .init("ends_at", .optional(standing.endsAt)), .init("undo_bytes", .integer(standing.undoBytes)),
       .init("left_behind", .optional(standing.leftBehind)),
       .init("failure", failure(standing)), .init("paused_for", .optional(pause(standing))),
@@ -244,8 +258,4 @@ enum KeyRangeText {
   private static func key(_ values: [String?]) -> String {
     "(\(values.map { $0 ?? "NULL" }.joined(separator: ", ")))"
   }
-}
-
-extension RunStanding {
-  fileprivate var isMoving: Bool { !isInterrupted && (state == .running || state == .reverting) }
 }

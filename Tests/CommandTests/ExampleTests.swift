@@ -28,6 +28,7 @@ import Testing
         set:
           price: round(price * :rate, 2)
         batch_size: 100
+        on_error: continue
 
         """, to: "migrations/prices.yaml")
       try await stage(line, project)

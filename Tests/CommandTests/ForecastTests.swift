@@ -111,24 +111,23 @@ private struct Seeded: RandomNumberGenerator {
   /// From one source: `done at` is the time left from now on, and neither goes by what was before the tuning.
   @Test func `is told by the rate that it was tuned to`() async throws {
     try await withProject { project in
-      let gate = try await project.gate(behind: 5)
+      try project.writeClose("pause: 1h")
       let run = try project.start(["apply", "close", "--yes", "-q"])
-      try await project.waitForGate(gate)
+      try await project.waitForBatches(1)
       let before = try #require(try await project.migrate("status", "1", "--json").events().first)
       #expect(before["rows_per_second"]?.double != nil && before["seconds_left"]?.double != nil, "\(before.compact)")
       #expect(try await project.migrate("tune", "1", "--max-rate", "10").status == 0)
       let asked = try await project.value("SELECT clock_timestamp()")
       let status = try #require(try await project.migrate("status", "1", "--json").events().first)
-      #expect(status["rows_per_second"]?.double == nil && status["seconds_left"]?.double == 50, "\(status.compact)")
+      #expect(status["rows_per_second"]?.double == nil && status["seconds_left"]?.double == 90, "\(status.compact)")
       let ends = try #require(status["ends_at"]?.text)
       #expect(
         try await project.value(
-          "SELECT '\(ends)'::timestamptz - interval '50 s' BETWEEN '\(asked ?? "")'::timestamptz AND clock_timestamp()")
+          "SELECT '\(ends)'::timestamptz - interval '90 s' BETWEEN '\(asked ?? "")'::timestamptz AND clock_timestamp()")
           == "t", "\(status.compact)")
       let text = try await project.migrate("status", "1")
       #expect(text.out.contains("  time left  ") && text.out.contains("  done at    about "), "\(text.out)")
-      #expect(try await project.migrate("tune", "1", "--max-rate", "none").status == 0)
-      try await gate.close()
+      #expect(try await project.migrate("tune", "1", "--max-rate", "none", "--pause", "0s").status == 0)
       #expect(try await run.finish().status == 0)
     }
   }
@@ -136,30 +135,86 @@ private struct Seeded: RandomNumberGenerator {
   @Test func `is told no end while a query holds it`() async throws {
     try await withProject { project in
       try await project.server.psql("CREATE TABLE busy (n integer)")
-      try project.write(
-        """
-        batch: close
-        source: public.items
-        set:
-          state: 'closed'
-        batch_size: 100
-        throttle: {pause: 500ms, hold_when: {busy: SELECT 1 FROM public.busy}}
-
-        """, to: "migrations/close.yaml")
-      let gate = try await project.gate(behind: 5)
+      try project.writeClose("pause: 1h, hold_when: {busy: SELECT 1 FROM public.busy}")
       let run = try project.start(["apply", "close", "--yes", "-q"])
-      try await project.waitForGate(gate)
+      try await project.waitForBatches(1)
       #expect(try await project.migrate("status", "1").out.contains("  done at "))
       try await project.server.psql("INSERT INTO busy VALUES (1)")
-      try await gate.close()
       try await project.wait(until: "EXISTS (SELECT FROM migrate.runs WHERE state = 'holding')")
       let held = try await project.migrate("status", "1")
       #expect(held.out.hasPrefix("run 1 close: holding\n") && !held.out.contains("done at"), "\(held.out)")
       let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
       #expect(standing["ends_at"] == .null && standing["seconds_left"] == .null, "\(standing.compact)")
+      #expect(standing["rows_per_second"] == .null && standing["rows_read"]?.integer == 100, "\(standing.compact)")
+      #expect(standing["stands_because"]?.text == "holds for busy: its query finds a row", "\(standing.compact)")
+      #expect(standing["stands_since"]?.text != nil && standing["stands_since"] == standing["held_since"])
+      #expect(!held.out.contains("rows/s") && held.out.contains("\n  rows       100 read, "), "\(held.out)")
       try await project.server.psql("DELETE FROM busy")
+      #expect(try await project.migrate("tune", "1", "--pause", "0s").status == 0)
       #expect(try await run.finish().status == 0)
     }
+  }
+
+  /// The pace of its last batches says nothing about now.
+  @Test func `is told no rate and no time left while it stands, but since when and why`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      try await expect("waits for a lock held by ", since: "20[0-9-]{8}T[^ ]+\n", of: project)
+
+      #expect(try await project.migrate("pause", "1", "--reason", "sale at noon").status == 0)
+      let host = try #require(try await project.value("SELECT client_host FROM migrate.runs"))
+      let why = "paused by postgres on \(host): sale at noon"
+      try await expect(why, since: "20[0-9-]{8}T[^ ]+, \(why)\n", of: project)
+      let watch = try project.start(["status", "1", "--watch"])
+      try await watch.wait(untilSaid: "300 of ~1,000 rows  \(why), since 20", on: "err")
+      let events = try project.start(["status", "1", "--watch", "--json"])
+      try await events.wait(untilSaid: "\"stands_because\":\"\(why)\"", on: "out")
+
+      run.signal(SIGKILL)
+      #expect(try await run.finish().status == 137)
+      let watched = try await watch.finish()
+      #expect(!watched.err.contains("rows/s") && !watched.err.contains(" left"), "\(watched.err)")
+      let told = try await events.finish().events()
+      #expect(!told.isEmpty && told.allSatisfy { $0["rows_per_second"] == .null && $0["seconds_left"] == .null })
+      try await expect(why, since: "20[0-9-]{8}T[^ ]+, \(why)\n", of: project)
+
+      try await gate.close()
+      #expect(try await project.migrate("resume", "1").status == 0)
+      let done = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(done["stands_since"] == .null && done["stands_because"] == .null, "\(done.compact)")
+    }
+  }
+
+  @Test func `stands since its worker gave its last sign of life when that is gone`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.waitForGate(gate)
+      run.signal(SIGKILL)
+      _ = try await run.finish()
+      try await gate.close()
+      try await project.wait(until: "NOT migrate.is_working(1)")
+      try await expect("its worker is gone", since: "20[0-9-]{8}T[^ ]+\n", of: project)
+      let last = try await project.value("SELECT to_json(max(heartbeat_at)) #>> '{}' FROM migrate.workers")
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["stands_since"]?.text == last, "\(standing.compact)")
+      #expect(try await project.migrate("resume", "1").status == 0)
+    }
+  }
+
+  /// In both forms, of a run that has read 300 rows.
+  private func expect(_ why: String, since: String, of project: TestProject) async throws {
+    let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+    #expect(standing["rows_per_second"] == .null && standing["seconds_left"] == .null, "\(standing.compact)")
+    #expect(standing["rows_read"]?.integer == 300 && standing["ends_at"] == .null, "\(standing.compact)")
+    #expect(standing["stands_because"]?.text?.hasPrefix(why) == true, "\(standing.compact)")
+    #expect(standing["stands_since"]?.text != nil, "\(standing.compact)")
+    let text = try await project.migrate("status", "1").out
+    #expect(try text.contains(Regex("\n  stands     since " + since)), "\(text)")
+    #expect(text.contains("\n  rows       300 read, "), "\(text)")
+    for word in ["rows/s", "time left", " left", "done at"] { #expect(!text.contains(word), "\(word): \(text)") }
   }
 
   @Test func `changes on a terminal only what has changed, and ends with the run and its exit code`() async throws {
@@ -184,6 +239,28 @@ private struct Seeded: RandomNumberGenerator {
       #expect(watched.status == 0 && (2...3).contains(begun), "\(watched.out)")
       #expect(watched.out.components(separatedBy: " changed in ").count > 3)
       #expect(watched.out.contains("run 1 close: completed"))
+    }
+  }
+}
+
+extension TestProject {
+  /// With batches of a hundred.
+  fileprivate func writeClose(_ throttle: String) throws {
+    try write(
+      """
+      batch: close
+      source: public.items
+      set:
+        state: 'closed'
+      batch_size: 100
+      throttle: {\(throttle)}
+
+      """, to: "migrations/close.yaml")
+  }
+
+  fileprivate func waitForBatches(_ number: Int) async throws {
+    while (try? await value("SELECT count(*) >= \(number) FROM migrate.batches")) != "t" {
+      try await Task.sleep(for: .milliseconds(20))
     }
   }
 }
