@@ -60,6 +60,11 @@ extension Runs {
     try asking { (connection) throws(PostgresError) in try Ledger.brakes(connection, id) }
   }
 
+  /// How many transactions a revert of the run has ahead.
+  package borrowing func toRestore(_ id: Int64) throws(RunRefusal) -> Int {
+    try asking { (connection) throws(PostgresError) in try Ledger.toRestore(connection, id) }
+  }
+
   /// Why the run keeps no old values; `nil` when it does.
   package borrowing func undoReason(_ id: Int64) throws(RunRefusal) -> String? {
     try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id)?.undoReason }

@@ -1,6 +1,7 @@
-internal import MigratePostgres
+package import MigratePostgres
 
-/// What a batch took, from the end of the one before it to its own: with several workers that is less than it was worked on.
+/// What a batch took, from the end of the one before it to its own: with several workers that is less than it was worked on. Of a
+/// batch that was done in parts all of them together; a revert takes each back by itself.
 package struct BatchPace: Sendable, Equatable {
   package let rows: Int
   package let seconds: Double
@@ -28,7 +29,11 @@ extension Ledger {
         LEFT   JOIN migrate.tuning AS t USING (run)
         WHERE  r.run = $1::bigint
       )
-      SELECT p.max_rate, b.rows_read, greatest(extract(epoch FROM b.took), 0)::float8 AS seconds
+      SELECT p.max_rate, b.rows_read, greatest(extract(epoch FROM b.took), 0)::float8 AS seconds,
+             CASE $2::text WHEN 'revert' THEN
+               (SELECT count(*) FILTER (WHERE a.kind = 'apply') - count(*) FILTER (WHERE a.kind = 'revert' AND a.slice <> -2)
+                FROM   migrate.batches AS a
+                WHERE  a.run = p.run) END AS transactions
       FROM   pace AS p
       LEFT   JOIN LATERAL (
         SELECT b.seq, b.rows_read,
@@ -36,21 +41,39 @@ extension Ledger {
                      b.ended_at - b.started_at
                        + greatest(interval '1 second', p.pause, p.nice_ratio * (b.ended_at - b.started_at),
                                   b.rows_read / p.max_rate::float8 * interval '1 second')) AS took
-        FROM  (SELECT b.*
-               FROM   migrate.batches AS b
-               WHERE  b.run = p.run AND b.kind = $2::text AND b.started_at >= p.tuned_at
-               ORDER  BY b.seq DESC
+        FROM  (SELECT max(b.seq) AS seq, sum(b.rows_read) AS rows_read, min(b.started_at) AS started_at, max(b.ended_at) AS ended_at
+               -- So many that no batch has more parts, as a rule.
+               FROM  (SELECT b.*
+                      FROM   migrate.batches AS b
+                      WHERE  b.run = p.run AND b.kind = $2::text AND b.started_at >= p.tuned_at
+                      ORDER  BY b.seq DESC
+                      LIMIT  5000) AS b
+               GROUP  BY b.slice, b.ordinal, CASE b.kind WHEN 'revert' THEN b.part END
+               ORDER  BY max(b.seq) DESC
                LIMIT  51) AS b) AS b ON true
       ORDER  BY b.seq
       """, [String(run), direction.rawValue])
     var batches: [BatchPace] = []
     var most: Int?
+    var transactions: Int?
     for row in rows {
+      transactions = try row.ifPresent("transactions", row.int)
       most = try row.ifPresent("max_rate", row.int)
       guard let read = try row.ifPresent("rows_read", row.int) else { continue }
       batches.append(BatchPace(rows: read, seconds: try row.double("seconds")))
     }
-    return RecentPace(batches, most: most)
+    return RecentPace(batches, most: most, transactions: transactions)
+  }
+
+  /// How many transactions a revert of the run has ahead: a batch each, and a part each of those that were done in parts.
+  package static func toRestore(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int {
+    try connection.query(
+      """
+      SELECT count(*) FILTER (WHERE kind = 'apply') - count(*) FILTER (WHERE kind = 'revert' AND slice <> -2) AS ahead
+      FROM   migrate.batches
+      WHERE  run = $1::bigint
+      """, [String(run)]
+    ).onlyRow.int("ahead")
   }
 
   /// When so much of a run is done if it begins now, by its window where it has one.

@@ -21,15 +21,19 @@ package struct RecentPace: Sendable, Equatable {
   private var batches: [BatchPace]
   /// Rows a second that the run may do, whatever it could; `nil` is as many as it can.
   private let most: Double?
+  /// Of a revert: how many transactions it has ahead, which takes each part of a batch back by itself; `nil` where nobody knows.
+  private var transactions: Int?
 
-  package init(_ batches: [BatchPace] = [], most: Int? = nil) {
+  package init(_ batches: [BatchPace] = [], most: Int? = nil, transactions: Int? = nil) {
     self.batches = batches.suffix(Self.window)
     self.most = most.map(Double.init)
+    self.transactions = transactions
   }
 
   package mutating func add(_ batch: BatchPace) {
     batches.append(batch)
     if batches.count > Self.window { batches.removeFirst() }
+    if let ahead = transactions { transactions = max(0, ahead - 1) }
   }
 
   /// Rows a second; `nil` before there was a row.
@@ -49,7 +53,9 @@ package struct RecentPace: Sendable, Equatable {
   package func forecast(rows: Int) -> Forecast? {
     guard rows > 0 else { return nil }
     let least = most.map { Duration.seconds(Double(rows) / $0) }
-    guard let forecast = unlimited(rows: rows) else { return least.map { Forecast(left: $0, range: nil) } }
+    guard let forecast = transactions.flatMap({ byTransactions($0, rows: rows) }) ?? unlimited(rows: rows) else {
+      return least.map { Forecast(left: $0, range: nil) }
+    }
     guard let least else { return forecast }
     return Forecast(
       left: max(forecast.left, least),
@@ -68,6 +74,38 @@ package struct RecentPace: Sendable, Equatable {
       } / (seen - 1)
     let ahead = max(1, Double(rows) * seen / Double(batches.reduce(0) { $0 + $1.rows }))
     let deviation = (variance * ahead * (1 + ahead / seen)).squareRoot()
+    let ratio = exp(min(Self.spread * deviation / left, 3))
+    return Forecast(left: .seconds(left), range: .seconds(left / ratio)...(.seconds(left * ratio)))
+  }
+}
+
+extension RecentPace {
+  /// What a transaction takes by itself, and what each of its rows takes: the line through the transactions seen, so that a batch
+  /// whose parts go back one by one says nothing wrong about those that go back as a whole. `nil` before three of them are seen.
+  private func byTransactions(_ ahead: Int, rows: Int) -> Forecast? {
+    let seen = Double(batches.count)
+    guard ahead > 0, batches.count > 2 else { return nil }
+    let meanRows = batches.reduce(0) { $0 + Double($1.rows) } / seen
+    let meanSeconds = batches.reduce(0) { $0 + $1.seconds } / seen
+    let spread = batches.reduce(0) { $0 + (Double($1.rows) - meanRows) * (Double($1.rows) - meanRows) }
+    // Of transactions that are all alike the mean says all.
+    guard meanSeconds > 0, spread > 0 else { return nil }
+    let common = batches.reduce(0) { $0 + (Double($1.rows) - meanRows) * ($1.seconds - meanSeconds) }
+    // Neither is less than nothing.
+    let slope = min(max(0, common / spread), meanRows > 0 ? meanSeconds / meanRows : 0)
+    let base = meanSeconds - slope * meanRows
+    let left = base * Double(ahead) + slope * Double(rows)
+    guard left > 0 else { return nil }
+    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left), range: nil) }
+    let variance =
+      batches.reduce(0) { sum, batch in
+        let difference = batch.seconds - base - slope * Double(batch.rows)
+        return sum + difference * difference
+      } / (seen - 2)
+    // As in a mean; and what is far from all that was seen is known the less.
+    let distance = Double(rows) / Double(ahead) - meanRows
+    let count = Double(ahead)
+    let deviation = (variance * count * (1 + count * (1 / seen + distance * distance / spread))).squareRoot()
     let ratio = exp(min(Self.spread * deviation / left, 3))
     return Forecast(left: .seconds(left), range: .seconds(left / ratio)...(.seconds(left * ratio)))
   }

@@ -111,8 +111,10 @@ extension Worker {
     // As after a batch forward: the schema may have got another name meanwhile.
     try connection.execute("SELECT migrate.confirm(\(runID))")
     try connection.commit()
+    // Its first part is the last one to go back.
     let counts = BatchCounts(
-      batches: 1, read: try row.int("rows_read"), changed: try row.int("rows_changed"), rejected: kept)
+      batches: place.part == 0 ? 1 : 0, read: try row.int("rows_read"), changed: try row.int("rows_changed"),
+      rejected: kept)
     pacing.note(size: counts.read, read: counts.read, taken: ContinuousClock.now - clock, run.pace)
     report(
       .batch(

@@ -67,6 +67,10 @@ final class RunDisplay: Sendable {
     let display = try RunDisplay(run, console)
     // Who takes back what he has slowed down may have forgotten that.
     if run.direction == .revert, let brakes = try runs.brakes(run.id) { console.say(brakes) }
+    if run.direction == .revert {
+      let ahead = try runs.toRestore(run.id)
+      display.progress.withLock { $0.pace = RecentPace(transactions: ahead) }
+    }
     let control = RunControl()
     let watch = try? SignalWatch.start { signal, count in display.heard(signal, count, control) }
     defer { watch?.stop() }

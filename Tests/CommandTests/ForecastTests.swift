@@ -35,6 +35,23 @@ import Testing
     #expect(RecentPace([], most: 10).rate == nil && RecentPace([], most: 10).forecast(rows: 100)?.left == .seconds(10))
   }
 
+  /// A transaction by itself takes ten times as long as ten rows of it.
+  @Test func `of a revert knows transactions from rows, so that a batch kept in parts says nothing wrong`() {
+    func took(_ rows: Int) -> Double { 0.01 + Double(rows) * 0.0001 }
+    var pace = RecentPace(transactions: 140)
+    for part in 1...41 { pace.add(BatchPace(rows: part % 2 * 49, seconds: took(part % 2 * 49))) }
+    // 99 batches as a whole: rows alone would foresee over half a minute.
+    let truth = 99 * took(1_000)
+    let forecast = pace.forecast(rows: 99_000)
+    #expect(abs((forecast?.left ?? .zero) / .seconds(1) - truth) < 0.01, "\(String(describing: forecast))")
+    for _ in 1...30 { pace.add(BatchPace(rows: 1_000, seconds: took(1_000))) }
+    let later = pace.forecast(rows: 69_000)
+    #expect(abs((later?.left ?? .zero) / .seconds(1) - 69 * took(1_000)) < 0.01, "\(String(describing: later))")
+    // Where all transactions are alike they say no more than their mean.
+    let alike = RecentPace(Array(repeating: BatchPace(rows: 100, seconds: 0.5), count: 20), transactions: 100)
+    #expect(alike.forecast(rows: 10_000)?.left == .seconds(50))
+  }
+
   /// What follows the last fifty batches counts, not what was long ago.
   @Test func `follows the last batches`() {
     var pace = RecentPace()
@@ -204,6 +221,62 @@ private struct Seeded: RandomNumberGenerator {
     }
   }
 
+  /// By the parts, of which each goes back in a transaction of its own, and not by its last batch as if all were like that. The times are
+  /// set, so that the truth is known: 10 ms a transaction, and 0.1 ms a row.
+  @Test func `is foreseen on its way back by what its batches and their parts take`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "ALTER TABLE items ADD CONSTRAINT not_yet CHECK (state = 'open' OR id < 900 OR id % 10 <> 5)")
+      try project.writeClose("pause: 1ms", more: "on_error: continue")
+      #expect(try await project.migrate("apply", "close", "--yes").status == 3)
+      #expect(try await project.value("SELECT count(*) > 15 FROM migrate.batches WHERE part > 0") == "t")
+      try await project.server.psql(
+        """
+        CREATE TABLE waits (kind text);
+        INSERT INTO waits VALUES ('revert');
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          -- Behind the batch that was done in parts, and two more. It sleeps, and waits for no lock.
+          WHILE EXISTS (SELECT FROM public.waits)
+                AND (SELECT count(*) >= 2 FROM migrate.batches WHERE kind = 'revert' AND ordinal < 10) LOOP
+            PERFORM pg_sleep(0.02);
+          END LOOP;
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER wait BEFORE UPDATE ON items FOR EACH STATEMENT EXECUTE FUNCTION wait()
+        """)
+      let revert = try project.start(["revert", "1", "--yes", "--json"])
+      try await project.wait(until: "(SELECT count(*) = 2 FROM migrate.batches WHERE kind = 'revert' AND ordinal < 10)")
+      try await project.server.psql(
+        """
+        WITH times AS (
+          SELECT seq, (0.01 + rows_read * 0.0001) * interval '1 s' AS took,
+                 sum((0.01 + rows_read * 0.0001) * interval '1 s') OVER (ORDER BY seq) AS until
+          FROM   migrate.batches WHERE kind = 'revert')
+        UPDATE migrate.batches AS b
+        SET    started_at = r.started_at + t.until - t.took, ended_at = r.started_at + t.until
+        FROM   times AS t, migrate.runs AS r
+        WHERE  b.kind = 'revert' AND b.seq = t.seq
+        """)
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      // Seven batches of a hundred rows.
+      let left = standing["seconds_left"]?.double ?? 0
+      #expect(abs(left - 7 * 0.02) < 0.001, "\(standing.compact)")
+      #expect(standing["batches"]?.integer == 3, "\(standing.compact)")
+      // Three hundred rows but ten, over all their transactions.
+      let rate = try await project.value(
+        "SELECT sum(rows_read) / extract(epoch FROM max(ended_at) - min(started_at)) FROM migrate.batches WHERE kind = 'revert'"
+      )
+      let told = try await project.value("SELECT rows_per_second FROM migrate.progress")
+      #expect(
+        abs((rate.flatMap(Double.init) ?? 0) - (told.flatMap(Double.init) ?? -1)) < 0.01,
+        "\(told ?? "") for \(rate ?? "")")
+      try await project.server.psql("DELETE FROM waits")
+      let reverted = try await revert.finish()
+      #expect(reverted.status == 0, "\(reverted)")
+    }
+  }
+
   /// In both forms, of a run that has read 300 rows.
   private func expect(_ why: String, since: String, of project: TestProject) async throws {
     let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
@@ -245,7 +318,7 @@ private struct Seeded: RandomNumberGenerator {
 
 extension TestProject {
   /// With batches of a hundred.
-  fileprivate func writeClose(_ throttle: String) throws {
+  fileprivate func writeClose(_ throttle: String, more: String = "") throws {
     try write(
       """
       batch: close
@@ -254,6 +327,7 @@ extension TestProject {
         state: 'closed'
       batch_size: 100
       throttle: {\(throttle)}
+      \(more)
 
       """, to: "migrations/close.yaml")
   }

@@ -355,10 +355,15 @@ CROSS  JOIN LATERAL (
   -- before it begins.
   SELECT (l.rows_read / nullif(extract(epoch FROM (SELECT sum(upper(t) - lower(t)) FROM unnest(l.times) AS t)), 0))::float8 AS rows_per_second
   FROM  (SELECT sum(n.rows_read) AS rows_read, range_agg(tstzrange(least(n.started_at, n.ended_at), n.ended_at)) AS times
-         FROM  (SELECT b.rows_read, b.started_at, b.ended_at
-                FROM   migrate.batches AS b
-                WHERE  b.run = r.run AND b.kind = r.direction
-                ORDER  BY b.seq DESC
+         FROM  (SELECT sum(b.rows_read) AS rows_read, min(b.started_at) AS started_at, max(b.ended_at) AS ended_at
+                -- So many that no batch has more parts, as a rule.
+                FROM  (SELECT b.*
+                       FROM   migrate.batches AS b
+                       WHERE  b.run = r.run AND b.kind = r.direction
+                       ORDER  BY b.seq DESC
+                       LIMIT  2000) AS b
+                GROUP  BY b.slice, b.ordinal
+                ORDER  BY max(b.seq) DESC
                 LIMIT  20) AS n) AS l) AS p;
 COMMENT ON VIEW migrate.progress IS 'Every run with what it has done so far; interrupted is a run whose workers are gone.';
 
