@@ -2,12 +2,14 @@ package import MigratePostgres
 
 /// Something that was asked of a run and has moved it, or its pace: who, when, why.
 package struct RunRequest: Sendable, Equatable {
-  /// pause, resume, cancel, revert, retry, or tune.
+  /// pause, resume, cancel, revert, retry, mend, or tune.
   package let request: String
   package let by: String
   /// The machine that it was asked on; `nil` where nobody has said and the session was a local one.
   package let host: String?
   package let reason: String?
+  /// What exactly: of a mending its SQL.
+  package let detail: String?
   package let at: String
 }
 
@@ -18,7 +20,7 @@ extension Ledger {
   ) throws(PostgresError) -> [RunRequest] {
     try connection.query(
       """
-      SELECT r.request, r.requested_by, r.client_host, r.reason, to_json(r.requested_at) #>> '{}' AS requested_at
+      SELECT r.request, r.requested_by, r.client_host, r.reason, r.detail, to_json(r.requested_at) #>> '{}' AS requested_at
       FROM   migrate.requests AS r
       WHERE  r.run = $1::bigint
       ORDER  BY r.seq
@@ -26,7 +28,7 @@ extension Ledger {
     ).map { (row) throws(PostgresError) in
       RunRequest(
         request: try row.text("request"), by: try row.text("requested_by"), host: try row["client_host"],
-        reason: try row["reason"], at: try row.text("requested_at"))
+        reason: try row["reason"], detail: try row["detail"], at: try row.text("requested_at"))
     }
   }
 }

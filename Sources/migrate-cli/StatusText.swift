@@ -115,7 +115,7 @@ enum StatusText {
   }
 
   private static func words(_ request: RunRequest) -> String {
-    "\(request.at) by \(request.who)" + (request.reason.map { ": \($0)" } ?? "")
+    "\(request.at) by \(request.who)" + (request.reason.map { ": \($0)" } ?? "") + (request.detail.map { "; \($0)" } ?? "")
   }
 
   private static func word(_ standing: RunStanding) -> String {
@@ -225,7 +225,7 @@ enum StatusText {
     .object([
       .init("request", .string(request.request)), .init("by", .string(request.by)),
       .init("host", .optional(request.host)), .init("at", .string(request.at)),
-      .init("reason", .optional(request.reason)),
+      .init("reason", .optional(request.reason)), .init("detail", .optional(request.detail)),
     ])
   }
 

@@ -205,6 +205,58 @@ import Testing
     }
   }
 
+  /// The columns are called as those of quarantine.
+  @Test func `is one of those that fulfil a condition, by its own columns`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id bigint PRIMARY KEY, v integer NOT NULL, state text, run integer, key text, q text);
+        INSERT INTO t SELECT n, n, 'note ' || n, n, 'k' || n, NULL FROM generate_series(1, 16) AS n
+        """)
+      let all = "SELECT id, v, state FROM t ORDER BY id"
+      let before = try await server.rows(all)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 4)
+      #expect(try await Client.apply(compiled, on: server).isDone)
+      for (condition, said) in [
+        ("stat = 'x'", "--fix or --where: column "), ("v", "must be type boolean"),
+        ("v = 4; DELETE FROM t", "--where: "), ("true) OR (true", "--where: "), ("v = :four", ":four is a parameter"),
+        ("v =", "--where: "), ("rejects.run = 1", "missing FROM-clause entry"),
+        ("count(*) > 0", "not allowed in WHERE"),
+      ] {
+        let told = try await Client.fix(1, "SET v = 1", where: condition, on: server)
+        #expect(!told.isDone && told.text.contains(said), "\(condition): \(told.text)")
+      }
+      #expect(try await server.rows("SELECT count(*) FROM migrate.fixes, migrate.requests") == ["0"])
+      for (condition, rows, list) in [
+        ("state = 'note 4' -- that one", 1, "state = 'one'"), ("run IN (8, 9) AND key = 'k8'", 1, "state = 'two'"),
+        ("q IS NOT NULL", 0, "state = 'none'"), ("q = 'x'", 0, "state = 'none'"),
+        ("t.v = (SELECT max(o.v) FROM t AS o WHERE o.v < 100)", 1, "v = 1 -- the greatest"),
+      ] {
+        #expect(try await Client.fix(1, list, where: condition, on: server).text == "\(rows) rows")
+      }
+      #expect(try await server.value("SELECT migrate.mend(1, 'state', '''three''', _where => 'id = 12 -- it')") == "1")
+      #expect(
+        !(try await Psql.run("SELECT migrate.mend(1, 'v', '1', _where => 'true) GROUP BY (v');", on: server)).isDone)
+      #expect(
+        try await server.rows("SELECT id, v, state FROM t WHERE id % 4 = 0 ORDER BY id")
+          == ["4|4|one", "8|8|two", "12|12|three", "16|1|note 16"])
+      // What moved nothing is not noted.
+      #expect(
+        try await server.rows("SELECT request, detail FROM migrate.requests ORDER BY seq")
+          == [
+            "mend|SET state = 'one' WHERE state = 'note 4' -- that one",
+            "mend|SET state = 'two' WHERE run IN (8, 9) AND key = 'k8'",
+            "mend|SET v = 1 -- the greatest\nWHERE t.v = (SELECT max(o.v) FROM t AS o WHERE o.v < 100)",
+            "mend|SET state = ('three'\n) WHERE id = 12 -- it",
+          ])
+      #expect(
+        try await server.value(
+          "SELECT count(*) FROM migrate.fixes AS f JOIN migrate.requests AS r ON r.seq = f.request") == "4")
+      #expect(try await Client.revert(compiled, on: server).isDone)
+      #expect(try await server.rows(all) == before)
+    }
+  }
+
   /// For who has no client: one column, one expression, under the settings of the plan.
   @Test func `is mended by a function of the ledger, too`() async throws {
     try await withDatabase { server in
@@ -224,11 +276,17 @@ import Testing
       }
       #expect(try await server.rows(Self.all) == left)
       #expect(try await server.value("SELECT migrate.mend(1, 'v', 't.v + length(note) -- and more')") == "2")
-      #expect(try await server.value("SELECT migrate.mend(1, 'note', 'NULL')") == "2")
+      #expect(try await server.value("SELECT migrate.mend(1, 'note', 'NULL', _reason => 'why not')") == "2")
       #expect(try await server.rows("SELECT v, note FROM t WHERE id IN (4, 8)") == ["10|NULL", "14|NULL"])
       #expect(try await Psql.run("CALL migrate.drive_rejects(1, 'mended by SQL');", on: server).isDone)
       #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["110", "114"])
-      #expect(try await server.rows("SELECT request, reason FROM migrate.requests") == ["retry|mended by SQL"])
+      #expect(
+        try await server.rows(
+          "SELECT request, reason, detail FROM migrate.requests WHERE requested_by = session_user ORDER BY seq")
+          == [
+            "mend|NULL|SET v = (t.v + length(note) -- and more\n)", "mend|why not|SET note = (NULL\n)",
+            "retry|mended by SQL|NULL",
+          ])
       #expect(try await Psql.revert(compiled, on: server).isDone)
       #expect(try await server.rows(Self.all) == before)
       #expect(!(try await Psql.run("SELECT migrate.mend(1, 'v', '1');", on: server)).isDone)

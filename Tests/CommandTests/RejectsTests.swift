@@ -39,7 +39,7 @@ import Testing
       #expect(rows[0]["reasons"]?.elements.compactMap(\.text) == ["has an at: is NULL", "short: is NULL"])
 
       let wrong = try await project.migrate("rejects", "1", "--fix", "SET id = 1", "--yes")
-      #expect(wrong.status == 1 && wrong.err.contains("id is the key"), "\(wrong)")
+      #expect(wrong.status == 2 && wrong.err.contains("--fix: id is the key"), "\(wrong)")
       let mistyped = try await project.migrate("rejects", "1", "--fix", "SET emial = 'x'", "--yes")
       #expect(
         mistyped.status == 2

@@ -50,10 +50,13 @@ package enum Client {
   }
 
   /// Sets columns of the rows in the run's quarantine.
-  package static func fix(_ run: Int64, _ assignments: String, on server: Server) async throws -> Told {
+  package static func fix(
+    _ run: Int64, _ assignments: String, where condition: String? = nil, on server: Server
+  ) async throws -> Told {
     try await telling {
       let runs = try Runs(on: server)
-      return Told(isDone: true, "\(try runs.fix(try runs.find(String(run)), assignments)) rows")
+      let mending = try Mending(assignments, where: condition)
+      return Told(isDone: true, "\(try runs.fix(try runs.find(String(run)), mending)) rows")
     }
   }
 

@@ -12,6 +12,7 @@ CREATE TABLE migrate.fixes (
   fixed_by text        NOT NULL DEFAULT session_user,
   fixed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   reverted boolean     NOT NULL DEFAULT false,
+  request  bigint,
   PRIMARY KEY (run, fix, step, key)
 );
 COMMENT ON TABLE  migrate.fixes          IS 'Source rows in quarantine that were mended by `migrate rejects --fix`: what takes it back.';
@@ -26,6 +27,7 @@ COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
 COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
 COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
 COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
+COMMENT ON COLUMN migrate.fixes.request  IS 'migrate.requests.seq, where it is noted with its reason.';
 REVOKE ALL ON migrate.fixes FROM PUBLIC;
 
 CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
@@ -75,8 +77,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            WHEN a.attidentity <> ''        THEN format('%I is an identity, whose values the database gives', c.name)
          END AS why
   FROM   migrate.runs AS r
+  -- Where the table is gone, that is told by whoever holds it.
+  JOIN   pg_class AS t ON t.oid = to_regclass(r.plan #>> '{tables,0,name}')
   CROSS  JOIN unnest(_columns) WITH ORDINALITY AS c(name, place)
-  LEFT   JOIN pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attname = c.name
+  LEFT   JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = c.name
                                AND a.attnum > 0 AND NOT a.attisdropped
   WHERE  r.run = _run
     AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '')
@@ -85,8 +89,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.unfixable IS 'Why one of these columns cannot be set to mend a row; NULL when all can.';
 
--- No SET clause: the caller's settings, which are the plan's, decide about the meaning of _set.
-CREATE FUNCTION migrate.fix(_run bigint, _set text, _columns text[]) RETURNS bigint
+-- The condition stands by itself in a query of the table alone, so that the names in it are the table's.
+CREATE FUNCTION migrate.those_where(_run bigint, _where text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format(CASE WHEN _where IS NULL THEN '%s' ELSE E'(SELECT t.* FROM %s AS t WHERE (%s\n))' END, r.plan #>> '{tables,0,name}', _where)
+  FROM   migrate.runs AS r
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.those_where IS 'SQL for the rows of a run''s table that fulfil a condition, which has been parsed; without one for the table.';
+
+-- No SET clause here and below: the caller's settings, which are the plan's, decide about the meaning of _set and _where.
+CREATE FUNCTION migrate.fixable(_run bigint, _where text) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  found bigint;
+BEGIN
+  EXECUTE format('SELECT count(*) FROM migrate.rejects AS q JOIN %s AS t ON %s WHERE q.run = $1 AND q.state = $2',
+                 migrate.those_where(_run, _where), migrate.key_match(_run, 'q.key'))
+  INTO found USING _run, 'open';
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.fixable IS 'How many of the source rows that are in quarantine fulfil a condition.';
+
+CREATE FUNCTION migrate.fix(
+  _run bigint, _set text, _columns text[], _where text, _reason text, _client_host text
+) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
   target text    := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
@@ -94,6 +121,7 @@ DECLARE
   texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
                      FROM   unnest(_columns) WITH ORDINALITY AS c(name, place));
   mended bigint;
+  noted  bigint;
 BEGIN
   EXECUTE format($sql$
     INSERT INTO migrate.fixes (run, fix, step, key, columns, before, set_list)
@@ -101,16 +129,22 @@ BEGIN
     FROM   migrate.rejects AS q
     JOIN   %s AS t ON %s
     WHERE  q.run = $1 AND q.state = 'open'
-    FOR    NO KEY UPDATE OF t $sql$, number, texts, target, migrate.key_match(_run, 'q.key'))
+    FOR    NO KEY UPDATE OF t $sql$, number, texts, migrate.those_where(_run, _where), migrate.key_match(_run, 'q.key'))
   USING _run, _columns, _set;
   -- No other relation beside the table, so that the names in _set are its own.
   EXECUTE format(E'UPDATE %s AS t SET %s\n WHERE EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s)',
                  target, _set, migrate.key_match(_run, 'q.key'))
   USING _run, number;
   GET DIAGNOSTICS mended = ROW_COUNT;
-  EXECUTE format('UPDATE migrate.fixes AS q SET after = ARRAY[%s] FROM %s AS t WHERE q.run = $1 AND q.fix = $2 AND %s',
+  IF mended > 0 THEN
+    -- On a line of its own where the list may end with a comment.
+    noted := migrate.note_request(_run, 'mend', _reason, _client_host,
+                                  'SET ' || btrim(_set)
+                                  || coalesce(CASE WHEN _set LIKE '%--%' THEN E'\nWHERE ' ELSE ' WHERE ' END || btrim(_where), ''));
+  END IF;
+  EXECUTE format('UPDATE migrate.fixes AS q SET request = $3, after = ARRAY[%s] FROM %s AS t WHERE q.run = $1 AND q.fix = $2 AND %s',
                  texts, target, migrate.key_match(_run, 'q.key'))
-  USING _run, number;
+  USING _run, number, noted;
   EXECUTE format($sql$
     UPDATE migrate.rejects AS q
     SET    fixed_row = to_jsonb(t.*)
@@ -120,9 +154,11 @@ BEGIN
   USING _run, number;
   RETURN mended;
 END $$;
-COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, and keeps what they held and what they hold now. _set has been parsed: assignments, and nothing behind them. The number of rows.';
+COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in quarantine, of all or of those that fulfil _where, keeps what they held and what they hold now, and notes who asked for it. _set has been parsed: assignments, and nothing behind them; so has _where, a condition. The number of rows.';
 
-CREATE FUNCTION migrate.mend(_run bigint, _column text, _expression text) RETURNS bigint
+CREATE FUNCTION migrate.mend(
+  _run bigint, _column text, _expression text, _reason text DEFAULT NULL, _where text DEFAULT NULL
+) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   this   migrate.runs := (SELECT r FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply');
@@ -142,11 +178,14 @@ BEGIN
   PERFORM migrate.hold(_run);
   -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
   EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _expression, this.plan #>> '{tables,0,name}');
-  mended := migrate.fix(_run, format(E'%I = (%s\n)', _column, _expression), ARRAY[_column]);
+  IF _where IS NOT NULL THEN
+    EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _where, this.plan #>> '{tables,0,name}');
+  END IF;
+  mended := migrate.fix(_run, format(E'%I = (%s\n)', _column, _expression), ARRAY[_column], _where, _reason, NULL);
   PERFORM migrate.confirm(_run);
   RETURN mended;
 END $$;
-COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are in quarantine, as `migrate rejects --fix` does: migrate.mend(17, ''email'', ''lower(email)''), then CALL migrate.drive_rejects(17). The number of rows.';
+COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are in quarantine, as `migrate rejects --fix` does: migrate.mend(17, ''email'', ''lower(email)''), then CALL migrate.drive_rejects(17). _reason is noted with it; _where, a condition, leaves out the rows that do not fulfil it. The number of rows.';
 
 -- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
 -- writes; and only one behind it sees what that has waited for.

@@ -61,29 +61,34 @@ COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, wit
 CREATE TABLE migrate.requests (
   run          bigint      NOT NULL REFERENCES migrate.runs,
   seq          bigint      GENERATED ALWAYS AS IDENTITY,
-  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry', 'tune')),
+  request      text        NOT NULL CHECK (request IN ('pause', 'resume', 'cancel', 'revert', 'retry', 'mend', 'tune')),
   requested_by text        NOT NULL DEFAULT session_user,
   client_host  text,
   reason       text,
+  detail       text,
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (run, seq)
 );
 COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine, or its pace. migrate.control has what is not over.';
 COMMENT ON COLUMN migrate.requests.run          IS 'The run.';
 COMMENT ON COLUMN migrate.requests.seq          IS 'The order in which it was asked.';
-COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, retry: the rows in quarantine were tried again, or tune: how fast it goes was changed.';
+COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, revert, retry: the rows in quarantine were tried again, mend: they were changed in their table, or tune: how fast it goes was changed.';
 COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
 COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
 COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
+COMMENT ON COLUMN migrate.requests.detail       IS 'Of mend: the assignments, and which rows they were meant for where not for all, as SQL.';
 COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
 REVOKE ALL ON migrate.requests FROM PUBLIC;
 
-CREATE FUNCTION migrate.note_request(_run bigint, _request text, _reason text, _client_host text) RETURNS void
+CREATE FUNCTION migrate.note_request(
+  _run bigint, _request text, _reason text, _client_host text, _detail text DEFAULT NULL
+) RETURNS bigint
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO migrate.requests (run, request, reason, client_host)
-  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())))
+  INSERT INTO migrate.requests (run, request, reason, client_host, detail)
+  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())), _detail)
+  RETURNING seq
 $$;
-COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why.';
+COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why; its place among the requests.';
 
 CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -113,15 +113,20 @@ package enum Commands {
     "rejects", aliases: ["quarantine"], abstract: "show the rows that a run has left out, and why; mend them",
     discussion:
       "A row that breaks a rule of `validation`, and under `on_error: continue` one that the database refuses, stays as it "
-      + "is and goes to quarantine with the reason. `--fix` changes such rows in their table; `migrate apply --rejects RUN` "
-      + "then tries them again. JSON has a line for each row.",
+      + "is and goes to quarantine with the reason. `--fix` changes such rows in their table, all or those "
+      + "`--where` a condition holds, and notes who, when, how and with `--reason` why; `migrate apply --rejects RUN` then tries them "
+      + "again. JSON has a line for each row.",
     positionals: [Positionals.runOrName],
-    options: [Options.json, Options.csv, Options.all, Options.fix, Options.yes],
+    options: [
+      Options.json, Options.csv, Options.all, Options.fix, Options.condition, Options.reason, Options.yes,
+    ],
     conflicts: [[Options.json, Options.csv, Options.fix]],
     examples: [
       Command.Example("migrate rejects 17", "How many for which reason, and the first of them."),
       Command.Example("migrate rejects 17 --csv > rejects.csv", "All of them."),
       Command.Example("migrate rejects 17 --fix 'SET email = lower(email)'", "Then: migrate apply --rejects 17."),
+      Command.Example(
+        "migrate rejects 17 --fix 'SET age = NULL' --where 'age > 150'", "Only some of them."),
     ])
 
   package static let verify = Command(

@@ -66,6 +66,9 @@ package enum Options {
   package static let fix = Option.optional(
     "fix", .text, named: "SET", mayBeLong: true,
     help: "Set columns of the rows that wait, such as 'SET email = lower(email)'; a revert of the run takes it back.")
+  package static let condition = Option.optional(
+    "where", .text, named: "CONDITION", mayBeLong: true,
+    help: "With --fix: only rows that fulfil an SQL condition over their columns, such as \"email LIKE '% %'\".")
   package static let all = Option.flag("all", help: "Those that are resolved or reverted, too.")
   package static let sandboxFolder = Option.optional(
     "folder", .name, named: "DIR",
@@ -102,7 +105,7 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix,
+    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix, condition,
     maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.

@@ -33,6 +33,7 @@ extension Diagnostic {
   fileprivate static func notAssignments(in fragment: SourceFragment) -> Diagnostic {
     Diagnostic(
       "not-assignments", at: fragment.span, "this is no list of columns with what each becomes",
-      remedy: "for instance `SET email = lower(email)`; which rows is known: those in quarantine")
+      remedy: "for instance `SET email = lower(email)`; which rows is known: those in quarantine, or "
+        + "those of them for which `--where` holds")
   }
 }

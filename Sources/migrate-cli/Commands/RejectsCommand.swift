@@ -13,6 +13,14 @@ enum RejectsCommand {
     if let assignments = console.arguments[Options.fix] {
       return try fix(summary, assignments, runs, console)
     }
+    if let option = [Options.condition, Options.reason].first(where: {
+      console.arguments.origin(of: $0) == .commandLine
+    }) {
+      throw .usage(
+        UsageError(
+          "--\(option.description.name) is for --fix, and without that nothing is changed",
+          remedy: "`migrate rejects \(summary.id) --fix 'SET …'`, or leave it out"))
+    }
     let all = console.arguments[Options.all]
     if console.isJSON {
       try console.ask { () throws(RunRefusal) in
@@ -31,16 +39,24 @@ enum RejectsCommand {
   private static func fix(
     _ summary: RunSummary, _ assignments: String, _ runs: borrowing Runs, _ console: Console
   ) throws(CommandFailure) -> ExitCode {
-    let waiting = try console.ask { () throws(RunRefusal) in try runs.reasons(summary.id).rows }
-    guard waiting > 0 else {
+    let condition = console.arguments[Options.condition]
+    let mending = try console.ask { () throws(RunRefusal) in
+      try Mending(assignments, where: condition, reason: console.arguments[Options.reason])
+    }
+    let found = try console.ask { () throws(RunRefusal) in try runs.mendable(summary, mending) }
+    guard found.waiting > 0 else {
       console.print("run \(summary.id) \(summary.name) has no row in quarantine")
       return .done
     }
-    console.say("\(Wording.count(waiting, "row")) of run \(summary.id) \(summary.name): \(Printable.line(assignments))")
+    let some = condition == nil ? "" : "\(Wording.count(found.meant)) of "
+    let which = condition.map { " where \(Printable.line($0))" } ?? ""
+    console.say(
+      "\(some)\(Wording.count(found.waiting, "row")) of run \(summary.id) \(summary.name)\(which): \(Printable.line(assignments))"
+    )
     guard try console.allows("rejects --fix") else { return .interrupted }
-    let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, assignments) }
-    console.say("`migrate apply --rejects \(summary.id)` tries them again")
-    console.print("run \(summary.id) mended \(rows) rows")
+    let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, mending) }
+    console.say("`migrate apply --rejects \(summary.id)` tries \(condition == nil ? "them" : "all of them") again")
+    console.print("run \(summary.id) mended \(rows) rows" + (condition == nil ? "" : " of \(found.waiting)"))
     return .done
   }
 
