@@ -1,4 +1,5 @@
 package import MigrateLedger
+internal import MigrateDiagnostics
 internal import MigratePostgres
 
 /// What has become of one row, and why.
@@ -29,6 +30,12 @@ extension Runs {
       throw .refused(
         "\(table.name) has neither a primary key nor a run, so nothing is known of its rows",
         remedy: "the runs: `migrate history`")
+    }
+    if let column = AskedRow.unknownColumn(words, of: table) {
+      throw .usage(
+        "\(table.name) has no column \"\(column)\"",
+        remedy: Suggestion.nearest(to: column, among: table.columns).map { "did you mean `\($0)`?" }
+          ?? "the columns are \(table.columns.joined(separator: ", "))")
     }
     guard let row = AskedRow(words, of: table) else {
       throw .refused(
@@ -62,6 +69,18 @@ struct AskedRow: Equatable {
       return nil
     }
     if let column, !table.columns.contains(where: { $0.utf8.elementsEqual(column.utf8) }) { return nil }
+  }
+
+  /// What stands behind a whole key and is no column of the table; `nil` when the words are not so.
+  static func unknownColumn(_ words: [String], of table: AskedTable) -> String? {
+    guard let word = words.last, !table.columns.contains(where: { $0.utf8.elementsEqual(word.utf8) }) else {
+      return nil
+    }
+    let count = table.key.count
+    // Two words may be a key of two columns.
+    let isBehindOneWord =
+      count > 2 && words.count == 2 && words.first.flatMap { parts(of: $0) }?.count == count
+    return isBehindOneWord || words.count == count + 1 ? word : nil
   }
 
   /// What stands between commas; in double quotes, of which one within is written twice, a comma is a part. `nil` when the quotes

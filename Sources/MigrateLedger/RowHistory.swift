@@ -10,6 +10,8 @@ package struct RowTouch: Sendable, Equatable {
     case done
     /// The database has refused it, and it is in quarantine.
     case rejected
+    /// It was in quarantine, and somebody has changed it there, as the columns before and after tell.
+    case mended
     /// A batch went over its key, and more is not known.
     case maybe
   }
@@ -25,12 +27,12 @@ package struct RowTouch: Sendable, Equatable {
   package let name: String
   package let state: RunState
   package let kind: Kind
-  /// Why no more is known.
+  /// Why no more is known; of a mending its SQL.
   package let note: String?
   package let changes: [Change]
   /// `nil` where even the batch is not known.
   package let ordinal: Int?
-  /// When its batch committed.
+  /// When its batch committed, or it was mended.
   package let at: String?
   package let by: String
   package let host: String?
@@ -83,8 +85,9 @@ extension Ledger {
   ) throws(PostgresError) -> [RowTouch] {
     let rows = try connection.query(
       """
-      SELECT w.run, r.name, r.state, w.touch, w.note, w.ordinal, to_json(w.at) #>> '{}' AS at, r.session_user_ AS by,
-             r.client_host AS host, r.reason, to_json(w.restored_at) #>> '{}' AS restored_at, q.requested_by AS reverted_by,
+      SELECT w.run, r.name, r.state, w.touch, w.note, w.ordinal, to_json(w.at) #>> '{}' AS at, coalesce(w.done_by, r.session_user_) AS by,
+             CASE WHEN w.touch = 'mended' THEN w.client_host ELSE r.client_host END AS host,
+             CASE WHEN w.touch = 'mended' THEN w.reason ELSE r.reason END AS reason, to_json(w.restored_at) #>> '{}' AS restored_at, q.requested_by AS reverted_by,
              CASE WHEN w.restored_at IS NOT NULL THEN r.revert_reason END AS revert_reason, w.conflict, w.instead,
              w.reject ->> 'message' AS refusal, w.reject ->> 'sqlstate' AS refusal_state,
              ARRAY(SELECT c.col ->> 'column' FROM jsonb_array_elements(w.changes) WITH ORDINALITY AS c(col, place)
@@ -100,7 +103,7 @@ extension Ledger {
                            WHERE  q.run = r.run AND q.request = 'revert' AND w.restored_at IS NOT NULL
                            ORDER  BY q.seq DESC
                            LIMIT  1) AS q ON true
-      ORDER  BY w.run DESC, w.seq DESC NULLS LAST
+      ORDER  BY w.run DESC, w.at DESC NULLS LAST, w.seq DESC NULLS LAST
       """, [table.name, ArrayText.literal(key), column])
     return try rows.map { (row) throws(PostgresError) in try RowTouch(row) }
   }

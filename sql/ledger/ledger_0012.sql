@@ -1,33 +1,35 @@
 -- Rows of quarantine, mended -----------------------------------------------------------------------------------------------
 
 CREATE TABLE migrate.fixes (
-  run      bigint      NOT NULL REFERENCES migrate.runs,
-  fix      integer     NOT NULL,
-  step     integer     NOT NULL,
-  key      text[]      NOT NULL,
-  columns  text[]      NOT NULL,
-  before   text[]      NOT NULL,
-  after    text[],
-  set_list text        NOT NULL,
-  fixed_by text        NOT NULL DEFAULT session_user,
-  fixed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  reverted boolean     NOT NULL DEFAULT false,
-  request  bigint,
+  run         bigint      NOT NULL REFERENCES migrate.runs,
+  fix         integer     NOT NULL,
+  step        integer     NOT NULL,
+  key         text[]      NOT NULL,
+  columns     text[]      NOT NULL,
+  before      text[]      NOT NULL,
+  after       text[],
+  set_list    text        NOT NULL,
+  fixed_by    text        NOT NULL DEFAULT session_user,
+  fixed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  reverted    boolean     NOT NULL DEFAULT false,
+  request     bigint,
+  restored_at timestamptz,
   PRIMARY KEY (run, fix, step, key)
 );
-COMMENT ON TABLE  migrate.fixes          IS 'Source rows in quarantine that were mended by `migrate rejects --fix`: what takes it back.';
-COMMENT ON COLUMN migrate.fixes.run      IS 'The run in whose quarantine they are.';
-COMMENT ON COLUMN migrate.fixes.fix      IS 'Counts the commands; a revert goes through them backwards.';
-COMMENT ON COLUMN migrate.fixes.step     IS 'The step that had failed.';
-COMMENT ON COLUMN migrate.fixes.key      IS 'The row''s key, as in migrate.rejects.';
-COMMENT ON COLUMN migrate.fixes.columns  IS 'The columns that were set.';
-COMMENT ON COLUMN migrate.fixes.before   IS 'What they held, each as its type''s text.';
-COMMENT ON COLUMN migrate.fixes.after    IS 'What they were set to, as it was stored.';
-COMMENT ON COLUMN migrate.fixes.set_list IS 'SET, as it was given.';
-COMMENT ON COLUMN migrate.fixes.fixed_by IS 'The role that did it.';
-COMMENT ON COLUMN migrate.fixes.fixed_at IS 'When.';
-COMMENT ON COLUMN migrate.fixes.reverted IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
-COMMENT ON COLUMN migrate.fixes.request  IS 'migrate.requests.seq, where it is noted with its reason.';
+COMMENT ON TABLE  migrate.fixes             IS 'Source rows in quarantine that were mended by `migrate rejects --fix`: what takes it back.';
+COMMENT ON COLUMN migrate.fixes.run         IS 'The run in whose quarantine they are.';
+COMMENT ON COLUMN migrate.fixes.fix         IS 'Counts the commands; a revert goes through them backwards.';
+COMMENT ON COLUMN migrate.fixes.step        IS 'The step that had failed.';
+COMMENT ON COLUMN migrate.fixes.key         IS 'The row''s key, as in migrate.rejects.';
+COMMENT ON COLUMN migrate.fixes.columns     IS 'The columns that were set.';
+COMMENT ON COLUMN migrate.fixes.before      IS 'What they held, each as its type''s text.';
+COMMENT ON COLUMN migrate.fixes.after       IS 'What they were set to, as it was stored.';
+COMMENT ON COLUMN migrate.fixes.set_list    IS 'SET, as it was given.';
+COMMENT ON COLUMN migrate.fixes.fixed_by    IS 'The role that did it.';
+COMMENT ON COLUMN migrate.fixes.fixed_at    IS 'When.';
+COMMENT ON COLUMN migrate.fixes.reverted    IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
+COMMENT ON COLUMN migrate.fixes.request     IS 'migrate.requests.seq, where it is noted with its reason.';
+COMMENT ON COLUMN migrate.fixes.restored_at IS 'When a revert came to it.';
 REVOKE ALL ON migrate.fixes FROM PUBLIC;
 
 CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
@@ -250,7 +252,7 @@ BEGIN
         AND  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)
         AND  c.reason = 'gone' $sql$, texts, target, same_key)
     USING _run, this.fix;
-    UPDATE migrate.fixes AS q SET reverted = true WHERE q.run = _run AND q.fix = this.fix;
+    UPDATE migrate.fixes AS q SET reverted = true, restored_at = clock_timestamp() WHERE q.run = _run AND q.fix = this.fix;
   END LOOP;
 END $$;
 COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';

@@ -205,9 +205,9 @@ COMMENT ON FUNCTION migrate.is_of_canary IS 'Whether a row belongs to the canary
 
 CREATE TYPE migrate.touch AS (
   run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz, restored_at timestamptz,
-  conflict text, instead jsonb, reject jsonb
+  conflict text, instead jsonb, reject jsonb, done_by text, client_host text, reason text
 );
-COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe.';
+COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe; or mended, which somebody else than its batches has done, whom done_by, client_host and reason tell.';
 
 CREATE FUNCTION migrate.touch_by(
   _batch migrate.batches, _table regclass, _keys text[], _given text[], _kept text[], _column text
@@ -246,7 +246,10 @@ BEGIN
     RETURN NULL;
   ELSE
     touched.touch := 'maybe';
-    touched.note := 'its undo was dropped, and a batch went over this key';
+    touched.note := (SELECT CASE WHEN r.state = 'reverted' THEN 'it is taken back, and its undo, which had the values, went with that; a batch had gone over this key'
+                                 ELSE 'its undo was dropped, and a batch went over this key' END
+                     FROM   migrate.runs AS r
+                     WHERE  r.run = _batch.run);
   END IF;
   touched.run := _batch.run;
   touched.ordinal := _batch.ordinal;
@@ -262,6 +265,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.touch_by IS 'What a batch has made of a row whose key lies within its bounds; NULL: nothing.';
 
+CREATE FUNCTION migrate.mendings_of(_run bigint, _kept text[], _column text) RETURNS SETOF migrate.touch
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.run, 'mended', coalesce(q.detail, 'SET ' || f.set_list),
+         (SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
+          FROM   unnest(f.columns, f.before, f.after) WITH ORDINALITY AS c(name, before, after, place)
+          WHERE  _column IS NULL OR c.name = _column COLLATE "C"),
+         CAST(NULL AS integer), CAST(NULL AS bigint), f.fixed_at, f.restored_at, c.reason, c.found, CAST(NULL AS jsonb),
+         f.fixed_by, q.client_host, q.reason
+  FROM   migrate.fixes AS f
+  LEFT   JOIN migrate.requests  AS q ON (q.run, q.seq) = (f.run, f.request)
+  LEFT   JOIN migrate.conflicts AS c ON (c.run, c.step, c.seq, c.key) = (f.run, f.step, -f.fix, f.key)
+  WHERE  f.run = _run AND f.key = _kept AND (_column IS NULL OR _column = ANY (f.columns))
+  ORDER  BY f.fix DESC
+$$;
+COMMENT ON FUNCTION migrate.mendings_of IS 'How a row was mended that waited in the quarantine of a run.';
+
 CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL) RETURNS SETOF migrate.touch
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
@@ -275,6 +294,16 @@ DECLARE
   kept    text[];
   batch   migrate.batches;
   touched migrate.touch;
+  -- Or what was mended in its quarantine did.
+  writes  bigint[] := ARRAY(SELECT r.run
+                            FROM   migrate.runs_over(_table) AS r
+                            WHERE  _column IS NULL
+                              OR   EXISTS (SELECT
+                                           FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
+                                           WHERE  s.step -> 'captured' ? _column
+                                             OR   EXISTS (SELECT
+                                                          FROM   jsonb_array_elements(s.step -> 'columns') AS c(col)
+                                                          WHERE  c.col ->> 'name' = _column)));
 BEGIN
   IF cardinality(_key) IS DISTINCT FROM cardinality(meant) THEN
     RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
@@ -283,11 +312,7 @@ BEGIN
   FOR this IN
     SELECT r.*
     FROM   migrate.runs_over(_table) AS r
-    WHERE  _column IS NULL
-      OR  EXISTS (SELECT
-                  FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
-                  WHERE  s.step -> 'captured' ? _column
-                    OR   EXISTS (SELECT FROM jsonb_array_elements(s.step -> 'columns') AS c(col) WHERE c.col ->> 'name' = _column))
+    WHERE  r.run = ANY (writes) OR EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = r.run AND _column = ANY (f.columns))
     ORDER  BY r.run DESC
   LOOP
     PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
@@ -314,6 +339,8 @@ BEGIN
       END IF;
     END IF;
     EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
+    RETURN QUERY SELECT * FROM migrate.mendings_of(this.run, kept, _column);
+    CONTINUE WHEN this.run <> ALL (writes);
     -- Both passes of a canary go over all keys, and a row belongs to one of them.
     FOR batch IN EXECUTE format(
       $q$SELECT b.*
@@ -333,6 +360,6 @@ BEGIN
     END LOOP;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected (it waits in quarantine), or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
+COMMENT ON FUNCTION migrate.why IS 'Every run that touched a row, the newest first: changed, done (its values were not kept), rejected (it waits in quarantine), mended (there, by whom done_by tells), or maybe (only the batch''s range is known), with columns before and after, when, and what a revert has made of it.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

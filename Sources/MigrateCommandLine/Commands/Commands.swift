@@ -91,7 +91,7 @@ package enum Commands {
     discussion:
       "By its primary key: a word for each column, or one word with commas, where double quotes keep a comma within a value. A "
       + "column behind it shows only that one. Each run tells who, when and why, the columns before and after, what a revert has "
-      + "made of it, and whether it is in quarantine. Where a run kept no values, or its undo was dropped, that is said. "
+      + "made of it, and whether it is in quarantine, or was mended there. Where a run kept no values, or its undo was dropped, that is said. "
       + "`--` stands before a key that begins with a dash.",
     positionals: [Positionals.table, Positionals.key], options: [Options.json],
     examples: [

@@ -25,7 +25,7 @@ enum WhyCommand {
   }
 
   private static func text(_ touch: RowTouch, _ console: Console) -> String {
-    let batch = touch.ordinal.map { ", batch \($0)" } ?? ""
+    let batch = touch.ordinal.map { ", batch \($0)" } ?? (touch.kind == .mended ? ", mended" : "")
     let host = touch.host.map { " on \($0)" } ?? ""
     let when = touch.at.map { " at \($0)" } ?? ""
     var lines = [
@@ -34,9 +34,10 @@ enum WhyCommand {
     ]
     func add(_ title: String, _ text: String) { lines.append("  " + ColumnWidth.padded(title, to: 10) + " " + text) }
     switch touch.kind {
-    case .changed:
+    case .changed, .mended:
       let arrow = console.page.unicode ? "→" : "->"
       for change in touch.changes { add(change.column, "\(value(change.before)) \(arrow) \(value(change.after))") }
+      if let sql = touch.note { add("by", sql) }
     case .done: add("done", touch.note ?? "")
     case .rejected:
       add("rejected", (touch.refusal ?? "") + (touch.refusalState.map { " [\($0)]" } ?? ""))
