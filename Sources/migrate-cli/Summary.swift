@@ -12,17 +12,17 @@ struct Summary {
   let name: String
   private(set) var lines: [Line] = []
 
-  /// - Parameter isMeasured: whether the time that it takes is told elsewhere.
-  init(_ plan: Plan, _ surroundings: Surroundings?, isMeasured: Bool = false) {
+  /// - Parameters:
+  ///   - staleness: why the number of rows may be far off.
+  ///   - isMeasured: whether the time that it takes is told elsewhere.
+  init(_ plan: Plan, _ surroundings: Surroundings?, _ staleness: Staleness?, isMeasured: Bool = false) {
     name = plan.definition
     for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
     for column in plan.steps.flatMap(\.columns) {
       lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
     }
-    add(
-      "rows",
-      "about \(Wording.count(plan.estimate.rows)), in " + Self.batches(plan)
-    )
+    let rows = "about \(Wording.count(plan.estimate.rows)), in " + Self.batches(plan)
+    lines.append(Line(title: "rows", text: [rows] + (staleness.map { [Printable.line(Self.words($0))] } ?? [])))
     if plan.parallel > 1 {
       add(
         "workers",
@@ -64,6 +64,16 @@ struct Summary {
     }
     for need in plan.needs { add("needs", need) }
     add(surroundings)
+  }
+
+  /// Behind the estimate, for which it is the reason to doubt it.
+  private static func words(_ staleness: Staleness) -> String {
+    switch staleness {
+    case .neverAnalyzed(let table):
+      "which is a guess: \(table) was never analyzed; `ANALYZE \(table)` first"
+    case .changed(let table, let rows, let all):
+      "by old statistics: \(Wording.count(rows, "row")) of \(table) changed since they counted \(Wording.count(all)); `ANALYZE \(table)` first"
+    }
   }
 
   /// How many, of how many rows, where that is known.

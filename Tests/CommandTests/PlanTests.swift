@@ -30,6 +30,61 @@ import Testing
     }
   }
 
+  /// Autovacuum is off, which would mend it while we look.
+  @Test(arguments: [false, true])
+  func `says that the statistics are old, or missing, beside the rows that it expects by them`(isPartitioned: Bool)
+    async throws
+  {
+    try await withProject { project in
+      try await project.server.psql(
+        isPartitioned
+          ? """
+          DROP TABLE items;
+          CREATE TABLE items (id bigint PRIMARY KEY, state text NOT NULL) PARTITION BY RANGE (id);
+          CREATE TABLE one PARTITION OF items FOR VALUES FROM (0) TO (501) WITH (autovacuum_enabled = off);
+          CREATE TABLE two PARTITION OF items FOR VALUES FROM (501) TO (2000) WITH (autovacuum_enabled = off);
+          CREATE TABLE none PARTITION OF items FOR VALUES FROM (2000) TO (3000) WITH (autovacuum_enabled = off);
+          INSERT INTO items SELECT n, 'open' FROM generate_series(1, 1000) AS n
+          """
+          : """
+          DROP TABLE items; CREATE TABLE items (id bigint PRIMARY KEY, state text NOT NULL) WITH (autovacuum_enabled = off);
+          INSERT INTO items SELECT n, 'open' FROM generate_series(1, 1000) AS n
+          """)
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: {value: closed}}\nwhere: state = 'open'\nbatch_size: 100\n",
+        to: "migrations/close.yaml")
+      let guess = "             which is a guess: public.items was never analyzed; `ANALYZE public.items` first\n"
+      #expect(try await project.migrate("plan", "close").out.contains(guess))
+      // That counts the rows, and looks at no values.
+      try await project.server.psql("VACUUM items")
+      #expect(try await project.migrate("plan", "close").out.contains(guess))
+      try await project.server.psql("ANALYZE items")
+      let fresh = /\n  rows       about [0-9,]+, in about [0-9]+ batch(es)? of 100\n  walks/
+      #expect(try await project.migrate("plan", "close").out.contains(fresh))
+      #expect(try await project.migrate("apply", "close", "--yes").status == 0)
+      try await project.wait(
+        until: "(SELECT sum(n_mod_since_analyze) >= 1000 FROM pg_stat_user_tables WHERE schemaname = 'public')")
+      let old = "rows of public.items changed since they counted 1,000; `ANALYZE public.items` first"
+      let stale = try await project.migrate("plan", "close").out
+      #expect(stale.contains(#/\n  rows       about .*\n             by old statistics: 1,000 /#), "\(stale)")
+      #expect(stale.contains("by old statistics: 1,000 \(old)\n  walks"), "\(stale)")
+      #expect(try await project.migrate("apply", "close", "--again", "--yes").err.contains("1,000 \(old)\n"))
+      let markdown = try await project.migrate("plan", "close", "--markdown").out
+      #expect(markdown.contains(#/\| rows \| about .*<br>by old statistics: /#), "\(markdown)")
+      try await project.server.psql("ANALYZE items")
+      #expect(try await project.migrate("plan", "close").out.contains(fresh))
+      // Some more, as autovacuum leaves them, and too many.
+      try await project.server.psql("UPDATE items SET state = 'sold' WHERE id <= 250")
+      try await project.wait(
+        until: "(SELECT sum(n_mod_since_analyze) >= 250 FROM pg_stat_user_tables WHERE schemaname = 'public')")
+      #expect(try await project.migrate("plan", "close").out.contains(fresh))
+      try await project.server.psql("DELETE FROM items WHERE id <= 10")
+      try await project.wait(
+        until: "(SELECT sum(n_mod_since_analyze) >= 260 FROM pg_stat_user_tables WHERE schemaname = 'public')")
+      #expect(try await project.migrate("plan", "close").out.contains("260 \(old)\n"))
+    }
+  }
+
   @Test func `prints as JSON what the ledger keeps`() async throws {
     try await withProject { project in
       let json = try await project.migrate("plan", "close", "--json")

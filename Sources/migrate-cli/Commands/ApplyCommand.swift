@@ -70,7 +70,8 @@ enum ApplyCommand {
     _ compilation: Compilation, _ runs: borrowing Runs, _ session: borrowing Session, _ console: Console
   ) throws(CommandFailure) {
     console.warn(compilation.warnings)
-    console.say(Summary(compilation.plan, try? session.surroundings(of: compilation.plan)).text)
+    let plan = compilation.plan
+    console.say(Summary(plan, try? session.surroundings(of: plan), try? session.staleness(of: plan)).text)
     let half = try console.ask { () throws(RunRefusal) in try runs.leftHalfDone(compilation.plan) }
     if let half { console.say("migrate: warning: \(half)") }
   }

@@ -34,12 +34,13 @@ enum PlanCommand {
     _ compilation: Compilation, _ session: borrowing Session, _ console: Console
   ) throws(CommandFailure) {
     var explanations: [Explanation] = []
-    let surroundings: Surroundings?
+    let (surroundings, staleness): (Surroundings?, Staleness?)
     do throws(CompileFailure) {
       surroundings = try session.surroundings(of: compilation.plan)
+      staleness = try session.staleness(of: compilation.plan)
       if console.arguments[Options.explain] { explanations = try session.explain(compilation) }
     } catch { throw CommandFailure(error) }
-    let summary = Summary(compilation.plan, surroundings, isMeasured: console.arguments[Options.measure])
+    let summary = Summary(compilation.plan, surroundings, staleness, isMeasured: console.arguments[Options.measure])
     if console.arguments[Options.markdown] {
       console.output.write(MarkdownPlan(compilation.plan, summary, explanations).text)
       return
