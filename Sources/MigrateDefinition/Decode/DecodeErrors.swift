@@ -14,7 +14,7 @@ extension Decoder {
 
   /// `max_rejects:` a number of rows, or a part of the rows that were read: `1000`, `0.1%`.
   mutating func maxRejects(_ entry: YAMLEntry) -> Located<Portion>? {
-    guard let written = text(entry, "a number of rows, or per cent") else { return nil }
+    guard let written = text(entry, "a number of rows, or per cent, such as `0.1%`") else { return nil }
     let text = written.value
     if text.wholeMatch(of: /[0-9]{1,9}/) != nil, let rows = Int(text) { return Located(.rows(rows), at: written.span) }
     if let percent = text.wholeMatch(of: /([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%/), let part = Double(percent.1), part <= 100

@@ -11,6 +11,8 @@ extension Decoder {
     return mapping.entries.compactMap { expectation($0) }
   }
 
+  private static let examples = ["rows": "900000..1100000", "rejects": "\"< 0.1%\""]
+
   private mutating func expectation(_ entry: YAMLEntry) -> Expectation? {
     let name = Located(entry.key.text, at: entry.key.span)
     let counted: Expectation.Subject? =
@@ -21,7 +23,7 @@ extension Decoder {
       default: nil
       }
     guard let counted else { return aggregate(entry, name) }
-    guard let bounds = bounds(entry, example: entry.key.text == "rows" ? "900000..1100000" : "\">= 95%\"") else {
+    guard let bounds = bounds(entry, example: Self.examples[entry.key.text] ?? "\">= 95%\"") else {
       return nil
     }
     if case .rows = counted, bounds.isPercent {

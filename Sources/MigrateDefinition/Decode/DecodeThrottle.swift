@@ -35,11 +35,11 @@ extension Decoder {
   ) -> Located<Duration>? {
     guard let text = text(entry, "a duration, such as `\(example)`") else { return nil }
     guard let duration = DurationText.read(text.value) else {
-      refuse(.badDuration(entry.key.text, text.value, example: example, at: text.span))
+      refuse(.badDuration(entry.key.text, text.value, range, example: example, at: text.span))
       return nil
     }
     guard range.contains(duration) else {
-      refuse(.durationOutOfRange(entry.key.text, text.value, range, at: text.span))
+      refuse(.durationOutOfRange(entry.key.text, text.value, range, example: example, at: text.span))
       return nil
     }
     return Located(duration, at: text.span)
@@ -57,7 +57,7 @@ extension Decoder {
   private mutating func count(
     _ entry: YAMLEntry, _ what: String, upTo most: Int, example: String
   ) -> Located<Int>? {
-    guard let text = text(entry, "a number of \(what)") else { return nil }
+    guard let text = text(entry, "a number of \(what), such as `\(example)`") else { return nil }
     if let count = SizeText.read(text.value), (1...most).contains(count) { return Located(count, at: text.span) }
     refuse(.badCount(entry.key.text, what, text.value, upTo: most, example: example, at: text.span))
     return nil
@@ -108,25 +108,34 @@ extension Decoder {
 }
 
 extension Diagnostic {
-  fileprivate static func badDuration(_ key: String, _ text: String, example: String, at span: SourceSpan)
-    -> Diagnostic
-  {
+  fileprivate static func badDuration(
+    _ key: String, _ text: String, _ range: ClosedRange<Duration>, example: String, at span: SourceSpan
+  ) -> Diagnostic {
     let isNumber = !text.utf8.isEmpty && text.utf8.allSatisfy { (48...57).contains($0) }
+    // Only what is taken when it is written.
+    let meant = ["ms", "s"].map { text + $0 }.filter { DurationText.read($0).map(range.contains) ?? false }
     return Diagnostic(
       "bad-duration", at: span, isNumber ? "`\(text)` has no unit" : "`\(text)` is no duration",
-      remedy: isNumber ? "write `\(key): \(text)ms` or `\(key): \(text)s`" : "for instance `\(key): \(example)`")
+      remedy: isNumber && !meant.isEmpty
+        ? "write " + meant.map { "`\(key): \($0)`" }.joined(separator: " or ") : within(range, key, example))
+  }
+
+  private static func within(_ range: ClosedRange<Duration>, _ key: String, _ example: String) -> String {
+    func words(_ duration: Duration) -> String {
+      let milliseconds = Int(duration / .milliseconds(1))
+      if milliseconds % 3_600_000 == 0 { return "\(milliseconds / 3_600_000)h" }
+      return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000)s" : "\(milliseconds)ms"
+    }
+    return "from \(words(range.lowerBound)) to \(words(range.upperBound)), for instance `\(key): \(example)`"
   }
 
   fileprivate static func durationOutOfRange(
-    _ key: String, _ text: String, _ range: ClosedRange<Duration>, at span: SourceSpan
+    _ key: String, _ text: String, _ range: ClosedRange<Duration>, example: String, at span: SourceSpan
   ) -> Diagnostic {
-    func words(_ duration: Duration) -> String {
-      let milliseconds = Int(duration / .milliseconds(1))
-      return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000)s" : "\(milliseconds)ms"
-    }
+    let isNone = DurationText.read(text) == .zero
     return Diagnostic(
       "bad-duration", at: span, "`\(key)` cannot be \(text)",
-      remedy: "from \(words(range.lowerBound)) to \(words(range.upperBound))")
+      remedy: (isNone ? "leave it out, or " : "") + within(range, key, example))
   }
 
   fileprivate static func badRatio(_ text: String, at span: SourceSpan) -> Diagnostic {

@@ -4,7 +4,7 @@ import MigrateDiagnostics
 extension Decoder {
   /// `22:00-05:30 Europe/Berlin`. That the zone exists, the database says.
   mutating func window(_ entry: YAMLEntry) -> Located<Window>? {
-    guard let text = text(entry, "times of day and a zone") else { return nil }
+    guard let text = text(entry, "times of day and a zone, such as `22:00-06:00 Europe/Berlin`") else { return nil }
     let form = /([0-9]{1,2}):([0-9]{2}) ?(?:-|–|to) ?([0-9]{1,2}):([0-9]{2})(?: +(\S+))?/
     guard let parts = text.value.wholeMatch(of: form) else {
       refuse(.badWindow(text.value, at: text.span))
@@ -14,12 +14,12 @@ extension Decoder {
       refuse(.noTimeOfDay(text.value, at: text.span))
       return nil
     }
-    guard let zone = parts.5 else {
-      refuse(.windowWithoutZone(text.value, at: text.span))
-      return nil
-    }
     guard opens != closes else {
       refuse(.emptyWindow(text.value, at: text.span))
+      return nil
+    }
+    guard let zone = parts.5 else {
+      refuse(.windowWithoutZone(text.value, at: text.span))
       return nil
     }
     return Located(Window(opens: opens, closes: closes, zone: String(zone)), at: text.span)
@@ -42,7 +42,8 @@ extension Diagnostic {
 
   fileprivate static func noTimeOfDay(_ text: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "bad-window", at: span, "a time in `\(text)` is none of a day", remedy: "hours go from 00 to 24, minutes to 59")
+      "bad-window", at: span, "a time in `\(text)` is none of a day",
+      remedy: "hours go from 00 to 24, minutes to 59: `window: \"22:00-05:30 Europe/Berlin\"`")
   }
 
   fileprivate static func windowWithoutZone(_ text: String, at span: SourceSpan) -> Diagnostic {
