@@ -11,13 +11,20 @@ internal import Synchronization
 package final class TraceFile: Sendable {
   private struct State {
     var start = TraceFile.now
-    /// What has happened to the run, and to the batches that are not done, by their ordinals.
+    /// What has happened to the run, and to the batches that are not done.
     var events: [JSON] = []
-    var retries: [BatchPlace: [JSON]] = [:]
+    var tries: [BatchPlace: FailedTries] = [:]
     /// Whether a line is missing, or a part of one; that does not mend.
     var isBroken = false
     /// Whether the file ends in the middle of a line.
     var isCut = false
+  }
+
+  /// The tries at a batch so far, each an event; the first one has begun at `start`.
+  private struct FailedTries {
+    let start: Int64
+    var last: FailedTry
+    var events: [JSON] = []
   }
 
   private let descriptor: Int32
@@ -54,10 +61,13 @@ package final class TraceFile: Sendable {
     state.withLock { state in
       switch event {
       case .batch(let record):
-        write(batch(record, state.retries.removeValue(forKey: record.place) ?? []), &state)
-      case .again(let place, let attempt, let reason):
-        state.retries[place, default: []].append(
-          happened("retry", [.init("migrate.attempt", .integer(attempt)), .init("migrate.reason", .string(reason))]))
+        write(batch(record, state.tries.removeValue(forKey: record.place)), &state)
+      case .again(let failed):
+        guard failed.place.ordinal > 0 else { return state.events.append(happened("retry", Self.members(failed))) }
+        note("retry", failed, &state)
+      case .gaveUp(let failed):
+        note("gave up", failed, &state)
+        if let tries = state.tries.removeValue(forKey: failed.place) { write(given(up: tries), &state) }
       case .waiting(let holders):
         state.events.append(happened("waiting", [.init("migrate.transactions", .integer(holders.count))]))
       case .holding(let reason): state.events.append(happened("holding", [.init("migrate.reason", .string(reason))]))
@@ -82,6 +92,9 @@ package final class TraceFile: Sendable {
   /// - Returns: whether all lines were written.
   package func end(_ state: String, _ done: BatchCounts, failure: String?) -> Bool {
     self.state.withLock { held in
+      // Those that somebody has stopped before they were done.
+      for tries in held.tries.values { write(given(up: tries), &held) }
+      held.tries = [:]
       let name = "migrate \(run.direction.rawValue) \(run.name)"
       let line = spanned(
         name, id: span, parent: nil, from: held.start, to: Self.now, events: held.events,
@@ -91,18 +104,50 @@ package final class TraceFile: Sendable {
     }
   }
 
-  private func batch(_ record: BatchRecord, _ retries: [JSON]) -> String {
+  /// From the beginning of its first try.
+  private func batch(_ record: BatchRecord, _ tries: FailedTries?) -> String {
     let end = Self.now
+    let events = tries?.events ?? []
     return spanned(
       "batch \(record.ordinal)", id: Self.identifier(), parent: span,
-      from: end - Int64(record.duration / .nanoseconds(1)), to: end,
-      events: retries,
-      attributes: [
-        .init("migrate.slice", .integer(record.place.slice)), .init("migrate.batch", .integer(record.ordinal)),
-        .init("migrate.worker", .integer(record.worker)), .init("migrate.attempts", .integer(retries.count + 1)),
-      ]
-        + Self.counts(record.counts),
+      from: tries?.start ?? end - Int64(record.duration / .nanoseconds(1)), to: end, events: events,
+      attributes: Self.place(record.place, attempts: events.count + 1)
+        + [.init("migrate.worker", .integer(record.worker))] + Self.counts(record.counts),
       failure: nil)
+  }
+
+  /// A batch that was tried in vain, and of which nothing stays.
+  private func given(up tries: FailedTries) -> String {
+    spanned(
+      "batch \(tries.last.place.ordinal)", id: Self.identifier(), parent: span, from: tries.start, to: Self.now,
+      events: tries.events,
+      attributes: Self.place(tries.last.place, attempts: tries.events.count)
+        + [.init("db.response.status_code", .optional(tries.last.sqlState))],
+      failure: tries.last.reason)
+  }
+
+  private func note(_ name: String, _ failed: FailedTry, _ state: inout State) {
+    let start = Self.now - Int64(failed.duration / .nanoseconds(1))
+    var tries = state.tries[failed.place] ?? FailedTries(start: start, last: failed)
+    tries.last = failed
+    tries.events.append(happened(name, Self.members(failed)))
+    state.tries[failed.place] = tries
+  }
+
+  /// `migrate.attempt` is the number of the try behind it.
+  private static func members(_ failed: FailedTry) -> [JSON.Member] {
+    [
+      .init("migrate.attempt", .integer(failed.next)), .init("migrate.reason", .string(failed.reason)),
+      .init("db.response.status_code", .optional(failed.sqlState)),
+      .init("migrate.milliseconds", .number(String(failed.duration / .milliseconds(1)))),
+    ]
+  }
+
+  private static func place(_ place: BatchPlace, attempts: Int) -> [JSON.Member] {
+    [
+      .init("migrate.slice", .integer(place.slice)), .init("migrate.batch", .integer(place.ordinal)),
+      .init("migrate.attempts", .integer(attempts)),
+    ]
   }
 
   private func spanned(

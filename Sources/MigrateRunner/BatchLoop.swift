@@ -28,7 +28,9 @@ extension Worker {
     if !crew.hasMates {
       let done = try Ledger.counts(connection, run.id, .apply)
       report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
-      if let outcome = try persisting(0, { (worker) throws(PostgresError) in try worker.fixEnd() }) { return outcome }
+      if let outcome = try persisting(.none, { (worker) throws(PostgresError) in try worker.fixEnd() }) {
+        return outcome
+      }
       let open = try Ledger.openSlices(connection, run.id)
       let isCanary = open.first?.isCanary
       if isCanary == false, let outcome = try standBehindCanary() { return outcome }
@@ -53,7 +55,7 @@ extension Worker {
 
   /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
   private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
-    try persisting(0) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
+    try persisting(.none) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
   }
 
   /// Counts what is left behind, and runs the checks that hold for the whole. `nil`: not every batch is there any more.

@@ -202,16 +202,21 @@ extension BlockingWatch {
 
 extension Worker {
   /// The batch has to give way to somebody who waits for it: fewer rows then, after a rest in which they are let through.
-  mutating func giveWay(_ tries: inout Tries, _ place: BatchPlace) {
+  mutating func giveWay(_ tries: inout Tries, _ place: BatchPlace, since clock: ContinuousClock.Instant) {
     tries.giveWay()
     pacing.giveWay(to: tries.size)
-    giveWay(at: place, attempt: tries.made + 1, times: tries.timesGivenWay)
+    giveWay(at: place, since: clock, next: tries.made + 1, times: tries.timesGivenWay)
   }
 
   /// Tells that something has to give way to somebody who waits, and rests, longer each time.
-  borrowing func giveWay(at place: BatchPlace, attempt: Int, times: Int) {
+  borrowing func giveWay(at place: BatchPlace, since clock: ContinuousClock.Instant, next: Int, times: Int) {
     let waited = watch.map { Int($0.limit / .milliseconds(1)) } ?? 0
-    report(.again(place, attempt: attempt, reason: "somebody waited \(waited) ms for it"))
+    // It was cancelled by ourselves, which is no error that anybody has met.
+    report(
+      .again(
+        FailedTry(
+          place: place, next: next, reason: "somebody waited \(waited) ms for it", sqlState: nil,
+          duration: ContinuousClock.now - clock)))
     letThrough()
     pause(for: backoff(times))
   }

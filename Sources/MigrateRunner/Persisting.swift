@@ -5,13 +5,14 @@ extension Worker {
   /// Does `body`, and again for as long as what stops it can pass by itself; any other error fails the run, or makes it pause.
   ///
   /// For what is right whenever it succeeds. A batch forward has a ladder of its own, which changes how it guards itself.
-  /// - Parameter ordinal: the batch that is told about; 0 for none.
+  /// - Parameter place: the batch that is told about.
   mutating func persisting(
-    _ ordinal: Int, _ body: (inout Worker) throws(PostgresError) -> RunOutcome?
+    _ place: BatchPlace, _ body: (inout Worker) throws(PostgresError) -> RunOutcome?
   ) throws(PostgresError) -> RunOutcome? {
     var attempt = 1
     var repeated: SQLState?
     while true {
+      let clock = ContinuousClock.now
       do throws(PostgresError) {
         return try body(&self)
       } catch {
@@ -19,13 +20,17 @@ extension Worker {
         try connection.execute("ROLLBACK")
         if control.isCancelRequested { return try pauseBySignal() }
         try forgetPlans(after: error)
+        let failed = FailedTry(
+          place: place, next: attempt + 1, reason: error.message, sqlState: error.sqlState?.code,
+          duration: ContinuousClock.now - clock)
         guard error.isWorthAnotherTry(isSecond: repeated == error.sqlState) else {
+          if place != .none { report(.gaveUp(failed)) }
           let failure = Failure(error, after: nil, through: nil)
           return error.class == .environment ? try hold(failure) : try fail(failure)
         }
         repeated = error.sqlState
         attempt += 1
-        report(.again(BatchPlace(slice: 0, ordinal: ordinal), attempt: attempt, reason: error.message))
+        report(.again(failed))
         pause(for: backoff(attempt))
         if let outcome = try edge() { return outcome }
       }

@@ -36,6 +36,7 @@ extension Worker {
       guard let last = keys.last else { return .done }
       var attempt = 1
       while true {
+        let clock = ContinuousClock.now
         do throws(PostgresError) {
           switch try watched(keys) {
           case .done: break
@@ -47,7 +48,8 @@ extension Worker {
           case .gaveWay:
             together = max(1, keys.count / 2)
             timesGivenWay += 1
-            giveWay(at: BatchPlace(slice: -1, ordinal: 0), attempt: timesGivenWay + 1, times: timesGivenWay)
+            giveWay(
+              at: BatchPlace(slice: -1, ordinal: 0), since: clock, next: timesGivenWay + 1, times: timesGivenWay)
             continue rows
           }
           break
@@ -57,7 +59,11 @@ extension Worker {
           if control.isStopRequested { return .paused }
           guard error.class == .transient, attempt < Self.mostAttempts else { throw error }
           attempt += 1
-          report(.again(BatchPlace(slice: -1, ordinal: 0), attempt: attempt, reason: error.message))
+          report(
+            .again(
+              FailedTry(
+                place: BatchPlace(slice: -1, ordinal: 0), next: attempt, reason: error.message,
+                sqlState: error.sqlState?.code, duration: ContinuousClock.now - clock)))
           pause(for: backoff(attempt))
         }
       }

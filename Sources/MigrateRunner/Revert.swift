@@ -44,7 +44,7 @@ extension Worker {
   /// Under `stop` nothing is written when a row was changed since. With nothing left to take back the undo may be gone already.
   private mutating func lookAhead(done: BatchCounts, applied: BatchCounts) throws(PostgresError) -> RunOutcome? {
     guard let place = try nextPlace() else { return nil }
-    return try persisting(0) { (worker) throws(PostgresError) in
+    return try persisting(.none) { (worker) throws(PostgresError) in
       let count = try worker.unlessDone(place) { () throws(PostgresError) in
         try worker.conflictsAhead(done: done, applied: applied)
       }
@@ -70,7 +70,9 @@ extension Worker {
   }
 
   private mutating func restore(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
-    try persisting(place.ordinal) { (worker) throws(PostgresError) in try worker.transact(place, policy) }
+    try persisting(BatchPlace(slice: place.slice, ordinal: place.ordinal)) { (worker) throws(PostgresError) in
+      try worker.transact(place, policy)
+    }
   }
 
   /// One batch back, as one transaction.
@@ -143,7 +145,7 @@ extension Worker {
     let isMended = try connection.query(
       "SELECT EXISTS (SELECT FROM migrate.fixes WHERE run = $1::bigint AND NOT reverted) AS mended", [runID])
     guard try isMended.onlyRow.bool("mended") else { return nil }
-    return try persisting(0) { (worker) throws(PostgresError) in
+    return try persisting(.none) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
       let conflicts = try worker.connection.query(
         "SELECT migrate.unfix_all($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]

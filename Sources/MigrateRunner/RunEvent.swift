@@ -9,8 +9,10 @@ package enum RunEvent: Sendable {
   case waiting([LockHolder])
   /// A batch has committed.
   case batch(BatchRecord)
-  /// A batch is tried again; `attempt` is the number of the next try.
-  case again(BatchPlace, attempt: Int, reason: String)
+  /// A try has failed, and there is another one.
+  case again(FailedTry)
+  /// The try at a batch has failed that the run ends by.
+  case gaveUp(FailedTry)
   /// The connection is lost and is being made again, or the worker begins anew for another passing reason.
   case reconnecting(reason: String)
   /// After that it works again, and has so many seconds behind it without work.
@@ -42,6 +44,17 @@ package struct BatchRecord: Sendable, Equatable {
   package var ordinal: Int { place.ordinal }
 }
 
+/// A try that was in vain; nothing of it stays.
+package struct FailedTry: Sendable, Equatable {
+  package let place: BatchPlace
+  /// The number of the next try.
+  package let next: Int
+  package let reason: String
+  /// `nil` when it was no error of the database.
+  package let sqlState: String?
+  package let duration: Duration
+}
+
 /// Where a batch stands: in which slice, from 0, and there as which, from 1; 0 for what is no batch.
 package struct BatchPlace: Sendable, Hashable {
   package let slice: Int
@@ -51,6 +64,9 @@ package struct BatchPlace: Sendable, Hashable {
     self.slice = slice
     self.ordinal = ordinal
   }
+
+  /// What is no batch.
+  static let none = BatchPlace(slice: 0, ordinal: 0)
 }
 
 /// How a run has ended for this worker.
@@ -66,4 +82,12 @@ package enum RunOutcome: Sendable, Equatable {
   case conflicts(Int)
   /// Another worker has taken the run over.
   case takenOver
+
+  /// What it has ended by.
+  var failure: Failure? {
+    switch self {
+    case .failed(let failure), .held(let failure): failure
+    case .completed, .reverted, .paused, .cancelled, .conflicts, .takenOver: nil
+    }
+  }
 }

@@ -97,7 +97,9 @@ private enum Verdict {
   case done(BatchRecord)
   case lost
   case ended(RunOutcome)
-  case again(reason: String)
+  /// The run ends by this batch.
+  case gaveUp(RunOutcome)
+  case again(reason: String, SQLState?)
   case gaveWay
 }
 
@@ -106,7 +108,9 @@ extension Worker {
   mutating func batch(behind last: Slice) throws(PostgresError) -> Batched {
     var tries = Tries(size: pacing.size(run.pace))
     let ordinal = last.ordinal + 1
+    let place = BatchPlace(slice: last.number, ordinal: ordinal)
     while true {
+      let clock = ContinuousClock.now
       var attempt = Attempt(
         slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
         size: tries.size, isHalving: tries.isHalving, isCanary: last.isCanary)
@@ -118,11 +122,24 @@ extension Worker {
       case .done(let record): return .done(last.behind(record.ordinal, record.through))
       case .lost: return .lost
       case .ended(let outcome): return .ended(outcome)
-      case .again(let reason):
+      case .gaveUp(let outcome):
+        if let failure = outcome.failure {
+          report(
+            .gaveUp(
+              FailedTry(
+                place: place, next: tries.made + 2, reason: failure.message, sqlState: failure.sqlState,
+                duration: ContinuousClock.now - clock)))
+        }
+        return .ended(outcome)
+      case .again(let reason, let state):
         let isInTheWay = tries.count()
-        report(.again(BatchPlace(slice: last.number, ordinal: ordinal), attempt: tries.made + 1, reason: reason))
+        report(
+          .again(
+            FailedTry(
+              place: place, next: tries.made + 1, reason: reason, sqlState: state?.code,
+              duration: ContinuousClock.now - clock)))
         if isInTheWay { pause(for: backoff(tries.number)) }
-      case .gaveWay: giveWay(&tries, BatchPlace(slice: last.number, ordinal: ordinal))
+      case .gaveWay: giveWay(&tries, place, since: clock)
       }
       // What shall be shorter now is cut anew.
       if tries.size < attempt.size { unfinished = nil }
@@ -167,12 +184,12 @@ extension Worker {
     case .inexact:
       // With one snapshot for all statements no row can come in between.
       guard attempt.guarded == .locked || !tries.isDifferentAgain() else {
-        return .ended(try fail(.keysChanged(after: attempt.after, through: nil)))
+        return .gaveUp(try fail(.keysChanged(after: attempt.after, through: nil)))
       }
-      return .again(reason: "rows came in between")
+      return .again(reason: "rows came in between", nil)
     case .suppressed(let captured, let changed, let through):
       if case .quarantine = run.onError, tries.halve() {
-        return .again(reason: "a trigger kept rows from being changed")
+        return .again(reason: "a trigger kept rows from being changed", nil)
       }
       // What a value is looked up in may have changed between the statements, and a row needs no change any more. A trigger does
       // it again.
@@ -180,15 +197,15 @@ extension Worker {
         var failure = Failure.suppressed(
           captured: captured, changed: changed, after: attempt.after, through: through)
         failure.culprits = try culprits(attempt)
-        return .ended(try fail(failure))
+        return .gaveUp(try fail(failure))
       }
-      return .again(reason: "rows needed no change any more")
+      return .again(reason: "rows needed no change any more", nil)
     case .outdated:
       tries.distrustSnapshots()
-      return .again(reason: "the row that another refers to may have come since")
-    case .hopeless(let failure): return .ended(try fail(failure))
+      return .again(reason: "the row that another refers to may have come since", nil)
+    case .hopeless(let failure): return .gaveUp(try fail(failure))
     case .found(let check, let rows, let through):
-      return .ended(try fail(.check(check, rows: rows, after: attempt.after, through: through)))
+      return .gaveUp(try fail(.check(check, rows: rows, after: attempt.after, through: through)))
     }
   }
 
@@ -200,12 +217,12 @@ extension Worker {
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
     try forgetPlans(after: error)
     refusal = Failure(error, after: attempt.after, through: through)
-    guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message) }
+    guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message, error.sqlState) }
     var failure = Failure(error, after: attempt.after, through: through)
-    if error.class == .environment { return .ended(try hold(failure)) }
+    if error.class == .environment { return .gaveUp(try hold(failure)) }
     if error.class == .rowBad { failure.culprits = try culprits(attempt) }
     failure.places = try Ledger.places(blamedFor: failure, connection, run.id)
-    return .ended(try fail(failure))
+    return .gaveUp(try fail(failure))
   }
 }
 

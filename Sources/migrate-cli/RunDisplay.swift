@@ -148,11 +148,11 @@ final class RunDisplay: Sendable {
       progress.took(record)
       progress.workers.insert(record.worker)
       progress.foresee()
-    case .again(_, let attempt, let reason): progress.hold(.again(attempt, reason))
+    case .again(let failed): progress.hold(.again(failed.next, failed.reason))
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
     case .shorthanded(let worker, _), .left(let worker): progress.workers.remove(worker)
-    case .unwatched, .warned: break
+    case .unwatched, .warned, .gaveUp: break
     case .holding(let reason):
       progress.hold(.holding(reason))
       progress.pausedAt = progress.pausedAt ?? ContinuousClock.now

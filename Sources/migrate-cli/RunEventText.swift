@@ -38,14 +38,16 @@ struct RunEventText {
           .init("rows_rejected", .integer(record.counts.rejected)),
           .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
         ])
-    case .again(let place, let attempt, let reason):
+    case .again(let failed):
       console.event(
         "again",
         [
-          run, .init("slice", .integer(place.slice)), .init("ordinal", .integer(place.ordinal)),
-          .init("attempt", .integer(attempt)),
-          .init("reason", .string(reason)),
+          run, .init("slice", .integer(failed.place.slice)), .init("ordinal", .integer(failed.place.ordinal)),
+          .init("attempt", .integer(failed.next)), .init("reason", .string(failed.reason)),
+          .init("sqlstate", .optional(failed.sqlState)),
         ])
+    // The run's end tells it.
+    case .gaveUp: break
     case .reconnecting(let reason): console.event("reconnecting", [run, .init("reason", .string(reason))])
     case .reconnected(let after):
       console.event("reconnected", [run, .init("seconds", .number(String(after / .seconds(1))))])
@@ -92,7 +94,7 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
-    case .started, .batch, .again, .left: nil
+    case .started, .batch, .again, .gaveUp, .left: nil
     }
   }
 

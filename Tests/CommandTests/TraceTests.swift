@@ -52,6 +52,83 @@ import Testing
       #expect(!retries.isEmpty && retries.allSatisfy { $0["name"]?.text == "retry" }, "\(retried.compact)")
       #expect(retried["attributes"]?["migrate.attempts"]?.integer == retries.count + 1)
       #expect(retries.first?["attributes"]?["migrate.reason"]?.text?.contains("lock timeout") == true)
+      expectTries(of: retried, states: Array(repeating: "55P03", count: retries.count))
+    }
+  }
+
+  /// Each failed try with its SQLSTATE, between the beginning and the end of its batch, as long as it took.
+  private func expectTries(of span: JSON, states: [String?]) {
+    let events = span["events"]?.elements ?? []
+    #expect(events.map { $0["attributes"]?["db.response.status_code"]?.text } == states, "\(span.compact)")
+    let (start, end) = (nanos(span, "start_time_unix_nano"), nanos(span, "end_time_unix_nano"))
+    var last = start
+    for event in events {
+      let took = event["attributes"]?["migrate.milliseconds"]?.double ?? -1
+      let at = nanos(event, "time_unix_nano")
+      #expect(took >= 0 && at - Int(took * 1_000_000) >= last - 1_000_000 && at <= end, "\(span.compact)")
+      last = at
+    }
+  }
+
+  /// The first one meets a row that the database refuses, and is halved; the second one ends the run.
+  @Test
+  func `has each try that failed within the time of its batch, with its SQLSTATE, also of a batch that is given up`()
+    async throws
+  {
+    try await withProject { project in
+      try await project.server.psql("ALTER TABLE items ADD CHECK (id <> 150 OR state = 'open')")
+      try project.write(
+        """
+        batch: close
+        source: public.items
+        set: {state: {value: closed}}
+        batch_size: 100
+        on_error: continue
+        checks:
+          batch:
+            not too far: SELECT b.id FROM batch AS b WHERE b.id = 300
+        """, to: "migrations/close.yaml")
+      let applied = try await project.migrate("apply", "close", "--yes", "--trace", "run.trace", "--json")
+      #expect(applied.status == 1, "\(applied)")
+      let again = try #require(try applied.events().first { $0["event"]?.text == "again" })
+      #expect(again["sqlstate"]?.text == "23514" && again["ordinal"]?.integer == 2)
+      let spans = try spans(project)
+      #expect(texts(spans, "name") == ["batch 1", "batch 2", "batch 3", "migrate apply close"])
+      #expect(spans.dropLast().map { $0["status"]?["code"]?.text } == ["OK", "OK", "ERROR"])
+      expectTries(of: spans[0], states: [])
+      expectTries(of: spans[1], states: ["23514"])
+      #expect(spans[1]["attributes"]?["migrate.attempts"]?.integer == 2)
+      #expect(spans[1]["attributes"]?["migrate.rows_rejected"]?.integer == 1)
+      expectTries(of: spans[2], states: [nil])
+      #expect(spans[2]["events"]?.elements.map { $0["name"]?.text } == ["gave up"])
+      #expect(spans[2]["status"]?["message"]?.text?.contains("not too far") == true, "\(spans[2].compact)")
+      #expect(spans[2]["parent_span_id"] == spans[3]["span_id"])
+    }
+  }
+
+  /// Of several slices, of which each has a batch of that number, it is told at its own.
+  @Test func `has the tries of a batch that is taken back`() async throws {
+    try await withProject { project in
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: {value: closed}}\nbatch_size: 50\nparallel: 2\n",
+        to: "migrations/close.yaml")
+      #expect(try await project.migrate("apply", "close", "--workers", "2", "--yes").status == 0)
+      let holder = try await Session("holder", to: project.server)
+      try await holder.execute("BEGIN; SELECT FROM items WHERE id = 500 FOR UPDATE")
+      let child = try project.start(["revert", "1", "--yes", "--trace", "run.trace", "--json"])
+      try await child.wait(untilSaid: "\"again\"", on: "out")
+      try await holder.execute("COMMIT")
+      #expect(try await child.finish().status == 0)
+      let place = try await project.server.psql(
+        "SELECT slice, ordinal FROM migrate.batches WHERE kind = 'apply' AND through_key[1]::bigint >= 500 ORDER BY through_key[1]::bigint LIMIT 1"
+      )
+      let retried = try spans(project).filter { !($0["events"]?.elements ?? []).isEmpty }
+      #expect(
+        retried.map { span in ["slice", "batch"].map { span["attributes"]?["migrate.\($0)"]?.integer.map(String.init) }
+        }
+          == place)
+      let span = try #require(retried.first)
+      expectTries(of: span, states: (span["events"]?.elements ?? []).map { _ in "55P03" })
     }
   }
 
@@ -62,6 +139,10 @@ import Testing
       let failed = try #require(try spans(project).last)
       #expect(failed["status"]?["code"]?.text == "ERROR" && failed["attributes"]?["migrate.state"]?.text == "failed")
       #expect(failed["status"]?["message"]?.text?.contains("violates check constraint") == true)
+      let batch = try #require(try spans(project).dropLast().last)
+      #expect(batch["name"]?.text == "batch 3" && batch["status"]?["code"]?.text == "ERROR")
+      #expect(batch["attributes"]?["db.response.status_code"]?.text == "23514")
+      expectTries(of: batch, states: ["23514"])
       #expect(try await project.migrate("revert", "1", "--yes", "--trace", "run.trace").status == 0)
       let back = try #require(try spans(project).last)
       #expect(back["name"]?.text == "migrate revert close" && back["trace_id"] == failed["trace_id"])

@@ -157,11 +157,11 @@ package final class Events: Sendable {
 
   /// Why batches were tried again.
   package var retries: [String] {
-    all.withLock { $0 }.compactMap { if case .again(_, _, let reason) = $0 { reason } else { nil } }
+    all.withLock { $0 }.compactMap { if case .again(let failed) = $0 { failed.reason } else { nil } }
   }
 
   package var mostTries: Int {
-    all.withLock { $0 }.map { if case .again(_, let attempt, _) = $0 { attempt } else { 1 } }.max() ?? 1
+    all.withLock { $0 }.map { if case .again(let failed) = $0 { failed.next } else { 1 } }.max() ?? 1
   }
 
   /// The numbers of those who have done batches.
