@@ -115,7 +115,8 @@ enum StatusText {
   }
 
   private static func words(_ request: RunRequest) -> String {
-    "\(request.at) by \(request.who)" + (request.reason.map { ": \($0)" } ?? "") + (request.detail.map { "; \($0)" } ?? "")
+    "\(request.at) by \(request.who)" + (request.reason.map { ": \($0)" } ?? "")
+      + (request.detail.map { "; \($0)" } ?? "")
   }
 
   private static func word(_ standing: RunStanding) -> String {
