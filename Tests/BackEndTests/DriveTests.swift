@@ -277,7 +277,7 @@ import Testing
       // These run what a plan says, with the search_path that the plan has set, or commit.
       #expect(
         loose == [
-          "cut_part", "drive", "drive_rejects", "execute", "fix", "mended_ahead", "nth_key", "perform",
+          "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key", "perform",
           "perform_in_parts", "query", "reject", "unfix", "violation",
         ])
     }
