@@ -47,10 +47,13 @@ public struct Pace: Sendable, Equatable {
   public static let usualLockTimeout = Duration.milliseconds(500)
   /// The times of day at which batches may run; `nil` is any.
   public var window: PlannedWindow?
+  /// Beyond which the run holds; the queries that ask for it are statements of the plan.
+  public var limits: HoldLimits
 
   package init(
     sizing: BatchSizing, pause: Duration? = nil, niceRatio: Double? = nil, maxRate: Int? = nil,
-    lockTimeout: Duration? = nil, maxBlocking: Duration? = nil, window: PlannedWindow? = nil
+    lockTimeout: Duration? = nil, maxBlocking: Duration? = nil, window: PlannedWindow? = nil,
+    limits: HoldLimits = HoldLimits()
   ) {
     self.sizing = sizing
     self.pause = pause
@@ -59,6 +62,23 @@ public struct Pace: Sendable, Equatable {
     self.lockTimeout = lockTimeout
     self.maxBlocking = maxBlocking
     self.window = window
+    self.limits = limits
+  }
+}
+
+/// The figures of what makes a run hold.
+public struct HoldLimits: Sendable, Equatable {
+  /// Sessions that are active, at most.
+  public var activeSessions: Int?
+  /// How far a standby may be behind.
+  public var replicationLag: Duration?
+  /// Bytes of WAL that a replication slot may keep.
+  public var slotLag: Int?
+
+  package init(activeSessions: Int? = nil, replicationLag: Duration? = nil, slotLag: Int? = nil) {
+    self.activeSessions = activeSessions
+    self.replicationLag = replicationLag
+    self.slotLag = slotLag
   }
 }
 
@@ -100,6 +120,9 @@ extension Pace {
       Self.member("target_batch_time", target), Self.member("pause", pause),
       niceRatio.map { .init("nice_ratio", .number(String($0))) }, maxRate.map { .init("max_rate", .integer($0)) },
       Self.member("lock_timeout", lockTimeout), Self.member("max_blocking", maxBlocking),
+      limits.activeSessions.map { .init("max_active_sessions", .integer($0)) },
+      Self.member("max_replication_lag", limits.replicationLag),
+      limits.slotLag.map { .init("slot_lag", .integer($0)) },
     ]
     let throttle = said.compactMap(\.self)
     return [.init("batch_size", size)] + (throttle.isEmpty ? [] : [.init("throttle", .object(throttle))])

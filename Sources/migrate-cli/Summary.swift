@@ -98,13 +98,23 @@ struct Summary {
         "gives way when somebody waits \(Wording.duration($0)) for a batch (only `migrate apply`)"
       },
     ].compactMap(\.self)
-    for rest in rests { add("throttle", rest) }
+    if !rests.isEmpty { add("throttle", rests.joined(separator: "; ")) }
     if let window = pace.window { add("window", "\(window.opens) to \(window.closes), \(window.zone)") }
     let names = holds.compactMap { statement -> String? in
       guard case .holdWhen(let name) = statement.name, name != "window", name != "canary" else { return nil }
-      return name
+      return name + (Self.limit(of: name, pace.limits).map { " above \($0)" } ?? "")
     }
     if !names.isEmpty { add("holds for", names.joined(separator: ", ")) }
+  }
+
+  /// A query of the definition may be called the same only where nothing is ready-made.
+  private static func limit(of name: String, _ limits: HoldLimits) -> String? {
+    switch name {
+    case "max_active_sessions": limits.activeSessions.map { Wording.count($0) }
+    case "max_replication_lag": limits.replicationLag.map { Wording.duration($0) }
+    case "slot_lag": limits.slotLag.map { Wording.storage($0) }
+    default: nil
+    }
   }
 
   private mutating func add(_ title: String, _ text: String) {

@@ -85,6 +85,46 @@ import Testing
     }
   }
 
+  @Test func `tells every limit that the definition asks for, with its figure`() async throws {
+    try await withProject { project in
+      try project.write(
+        """
+        batch: slow
+        source: public.items
+        set: {state: {value: closed}}
+        parallel: 4
+        window: 22:00-06:00 Europe/Berlin
+        throttle:
+          pause: 20ms
+          nice_ratio: 0.5
+          max_rate: 100k
+          lock_timeout: 200ms
+          target_batch_time: 250ms
+          max_blocking: 300ms
+          max_active_sessions: 500
+          max_replication_lag: 10s
+          hold_when:
+            autovacuum: true
+            slot_lag: 10GB
+            nightly backup: SELECT 1 FROM items WHERE id < 0
+        """, to: "migrations/slow.yaml")
+      let plan = try await project.migrate("plan", "slow")
+      let lines = plan.out.split(separator: "\n").prefix { !$0.hasPrefix("--") }.map(String.init)
+      for line in [
+        "  rows       about 1,000, in batches of 1,000 at first, then of as many as take 250 ms",
+        "  workers    up to 4 beside each other, each with a connection and a slice of the keys",
+        "  throttle   rests 20 ms between batches; rests 0.5 times as long as a batch took; at most 100,000 rows a second; "
+          + "gives way when somebody waits 300 ms for a batch (only `migrate apply`)",
+        "  window     22:00 to 06:00, Europe/Berlin",
+        "  holds for  max_active_sessions above 500, max_replication_lag above 10.0 s, autovacuum, slot_lag above 10GB, nightly backup",
+        "  locks      ROW EXCLUSIVE on public.items, and the rows of one batch at a time; waits 200 ms for a lock, then tries again",
+      ] { #expect(lines.contains(line), "\(line)\n\(lines)") }
+      let throttle = try JSON(try await project.migrate("plan", "slow", "--json").out.trimmingLast)["throttle"]
+      #expect(throttle?["max_active_sessions"]?.integer == 500 && throttle?["slot_lag"]?.integer == 10_737_418_240)
+      #expect(throttle?["max_replication_lag"]?.text == "10000ms")
+    }
+  }
+
   @Test func `prints as JSON what the ledger keeps`() async throws {
     try await withProject { project in
       let json = try await project.migrate("plan", "close", "--json")

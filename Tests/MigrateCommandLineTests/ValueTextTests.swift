@@ -55,4 +55,12 @@ import Testing
     #expect(ValueForm.runOrName.read("99999999999999999999") == nil)
     #expect(RunReference("+1") == .name("+1"))
   }
+
+  @Test(arguments: [
+    ("10GB", 10 << 30), ("1536MB", 1536 << 20), ("1kB", 1024), ("3TB", 3 << 40), ("1023B", 1023), ("1025B", 1025),
+  ])
+  func `write storage in the largest unit that comes out even`(text: String, bytes: Int) {
+    #expect(ByteSizeText.written(bytes) == text)
+    if !text.hasSuffix("3B"), !text.hasSuffix("5B") { #expect(ByteSizeText.read(text) == bytes) }
+  }
 }

@@ -1,4 +1,5 @@
 private import Glibc
+internal import MigrateUnits
 
 /// Figures as people read them. Machines get plain numbers.
 package enum Wording {
@@ -30,6 +31,9 @@ package enum Wording {
     }
     return "\(count(rounded(number, in: 1_000_000_000_000_000))) PB"
   }
+
+  /// As a definition says it: `10GB`.
+  package static func storage(_ bytes: Int) -> String { ByteSizeText.written(bytes) }
 
   /// `340 ms`, `41.2 s`, `2 min 03 s`, `5 h 07 min`, `3 d 04 h`: two figures, rounded once. Time does
   /// not run backwards here: what is negative is shown as nothing.

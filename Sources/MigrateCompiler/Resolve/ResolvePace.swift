@@ -17,7 +17,8 @@ extension BatchOperation {
     return Pace(
       sizing: given.map(BatchSizing.rows) ?? sizing, pause: throttle.pause?.value,
       niceRatio: throttle.niceRatio.flatMap { Double($0.value) }, maxRate: throttle.maxRate?.value,
-      lockTimeout: throttle.lockTimeout?.value, maxBlocking: throttle.maxBlocking?.value, window: window?.value.planned)
+      lockTimeout: throttle.lockTimeout?.value, maxBlocking: throttle.maxBlocking?.value, window: window?.value.planned,
+      limits: throttle.limits)
   }
 }
 
@@ -29,6 +30,15 @@ extension BatchOperation {
 }
 
 extension Throttle {
+  fileprivate var limits: HoldLimits {
+    let slotLag = holdWhen.compactMap { condition -> Int? in
+      guard case .slotLag(let bytes) = condition else { return nil }
+      return bytes
+    }.first
+    return HoldLimits(
+      activeSessions: maxActiveSessions?.value, replicationLag: maxReplicationLag?.value, slotLag: slotLag)
+  }
+
   /// The definition's own queries, which are read like its checks.
   var queries: [Check] {
     holdWhen.compactMap { condition in
