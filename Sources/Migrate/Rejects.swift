@@ -13,6 +13,11 @@ extension Runs {
     try asking { (connection) throws(PostgresError) in try Ledger.reasons(connection, run, all: all) }
   }
 
+  /// The columns by which the run's rows are known.
+  package borrowing func keyColumns(_ run: Int64) throws(RunRefusal) -> [String] {
+    try asking { (connection) throws(PostgresError) in try Ledger.keyColumns(connection, run) }
+  }
+
   /// Hands out the run's rows in quarantine in the order of their keys, page by page: however many there are,
   /// only a page of them is held, and the keys.
   ///

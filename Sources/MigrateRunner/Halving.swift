@@ -149,7 +149,10 @@ extension Worker {
     let asked = hasSucceeded ? "" : "; SELECT migrate.is_hopeless(\(runID)) AS hopeless"
     let answer = try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part\(asked)")
     let isHopeless = hasSucceeded ? false : try answer.onlyRow.bool("hopeless")
-    if isHopeless { return .notDone(.hopeless(.hopeless(refusal))) }
+    if isHopeless {
+      let hint = try connection.query("SELECT migrate.hopeless_hint($1::bigint) AS hint", [runID]).onlyRow["hint"]
+      return .notDone(.hopeless(.hopeless(refusal, hint: hint)))
+    }
     let counts = BatchCounts(batches: 0, read: 1, rejected: 1)
     return .done(counts, through: part.through, xid: try row.text("xid"))
   }
@@ -189,10 +192,10 @@ extension Failure {
   fileprivate var isOfForeignKey: Bool { sqlState == SQLState.foreignKeyViolation.code }
 
   /// Nobody wants a quarantine of all rows.
-  fileprivate static func hopeless(_ last: Failure) -> Failure {
+  fileprivate static func hopeless(_ last: Failure, hint: String?) -> Failure {
     Failure(
       sqlState: last.sqlState, message: "the first 32 rows all fail alike: \(last.message)", detail: last.detail,
-      hint: "it is the definition that is wrong, or every row; no row has been changed so far",
+      hint: hint,
       column: last.column, constraint: last.constraint, after: last.after, through: last.through)
   }
 }

@@ -92,9 +92,33 @@ import Testing
         try await server.rows("SELECT state, failure ->> 'constraint', failure ->> 'sqlstate' FROM migrate.runs")
           == ["failed|items_v_check|23514"])
       #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "0")
+      let hint = try #require(try await server.value("SELECT failure ->> 'hint' FROM migrate.runs"))
       #expect(
-        try await server.value("SELECT failure ->> 'hint' FROM migrate.runs")
-          == "it is the definition that is wrong, or every row; no row has been changed so far")
+        hint.hasPrefix(
+          "it is the definition that is wrong, or every row; no row has been changed so far; `SELECT * FROM public.items "
+        ),
+        "\(hint)")
+      // What it says to look at is there.
+      let query = try #require(hint.split(separator: "`").dropFirst().first)
+      #expect(try await server.rows(String(query)).count == 5)
+    }
+  }
+
+  @Test func `shows its first rows by keys of several columns and any text`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE "Odd, one" ("a b" text, n integer, v integer CHECK (v > 0), PRIMARY KEY ("a b", n));
+        INSERT INTO "Odd, one" SELECT 'it''s, ' || n % 3, n, n FROM generate_series(1, 40) AS n; ANALYZE
+        """)
+      let compiled = try await Compiled(
+        "batch: odd\nsource: '\"Odd, one\"'\nset: {v: -v}\non_error: continue\n", on: server)
+      #expect(!(try await Client.apply(compiled, on: server)).isDone)
+      let hint = try #require(try await server.value("SELECT failure ->> 'hint' FROM migrate.runs"))
+      let query = try #require(hint.split(separator: "`").dropFirst().first)
+      #expect(
+        try await server.rows("\(query) ORDER BY n")
+          == ["it's, 0|3|3", "it's, 0|6|6", "it's, 0|9|9", "it's, 0|12|12", "it's, 0|15|15"], "\(hint)")
     }
   }
 

@@ -37,6 +37,12 @@ import Testing
       #expect(
         mistyped.err.contains("migrate: warning: there is no run of closs, and no definition in ")
           && mistyped.err.contains(" is called so\n  help: did you mean close?\n"), "\(mistyped.err)")
+      let unlike = try await project.migrate("wait", "nosuch", "--timeout", "1ms")
+      #expect(
+        unlike.status == 6
+          && unlike.err.contains(
+            " is called so\n  help: `migrate history` lists what has run, `migrate plan` what is declared\n"),
+        "\(unlike.err)")
       let declared = try await project.migrate("wait", "close", "--timeout", "100ms")
       #expect(!declared.err.contains("warning"), "\(declared.err)")
       let wait = try project.start(["wait", "closs"])

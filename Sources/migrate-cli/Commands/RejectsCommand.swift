@@ -122,20 +122,23 @@ enum RejectsCommand {
     _ summary: RunSummary, _ runs: borrowing Runs, _ console: Console
   ) throws(CommandFailure) {
     let writer = CSVWriter(escapesControls: console.page.isTerminal)
+    // A field each: of a key of several columns no text can be told apart from one with commas in it.
+    let keys = try console.ask { () throws(RunRefusal) in try runs.keyColumns(summary.id) }
     console.output.write(
-      writer.record([
-        "run", "step", "key", "kind", "state", "sqlstate", "constraint", "column", "message", "detail", "row",
-        "new_values", "fixed_row", "rejected_at",
-      ]))
+      writer.record(
+        ["run", "step"] + keys.map { "key_\($0)" } + [
+          "kind", "state", "sqlstate", "constraint", "column", "message", "detail", "row", "new_values", "fixed_row",
+          "rejected_at",
+        ]))
     try console.ask { () throws(RunRefusal) in
       try runs.eachReject(of: summary.id, all: console.arguments[Options.all]) { page in
         for reject in page {
           console.output.write(
-            writer.record([
-              String(summary.id), String(reject.step), key(reject.key), reject.kind, reject.state, reject.sqlState,
-              reject.constraint, reject.column, reject.message, reject.detail, reject.row, reject.newValues,
-              reject.fixedRow, reject.rejectedAt,
-            ]))
+            writer.record(
+              [String(summary.id), String(reject.step)] + reject.key + [
+                reject.kind, reject.state, reject.sqlState, reject.constraint, reject.column, reject.message,
+                reject.detail, reject.row, reject.newValues, reject.fixedRow, reject.rejectedAt,
+              ]))
         }
       }
     }

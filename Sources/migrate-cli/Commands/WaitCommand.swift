@@ -48,9 +48,10 @@ enum WaitCommand {
     guard !known.contains(where: { $0.utf8.elementsEqual(name.utf8) }) else { return }
     let meant = Suggestion.nearest(to: name, among: known).map { "did you mean \($0)?" }
     let limit = timeout == nil ? "`--timeout 10m` ends the wait for what never comes" : nil
+    let knownNames = "`migrate history` lists what has run, `migrate plan` what is declared"
     console.say(
       "migrate: warning: there is no run of \(name), and no definition in \(console.directory) is called so\n  help: "
-        + ([meant, limit].compactMap(\.self).joined(separator: " "))
+        + ([meant ?? knownNames, limit].compactMap(\.self).joined(separator: meant == nil ? "; " : " "))
     )
   }
 
