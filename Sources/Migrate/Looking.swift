@@ -36,6 +36,12 @@ extension Runs {
     return summary
   }
 
+  /// Who has asked the run to pause; `nil` when nobody has, but a signal or what the run has found.
+  package borrowing func pausedBy(_ run: Int64) throws(RunRefusal) -> PauseInForce? {
+    try upgrade()
+    return try asking { (connection) throws(PostgresError) in try Ledger.pausedBy(connection, run) }
+  }
+
   /// Every run, the newest first.
   package borrowing func history() throws(RunRefusal) -> [HistoryEntry] {
     try asking { (connection) throws(PostgresError) in
@@ -111,6 +117,7 @@ extension RunStanding {
       guard let pause = requests.last(where: { $0.request == "pause" }) else {
         return Standstill(since: nil, why: "paused")
       }
+      if pause.isOfWorker { return Standstill(since: pause.at, why: "paused by a signal to its client") }
       return Standstill(since: pause.at, why: "paused by \(pause.who)" + (pause.reason.map { ": \($0)" } ?? ""))
     case .failed: return Standstill(since: failure?.at, why: "failed" + (failure.map { ": \($0.message)" } ?? ""))
     case .running, .reverting, .pausing, .cancelling:

@@ -93,7 +93,7 @@ extension Worker {
   /// Asks for a pause of the run as long as it is ours: a worker that was stopped can wake with the signal when it is another's.
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
     let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      try connection.query("SELECT migrate.pause($1::bigint)", [runID])
+      try connection.query("SELECT migrate.pause($1::bigint, _by_worker => true)", [runID])
     }
     guard isOurs else { return .takenOver }
     try reachEdge()

@@ -146,6 +146,12 @@ import Testing
       let said = try await told
       #expect(!said.isDone && said.text.contains("run 1 paused "), "\(said.text)")
       #expect(said.text.contains("run this file again: it goes on"))
+      let again = try await Psql.apply(compiled, on: server)
+      let who = try #require(try await server.value("SELECT session_user"))
+      #expect(again.isDone, "\(again.text)")
+      #expect(
+        again.text.contains(try Regex("going on with run 1 of prices, which \(who).* paused 00:00:[0-9]+ ago\n")),
+        "\(again.text)")
     }
   }
 

@@ -49,6 +49,50 @@ import Testing
     }
   }
 
+  @Test(arguments: [false, true])
+  func `apply says who has paused the run that it goes on with, when and why`(isJSON: Bool) async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      #expect(try await project.migrate("pause", "1", "--reason", "deploy \"v2\"").status == 0)
+      child.signal(SIGTERM)
+      #expect(try await child.finish().status == 4)
+      try await gate.close()
+      try await project.server.psql("UPDATE migrate.requests SET requested_at = requested_at - interval '12 min'")
+      let host = try #require(try await project.value("SELECT client_host FROM migrate.runs"))
+      let told = try await project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : [])).finish()
+      #expect(told.status == 0, "\(told)")
+      let words =
+        "\ngoing on with run 1 of close, which postgres on \(host) paused 12 min [0-9]+ s ago: \"deploy \"v2\"\"\n"
+      #expect(try ("\n" + told.err).contains(Regex(words)), "\(told)")
+      guard isJSON else { return }
+      let event = try #require(try told.events().first)
+      #expect(event["event"]?.text == "going_on" && event["run"]?.integer == 1, "\(event.compact)")
+      #expect(event["paused_by"]?.text == "postgres" && event["host"]?.text == host, "\(event.compact)")
+      #expect(event["reason"]?.text == "deploy \"v2\"" && event["paused_at"]?.text != nil, "\(event.compact)")
+      #expect(Int((event["seconds_ago"]?.double ?? 0) / 60) == 12, "\(event.compact)")
+    }
+  }
+
+  /// Whoever goes on with it has mostly sent the signal himself.
+  @Test func `apply says nothing of who has paused a run when a signal has`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(SIGTERM)
+      #expect(try await child.finish().status == 4)
+      try await gate.close()
+      #expect(try await project.value("SELECT bool_and(by_worker) FROM migrate.requests") == "t")
+      let standing = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(standing["stands_because"]?.text == "paused by a signal to its client", "\(standing.compact)")
+      let told = try await project.migrate("apply", "close", "--yes", "--json")
+      #expect(told.status == 0 && told.err.contains("going on with run 1 of close, which is paused\n"), "\(told)")
+      #expect(!told.out.contains("going_on"), "\(told)")
+    }
+  }
+
   @Test func `pg_stat_activity shows at which batch a run is, in no message of its own`() async throws {
     try await withDatabase(loggingStatements: true) { server in
       try await withFolder { folder in

@@ -258,10 +258,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.state_of IS 'The state of a run; raises MG002 when there is none of that number.';
 
-CREATE FUNCTION migrate.pause(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
+CREATE FUNCTION migrate.pause(
+  _run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL, _by_worker boolean DEFAULT false
+) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.request(_run, 'pause', _reason, _client_host);
+  reached text := migrate.request(_run, 'pause', _reason, _client_host, _by_worker);
 BEGIN
   IF reached IS NULL THEN
     RETURN migrate.state_of(_run);
@@ -271,7 +273,7 @@ BEGIN
   SET request = excluded.request, reason = excluded.reason, requested_by = session_user, requested_at = clock_timestamp();
   RETURN reached;
 END $$;
-COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state.';
+COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state. _by_worker: its own worker does, which got a signal.';
 
 CREATE FUNCTION migrate.cancel(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

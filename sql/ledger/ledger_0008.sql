@@ -101,6 +101,7 @@ DECLARE
   other migrate.runs;
   needed text;
   cure  text;
+  pause record;
 BEGIN
   IF (_plan ->> 'format')::integer > 1 THEN
     PERFORM migrate.refuse('the plan was made by a newer version of migrate',
@@ -137,11 +138,16 @@ BEGIN
     PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
     run := other.run;
+    SELECT * INTO pause FROM migrate.paused_by(run);
     IF other.state = 'cancelling' THEN
       PERFORM migrate.advance(run, 'batch_edge_reached');
     END IF;
     PERFORM migrate.go_on(run, _reason);
-    RAISE NOTICE 'going on with run % of %, which is %', run, named, other.state;
+    RAISE NOTICE 'going on with run % of %, which %', run, named,
+      CASE WHEN pause.requested_by IS NULL THEN 'is ' || other.state
+           ELSE concat(pause.requested_by, ' on ' || pause.client_host,
+                       format(' paused %s ago', justify_interval(date_trunc('second', pause.seconds * interval '1 s'))),
+                       ': ' || to_json(pause.reason)) END;
     RETURN;
   END IF;
   SELECT r.* INTO other

@@ -67,6 +67,7 @@ CREATE TABLE migrate.requests (
   reason       text,
   detail       text,
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  by_worker    boolean     NOT NULL DEFAULT false,
   PRIMARY KEY (run, seq)
 );
 COMMENT ON TABLE  migrate.requests              IS 'All that was ever asked of a run and has moved it, or its rows in quarantine, or its pace. migrate.control has what is not over.';
@@ -78,29 +79,48 @@ COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was aske
 COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
 COMMENT ON COLUMN migrate.requests.detail       IS 'Of mend: the assignments, and which rows they were meant for where not for all, as SQL.';
 COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
+COMMENT ON COLUMN migrate.requests.by_worker    IS 'Whether the run''s own worker has asked, which got a signal.';
 REVOKE ALL ON migrate.requests FROM PUBLIC;
 
 CREATE FUNCTION migrate.note_request(
-  _run bigint, _request text, _reason text, _client_host text, _detail text DEFAULT NULL
+  _run bigint, _request text, _reason text, _client_host text, _detail text DEFAULT NULL, _by_worker boolean DEFAULT false
 ) RETURNS bigint
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO migrate.requests (run, request, reason, client_host, detail)
-  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())), _detail)
+  INSERT INTO migrate.requests (run, request, reason, client_host, detail, by_worker)
+  VALUES (_run, _request, _reason, coalesce(_client_host, host(inet_client_addr())), _detail, _by_worker)
   RETURNING seq
 $$;
 COMMENT ON FUNCTION migrate.note_request IS 'Notes who asks something of a run, and why; its place among the requests.';
 
-CREATE FUNCTION migrate.request(_run bigint, _request text, _reason text, _client_host text) RETURNS text
+CREATE FUNCTION migrate.request(
+  _run bigint, _request text, _reason text, _client_host text, _by_worker boolean DEFAULT false
+) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   reached text := migrate.advance(_run, _request || '_requested');
 BEGIN
   IF reached IS NOT NULL THEN
-    PERFORM migrate.note_request(_run, _request, _reason, _client_host);
+    PERFORM migrate.note_request(_run, _request, _reason, _client_host, _by_worker => _by_worker);
   END IF;
   RETURN reached;
 END $$;
 COMMENT ON FUNCTION migrate.request IS 'Moves a run as it is asked for, and notes who asks and why; the new state, or NULL when it does not fit.';
+
+CREATE FUNCTION migrate.paused_by(
+  _run bigint, OUT requested_by text, OUT client_host text, OUT reason text, OUT requested_at timestamptz, OUT seconds float8
+) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT q.requested_by, q.client_host, q.reason, q.requested_at,
+         greatest(extract(epoch FROM clock_timestamp() - q.requested_at), 0)::float8
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL (SELECT o.*
+                       FROM   migrate.requests AS o
+                       WHERE  o.run = r.run AND o.request IN ('pause', 'resume', 'cancel', 'revert')
+                       ORDER  BY o.seq DESC
+                       LIMIT  1) AS q
+  WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure IS NULL AND q.request = 'pause' AND NOT q.by_worker
+$$;
+COMMENT ON FUNCTION migrate.paused_by IS 'Who has asked a run to pause that stands, or will at the edge of its batch, and how many seconds ago; no row where nobody has, but a signal or what the run has found.';
 
 CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

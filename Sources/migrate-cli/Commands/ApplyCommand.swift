@@ -94,7 +94,7 @@ enum ApplyCommand {
       return .done
     case .unfinished(let run):
       try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
-      console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
+      try tell(run, runs, console)
       number = run.id
       tuned = ordered
     case .new, .complete:
@@ -115,6 +115,27 @@ enum ApplyCommand {
       if let tuned { try hear(workers: tuned, of: number, runs, console) }
       return try RunDisplay.goOn(with: run, runs, console)
     }
+  }
+
+  /// That it goes on, whoever has paused it.
+  private static func tell(_ run: RunSummary, _ runs: borrowing Runs, _ console: Console) throws(CommandFailure) {
+    guard let pause = try console.ask({ () throws(RunRefusal) in try runs.pausedBy(run.id) }) else {
+      console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
+      return
+    }
+    let asked = pause.request
+    console.say(
+      "going on with run \(run.id) of \(run.name), which \(Printable.line(asked.who)) paused \(Wording.roughly(pause.ago)) ago"
+        + (asked.reason.map { ": \"\(Printable.line($0))\"" } ?? ""))
+    guard console.isJSON else { return }
+    console.event(
+      "going_on",
+      [
+        .init("run", .integer(run.id)), .init("name", .string(run.name)), .init("state", .string(run.state.rawValue)),
+        .init("paused_by", .string(asked.by)), .init("host", .optional(asked.host)),
+        .init("paused_at", .string(asked.at)), .init("seconds_ago", .number(String(pause.ago / .seconds(1)))),
+        .init("reason", .optional(asked.reason)),
+      ])
   }
 
   /// The run has its slices already; of one slice nobody can be given a part.
