@@ -7,6 +7,8 @@ package struct RunMetrics: Sendable {
   /// In a word, `interrupted` included.
   package var state: String
   package let direction: RunDirection
+  /// Why it holds, while it does.
+  package var holdReason: String?
   package var done = BatchCounts()
   package var expected: Int?
   /// Rows a second.
@@ -49,6 +51,7 @@ package struct BatchTimes: Sendable {
 extension RunMetrics {
   package init(_ standing: RunStanding) {
     self.init(run: standing.id, name: standing.name, state: standing.word, direction: standing.direction)
+    holdReason = standing.state == .holding && !standing.isInterrupted ? standing.holdReason ?? "" : nil
     done = standing.done
     expected = standing.expected
     rate = standing.rate
@@ -73,6 +76,13 @@ extension RunMetrics {
     }
     family("migrate_run_state", "gauge", "1 for the state that the run is in, 0 for the others.") { run in
       states.map { ("migrate_run_state{\(run.labels),state=\"\($0)\"}", $0.utf8.elementsEqual(run.state.utf8) ? 1 : 0) }
+    }
+    one("migrate_run_holding", "gauge", "1 while something makes the run hold, which goes on by itself, else 0.") {
+      $0.holdReason == nil ? 0 : 1
+    }
+    family("migrate_run_held_by", "gauge", "1 for the condition that makes the run hold, as its definition calls it.") {
+      run in
+      run.condition.map { [("migrate_run_held_by{\(run.labels),condition=\"\(escaped($0))\"}", 1)] } ?? []
     }
     one("migrate_batches_total", "counter", "Batches that have committed.") { Double($0.done.batches) }
     one("migrate_rows_read_total", "counter", "Eligible rows that batches have met.") { Double($0.done.read) }
@@ -109,6 +119,12 @@ extension RunMetrics {
         ]
     }
     return text
+  }
+
+  /// What stands before the reason is one of the names that the definition has, or of those that are ready-made.
+  private var condition: String? {
+    let name = holdReason?.utf8.prefix { $0 != UInt8(ascii: ":") }
+    return name.flatMap { $0.isEmpty ? nil : String(decoding: $0, as: UTF8.self) }
   }
 
   private var labels: String {

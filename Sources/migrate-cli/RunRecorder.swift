@@ -40,9 +40,15 @@ final class RunRecorder: Sendable {
       if case .batch(let record) = event { times.add(record.duration) }
       if case .again = event { times.retries += 1 }
       latest.batches = times
-      if case .holding = event { latest.state = RunState.holding.rawValue }
-      if case .paused = event { latest.state = RunState.paused.rawValue }
-      if case .resumed = event { latest.state = (run.direction == .apply ? RunState.running : .reverting).rawValue }
+      if case .holding(let reason) = event { (latest.state, latest.holdReason) = (RunState.holding.rawValue, reason) }
+      if case .paused = event { (latest.state, latest.holdReason) = (RunState.paused.rawValue, nil) }
+      if case .resumed = event {
+        (latest.state, latest.holdReason) = ((run.direction == .apply ? RunState.running : .reverting).rawValue, nil)
+      }
+      // What stands has neither.
+      if latest.state == RunState.holding.rawValue || latest.state == RunState.paused.rawValue {
+        (latest.rate, latest.left) = (nil, nil)
+      }
       return latest
     }
     write(now)
@@ -65,6 +71,7 @@ final class RunRecorder: Sendable {
       latest.done = done
       latest.state = state
       latest.workers = 0
+      latest.holdReason = nil
       latest.undoBytes = undoBytes
       latest.left = nil
       return latest

@@ -112,9 +112,15 @@ private struct Exposition {
       let child = try project.start(["apply", "close", "--yes", "-q", "--metrics", "run.prom"])
       let held = try await wait(project, until: "holding")
       #expect(held["migrate_run_state", #",state="running""#] == 0)
+      #expect(held["migrate_run_holding"] == 1 && held["migrate_run_held_by", #",condition="backup""#] == 1)
+      #expect(held["migrate_rows_per_second"] == nil && held["migrate_time_left_seconds"] == nil)
+      #expect(try await project.migrate("status", "1", "--metrics", "look.prom").status == 0)
+      let look = try Exposition(String(contentsOfFile: "\(project.folder)/look.prom", encoding: .utf8))
+      #expect(look["migrate_run_holding"] == 1 && look["migrate_run_held_by", #",condition="backup""#] == 1)
       try await project.server.psql("SELECT migrate.pause(1)")
       let paused = try await wait(project, until: "paused")
       #expect(paused["migrate_run_state", #",state="holding""#] == 0)
+      #expect(paused["migrate_run_holding"] == 0 && !paused.values.keys.contains { $0.contains("held_by") })
       try await project.server.psql("DELETE FROM backups; SELECT migrate.resume(1)")
       try await project.waitForGate(gate)
       // The last batch before the gate came within a second of the one before.
@@ -126,7 +132,7 @@ private struct Exposition {
         read = try self.read(project)
       }
       #expect(read["migrate_batches_total"] == 3 && read["migrate_rows_read_total"] == 300)
-      #expect(read["migrate_workers"] == 1)
+      #expect(read["migrate_workers"] == 1 && read["migrate_run_holding"] == 0)
       try await gate.close()
       #expect(try await child.finish().status == 0)
     }
