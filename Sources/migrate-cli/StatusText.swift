@@ -3,6 +3,9 @@ internal import MigrateCommandLine
 
 /// A run's standing in words, in a row, and as JSON.
 enum StatusText {
+  /// So many requests are shown; all of them are in the JSON.
+  private static let fewRequests = 5
+
   static func progress(_ standing: RunStanding) -> ProgressState {
     state(
       standing, "run \(standing.id) \(standing.direction == .revert ? "revert " : "")\(standing.name)",
@@ -71,8 +74,12 @@ enum StatusText {
     if standing.undoBytes > 0 { add("undo", Wording.bytes(standing.undoBytes)) }
     add("begun", "\(standing.startedAt) by \(standing.startedBy)" + (standing.clientHost.map { " on \($0)" } ?? ""))
     add("reason", standing.reason)
-    // What moved it last; all of it is in the JSON.
-    for request in standing.requests.suffix(5) { add(request.request, words(request)) }
+    // What moved it last.
+    let earlier = standing.requests.count - Self.fewRequests
+    if earlier > 0 {
+      add("requests", "\(Wording.count(earlier)) more before these: `migrate status \(standing.id) --json` has all")
+    }
+    for request in standing.requests.suffix(Self.fewRequests) { add(request.request, words(request)) }
     add(
       "version",
       "\(standing.version), definition \(String(decoding: standing.definitionHash.utf8.prefix(12), as: UTF8.self))")

@@ -93,6 +93,27 @@ import Testing
     }
   }
 
+  @Test func `status says how many requests it does not show, and where they are`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      for rate in 1...5 { #expect(try await project.migrate("tune", "1", "--max-rate", "\(rate)k").status == 0) }
+      #expect(try await !project.migrate("status", "1").out.contains("  requests "))
+      for rate in 6...7 { #expect(try await project.migrate("tune", "1", "--max-rate", "\(rate)k").status == 0) }
+      let shown = try await project.migrate("status", "1")
+      #expect(
+        shown.out.contains("\n  requests   2 more before these: `migrate status 1 --json` has all\n  tune       20"),
+        "\(shown.out)")
+      #expect(shown.out.components(separatedBy: "\n  tune ").count == 6, "\(shown.out)")
+      let all = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(all["requests"]?.elements.count == 7)
+      #expect(try await project.migrate("tune", "1", "--max-rate", "none").status == 0)
+      try await gate.close()
+      #expect(try await child.finish().status == 0)
+    }
+  }
+
   @Test func `pg_stat_activity shows at which batch a run is, in no message of its own`() async throws {
     try await withDatabase(loggingStatements: true) { server in
       try await withFolder { folder in
