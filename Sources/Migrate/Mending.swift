@@ -84,8 +84,13 @@ extension Runs {
       ).onlyRow.int("rows")
       try connection.execute("SELECT migrate.confirm(\(run.id))")
       let fence = try connection.query(
-        "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
-        [String(run.id), String(epoch)])
+        """
+        SELECT FROM migrate.fence AS f
+        -- Whoever has worked on it until now can have begun to take it back.
+        JOIN   migrate.runs AS r USING (run)
+        WHERE  f.run = $1::bigint AND f.epoch = $2::integer AND r.direction = 'apply'
+        FOR    SHARE OF f
+        """, [String(run.id), String(epoch)])
       try connection.execute(fence.isEmpty ? "ROLLBACK" : "COMMIT")
       return fence.isEmpty ? nil : rows
     }

@@ -176,6 +176,10 @@ BEGIN
     PERFORM migrate.refuse(why, 'set another column of the rows; the key stays what it is');
   END IF;
   PERFORM migrate.seize(_run);
+  -- Whoever has worked on it until now can have begun to take it back.
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN
+    PERFORM migrate.refuse(format('run %s is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   PERFORM migrate.hold(_run);
   -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
