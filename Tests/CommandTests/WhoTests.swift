@@ -56,6 +56,10 @@ import Testing
       let child = try project.start(["apply", "close", "--yes"])
       try await project.waitForGate(gate)
       #expect(try await project.migrate("pause", "1", "--reason", "deploy \"v2\"").status == 0)
+      // Its client is there still, so nobody else goes on.
+      let refused = try await project.start(["apply", "close", "--yes"] + (isJSON ? ["--json"] : [])).finish()
+      #expect(refused.status == 1 && refused.err.contains("run 1 is being worked on by "), "\(refused)")
+      #expect(!(refused.out + refused.err).contains("going"), "\(refused)")
       child.signal(SIGTERM)
       #expect(try await child.finish().status == 4)
       try await gate.close()

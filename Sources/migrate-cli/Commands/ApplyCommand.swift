@@ -85,6 +85,7 @@ enum ApplyCommand {
     // A default of the project is no order for this run.
     let ordered = console.arguments.origin(of: Options.workers) == .file ? nil : console.arguments[Options.workers]
     var tuned: Int?
+    var goingOn: (with: RunSummary, pause: PauseInForce?)?
     switch try console.ask({ () throws(RunRefusal) in try runs.target(compilation, definition) }) {
     case .complete(let run, let changed) where !console.arguments[Options.again]:
       console.say(
@@ -94,7 +95,7 @@ enum ApplyCommand {
       return .done
     case .unfinished(let run):
       try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
-      try tell(run, runs, console)
+      goingOn = (run, try console.ask { () throws(RunRefusal) in try runs.pausedBy(run.id) })
       number = run.id
       tuned = ordered
     case .new, .complete:
@@ -110,6 +111,7 @@ enum ApplyCommand {
     }
     return try console.ask { () throws(RunRefusal) in
       var run = try runs.enter(number, reason: console.arguments[Options.reason], only: .apply)
+      if let goingOn { tell(goingOn.with, goingOn.pause, console) }
       run.pace.sizing = plan.pace.sizing
       if ordered != nil { run.crew = .all }
       if let tuned { try hear(workers: tuned, of: number, runs, console) }
@@ -118,8 +120,8 @@ enum ApplyCommand {
   }
 
   /// That it goes on, whoever has paused it.
-  private static func tell(_ run: RunSummary, _ runs: borrowing Runs, _ console: Console) throws(CommandFailure) {
-    guard let pause = try console.ask({ () throws(RunRefusal) in try runs.pausedBy(run.id) }) else {
+  private static func tell(_ run: RunSummary, _ pause: PauseInForce?, _ console: Console) {
+    guard let pause else {
       console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
       return
     }
