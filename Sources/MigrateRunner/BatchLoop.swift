@@ -16,7 +16,10 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
-    if let outcome = try standBehindCrashes() { return outcome }
+    if let outcome = try standBehindCrashes() {
+      crew.conclude(outcome)
+      return crew.join() ?? outcome
+    }
     while true {
       if let outcome = try applyFromLedger() { return outcome }
     }

@@ -170,7 +170,7 @@ extension Worker {
           var mate = try Worker(
             server: server, run: run, number: number, control: control, patience: patience, crew: crew, report: report)
           try mate.surviving { (worker) throws(PostgresError) in
-            if try worker.standBehindCrashes() != nil { return }
+            if let outcome = try worker.standBehindCrashes() { return crew.conclude(outcome) }
             // What the run is tuned to decides whether it is wanted.
             if try worker.edge() == nil { _ = try worker.walk() }
           }

@@ -1,0 +1,91 @@
+import MigratePostgres
+import TestRuns
+import TestSupport
+import Testing
+
+/// `max_rejects`, and what it is tuned to.
+@Suite struct `A run with rows in quarantine` {
+  /// Seven of six hundred rows break a constraint when they are changed, each in a batch of its own.
+  private static let table = """
+    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000));
+    INSERT INTO items SELECT n * 3, CASE WHEN n % 20 = 5 AND n < 130 THEN 999999 ELSE n END FROM generate_series(1, 600) AS n;
+    ANALYZE items
+    """
+
+  private static let definition = "batch: items\nsource: items\nset: {v: v + 10}\non_error: continue"
+
+  @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
+  func `ends when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table)
+      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone)
+      #expect(
+        told.text.contains(limit == "3" ? "4 rows are in quarantine" : "4 of 80 rows read are in quarantine"),
+        "\(told.text)")
+      // The batch with the one too many is done, and it can be looked at.
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|4"])
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "80")
+      #expect(
+        try await server.value(
+          """
+          SELECT failure #>> '{after,0}' = (SELECT max(through_key[1]::integer)::text FROM migrate.batches WHERE ordinal = 3)
+             AND failure #>> '{through,0}' = (SELECT max(through_key[1]::integer)::text FROM migrate.batches)
+          FROM   migrate.runs
+          """) == "t")
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone)
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "5")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+    }
+  }
+
+  /// A number in place of a part, and the other way.
+  @Test(arguments: BackEnd.allCases, [("3", "1.1%", "6.6%"), ("0.5%", "5", "20")])
+  func `goes on when it is tuned to allow more, as far as that allows`(
+    backEnd: BackEnd, limits: (planned: String, few: String, enough: String)
+  ) async throws {
+    try await withDatabase { server in
+      try await server.psql(Self.table)
+      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limits.planned)", on: server, batchSize: 20)
+      let told = try await backEnd.apply(compiled, on: server)
+      let way = backEnd == .client ? "`migrate tune 1 --max-rejects N`" : "SELECT migrate.tune(1, _max_rejects => 'N')"
+      #expect(!told.isDone && told.text.contains("\(way) allows more"), "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == "4")
+
+      try await server.psql("SELECT migrate.tune(1, _max_rejects => '\(limits.few)', _reason => 'old ones')")
+      let further = try await backEnd.apply(compiled, on: server)
+      #expect(!further.isDone && further.text.contains("are in quarantine, more than \(limits.few)"), "\(further.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.rejects") == (limits.few == "5" ? "6" : "7"))
+
+      try await server.psql("SELECT migrate.tune(1, _max_rejects => '\(limits.enough)')")
+      let done = try await backEnd.apply(compiled, on: server)
+      #expect(done.isDone, "\(done.text)")
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == [
+          "completed|7"
+        ])
+      for wrong in ["many", "-1", "1000%", "1e3"] {
+        let refused = await #expect(throws: PostgresError.self) {
+          try await server.psql("INSERT INTO migrate.tuning (run, max_rejects) VALUES (1, '\(wrong)')")
+        }
+        #expect(refused?.sqlState?.code == "23514", "\(wrong)")
+      }
+    }
+  }
+
+  @Test func `is what one that puts no row there cannot be tuned to be`() async throws {
+    try await withDatabase { server in
+      try await server.psql(Products.table(rows: 10))
+      let compiled = try await Compiled(Products.definition, on: server)
+      try await server.psql("ALTER TABLE products ADD CHECK (price < 9) NOT VALID")
+      #expect(try await !BackEnd.client.apply(compiled, on: server).isDone)
+      let refused = await #expect(throws: PostgresError.self) {
+        try await server.psql("SELECT migrate.tune(1, _max_rejects => '5')")
+      }
+      #expect(refused?.message == "run 1 puts no row into quarantine, so none can be too many")
+    }
+  }
+}
