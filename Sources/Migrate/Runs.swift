@@ -208,7 +208,7 @@ package struct Runs: ~Copyable {
     let epoch = try takeOver(run)
     var taken: Run?
     let isOurs = try asking { (connection) throws(PostgresError) in
-      try Ledger.holding(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
+      try Ledger.fenced(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
         try body(connection)
         taken = try Ledger.run(connection, run)
       }

@@ -125,7 +125,7 @@ extension Runs {
     }
     var isMoved = false
     _ = try asking { (connection) throws(PostgresError) in
-      try Ledger.holding(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
+      try Ledger.fenced(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
         isMoved = try Ledger.advance(connection, run, .batchEdgeReached) != nil
       }
     }

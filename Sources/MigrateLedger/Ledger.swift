@@ -192,7 +192,7 @@ package enum Ledger {
       unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
   }
 
-  /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``holding(_:_:epoch:_:)``.
+  /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``fenced(_:_:epoch:_:)``.
   package static func fail(
     _ connection: borrowing Connection, _ run: Int64, _ failure: Failure, event: RunTransition
   ) throws(PostgresError) {
@@ -238,22 +238,29 @@ package enum Ledger {
 
   /// Runs `body` in a transaction in which nobody else can take the run over.
   /// - Returns: false, without running it, when somebody has done so already: the run is not ours to move any more.
-  package static func holding(
+  package static func fenced(
     _ connection: borrowing Connection, _ run: Int64, epoch: Int,
     _ body: (borrowing Connection) throws(PostgresError) -> Void
   ) throws(PostgresError) -> Bool {
     try connection.execute(
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '60s'")
-    let fence = try connection.query(
-      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
-      [String(run), String(epoch)])
-    guard !fence.isEmpty else {
+    guard try keepsFence(connection, run, epoch: epoch) else {
       try connection.execute("ROLLBACK")
       return false
     }
     try body(connection)
     try connection.execute("COMMIT")
     return true
+  }
+
+  /// Whether the run is still ours, and then nobody else can take it over until the transaction ends.
+  package static func keepsFence(
+    _ connection: borrowing Connection, _ run: Int64, epoch: Int
+  ) throws(PostgresError) -> Bool {
+    try !connection.query(
+      "SELECT FROM migrate.fence WHERE run = $1::bigint AND epoch = $2::integer FOR SHARE",
+      [String(run), String(epoch)]
+    ).isEmpty
   }
 }
 

@@ -31,6 +31,8 @@ extension SQLState {
     default: break
     }
     switch family {
+    // The ledger's own.
+    case "MG": return .definition
     case "08", "40": return .transient
     // 21: a subquery gave two rows. 38, 39: a function failed. 44: a view's CHECK OPTION. P0: RAISE in PL/pgSQL.
     case "21", "22", "23", "38", "39", "44", "P0": return .rowBad

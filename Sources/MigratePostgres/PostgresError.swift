@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// An error of the database, or on the way to it.
 ///
 /// The fields of the server's message can be read directly: `error.sqlState`, `error.detail`, `error.position`.
@@ -37,6 +39,16 @@ package struct PostgresError: Error, Sendable, Equatable {
 
   /// The same, when it turns out that it took the connection with it.
   var endingConnection: PostgresError { PostgresError(origin, report, endsConnection: true) }
+
+  /// Whether a connection did not come about because the server was down, or about to come up. One that is full, or that nobody
+  /// reaches, can be up and well.
+  package var tellsOfDownServer: Bool {
+    guard origin == .connecting else { return false }
+    if let state = report.sqlState { return state == .cannotConnectNow }
+    // Without a word of the server all there is to go by is libpq's text, which quotes the operating system's. A server that has ended
+    // takes its socket's file along.
+    return [ECONNREFUSED, ENOENT].contains { report.message.contains(String(cString: strerror($0))) }
+  }
 
   package init(_ origin: Origin, _ report: ServerMessage, endsConnection: Bool = false) {
     self.origin = origin

@@ -13,7 +13,9 @@ struct Attempt {
   var number: Int
   let size: Int
   /// Whether a row that the database refuses is looked for, and goes to quarantine.
-  var isHalving: Bool
+  var isInParts: Bool
+  /// By what the database has refused the batch as a whole.
+  var refusal: Failure?
   /// Whether it does the rows of the canary, or the rest; `nil` does both.
   var isCanary: Bool?
 
@@ -44,7 +46,7 @@ struct Attempt {
 
   /// Whether the capture itself ends the batch after so many rows, and tells the key of the last one.
   func isBoundByCapture(_ run: Run) -> Bool {
-    guarded == .snapshot && !isHalving
+    guarded == .snapshot && !isInParts
       && run.statements(.batches).contains { $0.name == .capture && $0.arguments.contains("size") }
   }
 
@@ -116,7 +118,7 @@ extension Worker {
     self.through = through
     bindings = bindings.with(key: through, as: "through", count: run.keyCount)
     let performed =
-      attempt.isHalving
+      attempt.isInParts
       ? try performInParts(attempt, bindings, through: through)
       : try perform(attempt, bindings, through: through, isBoundByCapture: isBoundByCapture)
     switch performed {

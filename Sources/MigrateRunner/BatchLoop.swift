@@ -78,15 +78,16 @@ extension Worker {
     }
     try connection.commit()
     var hasEnded = true
-    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+    let isOurs = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       hasEnded = try connection.query("SELECT migrate.is_covered($1::bigint) AS whole", [runID]).onlyRow.bool(0)
       guard hasEnded else { return }
       try connection.query(
         "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
       if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }),
-        try Ledger.counts(connection, run.id, .apply).rejected == 0
+        try Ledger.openRejects(connection, run.id, behind: nil, limit: 1).isEmpty
       {
-        try connection.execute(drop.text)
+        // Who reads them is waited for, not for ever: nobody can take the run over meanwhile.
+        try connection.execute("SET LOCAL lock_timeout = '5s'; \(drop.text)")
       }
       // Of a run that does not stand where it was left the edge tells more.
       hasEnded = try Ledger.advance(connection, run.id, .lastBatchCommitted) != nil

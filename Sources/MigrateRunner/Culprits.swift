@@ -25,7 +25,7 @@ extension Worker {
     let first = Attempt(
       slice: attempt.slice, ordinal: attempt.ordinal, after: attempt.after, upper: attempt.upper, number: 1,
       size: attempt.size,
-      isHalving: true, isCanary: attempt.isCanary)
+      isInParts: true, isCanary: attempt.isCanary)
     do throws(PostgresError) {
       if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
       try connection.execute("SAVEPOINT part")

@@ -25,7 +25,6 @@ extension Worker {
         if rest > .seconds(1) { try enlist() }
       case .holding:
         if control.isStopRequested { return try pauseBySignal() }
-        // The reason comes a moment after the state.
         let reason = orders.holdReason ?? "a throttle"
         if crew.isFirst(toSee: .holding(reason)) { report(.holding(reason: reason)) }
         rest(for: .seconds(1))
@@ -92,12 +91,20 @@ extension Worker {
 
   /// Asks for a pause of the run as long as it is ours: a worker that was stopped can wake with the signal when it is another's.
   mutating func pauseBySignal() throws(PostgresError) -> RunOutcome {
-    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+    let isOurs = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       try connection.query("SELECT migrate.pause($1::bigint, _by_worker => true)", [runID])
     }
     guard isOurs else { return .takenOver }
     try reachEdge()
     return try stood()
+  }
+
+  /// In a transaction that writes besides batches: whether the run is still ours, and then it is until the transaction ends. Else
+  /// the transaction is rolled back.
+  borrowing func keepsFence() throws(PostgresError) -> Bool {
+    if try Ledger.keepsFence(connection, run.id, epoch: run.epoch) { return true }
+    try connection.execute("ROLLBACK")
+    return false
   }
 
   /// How a run stands at the edge that has ended or was to pause: somebody may have asked for its end before.

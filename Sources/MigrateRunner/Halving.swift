@@ -74,7 +74,8 @@ extension Worker {
     var cutting = Cutting(
       slice: attempt.slice, isCanary: attempt.isCanary, size: attempt.size, end: end, parts: [],
       searchesAtOnce: expectsMany)
-    let parts = try refusal.flatMap { (refusal) throws(PostgresError) in try cut(&whole, at: refusal, bindings, attempt)
+    let parts = try attempt.refusal.flatMap { (refusal) throws(PostgresError) in
+      try cut(&whole, at: refusal, bindings, attempt)
     }
     cutting.parts = parts?.reversed() ?? [whole]
     return cutting

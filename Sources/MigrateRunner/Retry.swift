@@ -7,8 +7,8 @@ package import MigratePostgres
 /// What they come to belongs to the run: chain -1 of its batches has their undo and their entries, and a revert takes them back
 /// with the others. The state of the run stays what it is.
 extension Worker {
-  /// Rows that commit together: a transaction's first 64 subtransactions are cheap.
-  private static var rowsTogether: Int { 50 }
+  /// Rows that commit together: of each two subtransactions stay, and a transaction's first 64 are cheap.
+  private static var rowsTogether: Int { 30 }
   private static var mostAttempts: Int { 20 }
 
   /// Tries each row once that was open when it began.
@@ -104,7 +104,7 @@ extension Worker {
       let before = try connection.run(run.statement(.batches, .previous), found).first?.values
       let given = found.with(key: before, as: "after", count: run.keyCount)
         .with("size", "1").with("eligible", nil).with("changed", nil)
-      let attempt = Attempt(slice: -1, ordinal: ordinal, after: before, upper: key, number: 1, size: 1, isHalving: true)
+      let attempt = Attempt(slice: -1, ordinal: ordinal, after: before, upper: key, number: 1, size: 1, isInParts: true)
       if let outcome = try end(of: attempt, given, key) {
         watch?.end()
         try connection.execute("ROLLBACK")

@@ -147,6 +147,7 @@ extension Worker {
     guard try isMended.onlyRow.bool("mended") else { return nil }
     return try persisting(.none) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
+      guard try worker.keepsFence() else { return .takenOver }
       let conflicts = try worker.connection.query(
         "SELECT migrate.unfix_all($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
       ).onlyRow.int("conflicts")
@@ -180,6 +181,7 @@ extension Worker {
     if counts.rejected == 0 {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
       do throws(PostgresError) {
+        guard try keepsFence() else { return .takenOver }
         guard try nextPlace() == nil else {
           try connection.execute("ROLLBACK")
           return nil
@@ -193,7 +195,7 @@ extension Worker {
       }
     }
     var hasEnded = true
-    let isOurs = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+    let isOurs = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       hasEnded = try connection.query(
         "SELECT FROM migrate.next_to_restore($1::bigint)", [runID]
       ).isEmpty

@@ -25,7 +25,7 @@ extension Worker {
   /// Writes down why the run stands still; its state then. `nil`: it is another worker's by now, and stays as that one wants it.
   borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> RunState? {
     var reached: RunState?
-    _ = try Ledger.holding(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
+    _ = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
       for (index, event) in events.enumerated() {
         if index == 0 {
           try Ledger.fail(connection, run.id, failure, event: event)

@@ -21,12 +21,12 @@ extension Worker {
       // Only those of the first look: who came later is none of our concern, and there would always be somebody.
       holders.formIntersection(try virtualTransactions(statement))
     }
-    try fixUpperEnd()
-    return nil
+    return try fixUpperEnd()
   }
 
-  private borrowing func fixUpperEnd() throws(PostgresError) {
+  private borrowing func fixUpperEnd() throws(PostgresError) -> RunOutcome? {
     try begin("READ COMMITTED READ WRITE", .apply)
+    guard try keepsFence() else { return .takenOver }
     // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
     let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
     let upper = try connection.run(run.statement(.bounds, .upper), constants).first?.values
@@ -41,6 +41,7 @@ extension Worker {
     // In the same transaction as the keys: both are there, or neither.
     try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     try connection.commit()
+    return nil
   }
 
   /// Whether the last key is fixed, and that; `nil` for an empty source.

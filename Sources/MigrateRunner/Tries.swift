@@ -16,15 +16,18 @@ struct Tries {
   /// being renamed, or what a value is looked up in from being changed, and the next look at the table tells of the former (P21).
   private var wasDifferent = false
   /// Whether the row at fault is looked for.
-  private(set) var isHalving = false
+  private(set) var isInParts = false
+  /// By what the database has refused the batch as a whole; a trigger refuses in silence.
+  private(set) var refusal: Failure?
   /// How often it had to give way to somebody who waited for it.
   private(set) var timesGivenWay = 0
   private var last: SQLState?
 
   init(size: Int) { self.size = size }
 
-  /// Whether there is another attempt after `error`. Told of every error, since some are believed only at the second time.
-  mutating func goOn(after error: PostgresError, _ policy: OnError) -> Bool {
+  /// Readies the next attempt after `error`; `false` when there is none. Told of every error, since some are believed only at the
+  /// second time.
+  mutating func ready(after error: PostgresError, _ failure: Failure, _ policy: OnError) -> Bool {
     let isSecond = last == error.sqlState
     last = error.sqlState
     // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
@@ -36,7 +39,7 @@ struct Tries {
     case .retry: return error.class == .rowBad && number < 10
     case .quarantine:
       // A row that is too large for its page or its index fails in parts as well, and is the one at fault.
-      guard error.class == .rowBad, halve() else { return false }
+      guard error.class == .rowBad, cut(at: failure) else { return false }
       if error.sqlState == .foreignKeyViolation { distrustSnapshots() }
       return true
     }
@@ -49,9 +52,10 @@ struct Tries {
   }
 
   /// Looks for the row at fault from now on; `false` when that is done already.
-  mutating func halve() -> Bool {
-    guard !isHalving else { return false }
-    isHalving = true
+  mutating func cut(at refusal: Failure?) -> Bool {
+    guard !isInParts else { return false }
+    isInParts = true
+    self.refusal = refusal
     isAtOnce = true
     return true
   }
@@ -113,9 +117,9 @@ extension Worker {
       let clock = ContinuousClock.now
       var attempt = Attempt(
         slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: tries.number,
-        size: tries.size, isHalving: tries.isHalving, isCanary: last.isCanary)
+        size: tries.size, isInParts: tries.isInParts, refusal: tries.refusal, isCanary: last.isCanary)
       if let unfinished = unfinished(at: attempt) {
-        attempt.isHalving = true
+        attempt.isInParts = true
         if unfinished.distrustsSnapshots { attempt.number = max(attempt.number, Attempt.firstLocked) }
       }
       switch try tried(attempt, &tries) {
@@ -188,7 +192,7 @@ extension Worker {
       }
       return .again(reason: "rows came in between", nil)
     case .suppressed(let captured, let changed, let through):
-      if case .quarantine = run.onError, tries.halve() {
+      if case .quarantine = run.onError, tries.cut(at: nil) {
         return .again(reason: "a trigger kept rows from being changed", nil)
       }
       // What a value is looked up in may have changed between the statements, and a row needs no change any more. A trigger does
@@ -216,9 +220,8 @@ extension Worker {
     try connection.execute("ROLLBACK")
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
     try forgetPlans(after: error)
-    refusal = Failure(error, after: attempt.after, through: through)
-    guard !tries.goOn(after: error, run.onError) else { return .again(reason: error.message, error.sqlState) }
     var failure = Failure(error, after: attempt.after, through: through)
+    guard !tries.ready(after: error, failure, run.onError) else { return .again(reason: error.message, error.sqlState) }
     if error.class == .environment { return .gaveUp(try hold(failure)) }
     if error.class == .rowBad { failure.culprits = try culprits(attempt) }
     failure.places = try Ledger.places(blamedFor: failure, connection, run.id)

@@ -20,8 +20,6 @@ package struct Worker: ~Copyable {
   let crew: Crew
   /// Where the batch in hand ends, once it is known.
   var through: [String?]?
-  /// Why the batch in hand was refused as a whole.
-  var refusal: Failure?
   /// What is left of the batch before, of which as many parts are done as one transaction may have.
   var unfinished: Cutting?
   /// Whether the last batch that was searched had so many rows at fault that halving would have taken longer.
@@ -141,21 +139,23 @@ package struct Worker: ~Copyable {
     }
   }
 
-  /// - Returns: whether the server was down meanwhile, and not only the connection.
+  /// - Returns: whether the server was seen down meanwhile, and not only the connection.
   private mutating func reconnect() throws(PostgresError) -> Bool {
     let deadline = ContinuousClock.now + patience
     var attempt = 0
+    var wasDown = false
     while true {
       do throws(PostgresError) {
         connection = try Connection(to: server, warnings: crew.warnings)
         // A crash can have taken back what had committed, and its transactions' numbers with it.
         undisturbed = nil
         control.watch(connection.cancellation, of: number)
-        return attempt > 0
+        return wasDown
       } catch {
         guard error.class == .transient || error.class == .environment, ContinuousClock.now < deadline,
           !control.isStopRequested
         else { throw error }
+        wasDown = wasDown || error.tellsOfDownServer
         attempt += 1
         pause(for: backoff(attempt))
       }

@@ -61,6 +61,25 @@ import Testing
     }
   }
 
+  /// No row is to blame for what the ledger cannot do.
+  @Test func `sends no row to quarantine for an error of the ledger's own`() async throws {
+    try await withDatabase { server in
+      // Fewer than would end the run for being all alike.
+      try await server.psql(Products.table(rows: 20))
+      let compiled = try await Compiled(Products.definition + "\non_error: continue", on: server)
+      try await begin(compiled, on: server)
+      try await server.psql(
+        "UPDATE migrate.statements SET arguments = arguments || 'no one'::text WHERE name IN ('capture', 'change')")
+      let call = try await Session("call", to: server)
+      try call.start("CALL migrate.drive(1, 1)")
+      let error = await #expect(throws: PostgresError.self) { try await call.finish() }
+      #expect(error?.sqlState?.code == "MG002" && error?.message.contains("asks for no one") == true, "\(error)")
+      try await call.close()
+      #expect(
+        try await server.rows("SELECT state, (SELECT count(*) FROM migrate.rejects) FROM migrate.runs") == ["failed|0"])
+    }
+  }
+
   /// P02 U08
   @Test func `P02 U08: is gone on with after its backend was ended, and no row is done twice`() async throws {
     try await withRun { server, compiled in
@@ -127,10 +146,14 @@ import Testing
       #expect((done...done + 1).contains(ended) && ended < 171)
       #expect(try await server.state() == (request == "pause" ? "paused" : "cancelled"))
       if request == "pause" {
-        // The session is still there and was heard of a moment ago; it is known to have ended.
+        // The session is still there, was heard of a moment ago, and is busy with something else.
+        try call.start("SELECT pg_sleep(600)")
+        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)')")
         let told = try await Psql.apply(compiled, on: server)
         #expect(told.isDone, "\(told.text)")
         #expect(try await server.state() == "completed")
+        try await call.cancel()
+        await #expect(throws: PostgresError.self) { try await call.finish() }
       }
       #expect(try await Psql.revert(compiled, on: server).isDone)
       #expect(try await server.has(before))
@@ -277,14 +300,14 @@ import Testing
         SELECT p.proname
         FROM   pg_proc AS p
         WHERE  p.pronamespace = 'migrate'::regnamespace
-          AND  (obj_description(p.oid) IS NULL OR p.proconfig IS NULL)
+          AND  (obj_description(p.oid) IS NULL OR 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) IS NOT TRUE)
         ORDER  BY 1
         """)
       // These run what a plan says, with the search_path that the plan has set, or commit.
       #expect(
         loose == [
           "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key", "perform",
-          "perform_in_parts", "query", "reject", "unfix", "violation",
+          "perform_in_parts", "query", "refused_rows", "reject", "unfix", "violating_rows", "violation",
         ])
     }
   }

@@ -1,6 +1,8 @@
+import Foundation
 import MigrateLedger
 import MigratePlan
 import MigratePostgres
+import MigrateRunner
 import TestRuns
 import TestSupport
 import Testing
@@ -82,6 +84,45 @@ import Testing
       #expect(try await server.rows(Self.all) == before)
       #expect(try await server.value("SELECT rows_rejected FROM migrate.progress") == "0")
     }
+  }
+
+  /// C10; who takes over may want it by another policy.
+  @Test func `C10: is left alone by a worker that was taken over before it`() async throws {
+    try await withDatabase { server in
+      let (compiled, before) = try await Self.mended(.client, on: server, by: ["note = 'mended'"])
+      let locks = "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"
+      try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        // From behind the last batch on, so that the first to wait is what is mended.
+        let report: @Sendable (RunEvent) -> Void = { event in
+          guard case .batch(let record) = event, record.place.ordinal == 1 else { return }
+          try? holder.start("BEGIN; \(locks)")
+          try? Self.waitForLock(on: server)
+        }
+        async let told = Client.revert(compiled, on: server, report: report)
+        try await server.wait(
+          until: """
+            EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'migrate run%' AND \(try await holder.pid) = ANY (pg_blocking_pids(pid)))
+            """)
+        try await server.psql("UPDATE migrate.fence SET epoch = epoch + 1")
+        try await holder.finish()
+        try await holder.execute("COMMIT")
+        let end = try await told
+        #expect(end.text == "takenOver")
+      }
+      #expect(try await server.rows("SELECT note FROM t WHERE id IN (4, 8)") == ["mended", "mended"])
+      #expect(try await server.value("SELECT count(*) FROM migrate.fixes WHERE reverted") == "0")
+      #expect(try await Client.revert(compiled, on: server).isDone)
+      #expect(try await server.rows(Self.all) == before)
+    }
+  }
+
+  /// On the thread of the worker, which goes on only then.
+  private static func waitForLock(on server: Server) throws {
+    let connection = try Connection(to: server)
+    while try connection.query(
+      "SELECT FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+    ).isEmpty { usleep(2_000) }
   }
 
   @Test(arguments: BackEnd.allCases, [ConflictPolicy.skip, .force])

@@ -105,8 +105,13 @@ extension Shop {
     while process.isRunning, try await batches == before { try await Task.sleep(for: .milliseconds(2)) }
   }
 
+  /// Returns when there are more batches than so many.
+  func waitForProgress(behind before: Int) async throws {
+    while try await batches <= before { try await Task.sleep(for: .milliseconds(2)) }
+  }
+
   /// Batches so far, 0 without a ledger.
-  private var batches: Int {
+  var batches: Int {
     get async throws {
       guard try await trial.value("SELECT to_regclass('migrate.batches')") != nil else { return 0 }
       return Int(try await trial.value("SELECT count(*) FROM migrate.batches") ?? "") ?? 0

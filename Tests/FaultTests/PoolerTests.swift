@@ -1,4 +1,5 @@
 import Foundation
+import Migrate
 import MigratePostgres
 import MigrateRunner
 import RunTestSupport
@@ -65,7 +66,8 @@ import Testing
         return try worker.apply()
       }
       try await Trial(server).wait(until: "SELECT EXISTS (SELECT FROM migrate.workers)")
-      await #expect(throws: (any Error).self) { try await trial.apply(run) }
+      let refusal = await #expect(throws: RunRefusal.self) { try await trial.apply(run) }
+      #expect("\(refusal.map { "\($0)" } ?? "")".contains("is being worked on"))
       control.requestStop()
       #expect(try await outcome == .paused)
     }

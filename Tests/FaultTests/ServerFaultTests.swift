@@ -59,15 +59,18 @@ import Testing
         let shop = try await Shop.fresh(server, rows: 400 * workers)
         let client = Client(server: server, definition: Shop.definition(workers: workers))
         async let outcome = client.apply()
-        try await Task.sleep(for: .milliseconds(Int.random(in: 50...600, using: &random)))
+        try await shop.waitForProgress(behind: 0)
+        try await Task.sleep(for: .milliseconds(Int.random(in: 0...200, using: &random)))
         try await cluster.stop(immediately: true)
         try await cluster.start()
         crashes += 1
         #expect(try await outcome == .completed(leftBehind: 0))
         let run = try await shop.newestRun
         #expect(try await shop.complaints(afterApplying: run) == [])
+        let applied = try await shop.batches
         async let reverted = client.revert(run)
-        try await Task.sleep(for: .milliseconds(Int.random(in: 20...400, using: &random)))
+        try await shop.waitForProgress(behind: applied)
+        try await Task.sleep(for: .milliseconds(Int.random(in: 0...200, using: &random)))
         try await cluster.stop(immediately: true)
         try await cluster.start()
         crashes += 1
@@ -104,6 +107,31 @@ import Testing
       try await server.psql(harmless)
       #expect(try await client.apply() == .completed(leftBehind: 0))
       #expect(try await shop.complaints(afterApplying: run) == [])
+    }
+  }
+
+  /// P04; who restarts it has his reasons.
+  @Test func `P04: is restarted again and again within one batch is come back to`() async throws {
+    try await TestCluster.withOwn { cluster in
+      let shop = try await Shop.fresh(cluster.server, rows: 60)
+      try await cluster.server.psql(
+        """
+        CREATE FUNCTION shop.rest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$;
+        CREATE TRIGGER rest BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 20) EXECUTE FUNCTION shop.rest();
+        """)
+      let events = Events()
+      async let outcome = Client(server: cluster.server, definition: Shop.definition).apply(events: events)
+      for _ in 1...4 {
+        try await shop.trial.wait(
+          until: """
+            SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name LIKE 'migrate run%')
+            """)
+        try await cluster.stop()
+        try await cluster.start()
+      }
+      #expect(try await outcome == .completed(leftBehind: 0))
+      #expect(events.reconnections == 4)
+      #expect(try await shop.complaints(afterApplying: shop.newestRun) == [])
     }
   }
 
@@ -242,7 +270,8 @@ import Testing
       let run = try await shop.begin()
       let name = try await shop.trial.value("SELECT current_database()") ?? ""
       try await shop.server.psql("ALTER DATABASE \(name) SET default_transaction_read_only = on")
-      await #expect(throws: (any Error).self) { try await shop.trial.apply(run) }
+      let refusal = await #expect(throws: (any Error).self) { try await shop.trial.apply(run) }
+      #expect("\(refusal.map { "\($0)" } ?? "")".contains("25006"))
       try await shop.server.database("postgres").psql("ALTER DATABASE \(name) RESET default_transaction_read_only")
       #expect(try await shop.strangers.isEmpty)
       #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))

@@ -34,6 +34,7 @@ import Testing
 
       let refused = await #expect(throws: PostgresError.self) { try await cluster.server.psql("SELECT 1") }
       #expect(refused?.origin == .connecting && refused?.class == .transient && refused?.sqlState == nil)
+      #expect(refused?.tellsOfDownServer == true)
 
       try await cluster.start()
       #expect(try await cluster.server.psql("SELECT n FROM t") == [["1"]])
@@ -53,6 +54,7 @@ import Testing
         #expect(error?.origin == .connecting && error?.sqlState == state && error?.endsConnection == true)
         #expect(error?.message.hasSuffix(text) == true || error?.message.contains(text) == true)
         #expect(error?.message.contains("LOCATION") == false && error?.message.contains("3D000") == false)
+        #expect(error?.tellsOfDownServer == (state == nil))
       }
     }
   }
@@ -63,6 +65,7 @@ import Testing
     let server = Server().setting("host", "127.0.0.1").setting("port", "\(silent.port)").setting("connect_timeout", "1")
     let error = await #expect(throws: PostgresError.self) { try await server.psql("SELECT 1") }
     #expect(error?.origin == .connecting && error?.class == .transient)
+    #expect(error?.tellsOfDownServer == false)
   }
 }
 

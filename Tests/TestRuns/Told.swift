@@ -36,12 +36,13 @@ package enum Client {
 
   /// Takes the newest run of the definition back.
   package static func revert(
-    _ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop
+    _ compiled: Compiled, on server: Server, onConflict policy: ConflictPolicy = .stop,
+    report: @escaping @Sendable (RunEvent) -> Void = { _ in }
   ) async throws -> Told {
     try await telling {
       let runs = try Runs(on: server)
       let run = try runs.enterRevert(try runs.find(compiled.plan.definition), onConflict: policy)
-      return Told(try runs.revert(run, onConflict: policy, control: RunControl()) { _ in })
+      return Told(try runs.revert(run, onConflict: policy, control: RunControl(), report: report))
     }
   }
 

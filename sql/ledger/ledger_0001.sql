@@ -327,6 +327,7 @@ CREATE TABLE migrate.workers (
   since         timestamptz NOT NULL DEFAULT clock_timestamp(),
   heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   back_end      text        NOT NULL DEFAULT 'client' CHECK (back_end IN ('client', 'procedure')),
+  called_at     timestamptz NOT NULL DEFAULT statement_timestamp(),
   at_edge       boolean     NOT NULL DEFAULT false,
   PRIMARY KEY (run, worker)
 );
@@ -338,6 +339,7 @@ COMMENT ON COLUMN migrate.workers.pid           IS 'Its backend at the last hear
 COMMENT ON COLUMN migrate.workers.backend_start IS 'When that backend started: process numbers come round again. NULL when its role may not see that.';
 COMMENT ON COLUMN migrate.workers.client_host   IS 'The machine that the client runs on.';
 COMMENT ON COLUMN migrate.workers.back_end      IS 'How it works: from a client, or as a CALL of migrate.drive.';
+COMMENT ON COLUMN migrate.workers.called_at     IS 'When the statement was sent that gave the last sign: of a CALL, itself.';
 COMMENT ON COLUMN migrate.workers.at_edge       IS 'Whether it stands between two batches and waits, having seen that the run shall pause or end.';
 COMMENT ON COLUMN migrate.workers.since         IS 'Since when this backend works on it.';
 COMMENT ON COLUMN migrate.workers.heartbeat_at  IS 'When it last gave a sign of life: once a batch, and each second while paused.';

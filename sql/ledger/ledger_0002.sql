@@ -168,15 +168,15 @@ COMMENT ON FUNCTION migrate.start IS 'Begins a run of a plan: its row, its fence
 CREATE FUNCTION migrate.shows_life(_worker migrate.workers) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Its backend is there, and either busy or heard of a moment ago: behind a pooler the backend outlives its client, and a
-  -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and not the one who asks from the same
-  -- backend. To a role that may not see other roles' sessions the details are NULL. A sign from the future is as old as the
+  -- client that was stopped keeps its backend. A CALL is busy as long as it lives, and what its session does behind it is another
+  -- statement. To a role that may not see other roles' sessions the details are NULL. A sign from the future is as old as the
   -- clock went back, which nobody knows.
   SELECT EXISTS (
     SELECT
     FROM   pg_stat_activity AS a
     WHERE  a.pid = _worker.pid AND (a.backend_start = _worker.backend_start) IS NOT FALSE
       AND  CASE WHEN _worker.back_end = 'procedure' AND a.state IS NOT NULL
-                THEN a.state = 'active' AND a.pid <> pg_backend_pid()
+                THEN a.state = 'active' AND a.pid <> pg_backend_pid() AND a.query_start = _worker.called_at
                 ELSE (a.state = 'active' AND a.pid <> pg_backend_pid())
                      OR abs(extract(epoch FROM clock_timestamp() - _worker.heartbeat_at)) < 15 END)
 $$;
@@ -221,6 +221,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
          backend_start = excluded.backend_start,
          client_host   = excluded.client_host,
          back_end      = excluded.back_end,
+         called_at     = excluded.called_at,
          at_edge       = false,
          since         = CASE WHEN (w.epoch, w.pid) = (excluded.epoch, excluded.pid) THEN w.since ELSE clock_timestamp() END,
          heartbeat_at  = clock_timestamp()
@@ -240,7 +241,7 @@ BEGIN
                  WHERE  w.run = _run AND w.worker <> _worker AND w.epoch = _epoch AND NOT w.at_edge
                    AND  migrate.shows_life(w))
     -- Who was taken over says nothing about the run any more.
-    AND EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch) THEN
+    AND EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
 END $$;

@@ -10,6 +10,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN _sqlstate IN ('57014', '55P03', '57P03', '57P05', '25P03', '72000') THEN 'transient'
     WHEN _sqlstate IN ('25006', '3D000')                                     THEN 'environment'
     WHEN _sqlstate = '54000'                                                 THEN 'row'
+    -- The ledger's own.
+    WHEN left(_sqlstate, 2) = 'MG'                                           THEN 'definition'
     WHEN left(_sqlstate, 2) IN ('08', '40')                                  THEN 'transient'
     WHEN left(_sqlstate, 2) IN ('21', '22', '23', '38', '39', '44', 'P0')    THEN 'row'
     WHEN left(_sqlstate, 2) IN ('28', '53', '57', '58', 'F0', 'HV', 'XX')    THEN 'environment'
@@ -140,6 +142,7 @@ BEGIN
     PERFORM migrate.taken_over(_run, _epoch);
   END IF;
   IF state IN ('pausing', 'cancelling') THEN
+    PERFORM migrate.keep_fence(_run, _epoch);
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   IF state IN ('running', 'reverting', 'holding')

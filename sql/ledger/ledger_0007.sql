@@ -143,6 +143,29 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
 END $$;
 COMMENT ON FUNCTION migrate.look_back IS 'After the last batch: the rows left behind, and the checks that hold for the whole.';
 
+CREATE FUNCTION migrate.complete(_run bigint, _left_behind bigint) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended migrate.attempted;
+BEGIN
+  UPDATE migrate.runs SET left_behind = _left_behind WHERE run = _run;
+  -- Who reads the collected keys is waited for, not for ever: nobody can take the run over meanwhile.
+  SET LOCAL lock_timeout = '5s';
+  PERFORM migrate.execute(s.text, '{}')
+  FROM    migrate.statements AS s
+  WHERE   s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys'
+    AND   NOT EXISTS (SELECT FROM migrate.rejects AS q WHERE q.run = _run AND q.state = 'open');
+  PERFORM migrate.advance(_run, 'last_batch_committed');
+  ended.verdict := 'done';
+  RETURN ended;
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.complete IS 'Ends a run that has done its last batch and looked back; whatever it answers but done must be rolled back.';
+
 CREATE FUNCTION migrate.settle(_run bigint) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -221,12 +221,7 @@ BEGIN
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
         PERFORM migrate.keep_fence(_run, _epoch);
-        UPDATE migrate.runs SET left_behind = ended.left_behind WHERE run = _run;
-        PERFORM migrate.execute(s.text, '{}') 
-        FROM    migrate.statements AS s
-        WHERE   s.run = _run AND s.phase = 'finish' AND s.name = 'drop keys'
-          AND   NOT EXISTS (SELECT FROM migrate.rejects AS q WHERE q.run = _run AND q.state = 'open');
-        PERFORM migrate.advance(_run, 'last_batch_committed');
+        ended := migrate.complete(_run, ended.left_behind);
       END IF;
     END IF;
 

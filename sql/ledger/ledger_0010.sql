@@ -366,8 +366,8 @@ BEGIN
   PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
   statement := migrate.statement(_run, 'batches', 'finish');
   SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
-  IF (entry ->> 'rows_read')::bigint > 1 THEN
-    -- Another one has come that nobody has refused.
+  IF (entry ->> 'rows_read')::bigint <> 1 THEN
+    -- It is gone, or another one has come that nobody has refused.
     RAISE EXCEPTION 'rows came in between' USING ERRCODE = 'serialization_failure';
   END IF;
   RETURN entry IS NOT NULL;

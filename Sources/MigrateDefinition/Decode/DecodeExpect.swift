@@ -30,6 +30,10 @@ extension Decoder {
       refuse(.rowsOfThemselves(at: entry.value.span))
       return nil
     }
+    if !bounds.canHoldACount {
+      refuse(.noCount(entry.key.text, example: Self.examples[entry.key.text] ?? "\">= 95%\"", at: entry.value.span))
+      return nil
+    }
     return Expectation(name: name, subject: counted, bounds: bounds)
   }
 
@@ -114,7 +118,26 @@ extension Decoder {
   }
 }
 
+extension ExpectedBounds {
+  /// Whether any number of rows is within, or any part of them: no run could go on otherwise.
+  fileprivate var canHoldACount: Bool {
+    let (low, high) = (least.flatMap(Double.init), most.flatMap(Double.init))
+    // `< 0` and `> 100%` leave nothing between their two ends; and a figure below zero was meant otherwise.
+    return (low.map { $0 >= 0 } ?? true) && (high.map { isMostIncluded ? $0 >= 0 : $0 > 0 } ?? true)
+      && (!isPercent
+        || (low.map { isLeastIncluded ? $0 <= 100 : $0 < 100 } ?? true) && (high.map { $0 <= 100 } ?? true))
+      && (isPercent || low != high || low?.rounded() == low)
+  }
+}
+
 extension Diagnostic {
+  fileprivate static func noCount(_ key: String, example: String, at span: SourceSpan) -> Diagnostic {
+    let part = key == "rows" ? "" : ", or a part of those read, from 0% to 100%"
+    return Diagnostic(
+      "bad-expectation", at: span, "`\(key)` can never be so",
+      remedy: "a whole number of rows, from 0\(part): `\(key): \(example)`")
+  }
+
   fileprivate static func badBounds(_ key: String, _ what: String, example: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "bad-expectation", at: span, "\(what) is no bound for `\(key)`",

@@ -75,6 +75,10 @@ extension Decoder {
 
   private mutating func holdCondition(_ entry: YAMLEntry, inFlow: Bool) -> HoldCondition? {
     let name = entry.key.text
+    if name == "window" || name == "canary" {
+      refuse(.holdIsAKey(name, at: entry.key.span))
+      return nil
+    }
     guard case .scalar(let scalar) = entry.value.content, !scalar.isMissing, !Self.isQuery(scalar) else {
       let query = sql(entry, inFlow: inFlow, "one SELECT")
       return query.map { .query(Check(name: Located(name, at: entry.key.span), query: $0)) }
@@ -162,6 +166,12 @@ extension Diagnostic {
     Diagnostic(
       "bad-hold", at: span, "`\(name)` is ready-made and takes no `\(text)`",
       remedy: "write `\(name): true`, or leave it out")
+  }
+
+  fileprivate static func holdIsAKey(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "bad-hold", at: span, "a run that holds for its `\(name)` says so by this name, so that no query can have it",
+      remedy: "another name: `my \(name)`, or the key `\(name)` of the batch if you mean that")
   }
 
   fileprivate static func diskIsNotKnown(_ name: String, at span: SourceSpan) -> Diagnostic {

@@ -56,6 +56,41 @@ import Testing
     }
   }
 
+  /// C10; what stands before the first batch is its own as well: whoever takes over waits for that.
+  @Test func `C10: while it fixes the last key is waited for`() async throws {
+    try await withShop { shop in
+      let run = try await shop.begin(edit: { plan in
+        try plan.patient().editing(.bounds) { statement in
+          guard statement.name == .upper else { return [statement] }
+          return [
+            statement.with(
+              text: """
+                WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(7)) SELECT u.* FROM gate, (\(statement.text)) AS u
+                """)
+          ]
+        }
+      })
+      let outcome = try await withSessions("holder", "successor", to: shop.server) { sessions in
+        let (holder, successor) = (try #require(sessions["holder"]), try #require(sessions["successor"]))
+        try await holder.execute("SELECT pg_advisory_lock(7)")
+        return try await shop.trial.applying(run) {
+          try await shop.trial.waitUntilWorkerBlocked(by: holder)
+          try successor.start("SELECT migrate.take_over(\(run), epoch) FROM migrate.fence")
+          let isWaiting = """
+            SELECT EXISTS (SELECT FROM pg_stat_activity
+                           WHERE application_name LIKE 'migrate run%' AND pid = ANY (pg_blocking_pids(\(try await successor.pid))))
+            """
+          try await shop.trial.wait(until: isWaiting)
+          try await holder.execute("SELECT pg_advisory_unlock(7)")
+          try await successor.finish()
+        }
+      }
+      #expect(outcome == .takenOver)
+      #expect(try await shop.trial.apply(run) == .completed(leftBehind: 0))
+      #expect(try await shop.wrong(run) == Shop.Wrong())
+    }
+  }
+
   /// C10; stopped, taken over, and woken by a signal that it was sent meanwhile.
   @Test func `C10: and is asked to leave does not pause what is another's`() async throws {
     try await withShop { shop in

@@ -68,7 +68,7 @@ struct SteppedBatch {
     run = try await trial.run(id)
     attempt = Attempt(
       slice: 0, ordinal: ordinal, after: after, upper: run.upperKey ?? [], number: number, size: run.pace.firstSize,
-      isHalving: false)
+      isInParts: false)
     bindings = Bindings(run.parameters).with("run", String(run.id)).with("epoch", String(run.epoch)).with("worker", "1")
       .with("slice", "0").with("part", "0").with("ordinal", String(ordinal)).with("size", String(run.pace.firstSize))
       .with(key: after, as: "after", count: run.keyCount).with(key: run.upperKey, as: "upper", count: run.keyCount)
