@@ -106,7 +106,7 @@ extension Runs {
   private static func begin(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) {
     let settings = try run.statement(.batches, .settings).text
     try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = '5s'"
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.guard_table(\(run.id)); SET LOCAL lock_timeout = '5s'"
     )
   }
 

@@ -13,10 +13,11 @@ package enum CanaryStanding: String, Sendable {
 extension Ledger {
   /// Makes a run hold or pause whose canary is done, unless that is over.
   package static func heedCanary(
-    _ connection: borrowing Connection, _ run: Run
+    _ connection: borrowing Connection, _ run: Run, worker: Int
   ) throws(PostgresError) -> CanaryStanding {
     let word = try connection.query(
-      "SELECT migrate.heed_canary($1::bigint, $2::integer) AS standing", [String(run.id), String(run.epoch)]
+      "SELECT migrate.heed_canary($1::bigint, $2::integer, $3::integer) AS standing",
+      [String(run.id), String(worker), String(run.epoch)]
     ).onlyRow.text("standing")
     guard let standing = CanaryStanding(rawValue: word) else { throw .unreadable("canary \(word)") }
     return standing

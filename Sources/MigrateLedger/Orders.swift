@@ -86,15 +86,15 @@ extension Ledger {
     ).onlyRow.int("size")
   }
 
-  /// Pauses the run when it is not as expected, which ``failure(_:_:)`` then tells.
+  /// Has the run pause when it is not as expected, which ``failure(_:_:)`` then tells.
   ///
   /// - Parameter isFinal: whether the last batch is done.
   package static func heed(
-    _ connection: borrowing Connection, _ run: Run, isFinal: Bool
+    _ connection: borrowing Connection, _ run: Run, worker: Int, isFinal: Bool
   ) throws(PostgresError) -> ExpectationStanding {
     let breach = try connection.query(
-      "SELECT migrate.heed($1::bigint, $2::integer, $3::boolean) AS breach",
-      [String(run.id), String(run.epoch), String(isFinal)]
+      "SELECT migrate.heed($1::bigint, $2::integer, $3::integer, $4::boolean) AS breach",
+      [String(run.id), String(worker), String(run.epoch), String(isFinal)]
     ).onlyRow["breach"]
     guard let breach else { return .met }
     return breach.isEmpty ? .askedOtherwise : .paused

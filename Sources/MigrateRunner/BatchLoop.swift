@@ -1,110 +1,153 @@
 internal import MigrateLedger
 internal import MigratePlan
-package import MigratePostgres
+internal import MigratePostgres
 
-/// Forward: batch after batch until the upper end.
+/// What became of a batch in the end.
+enum Batched {
+  /// What is left of the slice now.
+  case done(Slice)
+  /// The server has lost what was done before.
+  case lost
+  case ended(RunOutcome)
+}
+
+/// What an attempt at a batch leads to.
+private enum Verdict {
+  case done(BatchRecord)
+  case lost
+  case ended(RunOutcome)
+  /// The run ends by this batch.
+  case gaveUp(RunOutcome)
+  case again(reason: String, SQLState?)
+  case gaveWay
+}
+
 extension Worker {
-  /// Applies what is left of the run.
-  package mutating func apply() throws(PostgresError) -> RunOutcome {
-    do throws(PostgresError) {
-      return try surviving { (worker) throws(PostgresError) in try worker.applyAll() }
-    } catch {
-      crew.dismiss()
-      _ = crew.join()
-      throw error
-    }
-  }
-
-  private mutating func applyAll() throws(PostgresError) -> RunOutcome {
-    if let outcome = try standBehindCrashes() {
-      crew.conclude(outcome)
-      return crew.join() ?? outcome
-    }
+  /// One batch, tried until it is done.
+  mutating func batch(behind last: Slice) throws(PostgresError) -> Batched {
+    var ladder = Ladder(size: pacing.size(run.pace))
+    let ordinal = last.ordinal + 1
+    let place = BatchPlace(slice: last.number, ordinal: ordinal)
     while true {
-      if let outcome = try applyFromLedger() { return outcome }
-    }
-  }
-
-  /// From where the ledger says that the run stands; `nil`: what the workers remember is not what counts any more.
-  private mutating func applyFromLedger() throws(PostgresError) -> RunOutcome? {
-    // Else only this worker had lost its connection, and the others walk on.
-    if !crew.hasMates {
-      let done = try Ledger.counts(connection, run.id, .apply)
-      report(.started(run: run.id, name: run.name, direction: .apply, done: done, expected: run.estimatedRows))
-      if let outcome = try persisting(.none, { (worker) throws(PostgresError) in try worker.fixEnd() }) {
-        return outcome
+      let clock = ContinuousClock.now
+      var attempt = Attempt(
+        slice: last.number, ordinal: ordinal, after: last.after, upper: last.through, number: ladder.number,
+        size: ladder.size, isInParts: ladder.isInParts, refusal: ladder.refusal, isCanary: last.isCanary)
+      if let unfinished = unfinished(at: attempt) {
+        attempt.isInParts = true
+        if unfinished.distrustsSnapshots { attempt.number = max(attempt.number, Attempt.firstLocked) }
       }
-      let open = try Ledger.openSlices(connection, run.id)
-      let isCanary = open.first?.isCanary
-      if isCanary == false, let outcome = try standBehindCanary() { return outcome }
-      crew.begin(open.filter { $0.isCanary == isCanary }.map(\.number), of: run)
+      switch try make(attempt, &ladder) {
+      case .done(let record): return .done(last.behind(record.ordinal, record.through))
+      case .lost: return .lost
+      case .ended(let outcome): return .ended(outcome)
+      case .gaveUp(let outcome):
+        if let failure = outcome.failure {
+          report(
+            .gaveUp(
+              FailedTry(
+                place: place, next: ladder.made + 2, reason: failure.message, sqlState: failure.sqlState,
+                duration: ContinuousClock.now - clock)))
+        }
+        return .ended(outcome)
+      case .again(let reason, let state):
+        let isInTheWay = ladder.count()
+        report(
+          .again(
+            FailedTry(
+              place: place, next: ladder.made + 1, reason: reason, sqlState: state?.code,
+              duration: ContinuousClock.now - clock)))
+        if isInTheWay { pause(for: backoff(ladder.number)) }
+      case .gaveWay: giveWay(&ladder, place, since: clock)
+      }
+      // What shall be shorter now is cut anew.
+      if ladder.size < attempt.size { unfinished = nil }
+      // The state may have changed, and the old backend of a lost connection may have ended this very batch.
+      if let outcome = try edge() { return .ended(outcome) }
+      let now = try Ledger.lastBatch(connection, run.id, slice: last.number)
+      if now.ordinal < last.ordinal { return .lost }
+      if now.ordinal >= ordinal { return .done(last.behind(now.ordinal, now.through)) }
     }
-    let own = try walk()
-    let hadMates = crew.hasMates
-    // Whoever asks for a pause waits for those only that still have a batch in hand.
-    if hadMates { try reachEdge() }
-    if let outcome = crew.join() ?? own {
-      // Of several that stop at once each may have seen the other at work.
-      guard outcome == .paused else { return outcome }
-      try reachEdge()
-      return try stood()
-    }
-    if hadMates { try enlist() }
-    if let outcome = try edge() { return outcome }
-    guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }
-    if let outcome = try heedExpectations(isFinal: true) { return outcome }
-    return try finishRun(upper: try isBounded().upper)
   }
 
-  /// What follows the last batch, tried until it is done; the batches stay what they are in any case.
-  private mutating func finishRun(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
-    try persisting(.none) { (worker) throws(PostgresError) in try worker.lookBack(upper: upper) }
-  }
-
-  /// Counts what is left behind, and runs the checks that hold for the whole. `nil`: not every batch is there any more.
-  private mutating func lookBack(upper: [String?]?) throws(PostgresError) -> RunOutcome? {
-    let bindings = try ownTransactions().with(key: upper, as: "upper", count: run.keyCount)
-    try begin("REPEATABLE READ READ ONLY", .apply)
-    var leftBehind: Int?
-    for statement in run.statements(.finish) where statement.name != .dropKeys {
-      let rows = try connection.run(statement, bindings)
-      if statement.name == .leftBehind {
-        leftBehind = try rows.onlyRow.int(0)
-      } else if !rows.isEmpty {
-        let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
+  private mutating func make(_ attempt: Attempt, _ ladder: inout Ladder) throws(PostgresError) -> Verdict {
+    do throws(PostgresError) {
+      let transacted = try transact(attempt)
+      watch?.end()
+      return try verdict(on: transacted, attempt, &ladder)
+    } catch {
+      if watch?.end() == true, error.sqlState == .queryCanceled, !control.isCancelRequested {
         try connection.execute("ROLLBACK")
-        return try fail(.check(statement.name, rows: shown, after: nil, through: nil))
+        return .gaveWay
       }
+      return try verdict(on: error, attempt, &ladder)
     }
-    try connection.commit()
-    var hasEnded = true
-    let isOurs = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      hasEnded = try connection.query("SELECT migrate.is_covered($1::bigint) AS whole", [runID]).onlyRow.bool(0)
-      guard hasEnded else { return }
-      try connection.query(
-        "UPDATE migrate.runs SET left_behind = $2::bigint WHERE run = $1::bigint", [runID, leftBehind.map(String.init)])
-      if let drop = run.statements(.finish).first(where: { $0.name == .dropKeys }),
-        try Ledger.openRejects(connection, run.id, behind: nil, limit: 1).isEmpty
-      {
-        // Who reads them is waited for, not for ever: nobody can take the run over meanwhile.
-        try connection.execute("SET LOCAL lock_timeout = '5s'; \(drop.text)")
-      }
-      // Of a run that does not stand where it was left the edge tells more.
-      hasEnded = try Ledger.advance(connection, run.id, .lastBatchCommitted) != nil
-    }
-    guard hasEnded else { return nil }
-    return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
   }
 
-  /// For statements that tell by a row's version who has written it: the run's transactions, the oldest one that was open when
-  /// the upper end was fixed, and whether others have written since.
-  borrowing func ownTransactions() throws(PostgresError) -> Bindings {
-    let row = try connection.query(
-      """
-      SELECT others, horizon, transactions FROM migrate.versions_since($1::bigint)
-      """, [runID]
-    ).onlyRow
-    return constants.with("horizon", try row["horizon"]).with("transactions", try row["transactions"])
-      .with("others", try row["others"])
+  private mutating func verdict(
+    on transacted: Transacted, _ attempt: Attempt, _ ladder: inout Ladder
+  ) throws(PostgresError) -> Verdict {
+    switch transacted {
+    case .committed(let record):
+      pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
+      crew.note(rows: record.counts.read)
+      if record.counts.read > record.counts.rejected { hasSucceeded = true }
+      report(.batch(record))
+      if record.counts.rejected > 0, let failure = try excess(behind: attempt.after, through: record.through) {
+        return .ended(try fail(failure))
+      }
+      return .done(record)
+    case .takenOver: return .ended(try beaten())
+    case .gaveWay: return .gaveWay
+    case .lost: return .lost
+    case .inexact:
+      // With one snapshot for all statements no row can come in between.
+      guard attempt.guarded == .locked || !ladder.isDifferentAgain() else {
+        return .gaveUp(try fail(.keysChanged(after: attempt.after, through: nil)))
+      }
+      return .again(reason: "rows came in between", nil)
+    case .suppressed(let captured, let changed, let through):
+      if case .quarantine = run.onError, ladder.cut(at: nil) {
+        return .again(reason: "a trigger kept rows from being changed", nil)
+      }
+      // What a value is looked up in may have changed between the statements, and a row needs no change any more. A trigger does
+      // it again.
+      guard !ladder.isDifferentAgain() else {
+        var failure = Failure.suppressed(
+          captured: captured, changed: changed, after: attempt.after, through: through)
+        failure.culprits = try culprits(attempt)
+        return .gaveUp(try fail(failure))
+      }
+      return .again(reason: "rows needed no change any more", nil)
+    case .outdated:
+      ladder.distrustSnapshots()
+      return .again(reason: "the row that another refers to may have come since", nil)
+    case .hopeless(let failure): return .gaveUp(try fail(failure))
+    case .found(let check, let rows, let through):
+      return .gaveUp(try fail(.check(check, rows: rows, after: attempt.after, through: through)))
+    }
+  }
+
+  private mutating func verdict(
+    on error: PostgresError, _ attempt: Attempt, _ ladder: inout Ladder
+  ) throws(PostgresError) -> Verdict {
+    if error.endsConnection || error.origin == .lost { throw error }
+    try connection.execute("ROLLBACK")
+    if control.isCancelRequested { return .ended(try pauseBySignal()) }
+    try forgetPlans(after: error)
+    var failure = Failure(error, after: attempt.after, through: through)
+    guard !ladder.ready(after: error, failure, run.onError) else { return .again(reason: error.message, error.sqlState) }
+    // What was to pass by itself and does not is the server's, too.
+    if error.class == .environment || error.class == .transient { return .gaveUp(try pauseForServer(failure)) }
+    if error.class == .rowBad { failure.culprits = try culprits(attempt) }
+    failure.places = try Ledger.places(blamedFor: failure, connection, run.id)
+    return .gaveUp(try fail(failure))
+  }
+}
+
+extension Slice {
+  /// What is left behind a batch.
+  fileprivate func behind(_ ordinal: Int, _ key: [String?]?) -> Slice {
+    Slice(number: number, ordinal: ordinal, after: key, through: through, isCanary: isCanary)
   }
 }

@@ -202,10 +202,10 @@ extension BlockingWatch {
 
 extension Worker {
   /// The batch has to give way to somebody who waits for it: fewer rows then, after a rest in which they are let through.
-  mutating func giveWay(_ tries: inout Tries, _ place: BatchPlace, since clock: ContinuousClock.Instant) {
-    tries.giveWay()
-    pacing.giveWay(to: tries.size)
-    giveWay(at: place, since: clock, next: tries.made + 1, times: tries.timesGivenWay)
+  mutating func giveWay(_ ladder: inout Ladder, _ place: BatchPlace, since clock: ContinuousClock.Instant) {
+    ladder.giveWay()
+    pacing.giveWay(to: ladder.size)
+    giveWay(at: place, since: clock, next: ladder.made + 1, times: ladder.timesGivenWay)
   }
 
   /// Tells that something has to give way to somebody who waits, and rests, longer each time.

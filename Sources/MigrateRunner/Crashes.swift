@@ -42,6 +42,6 @@ extension Worker {
   /// Has the run pause when the server goes down again and again.
   mutating func standBehindCrashes() throws(PostgresError) -> RunOutcome? {
     guard let failure = crashes.takeFailure() else { return nil }
-    return try hold(failure)
+    return try pauseForServer(failure)
   }
 }

@@ -29,7 +29,7 @@ extension Worker {
     do throws(PostgresError) {
       if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
       try connection.execute("SAVEPOINT part")
-      let found = try search(first)
+      let found = try findCulprits(first)
       watch?.end()
       try connection.execute("ROLLBACK")
       return found
@@ -41,7 +41,7 @@ extension Worker {
     }
   }
 
-  private mutating func search(_ attempt: Attempt) throws(PostgresError) -> Culprits? {
+  private mutating func findCulprits(_ attempt: Attempt) throws(PostgresError) -> Culprits? {
     let whole = Stretch(after: attempt.after, through: attempt.upper, size: .max)
     let end = try key(of: attempt.size, in: whole, attempt) ?? attempt.upper
     var stack = [Stretch(after: attempt.after, through: end, size: attempt.size)]
@@ -82,7 +82,7 @@ extension Worker {
       .with(key: stretch.after, as: "after", count: run.keyCount)
       .with(key: stretch.through, as: "upper", count: run.keyCount)
       .with(key: stretch.through, as: "through", count: run.keyCount)
-    switch try tried(attempt, given, Part(after: stretch.after, through: stretch.through)) {
+    switch try perform(Part(after: stretch.after, through: stretch.through), attempt, given) {
     case .done: return true
     case .refused: return false
     case .notDone:

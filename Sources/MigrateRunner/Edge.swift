@@ -11,7 +11,7 @@ extension Worker {
     while true {
       if crew.isDismissed { return .paused }
       let orders = try Ledger.orders(connection, run)
-      guard orders.epoch == run.epoch else { return .takenOver }
+      guard orders.epoch == run.epoch else { return try beaten() }
       pacing.take(orders)
       switch orders.state {
       case .running, .reverting:
@@ -50,7 +50,7 @@ extension Worker {
   ///
   /// Whoever applies locks the table before the transaction's snapshot is taken, which LOCK does not do: what somebody else does to
   /// the table is then either in the snapshot or has to wait. A table that cannot be locked is another one by now, which
-  /// `migrate.hold` tells better, or was in this moment.
+  /// `migrate.guard_table` tells better, or was in this moment.
   ///
   /// - Parameters:
   ///   - batch: what the session is called after, as long as the transaction lasts.
@@ -70,8 +70,8 @@ extension Worker {
       }
     let opening = "BEGIN ISOLATION LEVEL \(isolation); \(naming(batch))\(settings.text); "
     let pid = watch == nil ? "" : ", pg_backend_pid() AS pid"
-    let hold = "SELECT migrate.hold(\(runID))\(pid)"
-    let sparing = undisturbed.map { "SELECT migrate.hold(\(runID), CAST('\($0)' AS xid8))\(pid)" } ?? hold
+    let hold = "SELECT migrate.guard_table(\(runID))\(pid)"
+    let sparing = undisturbed.map { "SELECT migrate.guard_table(\(runID), CAST('\($0)' AS xid8))\(pid)" } ?? hold
     guard let lock else {
       return try backend(connection.execute(opening + hold))
     }
@@ -120,6 +120,11 @@ extension Worker {
     case .failed: try Ledger.failure(connection, run.id).map { .failed($0) } ?? .paused
     case .running, .holding, .pausing, .paused, .cancelling, .reverting: .paused
     }
+  }
+
+  /// Our epoch is over: somebody else works on the run, or has ended it while it stood still.
+  borrowing func beaten() throws(PostgresError) -> RunOutcome {
+    try Ledger.standing(connection, run.id).state == .cancelled ? .cancelled : .takenOver
   }
 
   borrowing func reachEdge() throws(PostgresError) {

@@ -34,7 +34,7 @@ extension Worker {
       }
       if part.isBad, try split(&part, on: &cutting.parts, bindings, attempt) { continue }
       let given = self.bindings(of: part, bindings).with("part", String(done.parts))
-      switch try tried(attempt, given, part) {
+      switch try perform(part, attempt, given) {
       case .done(let counts, _, let xid):
         done.add(counts, part, xid)
         if part.isLeft { cutting.parts[cutting.parts.endIndex - 1].isBad = true }
@@ -106,7 +106,7 @@ extension Worker {
     return true
   }
 
-  enum Tried {
+  enum PartEnd {
     case done(BatchCounts, through: [String?], xid: String)
     case notDone(Transacted)
     /// A row of the part is at fault.
@@ -115,7 +115,7 @@ extension Worker {
 
   /// A part, in the savepoint that whoever calls has opened: the capture with the change, since what is undone of the one must be of
   /// the other. Each message leaves the savepoint for the next part behind.
-  mutating func tried(_ attempt: Attempt, _ bindings: Bindings, _ part: Part) throws(PostgresError) -> Tried {
+  mutating func perform(_ part: Part, _ attempt: Attempt, _ bindings: Bindings) throws(PostgresError) -> PartEnd {
     do throws(PostgresError) {
       switch try perform(attempt, bindings, through: part.through, isBoundByCapture: false) {
       case .done(let counts, let through, let xid):

@@ -26,7 +26,7 @@ extension Worker {
         guard error.isWorthAnotherTry(isSecond: repeated == error.sqlState) else {
           if place != .none { report(.gaveUp(failed)) }
           let failure = Failure(error, after: nil, through: nil)
-          return error.class == .environment ? try hold(failure) : try fail(failure)
+          return error.class == .environment ? try pauseForServer(failure) : try fail(failure)
         }
         repeated = error.sqlState
         attempt += 1

@@ -111,7 +111,7 @@ extension Worker {
         return .ended(outcome)
       }
       try connection.query(
-        "SELECT migrate.settle_retry($1::bigint, $2::integer, $3::integer, $4::text[])",
+        "SELECT migrate.book_retry($1::bigint, $2::integer, $3::integer, $4::text[])",
         [runID, String(ordinal), String(part), ArrayText.literal(key)])
       try connection.execute("RELEASE SAVEPOINT part; SAVEPOINT part")
     }
@@ -128,7 +128,7 @@ extension Worker {
   private mutating func end(
     of attempt: Attempt, _ given: Bindings, _ key: [String?]
   ) throws(PostgresError) -> RetryOutcome? {
-    switch try tried(attempt, given, Part(after: attempt.after, through: key)) {
+    switch try perform(Part(after: attempt.after, through: key), attempt, given) {
     case .done: return nil
     case .refused(let refusal): return try isRejected(given, refusal) ? nil : .takenOver
     case .notDone(.found(let check, let rows, let through)):

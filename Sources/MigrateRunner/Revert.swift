@@ -170,7 +170,7 @@ extension Worker {
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
     let failure = Failure(message: "\(conflicts) rows were changed since")
-    return try stand(failure, by: [.batchFailed]) == nil ? .takenOver : .conflicts(conflicts)
+    return try stand(failure, by: .batchFailed) == nil ? .takenOver : .conflicts(conflicts)
   }
 
   /// Looks once more in each of its transactions, since a crash that was not noticed can have taken back the last batches. `nil`:

@@ -77,7 +77,7 @@ package enum RunOutcome: Sendable, Equatable {
   case cancelled
   case failed(Failure)
   /// The disk, memory, or a read-only server: paused, and no row is to blame.
-  case held(Failure)
+  case pausedByServer(Failure)
   /// A revert under `stop` has found rows that were changed since, and has written nothing more.
   case conflicts(Int)
   /// Another worker has taken the run over.
@@ -86,7 +86,7 @@ package enum RunOutcome: Sendable, Equatable {
   /// What it has ended by.
   var failure: Failure? {
     switch self {
-    case .failed(let failure), .held(let failure): failure
+    case .failed(let failure), .pausedByServer(let failure): failure
     case .completed, .reverted, .paused, .cancelled, .conflicts, .takenOver: nil
     }
   }

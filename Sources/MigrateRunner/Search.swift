@@ -77,9 +77,10 @@ extension Worker {
       }
   }
 
-  /// What is left of the batch before, when this attempt begins where that has ended.
+  /// What is left of the batch before, when this attempt begins where that has ended, and may have as many rows.
   borrowing func unfinished(at attempt: Attempt) -> Cutting? {
     guard let unfinished, unfinished.slice == attempt.slice, unfinished.isCanary == attempt.isCanary,
+      unfinished.size <= attempt.size,
       let first = unfinished.parts.last, isSameKey(first.after, attempt.after)
     else { return nil }
     return unfinished

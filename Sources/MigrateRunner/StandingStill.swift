@@ -5,7 +5,7 @@ internal import MigratePostgres
 /// A run that cannot go on: what it is told, and what is written down.
 extension Worker {
   mutating func fail(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    switch try stand(failure, by: [.batchFailed]) {
+    switch try stand(failure, by: .batchFailed) {
     case nil: .takenOver
     case .failed: .failed(failure)
     // Somebody has asked for its end before.
@@ -13,26 +13,21 @@ extension Worker {
     }
   }
 
-  /// The server cannot go on, and no row is to blame: pause.
-  mutating func hold(_ failure: Failure) throws(PostgresError) -> RunOutcome {
-    switch try stand(failure, by: [.pauseRequested, .batchEdgeReached]) {
+  /// The server cannot go on, and no row is to blame: pause, once every worker has ended its batch.
+  mutating func pauseForServer(_ failure: Failure) throws(PostgresError) -> RunOutcome {
+    switch try stand(failure, by: .pauseRequested) {
     case nil: .takenOver
-    case .paused: .held(failure)
-    case .running, .holding, .pausing, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: try stood()
+    case .pausing, .paused: .pausedByServer(failure)
+    case .running, .holding, .failed, .cancelling, .cancelled, .completed, .reverting, .reverted: try stood()
     }
   }
 
   /// Writes down why the run stands still; its state then. `nil`: it is another worker's by now, and stays as that one wants it.
-  borrowing func stand(_ failure: Failure, by events: [RunTransition]) throws(PostgresError) -> RunState? {
+  borrowing func stand(_ failure: Failure, by event: RunTransition) throws(PostgresError) -> RunState? {
     var reached: RunState?
     _ = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      for (index, event) in events.enumerated() {
-        if index == 0 {
-          try Ledger.fail(connection, run.id, failure, event: event)
-        } else {
-          try Ledger.advance(connection, run.id, event)
-        }
-      }
+      try Ledger.fail(connection, run.id, failure, event: event)
+      try reachEdge()
       reached = try Ledger.standing(connection, run.id).state
     }
     return reached

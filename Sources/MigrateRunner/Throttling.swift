@@ -23,7 +23,7 @@ extension Worker {
   mutating func heedExpectations(isFinal: Bool) throws(PostgresError) -> RunOutcome? {
     guard run.expects else { return nil }
     while true {
-      switch try Ledger.heed(connection, run, isFinal: isFinal) {
+      switch try Ledger.heed(connection, run, worker: number, isFinal: isFinal) {
       case .met: return nil
       case .paused: if let outcome = try stoodPaused() { return outcome }
       case .askedOtherwise: if let outcome = try edge() { return outcome }
@@ -35,7 +35,7 @@ extension Worker {
   mutating func standBehindCanary() throws(PostgresError) -> RunOutcome? {
     if let outcome = try heedExpectations(isFinal: false) { return outcome }
     while true {
-      switch try Ledger.heedCanary(connection, run) {
+      switch try Ledger.heedCanary(connection, run, worker: number) {
       case .over: return nil
       case .holds: if let outcome = try edge() { return outcome }
       case .paused: if let outcome = try stoodPaused() { return outcome }
@@ -46,7 +46,7 @@ extension Worker {
   /// Of a run that was just paused here: why. Nothing is written down about one that somebody has let go on already.
   private mutating func stoodPaused() throws(PostgresError) -> RunOutcome? {
     guard let failure = try Ledger.failure(connection, run.id) else { return try edge() }
-    return .held(failure)
+    return .pausedByServer(failure)
   }
 
   /// Waits, at most a second, which is how long what is asked of the run may stay unheard; a signal ends it.

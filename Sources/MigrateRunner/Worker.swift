@@ -109,7 +109,7 @@ package struct Worker: ~Copyable {
     while true {
       do throws(PostgresError) {
         try enlist()
-        try settle()
+        try awaitLostCommit()
         if let error = crashes.last { crashes.count(error, entries: try Ledger.entries(connection, run.id)) }
         if let moment = lost { report(.reconnected(after: .now - moment)) }
         lost = nil
@@ -164,7 +164,7 @@ package struct Worker: ~Copyable {
 
   /// Waits until the transaction whose COMMIT got no answer is over. Whether it took effect is then what the ledger says; it
   /// is never sent again blindly (P03).
-  private mutating func settle() throws(PostgresError) {
+  private mutating func awaitLostCommit() throws(PostgresError) {
     guard let xid = unsettled else { return }
     var attempt = 0
     while try Ledger.isInProgress(connection, transaction: xid) {

@@ -192,7 +192,7 @@ struct RunEnd {
     case .failed(let failure):
       (word, code) = ("failed", .failed)
       self.failure = failure
-    case .held(let failure):
+    case .pausedByServer(let failure):
       (word, code) = ("paused", .interrupted)
       if failure.isCanaryDone { pause = failure } else { self.failure = failure }
     case .conflicts(let count):

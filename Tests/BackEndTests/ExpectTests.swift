@@ -148,11 +148,11 @@ import Testing
       let read = try await server.value("SELECT sum(rows_read) FROM migrate.batches")
       try await server.psql("UPDATE migrate.runs SET state = '\(state)', failure = NULL")
       for final in ["false", "true"] {
-        #expect(try await server.value("SELECT migrate.heed(run, epoch, \(final)) FROM migrate.fence") == "")
+        #expect(try await server.value("SELECT migrate.heed(run, 1, epoch, \(final)) FROM migrate.fence") == "")
         #expect(try await server.rows("SELECT state, failure FROM migrate.runs") == ["\(state)|NULL"])
       }
       try await server.psql("UPDATE migrate.runs SET state = 'holding'")
-      let said = try await server.value("SELECT migrate.heed(run, epoch, false) FROM migrate.fence")
+      let said = try await server.value("SELECT migrate.heed(run, 1, epoch, false) FROM migrate.fence")
       #expect(said == "rows is 1000, expected less than 1000, after 1000 rows")
       #expect(try await server.state() == "paused")
       #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == read)

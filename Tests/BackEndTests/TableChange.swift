@@ -66,8 +66,8 @@ enum TableChange {
       try await server.wait(until: held)
       try await server.psql(
         """
-        ALTER FUNCTION migrate.hold RENAME TO look;
-        CREATE FUNCTION migrate.hold(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+        ALTER FUNCTION migrate.guard_table RENAME TO look;
+        CREATE FUNCTION migrate.guard_table(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock_shared(8); PERFORM migrate.look(_run, _undisturbed); END $$;
         """)
       try await holder.execute("SELECT pg_advisory_lock(8); SELECT pg_advisory_unlock(7)")

@@ -258,7 +258,7 @@ import Testing
       try await holder.execute("COMMIT")
       let stopped = try await child.finish()
       #expect(
-        stopped.status == 4 && stopped.lines.last?.hasPrefix("run 1 completed 70 rows 50 rejects ") == true,
+        stopped.status == 4 && stopped.lines.last?.hasPrefix("run 1 completed 80 rows 40 rejects ") == true,
         "\(stopped)")
       #expect(stopped.err.contains("stopped; `migrate apply --rejects 1` tries those that wait"), "\(stopped)")
       #expect(try await project.value("SELECT state FROM migrate.runs") == "completed")

@@ -236,7 +236,7 @@ private final class Desk: Sendable {
     case .reverted: return .state(.reverted)
     case .paused: return .state(run.direction == .apply ? .paused : .revertPaused)
     case .takenOver: return .beaten
-    case .failed, .held, .conflicts: throw TestSupportError("run \(run.id): \(outcome)")
+    case .failed, .pausedByServer, .conflicts: throw TestSupportError("run \(run.id): \(outcome)")
     }
   }
 

@@ -97,7 +97,7 @@ import Testing
       let harmless =
         "CREATE OR REPLACE FUNCTION shop.crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$"
       try await server.psql(crash)
-      guard case .held(let failure) = try await client.apply() else {
+      guard case .pausedByServer(let failure) = try await client.apply() else {
         Issue.record("it is not held")
         return
       }
@@ -189,7 +189,7 @@ import Testing
         BEGIN RAISE 'no space left on device' USING ERRCODE = '\(code)'; END $$;
         CREATE TRIGGER full_disk BEFORE UPDATE ON shop.products FOR EACH ROW WHEN (OLD.id = 150) EXECUTE FUNCTION shop.full();
         """)
-      guard case .held(let failure) = try await shop.trial.apply(run) else {
+      guard case .pausedByServer(let failure) = try await shop.trial.apply(run) else {
         Issue.record("it is not held")
         return
       }

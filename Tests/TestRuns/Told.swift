@@ -83,7 +83,7 @@ extension Told {
   fileprivate init(_ outcome: RunOutcome) {
     switch outcome {
     case .completed, .reverted: self.init(isDone: true, "\(outcome)")
-    case .paused, .cancelled, .failed, .held, .conflicts, .takenOver: self.init(isDone: false, "\(outcome)")
+    case .paused, .cancelled, .failed, .pausedByServer, .conflicts, .takenOver: self.init(isDone: false, "\(outcome)")
     }
   }
 }

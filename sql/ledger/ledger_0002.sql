@@ -279,8 +279,19 @@ COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its bat
 CREATE FUNCTION migrate.cancel(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  reached text := migrate.request(_run, 'cancel', _reason, _client_host);
+  reached text;
 BEGIN
+  -- A run can stand still by one worker's word while another one has a batch in hand. Nothing of a run commits behind its end, so
+  -- that one is fenced off, or waited for where it has nothing left but its COMMIT.
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND (r.state, r.direction) IN (('paused', 'apply'), ('failed', 'apply'))) THEN
+    -- Before the run itself, as all do that move it under the fence.
+    PERFORM FROM migrate.fence AS f WHERE f.run = _run FOR UPDATE;
+    IF EXISTS (SELECT FROM migrate.runs AS r
+               WHERE r.run = _run AND (r.state, r.direction) IN (('paused', 'apply'), ('failed', 'apply')) FOR NO KEY UPDATE) THEN
+      UPDATE migrate.fence AS f SET epoch = f.epoch + 1 WHERE f.run = _run;
+    END IF;
+  END IF;
+  reached := migrate.request(_run, 'cancel', _reason, _client_host);
   IF reached IS NULL THEN
     RETURN migrate.state_of(_run);
   END IF;

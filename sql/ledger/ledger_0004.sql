@@ -184,7 +184,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
 
-CREATE FUNCTION migrate.hold(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void
+CREATE FUNCTION migrate.guard_table(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   held    regclass;
@@ -243,7 +243,7 @@ BEGIN
     PERFORM set_config('migrate.rows_written', migrate.rows_written(_run)::text, true);
   END IF;
 END $$;
-COMMENT ON FUNCTION migrate.hold IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
+COMMENT ON FUNCTION migrate.guard_table IS 'Keeps a run''s table as it is until the transaction ends, after a look whether it still is what the run was begun with; an error when not. Who has locked it and gives what confirm has told at the batch before may be spared the look.';
 
 CREATE FUNCTION migrate.confirm_restored(_run bigint, _written_before bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -283,13 +283,13 @@ BEGIN
     PERFORM migrate.confirm_restored(_run, written::bigint);
     -- Nor could who may not lock the table keep one out that decides about the old values.
     IF NOT migrate.may_lock(_run) THEN
-      PERFORM migrate.hold(_run);
+      PERFORM migrate.guard_table(_run);
     END IF;
   END IF;
   -- Numbers that came with a dump are others, and the whole look is taken once more.
   IF EXISTS (SELECT FROM migrate.relations AS b WHERE b.run = _run AND to_regclass(b.name) IS DISTINCT FROM b.relation)
      OR EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.labels <> '{}' AND EXISTS (SELECT FROM migrate.relabelled(_run))) THEN
-    PERFORM migrate.hold(_run);
+    PERFORM migrate.guard_table(_run);
   END IF;
   -- Nothing was at work when the batch's snapshot was taken, and nothing came between that and its first write. In READ COMMITTED
   -- the snapshot is this statement's, which finds the batch itself at work.

@@ -117,7 +117,7 @@ CREATE TYPE migrate.work AS (
   verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
   after_key text[], upper_key text[], seconds float8, canary boolean
 );
-COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, settle, wait for so many seconds, or end.';
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, end revert, wait for so many seconds, or end.';
 
 CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -156,7 +156,7 @@ BEGIN
     work.verb := 'end';
   ELSIF work.direction = 'revert' THEN
     SELECT * INTO last FROM migrate.next_to_restore(_run);
-    work.verb := CASE WHEN last.run IS NULL THEN 'settle' ELSE 'restore' END;
+    work.verb := CASE WHEN last.run IS NULL THEN 'end revert' ELSE 'restore' END;
     work.slice := last.slice;
     work.ordinal := last.ordinal;
     work.part := last.part;
@@ -203,6 +203,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.keep_fence IS 'Keeps others from taking a run over until the transaction ends; an error where somebody else works on it now.';
 
+CREATE FUNCTION migrate.may_move(_run bigint, _epoch integer) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Whoever was taken over has no say, and what was asked of the run comes first.
+  RETURN EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE)
+     AND EXISTS (SELECT FROM migrate.runs  AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE);
+END $$;
+COMMENT ON FUNCTION migrate.may_move IS 'Whether a worker may make a run that goes on pause or hold; then nobody else moves it until the transaction ends.';
+
 CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
   column_name text, constraint_name text, left_behind bigint, rows_rejected bigint
@@ -222,7 +231,7 @@ $$;
 COMMENT ON FUNCTION migrate.stopped IS 'A check has found rows.';
 
 CREATE FUNCTION migrate.perform(
-  _run bigint, _given jsonb, _through text[], _locked boolean, _is_bound boolean, _foresees boolean
+  _run bigint, _given jsonb, _through text[], _locked boolean, _bound_by_capture boolean, _foresees boolean
 ) RETURNS migrate.attempted
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -252,7 +261,7 @@ BEGIN
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
       captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);
       leaves := coalesce((entry ->> 'leaves_out')::boolean, false);
-      IF NOT _is_bound AND entry ->> 'through_1' IS NOT NULL THEN
+      IF _bound_by_capture AND entry ->> 'through_1' IS NOT NULL THEN
         ended.through_key := (migrate.fields(entry))[2:];
         given := migrate.with_key(given, 'through', ended.through_key, cardinality(_through));
       END IF;
@@ -288,7 +297,7 @@ BEGIN
   END LOOP;
   RAISE EXCEPTION 'run % has no statement finish', _run USING ERRCODE = 'MG002';
 END $$;
-COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _is_bound: it ends at _through, and not where the capture says.';
+COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _bound_by_capture: it ends where the capture says, and not before _through.';
 
 CREATE FUNCTION migrate.attempt(
   _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _refusal migrate.attempted
@@ -306,17 +315,17 @@ DECLARE
   foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
                         FROM   migrate.runs AS r
                         WHERE  r.run = _run);
-  halves    boolean := _refusal.verdict IS NOT NULL;
+  in_parts  boolean := _refusal.verdict IS NOT NULL;
   -- Whether the capture itself ends the batch after so many rows.
-  is_bound  boolean := _locked OR NOT EXISTS (SELECT FROM migrate.statements AS s
-                                              WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
+  bound_by_capture boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s
+                                                      WHERE s.run = _run AND s.name = 'capture' AND 'size' = ANY (s.arguments));
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   PERFORM migrate.name_session(_run, _work.ordinal);
   given := migrate.with_key(given, 'after', _work.after_key, columns);
   given := migrate.with_key(given, 'upper', _work.upper_key, columns);
   ended.through_key := _work.upper_key;
-  IF is_bound OR halves THEN
+  IF in_parts OR NOT bound_by_capture THEN
     statement := migrate.statement(_run, 'batches', 'bound');
     ended.through_key :=
       migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
@@ -326,8 +335,8 @@ BEGIN
     END IF;
     ended.through_key := coalesce(ended.through_key, _work.upper_key);
   END IF;
-  ended := CASE WHEN halves THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees, _refusal)
-                ELSE migrate.perform(_run, given, ended.through_key, _locked, is_bound, foresees) END;
+  ended := CASE WHEN in_parts THEN migrate.perform_in_parts(_run, given, _work.after_key, ended.through_key, _locked, foresees, _refusal)
+                ELSE migrate.perform(_run, given, ended.through_key, _locked, bound_by_capture, foresees) END;
   IF ended.verdict = 'done' THEN
     PERFORM migrate.confirm(_run);
   END IF;

@@ -166,7 +166,7 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
 END $$;
 COMMENT ON FUNCTION migrate.complete IS 'Ends a run that has done its last batch and looked back; whatever it answers but done must be rolled back.';
 
-CREATE FUNCTION migrate.settle(_run bigint) RETURNS migrate.attempted
+CREATE FUNCTION migrate.end_revert(_run bigint) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
@@ -197,4 +197,4 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   ended.verdict := 'error';
   RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.settle IS 'Ends a revert that has taken back every batch; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.end_revert IS 'Ends a revert that has taken back every batch; whatever it answers but done must be rolled back.';

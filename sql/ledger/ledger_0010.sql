@@ -292,7 +292,7 @@ BEGIN
       END IF;
     END IF;
     BEGIN
-      tried := migrate.perform(_run, given, through, _locked, true, _foresees);
+      tried := migrate.perform(_run, given, through, _locked, false, _foresees);
       SET CONSTRAINTS ALL DEFERRED;
       IF tried.verdict = 'suppressed' THEN
         -- The only way to undo what the savepoint holds.

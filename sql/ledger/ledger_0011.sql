@@ -37,7 +37,7 @@ DECLARE
   tried    migrate.attempted;
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  PERFORM migrate.hold(_run);
+  PERFORM migrate.guard_table(_run);
   through := coalesce(migrate.nth_key(_run, given, _work.after_key, _work.upper_key, _size), _work.upper_key);
   stack := jsonb_build_array(jsonb_build_object('after', _work.after_key, 'through', through, 'size', _size));
   WHILE tries < 60 AND jsonb_array_length(stack) > 0 AND coalesce(cardinality(found.keys), 0) < 5 LOOP
@@ -53,7 +53,7 @@ BEGIN
       bound := migrate.with_key(bound, 'upper', through, columns);
       tried := NULL;
       BEGIN
-        tried := migrate.perform(_run, bound, through, false, true, foresees);
+        tried := migrate.perform(_run, bound, through, false, false, foresees);
         IF tried.verdict <> 'done' THEN
           RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = 'not done';
         END IF;
@@ -94,7 +94,7 @@ COMMENT ON FUNCTION migrate.search_culprits IS 'The rows by which a batch has fa
 
 -- Rows of quarantine, tried again ------------------------------------------------------------------------------------------
 
-CREATE FUNCTION migrate.settle_retry(_run bigint, _ordinal integer, _part integer, _key text[]) RETURNS boolean
+CREATE FUNCTION migrate.book_retry(_run bigint, _ordinal integer, _part integer, _key text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   again boolean;
@@ -112,7 +112,7 @@ BEGIN
   END IF;
   RETURN NOT again;
 END $$;
-COMMENT ON FUNCTION migrate.settle_retry IS 'After a row of quarantine was tried again: it is resolved, or stays with its new reason; whether it is resolved.';
+COMMENT ON FUNCTION migrate.book_retry IS 'After a row of quarantine was tried again: it is resolved, or stays with its new reason; whether it is resolved.';
 
 CREATE FUNCTION migrate.attempt_retry(_run bigint, _epoch integer, _ordinal integer, _key text[]) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -127,12 +127,12 @@ DECLARE
   ended     migrate.attempted;
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  PERFORM migrate.hold(_run);
+  PERFORM migrate.guard_table(_run);
   given := migrate.with_key(migrate.with_key(given, 'through', _key, columns), 'upper', _key, columns);
   given := migrate.with_key(given, 'after', migrate.fields(
     (SELECT q FROM migrate.query(previous.text, migrate.arguments(previous.arguments, given)) AS q)), columns);
   BEGIN
-    ended := migrate.perform(_run, given, _key, false, true, foresees);
+    ended := migrate.perform(_run, given, _key, false, false, foresees);
     IF ended.verdict IN ('suppressed', 'stopped') THEN
       -- The only way to undo what the savepoint holds.
       RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = ended.message;
@@ -155,7 +155,7 @@ BEGIN
     ended.message := 'the rows changed have other keys than the rows meant';
   END IF;
   IF ended.verdict = 'done' THEN
-    PERFORM migrate.settle_retry(_run, _ordinal, 0, _key);
+    PERFORM migrate.book_retry(_run, _ordinal, 0, _key);
     PERFORM migrate.confirm(_run);
   END IF;
   RETURN ended;
@@ -167,6 +167,23 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   RETURN ended;
 END $$;
 COMMENT ON FUNCTION migrate.attempt_retry IS 'One attempt at a row of quarantine, alone under one snapshot; whatever it answers but done must be rolled back.';
+
+CREATE FUNCTION migrate.seize_applied(_run bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  epoch integer;
+BEGIN
+  IF NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply') THEN
+    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
+  epoch := migrate.seize(_run);
+  -- Whoever has worked on it until now can have begun to take it back.
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN
+    PERFORM migrate.refuse(format('run %s is taken back', _run), 'SELECT * FROM migrate.history');
+  END IF;
+  RETURN epoch;
+END $$;
+COMMENT ON FUNCTION migrate.seize_applied IS 'Takes a run over that is not taken back, and is not about to be: its epoch.';
 
 CREATE PROCEDURE migrate.drive_rejects(_run bigint, _reason text DEFAULT NULL)
 LANGUAGE plpgsql AS $$
@@ -184,14 +201,7 @@ BEGIN
   COMMIT;
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
   SET LOCAL search_path = pg_catalog, pg_temp;
-  IF NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply') THEN
-    PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
-  END IF;
-  epoch := migrate.seize(_run);
-  -- Whoever has worked on it until now can have begun to take it back.
-  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN
-    PERFORM migrate.refuse(format('run %s is taken back', _run), 'SELECT * FROM migrate.history');
-  END IF;
+  epoch := migrate.seize_applied(_run);
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
   PERFORM migrate.prepare_opening(_run);
   PERFORM migrate.note_request(_run, 'retry', _reason, NULL);

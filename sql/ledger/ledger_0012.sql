@@ -175,13 +175,9 @@ BEGIN
   ELSIF why IS NOT NULL THEN
     PERFORM migrate.refuse(why, 'set another column of the rows; the key stays what it is');
   END IF;
-  PERFORM migrate.seize(_run);
-  -- Whoever has worked on it until now can have begun to take it back.
-  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN
-    PERFORM migrate.refuse(format('run %s is taken back', _run), 'SELECT * FROM migrate.history');
-  END IF;
+  PERFORM migrate.seize_applied(_run);
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
-  PERFORM migrate.hold(_run);
+  PERFORM migrate.guard_table(_run);
   -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
   EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _expression, this.plan #>> '{tables,0,name}');
   IF _where IS NOT NULL THEN
@@ -317,7 +313,7 @@ DECLARE
 BEGIN
   IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
     EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-    PERFORM migrate.hold(_run);
+    PERFORM migrate.guard_table(_run);
     PERFORM migrate.unfix(_run, _policy);
     -- A row once, however often it was mended, and not again when its batch has met it.
     INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged,

@@ -69,7 +69,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.breach IS 'What of a run is not as expected, in words; without _final what can be told before the last batch. What resume has accepted is left out.';
 
-CREATE FUNCTION migrate.heed(_run bigint, _epoch integer, _final boolean) RETURNS text
+CREATE FUNCTION migrate.heed(_run bigint, _worker integer, _epoch integer, _final boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   breached record;
@@ -78,22 +78,17 @@ BEGIN
   IF breached.name IS NULL THEN
     RETURN NULL;
   END IF;
-  -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
-  PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
-  IF NOT FOUND THEN
-    RETURN '';
-  END IF;
-  PERFORM FROM migrate.runs AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE;
-  IF NOT FOUND THEN
+  -- The edge tells why not.
+  IF NOT migrate.may_move(_run, _epoch) THEN
     RETURN '';
   END IF;
   PERFORM migrate.fail(_run, 'pause_requested', 'MG004', breached.message, NULL,
                        format('`migrate resume %s` accepts it and goes on; `migrate revert %s` takes back what is done', _run, _run),
                        NULL, breached.name, NULL, NULL);
-  PERFORM migrate.advance(_run, 'batch_edge_reached');
+  PERFORM migrate.reach_edge(_run, _worker, _epoch);
   RETURN breached.message;
 END $$;
-COMMENT ON FUNCTION migrate.heed IS 'Pauses a run that is not as expected; in words why, else NULL. Empty: it is not, and something else was asked of it, which the edge of the batch tells.';
+COMMENT ON FUNCTION migrate.heed IS 'Has a run pause that is not as expected; in words why, else NULL. Empty: it is not, and something else was asked of it, which the edge of the batch tells.';
 
 REVOKE ALL ON ALL TABLES   IN SCHEMA migrate FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

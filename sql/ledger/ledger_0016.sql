@@ -20,7 +20,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.end_canary IS 'Ends the time for which a run stands still behind its canary, when it does, for who asks.';
 
-CREATE FUNCTION migrate.heed_canary(_run bigint, _epoch integer) RETURNS text
+CREATE FUNCTION migrate.heed_canary(_run bigint, _worker integer, _epoch integer) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   this   migrate.runs;
@@ -30,13 +30,8 @@ BEGIN
   IF this.canary_ended_at IS NOT NULL THEN
     RETURN 'over';
   END IF;
-  -- Whoever was taken over has no say, and what was asked of the run comes first; the edge tells both.
-  PERFORM FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE;
-  IF NOT FOUND THEN
-    RETURN 'holds';
-  END IF;
-  PERFORM FROM migrate.runs AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE;
-  IF NOT FOUND THEN
+  -- The edge tells why not.
+  IF NOT migrate.may_move(_run, _epoch) THEN
     RETURN 'holds';
   END IF;
   SELECT * INTO canary FROM migrate.canary_done(_run);
@@ -47,7 +42,7 @@ BEGIN
     PERFORM migrate.fail(_run, 'pause_requested', 'MG005', format('the canary is done: %s', canary.words), NULL,
                          format('`migrate resume %s` does the rest; `migrate revert %s` takes back what is done', _run, _run),
                          NULL, NULL, NULL, NULL);
-    PERFORM migrate.advance(_run, 'batch_edge_reached');
+    PERFORM migrate.reach_edge(_run, _worker, _epoch);
     RETURN 'paused';
   END IF;
   -- At once, however short a time ago it was asked last.

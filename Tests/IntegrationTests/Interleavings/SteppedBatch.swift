@@ -97,7 +97,7 @@ struct SteppedBatch {
       let settings = try run.statement(.batches, .settings).text
       let lock = try run.statement(.batches, .lock).text
       try session.start(
-        "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); \(lock); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
+        "BEGIN ISOLATION LEVEL \(attempt.isolation); \(settings); \(lock); SELECT migrate.guard_table(\(run.id)); SET LOCAL lock_timeout = 0"
       )
     case .statement(let statement): try session.start(statement.text, bindings.arguments(for: statement))
     case .commit: try session.start("COMMIT")

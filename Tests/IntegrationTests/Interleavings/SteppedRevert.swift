@@ -41,7 +41,7 @@ struct SteppedRevert {
     case .begin:
       let settings = try run.statement(.revert, .settings).text
       try session.start(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.hold(\(run.id)); SET LOCAL lock_timeout = 0"
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.guard_table(\(run.id)); SET LOCAL lock_timeout = 0"
       )
     case .commit: try session.start("COMMIT")
     case .statement(let name):

@@ -75,7 +75,7 @@ import Testing
         applied.plan.statements(.batches).first { $0.name == name }.map { numbered($0, applied.run) }
       }.joined(separator: "; ")
       let look = Regex {
-        "; \(opening); SELECT migrate.hold(\(applied.run)"
+        "; \(opening); SELECT migrate.guard_table(\(applied.run)"
         Optionally {
           ", CAST('"
           OneOrMore(.digit)
