@@ -136,7 +136,7 @@ extension Worker {
     if control.isCancelRequested { return .ended(try pauseBySignal()) }
     try forgetPlans(after: error)
     var failure = Failure(error, after: attempt.after, through: through)
-    guard !ladder.ready(after: error, failure, run.onError) else { return .again(reason: error.message, error.sqlState) }
+    if ladder.ready(after: error, failure, run.onError) { return .again(reason: error.message, error.sqlState) }
     // What was to pass by itself and does not is the server's, too.
     if error.class == .environment || error.class == .transient { return .gaveUp(try pauseForServer(failure)) }
     if error.class == .rowBad { failure.culprits = try culprits(attempt) }

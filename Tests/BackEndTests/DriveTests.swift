@@ -306,8 +306,9 @@ import Testing
       // These run what a plan says, with the search_path that the plan has set, or commit.
       #expect(
         loose == [
-          "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key", "perform",
-          "perform_in_parts", "query", "refused_rows", "reject", "unfix", "violating_rows", "violation",
+          "book_retry", "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key",
+          "perform",
+          "perform_in_parts", "query", "refused_rows", "reject", "respell", "unfix", "violating_rows", "violation",
         ])
     }
   }

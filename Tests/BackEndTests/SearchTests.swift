@@ -1,4 +1,5 @@
 import MigrateLedger
+import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
@@ -138,6 +139,33 @@ import Testing
       #expect(try await Client.apply(compiled, on: server).isDone)
       #expect(try await server.rows("SELECT key FROM migrate.rejects") == ["{613}"])
       #expect(try await server.value("SELECT count(*) FROM items WHERE v <> id + 1") == "1")
+      #expect(try await Client.verify(1, on: server).holds)
+    }
+  }
+
+  /// What is left of a batch behind the parts that one transaction may have was cut for as many rows as were asked for then.
+  @Test func `are counted as they are when the run is tuned to smaller batches meanwhile`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, n integer CHECK (n < 100));
+        INSERT INTO t SELECT n, CASE WHEN n <= 500 AND n % 5 = 0 THEN 50 ELSE 1 END FROM generate_series(1, 600) AS n;
+        ANALYZE t
+        """)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset: {n: n * 10}\nundo: none\non_error: continue", on: server, batchSize: 600)
+      let told = try await Client.apply(compiled, on: server) { event in
+        guard case .batch(let record) = event, record.place.ordinal == 1 else { return }
+        _ = try? Connection(to: server).execute("SELECT migrate.tune(1, _batch_size => '5')")
+      }
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows(
+          """
+          SELECT sum(rows_read), sum(rows_changed), sum(rows_rejected), min(rows_unchanged) FROM migrate.batches
+          """)
+          == ["600|500|100|0"])
+      #expect(try await server.rows("SELECT n, count(*) FROM t GROUP BY n ORDER BY n") == ["10|500", "50|100"])
       #expect(try await Client.verify(1, on: server).holds)
     }
   }

@@ -94,8 +94,33 @@ COMMENT ON FUNCTION migrate.search_culprits IS 'The rows by which a batch has fa
 
 -- Rows of quarantine, tried again ------------------------------------------------------------------------------------------
 
+-- No SET clause here and in the next: by the caller's settings, which are the plan's, keys are compared.
+CREATE FUNCTION migrate.respell(_run bigint, _key text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  same text;
+  now  text[];
+BEGIN
+  SELECT string_agg(format('%s = %s', k.theirs, k.ours), ' AND ') INTO same
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key')) AS names, to_regclass(r.plan #>> '{tables,0,name}') AS id) AS t
+  CROSS  JOIN LATERAL unnest(migrate.key_values(t.id, t.names, 'q.key'), migrate.key_values(t.id, t.names, '$2')) AS k(theirs, ours)
+  WHERE  r.run = _run;
+  EXECUTE format($q$SELECT q.key FROM migrate.rejects AS q WHERE q.run = $1 AND q.step = 1 AND q.state = 'open' AND q.key <> $2 AND %s$q$, same)
+  INTO   now USING _run, _key;
+  IF now IS NOT NULL THEN
+    UPDATE migrate.rejects AS n
+    SET    fixed_row = coalesce(n.fixed_row, o.fixed_row)
+    FROM   migrate.rejects AS o
+    WHERE (n.run, n.step, n.key) = (_run, 1, now) AND (o.run, o.step, o.key) = (_run, 1, _key);
+    UPDATE migrate.fixes   SET key = now WHERE run = _run AND step = 1 AND key = _key;
+    DELETE FROM migrate.rejects WHERE run = _run AND step = 1 AND key = _key;
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.respell IS 'Has quarantine know a row, which it has taken in once more, by its key as that is written now, and no longer as it was: to their type both can be equal, as with citext, or 2.0 and 2.00.';
+
 CREATE FUNCTION migrate.book_retry(_run bigint, _ordinal integer, _part integer, _key text[]) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
   again boolean;
 BEGIN
@@ -109,6 +134,10 @@ BEGIN
   IF NOT again THEN
     UPDATE migrate.rejects SET state = 'resolved', settled_at = clock_timestamp()
     WHERE  run = _run AND step = 1 AND key = _key;
+  ELSIF EXISTS (SELECT FROM migrate.rejects AS q
+                WHERE q.run = _run AND q.step = 1 AND q.key = _key AND q.rejected_at < pg_catalog.transaction_timestamp()) THEN
+    -- It was refused just now, and not under this key.
+    PERFORM migrate.respell(_run, _key);
   END IF;
   RETURN NOT again;
 END $$;
