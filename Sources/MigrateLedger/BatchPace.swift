@@ -31,7 +31,7 @@ extension Ledger {
       )
       SELECT p.max_rate, b.rows_read, greatest(extract(epoch FROM b.took), 0)::float8 AS seconds,
              CASE $2::text WHEN 'revert' THEN
-               (SELECT count(*) FILTER (WHERE a.kind = 'apply') - count(*) FILTER (WHERE a.kind = 'revert' AND a.slice <> -2)
+               (SELECT count(*) FILTER (WHERE a.kind = 'apply' AND (a.slice >= 0 OR a.rows_changed > 0)) - count(*) FILTER (WHERE a.kind = 'revert' AND a.slice <> -2)
                 FROM   migrate.batches AS a
                 WHERE  a.run = p.run) END AS transactions
       FROM   pace AS p
@@ -69,7 +69,8 @@ extension Ledger {
   package static func toRestore(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int {
     try connection.query(
       """
-      SELECT count(*) FILTER (WHERE kind = 'apply') - count(*) FILTER (WHERE kind = 'revert' AND slice <> -2) AS ahead
+      SELECT count(*) FILTER (WHERE kind = 'apply' AND (slice >= 0 OR rows_changed > 0))
+             - count(*) FILTER (WHERE kind = 'revert' AND slice <> -2) AS ahead
       FROM   migrate.batches
       WHERE  run = $1::bigint
       """, [String(run)]

@@ -44,6 +44,13 @@ package struct RejectReason: Sendable, Equatable {
 }
 
 extension Ledger {
+  /// SQL: the place of reject `r` among the others, numbers as such.
+  private static let keyOrder = """
+    ARRAY(SELECT ROW(CASE WHEN k.value ~ '^-?[0-9]{1,40}$' THEN CAST(k.value AS numeric) END, k.value)
+          FROM   unnest(r.key) WITH ORDINALITY AS k(value, place)
+          ORDER  BY k.place)
+    """
+
   /// The keys of the run's rows in quarantine as arrays' texts, in their order: whole numbers by their value and before others,
   /// which go by their text.
   ///
@@ -59,10 +66,7 @@ extension Ledger {
       FROM   migrate.rejects AS r
       WHERE  r.run = $1::bigint
         AND  (r.state = 'open' OR $2::boolean)
-      ORDER  BY r.step,
-                ARRAY(SELECT ROW(CASE WHEN k.value ~ '^-?[0-9]{1,40}$' THEN CAST(k.value AS numeric) END, k.value)
-                      FROM   unnest(r.key) WITH ORDINALITY AS k(value, place)
-                      ORDER  BY k.place)
+      ORDER  BY r.step, \(keyOrder)
       LIMIT  $3::bigint
       """, [String(run), all ? "true" : "false", String(limit)])
     return try rows.map { (row) throws(PostgresError) in
@@ -131,18 +135,18 @@ extension Ledger {
     let rows = try connection.query(
       """
       WITH reasons AS (
-        SELECT r.rejected_at, r.key, r.sqlstate, r.column_name, r.constraint_name, n.reason, coalesce(n.reason, r.message) AS message
+        SELECT row_number() OVER (ORDER BY \(keyOrder)) AS place, r.key, r.sqlstate, r.column_name, r.constraint_name, n.reason, coalesce(n.reason, r.message) AS message
         FROM   migrate.rejects AS r
         LEFT   JOIN LATERAL unnest(r.reasons) AS n(reason) ON true
         WHERE  r.run = $1::bigint AND (r.state = 'open' OR $2::boolean)
       )
       SELECT count(*) AS rows, r.sqlstate, r.column_name, r.constraint_name,
-             (array_agg(r.message ORDER BY r.rejected_at, r.key))[1] AS message,
-             (array_agg(CAST(r.key AS text) ORDER BY r.rejected_at, r.key))[1] AS first_key,
+             (array_agg(r.message ORDER BY r.place))[1] AS message,
+             (array_agg(CAST(r.key AS text) ORDER BY r.place))[1] AS first_key,
              (SELECT count(DISTINCT a.key) FROM reasons AS a) AS all_rows
       FROM   reasons AS r
       GROUP  BY r.sqlstate, r.column_name, r.constraint_name, r.reason
-      ORDER  BY count(*) DESC, min(r.rejected_at), r.reason
+      ORDER  BY count(*) DESC, min(r.place), r.reason
       """, [String(run), all ? "true" : "false"])
     var reasons: [RejectReason] = []
     for row in rows {

@@ -98,6 +98,25 @@ import Testing
     }
   }
 
+  /// However short a time ago it was asked last whether it shall.
+  @Test(arguments: BackEnd.allCases)
+  func `holds at once when somebody goes on with it`(by backEnd: BackEnd) async throws {
+    try await withBackups { server, compiled in
+      let control = RunControl()
+      async let first = Client.apply(compiled, on: server, control: control)
+      try await waitUntilHolding(server)
+      control.requestStop()
+      #expect(try await first.text == "paused")
+      #expect(try await server.state() == "paused")
+      async let second = backEnd.apply(compiled, on: server)
+      try await waitUntilHolding(server)
+      #expect(try await server.value("SELECT count(*) FROM migrate.batches") == "0")
+      try await server.psql("SELECT migrate.cancel(1)")
+      _ = try await second
+      #expect(try await server.state() == "cancelled")
+    }
+  }
+
   /// And holds again when it is told to keep to its plan.
   @Test(arguments: BackEnd.allCases)
   func `goes on when it is tuned to hold for nothing, until it is told to keep to its plan`(by backEnd: BackEnd)

@@ -316,6 +316,8 @@ BEGIN
     RETURN migrate.state_of(_run);
   END IF;
   DELETE FROM migrate.control WHERE run = _run;
+  -- Before its first batch it is asked whether it shall hold, however short a time ago that was asked last.
+  DELETE FROM migrate.asking WHERE run = _run;
   RETURN reached;
 END $$;
 COMMENT ON FUNCTION migrate.go_on IS 'Lets a paused or failed run go on, also with what it did not expect, and where its canary is done, wait for what it waited for. Returns the run''s state.';

@@ -41,6 +41,8 @@ BEGIN
     SELECT a.*
     FROM   migrate.batches AS a
     WHERE  a.run = _run AND a.kind = 'apply' AND a.seq < coalesce(last, 9223372036854775807)
+      -- Of the rows of quarantine that were tried again those that have failed again have left nothing to take back.
+      AND (a.slice >= 0 OR a.rows_changed > 0)
       AND  NOT EXISTS (SELECT FROM migrate.batches AS r
                        WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
     ORDER  BY a.seq DESC
@@ -52,7 +54,7 @@ BEGIN
   RETURN QUERY
     SELECT a.*
     FROM   migrate.batches AS a
-    WHERE  a.run = _run AND a.kind = 'apply'
+    WHERE  a.run = _run AND a.kind = 'apply' AND (a.slice >= 0 OR a.rows_changed > 0)
       AND  NOT EXISTS (SELECT FROM migrate.batches AS r
                        WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
     ORDER  BY a.seq DESC

@@ -211,6 +211,8 @@ BEGIN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
   DELETE FROM migrate.control AS c WHERE c.run = _run;
+  -- As in go_on.
+  DELETE FROM migrate.asking AS k WHERE k.run = _run;
   PERFORM migrate.request(_run, 'revert', _reason, _client_host);
   UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
   -- A run that has begun, written and ended since the first look. From here on none of this name begins.

@@ -82,11 +82,11 @@ extension ResolvedBatch {
   }
 
   /// Writes the old values where `condition` holds and lists the rows that it has not written. What became of those is not
-  /// known here: the statement may have waited for them, and what it reads is older.
+  /// known here: the statement may have waited for them, and what it reads is older. EXCEPT hashes or sorts; a join would be planned
+  /// for the ten rows that PostgreSQL expects of an array, and walk all for each.
   private func restoring(where condition: SQL) -> SQL {
     let columns = keyNames + written.flatMap { [Name.old($0), Name.new($0)] }
     let returned: [SQL] = zip(keyColumns, keyNames).map { "\($0) AS \($1)" }
-    let restored: [SQL] = keyNames.map { "back.\($0) = d.\($0)" }
     return """
       WITH back AS (
         UPDATE \(source)
@@ -99,9 +99,11 @@ extension ResolvedBatch {
       )\(noteBack)
       INSERT INTO migrate.conflicts (run, step, seq, key, reason)
       SELECT \(Role.run), \(Self.step), \(Role.seq), \(keyTexts), 'gone'
-      FROM   \(lines: unnested(keyNames))
-      WHERE  \(Self.placeRead)
-        AND  NOT EXISTS (SELECT FROM back WHERE \(SQL.joined(restored, by: " AND ")))
+      FROM  (SELECT \(list: keyNames.map { "d.\($0)" })
+             FROM   \(lines: unnested(keyNames))
+             WHERE  \(Self.placeRead)
+             EXCEPT
+             SELECT \(list: keyNames) FROM back) AS d
       """
   }
 

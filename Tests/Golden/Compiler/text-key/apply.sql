@@ -216,10 +216,12 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+FROM  (SELECT d.k_1
+       FROM   migrate.undo_{run}_1 AS b,
+              unnest(b.k_1) AS d(k_1)
+       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       EXCEPT
+       SELECT k_1 FROM back) AS d;
 
 -- seize: under force what is overwritten is kept first, and the rows locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -258,10 +260,12 @@ WITH back AS (
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1) AS d(k_1)
-WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  AND  NOT EXISTS (SELECT FROM back WHERE back.k_1 = d.k_1);
+FROM  (SELECT d.k_1
+       FROM   migrate.undo_{run}_1 AS b,
+              unnest(b.k_1) AS d(k_1)
+       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       EXCEPT
+       SELECT k_1 FROM back) AS d;
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq
