@@ -15,7 +15,7 @@ package enum ExitCode: Int32, CaseIterable, Sendable {
     case .failed: "failed"
     case .usage: "usage or definition error"
     case .rejects: "done with rejects"
-    case .interrupted: "paused, held or cancelled"
+    case .interrupted: "paused, held, cancelled or taken back"
     case .conflicts: "conflicts"
     case .timedOut: "timed out"
     }

@@ -55,6 +55,9 @@ import Testing
       let mended = try await project.migrate(
         "rejects", "1", "--fix", "SET email = coalesce(replace(email, ' \"at\"', '@'), '@NULL')", "--yes")
       #expect(mended.status == 0 && mended.out == "run 1 mended 3 rows\n", "\(mended)")
+      let waiting = try await project.migrate("rejects", "1").out
+      #expect(waiting.contains("\n9              mended since: has an at"), "\(waiting)")
+      #expect(waiting.contains("\"no@, é\""), "\(waiting)")
       let again = try await project.migrate("apply", "--rejects", "1", "--yes")
       #expect(again.status == 0 && again.out.hasPrefix("run 1 completed 599 rows 0 rejects "), "\(again)")
       #expect(try await project.value("SELECT email FROM people WHERE id = 9") == "no@, é")

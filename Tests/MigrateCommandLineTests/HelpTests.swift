@@ -140,7 +140,7 @@ import Testing
           0  done
           1  failed
           2  usage or definition error
-          4  paused, held or cancelled
+          4  paused, held, cancelled or taken back
           5  conflicts
 
         """)

@@ -93,19 +93,24 @@ enum RejectsCommand {
     try console.ask { () throws(RunRefusal) in
       try runs.eachReject(of: summary.id, upTo: shownRows, all: all) { rejects += $0 }
     }
-    let changes = rejects.map { self.changes($0, unicode: console.page.unicode) }
+    let changes = rejects.map { mendedRow($0) == nil ? self.changes($0, unicode: console.page.unicode) : "" }
     let hasChanges = changes.contains { !$0.utf8.isEmpty }
     var list = Table(
       [.init("KEY")] + (all ? [.init("STATE")] : []) + [.init("SQLSTATE"), .init("REASON")]
         + (hasChanges ? [.init("CHANGE")] : []) + [.init("ROW", .rest)])
     for (reject, change) in zip(rejects, changes) {
-      let reason = reject.message + (reject.detail.map { ": \($0)" } ?? "")
+      // What was said of it was said before it was mended.
+      let mended = mendedRow(reject) == nil ? "" : "mended since: "
+      let reason = mended + reject.message + (reject.detail.map { ": \($0)" } ?? "")
       list.add(
         [key(reject.key)] + (all ? [reject.state] : []) + [reject.sqlState ?? "", reason]
-          + (hasChanges ? [change] : []) + [reject.row ?? ""])
+          + (hasChanges ? [change] : []) + [mendedRow(reject) ?? reject.row ?? ""])
     }
     return list
   }
+
+  /// The row as it waits to be tried again, when it was mended.
+  private static func mendedRow(_ reject: Reject) -> String? { reject.state == "open" ? reject.fixedRow : nil }
 
   /// `price: 195.35 → -1`, for each of the columns that would be another value.
   private static func changes(_ reject: Reject, unicode: Bool) -> String {

@@ -14,8 +14,13 @@ enum StatusCommand {
         console.arguments[Options.watch]
         ? try StatusWatch(console).follow(number, runs) : try runs.standing(number)
       try console.record([standing], in: console.metricsFile)
-      show(standing, console)
-      return console.arguments[Options.exitCode] ? code(standing) : .done
+      guard console.arguments[Options.exitCode] else {
+        show(standing, console)
+        return .done
+      }
+      // A script that is quiet has asked for the code alone.
+      if !console.isQuiet { show(standing, console) }
+      return code(standing)
     } catch { throw CommandFailure(error) }
   }
 
@@ -39,6 +44,7 @@ enum StatusCommand {
     } else if unfinished.isEmpty && ended.isEmpty {
       console.say("no runs yet; `migrate apply NAME` begins one")
     } else {
+      if unfinished.isEmpty { console.say("no run is unfinished; the last ones:") }
       let blocks = unfinished.map { StatusText.block($0, console) }
       if !blocks.isEmpty { console.output.write(blocks.joined(separator: "\n")) }
       if !ended.isEmpty {
