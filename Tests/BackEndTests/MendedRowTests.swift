@@ -298,6 +298,29 @@ import Testing
     }
   }
 
+  /// It would be another row than the one that waits.
+  @Test func `is not mended by what its key is computed from`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (
+          title text NOT NULL, slug text GENERATED ALWAYS AS (lower(title)) STORED PRIMARY KEY, n integer CHECK (n < 100));
+        INSERT INTO t (title, n) SELECT 'R' || n, CASE WHEN n = 5 THEN 50 ELSE 1 END FROM generate_series(1, 9) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: b\nsource: t\nset: {n: n * 10}\non_error: continue", on: server, batchSize: 4)
+      #expect(try await Psql.apply(compiled, on: server).isDone)
+      let words = "the key slug, by which quarantine knows the row, is computed from title"
+      for told in [
+        try await Client.fix(1, "SET n = 3, title = 'Five'", on: server),
+        try await Psql.run("SELECT migrate.mend(1, 'title', $$'Five'$$);", on: server),
+      ] {
+        #expect(!told.isDone && told.text.contains(words), "\(told.text)")
+      }
+      #expect(try await Client.fix(1, "n = 3", on: server).text == "1 rows")
+    }
+  }
+
   /// For who has no client: one column, one expression, under the settings of the plan.
   @Test func `is mended by a function of the ledger, too`() async throws {
     try await withDatabase { server in

@@ -33,6 +33,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.relabelled IS 'Enums of a run that is applied whose labels, or which themselves, are not called what they were when it was begun, in words.';
 
+CREATE FUNCTION migrate.computed_from(_table oid, _column smallint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(DISTINCT a.attname::text), '{}')
+  FROM   pg_attrdef   AS e
+  JOIN   pg_depend    AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+                          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = e.adrelid
+  JOIN   pg_attribute AS a ON a.attrelid = e.adrelid AND a.attnum = d.refobjsubid
+  WHERE  e.adrelid = _table AND e.adnum = _column AND a.attnum <> e.adnum
+    AND  EXISTS (SELECT FROM pg_attribute AS g WHERE g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> '')
+$$;
+COMMENT ON FUNCTION migrate.computed_from IS 'The columns that a generated column is computed from; none of any other.';
+
 CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -105,7 +117,7 @@ BEGIN
         JOIN   pg_trigger    AS g ON g.tgrelid = t.oid AND g.tgisinternal
         JOIN   pg_constraint AS f ON f.oid = g.tgconstraint AND f.confrelid = t.oid AND f.confupdtype IN ('c', 'n', 'd')
         JOIN   pg_attribute  AS a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
-        WHERE  a.attname = ANY (planned.written);
+        WHERE  a.attname = ANY (planned.written) OR migrate.computed_from(a.attrelid, a.attnum) && planned.written;
       -- What the rows become was foreseen without it, and its own writes would be in no undo. On the way back one that fires
       -- before each row is written decides what comes back.
       RETURN QUERY

@@ -77,6 +77,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            WHEN r.plan -> 'key' ? c.name   THEN format('%I is the key, by which quarantine knows the row', c.name)
            WHEN a.attgenerated <> ''       THEN format('%I is generated', c.name)
            WHEN a.attidentity <> ''        THEN format('%I is an identity, whose values the database gives', c.name)
+           ELSE format('the key %I, by which quarantine knows the row, is computed from %I', led.name, c.name)
          END AS why
   FROM   migrate.runs AS r
   -- Where the table is gone, that is told by whoever holds it.
@@ -84,8 +85,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   CROSS  JOIN unnest(_columns) WITH ORDINALITY AS c(name, place)
   LEFT   JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = c.name
                                AND a.attnum > 0 AND NOT a.attisdropped
+  -- The part of the key that PostgreSQL would compute anew.
+  LEFT   JOIN LATERAL (
+    SELECT k.attname AS name
+    FROM   pg_attribute AS k
+    WHERE  k.attrelid = t.oid AND r.plan -> 'key' ? k.attname::text AND c.name = ANY (migrate.computed_from(k.attrelid, k.attnum))
+    ORDER  BY k.attnum
+    LIMIT  1) AS led ON true
   WHERE  r.run = _run
-    AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '')
+    AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '' OR led.name IS NOT NULL)
   ORDER  BY c.place
   LIMIT  1
 $$;
