@@ -81,6 +81,92 @@ SELECT jsonb_build_object(
         JOIN   pg_rewrite AS r ON r.oid = d.objid
       )
       SELECT coalesce(jsonb_agg(DISTINCT o.relname), '[]') FROM reaching AS b JOIN pg_class AS o ON o.oid = b.oid AND o.oid <> c.oid) END,
+    -- Writes elsewhere that may lead on to its rows: by a trigger that names it, or what leads to it, or does not tell what it
+    -- writes; by a rule; by a foreign key that follows. Only a trigger asks, and no more is told of other tables than names.
+    'led_to_by', CASE WHEN EXISTS (
+        SELECT
+        FROM  (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid)
+        JOIN   pg_trigger AS g ON g.tgrelid = part.oid AND NOT g.tgisinternal AND g.tgtype & 16 > 0) THEN (
+      WITH RECURSIVE verbs AS (
+        SELECT * FROM (VALUES ('insert', 4), ('delete', 8), ('update', 16)) AS v(verb, bit)
+      ), functions AS MATERIALIZED (
+        SELECT p.oid, p.prosrc AS body,
+               l.lanname <> 'plpgsql' OR p.prosrc ~* '\m(execute|call)\M'
+               OR EXISTS (
+                 WITH RECURSIVE called AS (
+                   SELECT p.oid, p.prosrc AS body, false AS writes
+                   UNION
+                   SELECT w.oid, w.prosrc,
+                          wl.lanname NOT IN ('sql', 'plpgsql') OR w.prosqlbody IS NOT NULL
+                          OR w.prosrc ~* '\m(insert|update|delete|merge|truncate|execute|call|copy)\M'
+                   FROM   called AS k
+                   CROSS  JOIN LATERAL regexp_matches(k.body, '(\w+)\s*\(', 'g') AS name
+                   JOIN   pg_proc AS w ON w.proname = lower(name[1]) COLLATE "C" AND w.oid >= 16384 AND w.provolatile = 'v'
+                   JOIN   pg_language AS wl ON wl.oid = w.prolang AND wl.lanname NOT IN ('internal', 'c')
+                 )
+                 SELECT FROM called WHERE writes) AS may_write_all
+        FROM  (SELECT DISTINCT tgfoid FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgrelid <> c.oid) AS g
+        JOIN   pg_proc AS p ON p.oid = g.tgfoid AND p.oid >= 16384
+        JOIN   pg_language AS l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c')
+      -- Looked up by name and by number, since tables without an index would be joined each row with each.
+      ), mentions AS MATERIALIZED (
+        SELECT coalesce(jsonb_object_agg(w.word, w.functions), '{}') AS by_word
+        FROM  (SELECT lower(m.word) AS word, jsonb_agg(DISTINCT f.oid::text) AS functions
+               FROM   functions AS f
+               CROSS  JOIN LATERAL (
+                 SELECT w[1] FROM regexp_matches(f.body, '\w+', 'g') AS w
+                 UNION ALL
+                 SELECT w[1] FROM regexp_matches(f.body, '"([^"]+)"', 'g') AS w) AS m(word)
+               GROUP  BY 1) AS w
+      ), firing AS MATERIALIZED (
+        SELECT coalesce(jsonb_object_agg(g.tgfoid, g.writes), '{}') AS by_function
+        FROM  (SELECT g.tgfoid, jsonb_agg(DISTINCT jsonb_build_array(g.tgrelid::bigint, v.verb)) AS writes
+               FROM   pg_trigger AS g
+               JOIN   verbs AS v ON g.tgtype & v.bit > 0
+               WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgrelid <> c.oid
+               GROUP  BY 1) AS g
+      ), ways AS (
+        SELECT part.oid, v.verb
+        FROM  (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid) CROSS JOIN verbs AS v
+        UNION
+        SELECT (w ->> 0)::oid, w ->> 1
+        FROM   functions AS f, firing, jsonb_array_elements(firing.by_function -> f.oid::text) AS w
+        WHERE  f.may_write_all
+        UNION
+        SELECT r.ev_class, CASE r.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END
+        FROM   pg_rewrite AS r
+        WHERE  r.ev_type <> '1' AND r.oid >= 16384
+        UNION
+        SELECT n.oid, n.verb
+        FROM   ways AS b
+        CROSS  JOIN LATERAL (
+          SELECT (w ->> 0)::oid, w ->> 1
+          FROM   pg_class AS r, mentions, firing, jsonb_array_elements_text(mentions.by_word -> lower(r.relname)) AS f,
+                 jsonb_array_elements(firing.by_function -> f) AS w
+          WHERE  r.oid = b.oid
+          UNION ALL
+          SELECT k.confrelid, v.verb
+          FROM   pg_constraint AS k
+          CROSS  JOIN LATERAL (VALUES ('delete', k.confdeltype), ('update', k.confupdtype)) AS v(verb, action)
+          WHERE  k.conrelid = b.oid AND k.contype = 'f'
+            AND  b.verb = CASE WHEN v.action = 'c' THEN v.verb WHEN v.action IN ('n', 'd') THEN 'update' END
+          UNION ALL
+          SELECT i.inhparent, b.verb FROM pg_inherits AS i WHERE i.inhrelid = b.oid
+          UNION ALL
+          SELECT r.ev_class, b.verb
+          FROM   pg_depend AS d
+          JOIN   pg_rewrite AS r ON r.oid = d.objid
+          WHERE  d.refclassid = 'pg_class'::regclass AND d.refobjid = b.oid AND d.classid = 'pg_rewrite'::regclass) AS n(oid, verb)
+      )
+      SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('verb', b.verb, 'name', o.relname)), '[]')
+      FROM   ways AS b
+      JOIN   pg_class AS o ON o.oid = b.oid AND o.oid <> c.oid
+      JOIN   pg_namespace AS os ON os.oid = o.relnamespace AND os.nspname NOT IN ('pg_catalog', 'information_schema', 'migrate')) END,
+    -- PostgreSQL takes all generated columns for written where one is there, and be it disabled.
+    'computes_all', EXISTS (
+      SELECT
+      FROM  (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid)
+      JOIN   pg_trigger AS g ON g.tgrelid = part.oid AND g.tgtype & 19 = 19),
     'reads', (SELECT coalesce(jsonb_agg(DISTINCT format('%s.%s', sn.nspname, sc.relname)), '[]')
               FROM   pg_rewrite AS r
               JOIN   pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
@@ -110,6 +196,13 @@ SELECT jsonb_build_object(
         'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid)
                                                            FROM   pg_attrdef AS d
                                                            WHERE  d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
+        -- What the expression depends on, as its default's entry has it; that it belongs to its own column is one of these, too.
+        'computed_from', CASE WHEN a.attgenerated <> '' THEN (
+          SELECT jsonb_agg(DISTINCT d.refobjsubid)
+          FROM   pg_attrdef AS e
+          JOIN   pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+                               AND d.refclassid = 'pg_class'::regclass AND d.refobjid = e.adrelid AND d.refobjsubid > 0
+          WHERE  e.adrelid = a.attrelid AND e.adnum = a.attnum AND d.refobjsubid <> e.adnum) END,
         'identity', a.attidentity <> '',
         'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
                       FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
@@ -172,7 +265,21 @@ SELECT jsonb_build_object(
                        JOIN   pg_attribute AS o ON o.attrelid = g.tgrelid AND o.attnum = x
                        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attname = o.attname),
         'function', fn.nspname || '.' || p.proname, 'language', l.lanname, 'body', p.prosrc,
-        'always', g.tgenabled = 'A')), '[]')
+        'always', g.tgenabled = 'A', 'deferred', g.tginitdeferred,
+        -- Whether it seems to call what writes, or calls that in turn. What is not volatile may not write.
+        'calls_writers', EXISTS (
+          WITH RECURSIVE called AS (
+            SELECT p.oid, p.prosrc AS body, false AS writes
+            UNION
+            SELECT w.oid, w.prosrc,
+                   wl.lanname NOT IN ('sql', 'plpgsql') OR w.prosqlbody IS NOT NULL
+                   OR w.prosrc ~* '\m(insert|update|delete|merge|truncate|execute|call|copy)\M'
+            FROM   called AS k
+            CROSS  JOIN LATERAL regexp_matches(k.body, '(\w+)\s*\(', 'g') AS name
+            JOIN   pg_proc AS w ON w.proname = lower(name[1]) COLLATE "C" AND w.oid >= 16384 AND w.provolatile = 'v'
+            JOIN   pg_language AS wl ON wl.oid = w.prolang AND wl.lanname NOT IN ('internal', 'c')
+          )
+          SELECT FROM called WHERE writes))), '[]')
       -- Those of all its partitions count as well.
       FROM   (SELECT c.oid UNION ALL SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid)
       JOIN   pg_trigger AS g ON g.tgrelid = part.oid

@@ -31,6 +31,8 @@ package struct Column: Sendable {
   package let isGenerated: Bool
   /// What a generated column is computed from.
   package let expression: String?
+  /// The columns that it is computed from, by number; empty unless it is generated.
+  package let computedFrom: [Int]
   package let isIdentity: Bool
   /// Where it is not the type's own: what the order of its values is decided by.
   package let collation: QualifiedName?
@@ -62,6 +64,7 @@ package struct Column: Sendable {
     isNotNull = try item.flag("not_null")
     isGenerated = try item.flag("generated")
     expression = item.document["expression"]?.text
+    computedFrom = item.integers("computed_from")
     isIdentity = try item.flag("identity")
     if let document = item.document["collation"], document != .null {
       let name = DocumentReader(document)

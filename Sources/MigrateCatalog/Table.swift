@@ -15,6 +15,19 @@ package struct Table: Sendable {
     package let update: Bool
   }
 
+  /// What a statement does to a table, which it may name without its schema.
+  package struct Write: Sendable, Hashable {
+    package enum Verb: String, Sendable, CaseIterable { case insert, update, delete }
+
+    package let verb: Verb
+    package let name: String
+
+    package init(_ verb: Verb, _ name: String) {
+      self.verb = verb
+      self.name = name
+    }
+  }
+
   package let oid: Int
   package let name: QualifiedName
   package let kind: Kind
@@ -31,6 +44,10 @@ package struct Table: Sendable {
   package let rules: [String]
   /// What else its rows can be written by: its partitions, and views of it.
   package let otherNames: [String]
+  /// Writes of other tables that may lead on to its rows, by triggers, rules or foreign keys.
+  package let ledToBy: Set<Write>
+  /// Whether every UPDATE computes all generated columns anew, and fires the triggers on them.
+  package let computesAll: Bool
   /// Of a view: the tables that it reads.
   package let reads: [String]
   package let isPublishedWithoutIdentity: Bool
@@ -47,6 +64,14 @@ package struct Table: Sendable {
 
   package func column(_ number: Int) -> Column? { columns.first { $0.number == number } }
 
+  /// The generated columns that PostgreSQL computes anew when one of these is written.
+  package func computed(from written: Set<Int>) -> [Column] {
+    columns.filter { !written.isDisjoint(with: $0.computedFrom) }
+  }
+
+  /// All that an UPDATE of these columns writes: themselves, and what is computed from them.
+  package func changed(by written: Set<Int>) -> Set<Int> { written.union(computed(from: written).map(\.number)) }
+
   init(_ item: DocumentReader) throws(Malformed) {
     oid = try item.integer("oid")
     name = QualifiedName(
@@ -61,6 +86,11 @@ package struct Table: Sendable {
     isInherited = try item.flag("inherited")
     rules = item.document["rules"]?.elements.compactMap(\.text) ?? []
     otherNames = item.document["other_names"]?.elements.compactMap(\.text) ?? []
+    let leading = item.document["led_to_by"]?.elements.map(DocumentReader.init) ?? []
+    ledToBy = Set(
+      try leading.map { (write) throws(Malformed) in Write(try write.word("verb"), try write.text("name").lowercased())
+      })
+    computesAll = try item.flag("computes_all")
     reads = item.document["reads"]?.elements.compactMap(\.text) ?? []
     isPublishedWithoutIdentity = try item.flag("published_without_identity")
     let may = try item.object("may")

@@ -14,6 +14,10 @@ package struct Trigger: Sendable {
   package let function: String
   package let language: String
   package let body: String
+  /// INITIALLY DEFERRED: it fires at COMMIT.
+  package let isDeferred: Bool
+  /// Whether its body seems to call a function that writes, or one that calls such a function.
+  package let callsWriters: Bool
 
   init(_ item: DocumentReader) throws(Malformed) {
     name = try item.text("name")
@@ -25,5 +29,7 @@ package struct Trigger: Sendable {
     function = try item.text("function")
     language = try item.text("language")
     body = try item.text("body")
+    isDeferred = try item.flag("deferred")
+    callsWriters = try item.flag("calls_writers")
   }
 }

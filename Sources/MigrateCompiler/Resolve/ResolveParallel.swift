@@ -12,7 +12,7 @@ extension NamedBatch {
     let operation = parsed.definition.operation
     let wanted = inputs.workers ?? operation.parallel?.value ?? 1
     guard wanted > 1, case .quarantine = operation.policy else { return (wanted, nil) }
-    let written = Set(assignments.map(\.column.number))
+    let written = table.changed(by: Set(assignments.map(\.column.number)))
     guard let index = table.indexes.first(where: { $0.isUnique && !written.isDisjoint(with: $0.allColumns) }) else {
       return (wanted, nil)
     }

@@ -69,8 +69,11 @@ extension Resolver {
       problems.append(unknownColumn(name.value, at: name.span))
       return nil
     }
-    if key.contains(where: { $0.number == column.number }) {
-      problems.append(.keyIsWritten(name.value, others: keysWithout(column), table: table.name, at: name.span))
+    let changed = [column] + table.computed(from: [column.number])
+    if let moved = changed.first(where: { part in key.contains { $0.number == part.number } }) {
+      problems.append(
+        .keyIsWritten(
+          Self.named(moved, writtenBy: column), others: keys(without: changed), table: table.name, at: name.span))
     }
     if column.isGenerated {
       problems.append(.generated(name.value, from: column.expression, at: name.span))
@@ -80,19 +83,27 @@ extension Resolver {
       problems.append(.identity(name.value, at: name.span))
       return nil
     }
-    for foreignKey in table.referencedBy where foreignKey.columns.contains(column.number) {
+    for foreignKey in table.referencedBy {
+      guard let led = changed.first(where: { foreignKey.columns.contains($0.number) }) else { continue }
       switch foreignKey.onUpdate {
       case .none, .restrict: continue
       case .cascade, .setNull, .setDefault:
-        problems.append(.cascades(name.value, to: foreignKey, at: name.span))
+        problems.append(.cascades(Self.named(led, writtenBy: column), to: foreignKey, at: name.span))
       }
     }
     return column
   }
 
-  /// Other keys that batches could walk while `column` is written.
-  private func keysWithout(_ column: Column) -> [[Identifier]] {
-    table.indexes.filter { $0.isWalkable && !$0.columns.contains(column.number) }
+  /// A column that changes, as messages call it: one that is computed says from what.
+  static func named(_ changed: Column, writtenBy column: Column) -> String {
+    let name = "\"\(column.name.name)\""
+    return changed.number == column.number ? name : "\"\(changed.name.name)\" (computed from \(name))"
+  }
+
+  /// Other keys that batches could walk while these columns change.
+  private func keys(without changed: [Column]) -> [[Identifier]] {
+    let numbers = Set(changed.map(\.number))
+    return table.indexes.filter { $0.isWalkable && numbers.isDisjoint(with: $0.columns) }
       .map { $0.columns.compactMap(table.column) }
       .filter { $0.allSatisfy(\.isNotNull) }
       .map { $0.map(\.name) }
@@ -239,7 +250,7 @@ extension Diagnostic {
     }
     let remedy = other ?? "add another key and walk it: `CREATE UNIQUE INDEX CONCURRENTLY ON \(table.spelled) (…)`"
     return Diagnostic(
-      "key-is-written", at: span, "batches walk \"\(column)\"; a row whose key changes could be met again",
+      "key-is-written", at: span, "batches walk \(column); a row whose key changes could be met again",
       remedy: "\(remedy); a frozen source (`source: {query: …, key: …}`) is not in this version")
   }
 
@@ -259,7 +270,7 @@ extension Diagnostic {
   fileprivate static func cascades(_ column: String, to key: ForeignKey, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "cascading-update", at: span,
-      "\(key.other) follows \"\(column)\" by foreign key \(key.name), and what it changes there is in no undo",
+      "\(key.other) follows \(column) by foreign key \(key.name), and what it changes there is in no undo",
       remedy: "a definition for \(key.other) of its own, with the foreign key ON UPDATE NO ACTION and deferrable")
   }
 

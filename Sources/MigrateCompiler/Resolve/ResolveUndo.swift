@@ -14,47 +14,57 @@ extension Resolver {
 
   mutating func resolveTriggers() -> TriggerEffects {
     let written = Set(operation.set.compactMap { table.column($0.column.value)?.number })
+    let computed = table.computesAll ? table.columns.filter(\.isGenerated) : table.computed(from: written)
+    let changed = written.union(computed.map(\.number))
     let firing = table.triggers.filter { trigger in
-      trigger.firesOnUpdate && (trigger.ofColumns.isEmpty || !written.isDisjoint(with: trigger.ofColumns))
+      trigger.firesOnUpdate && (trigger.ofColumns.isEmpty || !changed.isDisjoint(with: trigger.ofColumns))
     }
     var numbers: Set<Int> = []
+    var isWrittenAgain = false
     for trigger in firing {
-      let columns = rewrites(trigger)
-      numbers.formUnion(columns)
+      let reaches = reachesRows(trigger)
+      let columns = reaches ? storedColumns.map(\.number) : assigns(trigger)
+      // An image is read before a deferred one fires.
+      if !trigger.isDeferred { numbers.formUnion(columns) }
+      isWrittenAgain = isWrittenAgain || reaches
       let names =
         columns.count == storedColumns.count ? ["any column"] : columns.compactMap { table.column($0)?.name.name }
-      warnings.append(.trigger(trigger, writes: names, at: operation.source.table.span))
+      warnings.append(.trigger(trigger, writes: names, reaches: reaches, at: operation.source.table.span))
     }
     numbers.subtract(written)
     return TriggerEffects(
-      rewritten: storedColumns.filter { numbers.contains($0.number) }, hasAfter: firing.contains { $0.timing == .after }
-    )
+      rewritten: storedColumns.filter { numbers.contains($0.number) },
+      hasAfter: isWrittenAgain || firing.contains { $0.timing == .after })
   }
 
   private var storedColumns: [Column] { table.columns.filter { !$0.isGenerated } }
 
-  /// The columns that a trigger may write in the row that fires it. Told from the function's text where that is certain; any
-  /// column where it is not.
-  private func rewrites(_ trigger: Trigger) -> [Int] {
+  /// The columns that a trigger may assign in the row that fires it, before it is written. Told from the function's text where that
+  /// is certain; any column where it is not.
+  private func assigns(_ trigger: Trigger) -> [Int] {
+    guard trigger.timing == .before, trigger.isForEachRow, trigger.language == "plpgsql" else { return [] }
     let all = storedColumns.map(\.number)
+    guard let assigned = TriggerBody.words(trigger.body).flatMap(TriggerBody.assignedColumns) else { return all }
+    let columns = assigned.compactMap { table.column($0)?.number }
+    return columns.count == assigned.count ? columns : all
+  }
+
+  /// Whether a trigger may write rows of the table by statements of its own: the row that fires it once more, or others.
+  private func reachesRows(_ trigger: Trigger) -> Bool {
     guard trigger.language == "plpgsql" else {
       // PostgreSQL's own, which only keeps a row from being written when nothing changes.
-      return trigger.function == "pg_catalog.suppress_redundant_updates_trigger" ? [] : all
+      return trigger.function != "pg_catalog.suppress_redundant_updates_trigger"
     }
-    guard let words = TriggerBody.words(trigger.body) else { return all }
-    switch trigger.timing {
-    case .before where trigger.isForEachRow:
-      guard let assigned = TriggerBody.assignedColumns(words) else { return all }
-      let columns = assigned.compactMap { table.column($0)?.number }
-      return columns.count == assigned.count ? columns : all
-    case .before, .after:
-      // Such a trigger has to name the table to write it, or a partition or a view of it, unless what it calls does, or it makes
-      // up its SQL.
-      let names = [table.name.name.name] + table.otherNames
-      let reaches = names.contains { words.contains($0.lowercased()) } || !TriggerBody.callsOnlyHarmless(words)
-      return reaches ? all : []
-    case .instead: return all
+    guard trigger.timing != .instead, let words = TriggerBody.words(trigger.body) else { return true }
+    let names = ([table.name.name.name] + table.otherNames).map { $0.lowercased() }
+    let writes = TriggerBody.writes(words)
+    guard table.ledToBy.isDisjoint(with: writes) else { return true }
+    if trigger.timing == .before, trigger.isForEachRow {
+      // Such a trigger looks at its table and calls functions for the sake of its row, as a rule.
+      return trigger.callsWriters || words.contains("execute") || writes.contains { names.contains($0.name) }
     }
+    // To write the table it has to name it, or a partition or a view of it, unless what it calls does, or it makes up its SQL.
+    return names.contains(where: words.contains) || !TriggerBody.callsOnlyHarmless(words)
   }
 
   mutating func resolveUndo(_ written: [Column], _ triggers: TriggerEffects) -> ResolvedUndo {
@@ -85,13 +95,22 @@ extension Resolver {
 }
 
 extension Diagnostic {
-  fileprivate static func trigger(_ trigger: Trigger, writes columns: [String], at span: SourceSpan) -> Diagnostic {
+  /// - Parameter reaches: whether it may write rows by statements of its own.
+  fileprivate static func trigger(
+    _ trigger: Trigger, writes columns: [String], reaches: Bool, at span: SourceSpan
+  ) -> Diagnostic {
+    let isLate = trigger.isDeferred && reaches
     let effect =
-      columns.isEmpty ? "and writes no column of the row" : "and may write \(columns.joined(separator: ", "))"
+      columns.isEmpty
+      ? "and writes no column of the row"
+      : "and may write \(columns.joined(separator: ", "))\(isLate ? " at COMMIT, which is in no undo" : "")"
+    let elsewhere = reaches ? "other tables and to other rows" : "other tables"
     return Diagnostic(
       "trigger-fires", .warning, at: span,
       "trigger \(trigger.name) (\(trigger.timing.rawValue) update, \(trigger.function)) fires for every changed row, on revert too, \(effect)",
-      remedy: "what it writes to other tables is its own and is not taken back")
+      remedy: isLate
+        ? "what it writes is not taken back, and a set column that it writes is a conflict of revert; without INITIALLY DEFERRED the undo has what it writes to the row"
+        : "what it writes to \(elsewhere) is its own and is not taken back")
   }
 
   fileprivate static func exceptsWritten(_ column: String, at span: SourceSpan) -> Diagnostic {

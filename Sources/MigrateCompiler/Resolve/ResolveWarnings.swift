@@ -65,12 +65,16 @@ extension Resolver {
   /// A column in an index makes every update write all indexes of the table.
   mutating func warnAboutIndexes(_ written: [Column]) {
     for column in written {
-      let indexes = table.indexes.filter { !$0.isSummarizing && $0.allColumns.contains(column.number) }
-      guard !indexes.isEmpty,
+      let changed = [column] + table.computed(from: [column.number])
+      let numbers = Set(changed.map(\.number))
+      let indexes = table.indexes.filter { !$0.isSummarizing && !numbers.isDisjoint(with: $0.allColumns) }
+      guard let indexed = changed.first(where: { part in indexes.contains { $0.allColumns.contains(part.number) } }),
         let span = operation.set.first(where: { $0.column.value.utf8.elementsEqual(column.name.name.utf8) })?.column
           .span
       else { continue }
-      warnings.append(.notHOT(column.name.name, indexes: indexes.map(\.name), all: table.indexes.count, at: span))
+      warnings.append(
+        .notHOT(
+          Self.named(indexed, writtenBy: column), indexes: indexes.map(\.name), all: table.indexes.count, at: span))
     }
   }
 }
@@ -94,7 +98,7 @@ extension Diagnostic {
   fileprivate static func notHOT(_ column: String, indexes: [String], all: Int, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "costs-hot", .warning, at: span,
-      "\"\(column)\" stands in \(indexes.joined(separator: ", ")), so each changed row is written to all \(all) indexes of the table",
+      "\(column) stands in \(indexes.joined(separator: ", ")), so each changed row is written to all \(all) indexes of the table",
       remedy: "nothing to mend; it costs time and space, and VACUUM has more to do afterwards")
   }
 }

@@ -1,3 +1,5 @@
+internal import MigrateCatalog
+
 /// What the text of a PL/pgSQL trigger function says about the row.
 enum TriggerBody {
   /// Identifiers, keywords and `:=`, `=`, `.` in small letters; comments and strings left out. `nil` where names or strings are
@@ -98,6 +100,27 @@ enum TriggerBody {
       }
     }
     return columns
+  }
+
+  /// What its statements write, as far as it is named: `INSERT INTO a.b`, `UPDATE ONLY b`, `DELETE FROM b`, `MERGE INTO b`.
+  static func writes(_ words: [String]) -> Set<Table.Write> {
+    var writes: Set<Table.Write> = []
+    for (index, word) in words.enumerated() {
+      let before = index > 0 ? words[index - 1] : ""
+      let verbs: [Table.Write.Verb]
+      switch (before, word) {
+      // ON CONFLICT may come behind it.
+      case ("insert", "into"): verbs = [.insert, .update]
+      case ("merge", "into"): verbs = Table.Write.Verb.allCases
+      case (_, "update"): verbs = [.update]
+      case ("delete", "from"): verbs = [.delete]
+      default: continue
+      }
+      var name = words[(index + 1)...].drop { $0 == "only" || $0 == "(" }
+      while name.dropFirst().first == "." { name = name.dropFirst(2) }
+      if let table = name.first { writes.formUnion(verbs.map { Table.Write($0, table) }) }
+    }
+    return writes
   }
 
   /// Whether only functions are called that write nothing, as far as their names tell.

@@ -18,6 +18,11 @@ CREATE TABLE shop.orders (id bigint PRIMARY KEY, user_id bigint, "createdAt" tim
 CREATE TABLE shop.items (order_id bigint REFERENCES shop.orders ON UPDATE CASCADE, id bigint PRIMARY KEY);
 CREATE TABLE shop.groups (id bigint PRIMARY KEY, code text NOT NULL UNIQUE, name text);
 CREATE TABLE shop.members (id bigint PRIMARY KEY, group_code text REFERENCES shop.groups (code) ON UPDATE CASCADE);
+CREATE TABLE shop.accounts (
+  no bigint NOT NULL, number bigint GENERATED ALWAYS AS (no) STORED PRIMARY KEY, holder text,
+  handle text GENERATED ALWAYS AS (lower(holder)) STORED UNIQUE);
+CREATE TABLE shop.transfers (id bigint PRIMARY KEY, handle text REFERENCES shop.accounts (handle) ON UPDATE SET NULL);
+CREATE TABLE shop.codes (id bigint PRIMARY KEY, label text, code text GENERATED ALWAYS AS (lower(label)) STORED UNIQUE);
 CREATE VIEW shop.v AS SELECT id, price FROM shop.products;
 CREATE TABLE app.log (at timestamptz, line text);
 CREATE TABLE shop.parent (id bigint PRIMARY KEY, x text);
@@ -36,6 +41,21 @@ BEGIN
   RETURN NEW;
 END $$;
 CREATE TRIGGER touch BEFORE UPDATE ON shop.touched FOR EACH ROW EXECUTE FUNCTION shop.touch();
+CREATE TABLE shop.versions (id bigint PRIMARY KEY, x text, is_newest boolean);
+CREATE FUNCTION shop.retire() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE shop.versions SET is_newest = false WHERE id = NEW.id - 1;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER retire BEFORE UPDATE ON shop.versions FOR EACH ROW EXECUTE FUNCTION shop.retire();
+CREATE TABLE shop.summed (id bigint PRIMARY KEY, x numeric, total numeric);
+CREATE FUNCTION shop.sum_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE shop.summed SET total = x WHERE id = NEW.id AND total <> x;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER sum_up AFTER UPDATE ON shop.summed
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shop.sum_up();
 CREATE FUNCTION tools.tidied(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT btrim($1) $$;
 CREATE TABLE secret.salaries (id bigint PRIMARY KEY, amount numeric);
 CREATE TABLE shop.paths (path integer[] PRIMARY KEY, x text);
