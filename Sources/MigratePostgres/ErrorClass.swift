@@ -34,8 +34,9 @@ extension SQLState {
     // The ledger's own.
     case "MG": return .definition
     case "08", "40": return .transient
-    // 21: a subquery gave two rows. 38, 39: a function failed. 44: a view's CHECK OPTION. P0: RAISE in PL/pgSQL.
-    case "21", "22", "23", "38", "39", "44", "P0": return .rowBad
+    // 20: a CASE of PL/pgSQL without a branch for the value. 21: a subquery gave two rows. 27: a trigger has written the row that it
+    // was called for. 2F, 38, 39: a function failed. 44: a view's CHECK OPTION. P0: RAISE in PL/pgSQL.
+    case "20", "21", "22", "23", "27", "2F", "38", "39", "44", "P0": return .rowBad
     case "28", "53", "57", "58", "F0", "HV", "XX": return .environment
     default: return isReservedForServer ? .definition : .rowBad
     }

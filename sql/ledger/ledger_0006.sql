@@ -13,7 +13,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The ledger's own.
     WHEN left(_sqlstate, 2) = 'MG'                                           THEN 'definition'
     WHEN left(_sqlstate, 2) IN ('08', '40')                                  THEN 'transient'
-    WHEN left(_sqlstate, 2) IN ('21', '22', '23', '38', '39', '44', 'P0')    THEN 'row'
+    WHEN left(_sqlstate, 2) IN ('20', '21', '22', '23', '27', '2F', '38', '39', '44', 'P0') THEN 'row'
     WHEN left(_sqlstate, 2) IN ('28', '53', '57', '58', 'F0', 'HV', 'XX')    THEN 'environment'
     WHEN left(_sqlstate, 2) IN ('54', '55') OR _sqlstate ~ '^[0-4A-H]'       THEN 'definition'
     ELSE 'row' END
