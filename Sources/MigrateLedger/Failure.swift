@@ -40,6 +40,14 @@ extension Failure {
   /// Whether nothing has failed: the canary is done, and somebody shall look at it.
   package var isCanaryDone: Bool { sqlState == "MG005" }
 
+  /// What comes before going on, where no row is to blame; `nil` where a row or the definition is, which the message tells.
+  package var cureOfServer: String? {
+    guard let state = sqlState.map({ SQLState($0) }), state.errorClass == .environment else { return nil }
+    return ["53", "57", "58", "F0", "XX"].contains(state.family)
+      ? "no row is to blame: look at the server's disk, memory and log"
+      : "no row is to blame: mend what the server lacks"
+  }
+
   /// Whether it is about a batch; what a run expects is about all of them.
   package var isOfBatch: Bool { !isCanaryDone && sqlState != "MG004" }
 }

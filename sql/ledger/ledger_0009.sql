@@ -44,7 +44,10 @@ BEGIN
                     CASE WHEN cardinality(_culprits.keys) > 0
                     THEN format(CASE WHEN _culprits.are_all THEN 'rows at fault: %s' ELSE 'rows at fault: at least %s' END,
                                 array_to_string(_culprits.keys, ', ')) END),
-        HINT    = coalesce(nullif(_ended.hint, ''), 'mend it, then run it again: it goes on at this batch');
+        HINT    = coalesce(nullif(_ended.hint, ''),
+                           format('%s then run it again: it goes on at this batch',
+                                  CASE _class WHEN 'environment' THEN 'no row is to blame: look at the server''s disk, memory and log;'
+                                              ELSE 'mend it,' END));
 END $$;
 COMMENT ON FUNCTION migrate.raise_failure IS 'Ends a CALL by the error that has failed the run, or paused it.';
 
