@@ -54,7 +54,7 @@ extension Runs {
     guard waiting > 0 else { return MendableRows(meant: 0, waiting: 0) }
     try refuse(mending, of: run)
     guard mending.condition != nil else { return MendableRows(meant: waiting, waiting: waiting) }
-    let meant = try judging(mending) { (connection) throws(PostgresError) in
+    let meant = try judging(mending, of: run) { (connection) throws(PostgresError) in
       try Self.begin(connection, run)
       let rows = try connection.query(
         "SELECT migrate.fixable($1::bigint, $2::text) AS rows", [String(run.id), mending.condition])
@@ -73,7 +73,7 @@ extension Runs {
     let run = try mendable(summary)
     try refuse(mending, of: run)
     let epoch = try takeOver(run.id)
-    let mended = try judging(mending) { (connection) throws(PostgresError) -> Int? in
+    let mended = try judging(mending, of: run) { (connection) throws(PostgresError) -> Int? in
       try Self.begin(connection, run)
       let rows = try connection.query(
         "SELECT migrate.fix($1::bigint, $2::text, $3::text[], $4::text, $5::text, $6::text) AS rows",
@@ -110,13 +110,21 @@ extension Runs {
     )
   }
 
+  /// Somebody else writes what is to be mended.
+  private static func locked(_ run: Run) -> RunRefusal {
+    .refused(
+      "--fix: somebody holds a lock on rows in the quarantine of run \(run.id), or on their table",
+      remedy: "nothing has been mended; try again when that transaction has ended")
+  }
+
   /// What the database says of a condition or an assignment that cannot be meant is told of that.
   private borrowing func judging<Value>(
-    _ mending: Mending, _ body: (borrowing Connection) throws(PostgresError) -> Value
+    _ mending: Mending, of run: Run, _ body: (borrowing Connection) throws(PostgresError) -> Value
   ) throws(RunRefusal) -> Value {
     do throws(RunRefusal) { return try asking(body) } catch {
-      guard case .database(let refusal) = error, refusal.sqlState?.family == "42", refusal.sqlState?.code != "42501"
-      else { throw error }
+      guard case .database(let refusal) = error else { throw error }
+      if refusal.sqlState == .lockNotAvailable { throw Self.locked(run) }
+      guard refusal.sqlState?.family == "42", refusal.sqlState?.code != "42501" else { throw error }
       throw .usage(
         "\(mending.condition == nil ? "--fix" : "--fix or --where"): \(refusal.message)",
         remedy: refusal.hint ?? "nothing has been mended; names and types are those of the run's table")

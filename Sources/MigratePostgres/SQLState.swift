@@ -18,6 +18,7 @@ extension SQLState {
   package static let adminShutdown = SQLState("57P01")
   package static let crashShutdown = SQLState("57P02")
   package static let cannotConnectNow = SQLState("57P03")
+  package static let lockNotAvailable = SQLState("55P03")
   package static let queryCanceled = SQLState("57014")
   package static let foreignKeyViolation = SQLState("23503")
   package static let undefinedTable = SQLState("42P01")

@@ -49,4 +49,30 @@ import Testing
       #expect(again.status == 3 && again.out.hasPrefix("run 1 completed 5 rows 1 rejects "), "\(again)")
     }
   }
+
+  @Test func `are told to be locked when somebody keeps them from being mended`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE people (id integer PRIMARY KEY, age integer); INSERT INTO people SELECT n, n * 40 FROM generate_series(1, 6) AS n"
+      )
+      try project.write(
+        "batch: people\nsource: public.people\nset: {age: age + 1}\nvalidation: {old: age < 130}\n",
+        to: "migrations/people.yaml")
+      #expect(try await project.migrate("apply", "people", "--yes").status == 3)
+      try await withSessions("holder", to: project.server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM people WHERE id = 5 FOR UPDATE")
+        let refused = try await project.migrate("rejects", "1", "--fix", "SET age = 0", "--yes")
+        #expect(
+          refused.status == 1
+            && refused.err.contains(
+              "--fix: somebody holds a lock on rows in the quarantine of run 1, or on their table"),
+          "\(refused)")
+        #expect(
+          refused.err.contains("nothing has been mended; try again when that transaction has ended"), "\(refused)")
+        try await holder.execute("COMMIT")
+      }
+      #expect(try await project.migrate("rejects", "1", "--fix", "SET age = 0", "--yes").status == 0)
+    }
+  }
 }
