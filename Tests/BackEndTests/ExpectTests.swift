@@ -189,4 +189,17 @@ import Testing
       #expect(fetched == "0")
     }
   }
+
+  /// No other type has room for it.
+  @Test(
+    arguments: BackEnd.allCases, [("1e400", "1.00000e+401"), ("'Infinity'", "Infinity"), ("123456789.5", "1234567895")])
+  func `says a figure of any size`(by backEnd: BackEnd, value: (price: String, said: String)) async throws {
+    let expect = "highest: {of: max(new.price), between: \"< 100\"}"
+    try await withExpecting(expect, set: "CAST(\(value.price) AS numeric) * 10") { server, compiled in
+      _ = try await backEnd.apply(compiled, on: server)
+      #expect(
+        try await server.value(standing)
+          == "paused: highest is \(value.said) (max(new.price)), expected less than 100, after 500 rows")
+    }
+  }
 }

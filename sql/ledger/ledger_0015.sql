@@ -49,10 +49,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.figures IS 'What a run expects, and what its batches so far have come to.';
 
+CREATE FUNCTION migrate.figure_text(_figure numeric) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- A numeric has up to 131,072 digits, and to_char no word for what is no number.
+  SELECT CASE WHEN _figure::text ~ '[a-z]'    THEN _figure::text
+              WHEN abs(_figure) < 1e15        THEN trim_scale(round(_figure, 6))::text
+              ELSE btrim(to_char(_figure, '9.99999EEEE')) END
+$$;
+COMMENT ON FUNCTION migrate.figure_text IS 'A figure as people read it.';
+
 CREATE FUNCTION migrate.breach(_run bigint, _final boolean) RETURNS TABLE (name text, message text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT f.name,
-         format('%s is %s%s%s, expected %s', f.name, round(f.figure, 6)::float8, CASE WHEN f.percent THEN '%' END,
+         format('%s is %s%s%s, expected %s', f.name, migrate.figure_text(f.figure), CASE WHEN f.percent THEN '%' END,
                 CASE WHEN f.shown <> f.name THEN format(' (%s)', f.shown) END, f.words)
          || CASE WHEN _final THEN '' ELSE format(', after %s rows', f.read) END
   FROM   migrate.figures(_run) AS f
