@@ -47,4 +47,7 @@ extension Column {
   /// A value of a key as the ledger keeps it. An object by its number: its name may mean another object by the time the run goes
   /// on (V20).
   func text(of value: SQL) -> SQL { isObject ? "CAST(CAST(\(value) AS oid) AS text)" : "CAST(\(value) AS text)" }
+
+  /// What such a text is read as: an object's number is one to its own type only where no name is expected, and compares with it.
+  var keyType: TypeName { isObject ? .oid : base }
 }

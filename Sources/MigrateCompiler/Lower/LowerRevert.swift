@@ -146,7 +146,7 @@ extension ResolvedBatch {
   /// A statement of its own, since only a new one sees what the restoring one has waited for.
   private var look: Statement {
     let keys: [SQL] = zip(keyColumns, key).enumerated().map { index, pair in
-      "\(pair.0) = CAST(c.key[\(index + 1)] AS \(pair.1.base))"
+      "\(pair.0) = CAST(c.key[\(index + 1)] AS \(pair.1.keyType))"
     }
     return Statement(
       .look, step: Self.step, why: "what is there instead of the values that the run had left",

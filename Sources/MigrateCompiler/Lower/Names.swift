@@ -41,9 +41,9 @@ enum Role {
   ]
 
   /// Column `index` of a bound of the key.
-  static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.base) }
-  static func through(_ index: Int, _ column: Column) -> Parameter { Parameter("through.\(index + 1)", column.base) }
-  static func upper(_ index: Int, _ column: Column) -> Parameter { Parameter("upper.\(index + 1)", column.base) }
+  static func after(_ index: Int, _ column: Column) -> Parameter { Parameter("after.\(index + 1)", column.keyType) }
+  static func through(_ index: Int, _ column: Column) -> Parameter { Parameter("through.\(index + 1)", column.keyType) }
+  static func upper(_ index: Int, _ column: Column) -> Parameter { Parameter("upper.\(index + 1)", column.keyType) }
 }
 
 /// The names of the run's own objects and columns. Made of numbers, never of the user's names, which may already be 63 bytes

@@ -79,6 +79,7 @@ package struct TypeName: Sendable, Hashable {
   package static let bigint = TypeName(trusted: "bigint")
   package static let integer = TypeName(trusted: "integer")
   package static let text = TypeName(trusted: "text")
+  package static let oid = TypeName(trusted: "oid")
 }
 
 /// A value that is bound when the statement runs, and never written into its text.
