@@ -140,7 +140,9 @@ extension ResolvedBatch {
       """
     return Statement(
       .restoreForced, step: Self.step, why: "under force the old values come back over whatever has been kept",
-      restoring(where: "(\(isOurs)\n OR \(kept))"))
+      restoring(where: "(\(isOurs)\n OR \(kept))")
+        // Kept, and then a trigger has kept it from being overwritten.
+        + "\nON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited'")
   }
 
   /// A statement of its own, since only a new one sees what the restoring one has waited for.
