@@ -43,4 +43,51 @@ import Testing
       }
     }
   }
+
+  /// The row as JSON, by what the definition says of it.
+  @Test(arguments: BackEnd.allCases, ["on_error: continue", "validation: {small: n < 100}"])
+  func `holds what jsonb cannot`(backEnd: BackEnd, rule: String) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        #"""
+        CREATE TABLE t (id integer PRIMARY KEY, n integer \#(rule == "on_error: continue" ? "CHECK (n < 100)" : ""), doc json);
+        INSERT INTO t SELECT n, CASE WHEN n IN (5, 6) THEN 50 ELSE 1 END, '{}' FROM generate_series(1, 20) AS n;
+        UPDATE t SET doc = '{"a": "\u0000 \\u0000 é"}' WHERE id = 5; ANALYZE t
+        """#)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset: {n: n * 10, doc: doc}\n\(rule)", on: server, batchSize: 7)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows("SELECT id FROM t WHERE n <> 10 ORDER BY id") == ["5", "6"])
+      #expect(
+        try await server.rows("SELECT key, row ->> 'n', row #>> '{doc,a}' FROM migrate.rejects ORDER BY key")
+          == [#"{5}|50|\u0000 \u0000 é"#, "{6}|50|NULL"])
+      #expect(try await Client.fix(1, "SET n = 7", on: server).text == "2 rows")
+      #expect(
+        try await server.rows("SELECT fixed_row ->> 'n', fixed_row #>> '{doc,a}' FROM migrate.rejects ORDER BY key")
+          == [#"7|\u0000 \u0000 é"#, "7|NULL"])
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM t WHERE n = 1") == "18")
+    }
+  }
+
+  /// As hexadecimal digits, more than jsonb has room for.
+  @Test func `holds a value that is too long for jsonb`() async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, n integer CHECK (n < 100), b bytea);
+        INSERT INTO t SELECT n, CASE WHEN n = 5 THEN 50 ELSE 1 END, '' FROM generate_series(1, 9) AS n;
+        UPDATE t SET b = decode(repeat('ab', 135000000), 'hex') WHERE id = 5; ANALYZE t
+        """)
+      let compiled = try await Compiled(Self.definition, on: server)
+      let told = try await Client.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows(
+          #"SELECT key, row ->> 'n', row ->> 'b' LIKE '\\xabab%ab …', length(row ->> 'b') FROM migrate.rejects"#)
+          == ["{5}|50|t|1002"])
+    }
+  }
 }

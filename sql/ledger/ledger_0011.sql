@@ -1,4 +1,24 @@
--- Which rows a batch has failed by, and rows in quarantine that are mended and tried again.
+-- Rows as quarantine shows them, which rows a batch has failed by, and rows in quarantine that are tried again, or were mended and are taken back.
+
+-- No SET clause: what an object of the database is called as text is decided by the caller's settings, which are the plan's.
+CREATE FUNCTION migrate.row_image(_row anyelement) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN pg_catalog.to_jsonb(_row);
+EXCEPTION WHEN OTHERS THEN
+  -- Not all that json or bytea holds has room in jsonb, and no row shall be kept from quarantine by that. NUL is written as the
+  -- six characters of its escape, and of what is too long the beginning.
+  BEGIN
+    RETURN (SELECT pg_catalog.jsonb_object_agg(c.key, CASE WHEN pg_catalog.length(c.value::text) < 1000000 THEN c.value::jsonb
+                                                           ELSE pg_catalog.to_jsonb(pg_catalog.left(c.value #>> '{}', 1000) || ' …') END)
+            FROM  (SELECT pg_catalog.row_to_json(_row)::text AS text OFFSET 0) AS r,
+                  pg_catalog.json_each(CASE WHEN pg_catalog.strpos(r.text, '\u0000') = 0 THEN r.text
+                                            ELSE pg_catalog.regexp_replace(r.text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\\\u0000', 'g') END::json) AS c);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN pg_catalog.jsonb_build_object('cannot be shown', SQLERRM);
+  END;
+END $$;
+COMMENT ON FUNCTION migrate.row_image IS 'A row as JSON for people to read, whatever it holds: what jsonb has no room for is shown in another way, or in part.';
 
 CREATE FUNCTION migrate.nth_key(_run bigint, _given jsonb, _after text[], _through text[], _place integer) RETURNS text[]
 LANGUAGE plpgsql AS $$

@@ -55,7 +55,7 @@ extension ResolvedBatch {
   var reject: Statement {
     // What the server says in detail is the row, too.
     let keepsValues = !capturedColumns.isEmpty
-    let image: SQL = keepsValues ? "to_jsonb(\(alias).*)" : "NULL"
+    let image: SQL = keepsValues ? Name.image("\(alias).*") : "NULL"
     let refusal: [SQL] = Role.refusal.map { keepsValues || $0 != Role.refusalDetail ? "\($0)" : "NULL" }
     return Statement(
       .reject, step: Self.step, why: "the only row of a part that failed goes to quarantine, and counts as read",

@@ -103,7 +103,7 @@ extension ResolvedBatch {
     }
     let keepsValues = !capturedColumns.isEmpty
     let names: SQL = "run, step, key, row, new_values, reasons, message"
-    let row: SQL = keepsValues ? "to_jsonb(\(alias).*)" : "CAST(NULL AS jsonb)"
+    let row: SQL = keepsValues ? Name.image("\(alias).*") : "CAST(NULL AS jsonb)"
     return Statement(
       .validate, step: Self.step, why: "only in a batch with rows that break a rule: to quarantine with every reason",
       """
@@ -129,7 +129,7 @@ extension ResolvedBatch {
   /// What the columns would become, as JSON: the reasons are about them.
   private var newValues: SQL {
     let values: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image)) AS \($0.column.name)" }
-    return "(SELECT to_jsonb(\(Resolver.written).*) FROM (SELECT \(list: values)) AS \(Resolver.written))"
+    return "(SELECT \(Name.image("\(Resolver.written).*")) FROM (SELECT \(list: values)) AS \(Resolver.written))"
   }
 
   /// Of a row that the change has written a rule may not be computable any more, and CASE alone keeps the order.

@@ -66,6 +66,9 @@ enum Name {
   static let imageBefore: SQL = "\"migrate previous\""
   static let imagePlace: SQL = "\"migrate place\""
 
+  /// A row as JSON, whatever it holds.
+  static func image(_ row: SQL) -> SQL { "migrate.row_image(\(row))" }
+
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
   /// A column that a rule of `validation` names and that is not written.
   static func context(_ column: Column) -> SQL { SQL(pieces: [.text("c_\(column.number)")]) }

@@ -219,7 +219,7 @@ WITH rejected AS (
   SELECT $1::bigint,
          1,
          ARRAY[CAST("lines"."sku" AS text), CAST("lines"."tenant" AS text), CAST("lines"."line" AS text)],
-         to_jsonb("lines".*),
+         migrate.row_image("lines".*),
          $2::text,
          $3::text,
          $4::text,

@@ -187,7 +187,7 @@ WITH rejected AS (
   SELECT $1::bigint,
          1,
          ARRAY[CAST("products"."id" AS text)],
-         to_jsonb("products".*),
+         migrate.row_image("products".*),
          $2::text,
          $3::text,
          $4::text,

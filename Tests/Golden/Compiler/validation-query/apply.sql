@@ -119,8 +119,8 @@ WITH rejected AS (
   INSERT INTO migrate.rejects (run, step, key, row, new_values, reasons, message)
   SELECT $1::bigint, 1, s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
   FROM  (SELECT ARRAY[CAST("products"."id" AS text)] AS key,
-                to_jsonb("products".*) AS row,
-                (SELECT to_jsonb("written".*) FROM (SELECT CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written") AS new_values,
+                migrate.row_image("products".*) AS row,
+                (SELECT migrate.row_image("written".*) FROM (SELECT CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written") AS new_values,
                 array_remove(ARRAY[CASE ((SELECT (price <= coalesce((SELECT l.most FROM shop.limits AS l WHERE l.name = products.name), 1000)
 )
                                           FROM  (SELECT "products"."id" AS "id", "products"."name" AS "name", CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written"))
@@ -233,7 +233,7 @@ WITH rejected AS (
   SELECT $1::bigint,
          1,
          ARRAY[CAST("products"."id" AS text)],
-         to_jsonb("products".*),
+         migrate.row_image("products".*),
          $2::text,
          $3::text,
          $4::text,

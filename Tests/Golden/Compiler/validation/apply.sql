@@ -122,8 +122,8 @@ WITH rejected AS (
   INSERT INTO migrate.rejects (run, step, key, row, new_values, reasons, message)
   SELECT $1::bigint, 1, s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
   FROM  (SELECT ARRAY[CAST("products"."id" AS text)] AS key,
-                to_jsonb("products".*) AS row,
-                (SELECT to_jsonb("written".*) FROM (SELECT CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written") AS new_values,
+                migrate.row_image("products".*) AS row,
+                (SELECT migrate.row_image("written".*) FROM (SELECT CAST(round(price * 1.05, 2) AS numeric(10,2)) AS "price") AS "written") AS new_values,
                 array_remove(ARRAY[CASE (CAST(round(price * 1.05, 2) AS numeric(10,2)) > 0)
                                      WHEN true  THEN NULL
                                      WHEN false THEN 'price stays positive'
@@ -213,7 +213,7 @@ WITH rejected AS (
   SELECT $1::bigint,
          1,
          ARRAY[CAST("products"."id" AS text)],
-         to_jsonb("products".*),
+         migrate.row_image("products".*),
          $2::text,
          $3::text,
          $4::text,
