@@ -32,4 +32,51 @@ import Testing
       #expect(try await server.rows("SELECT state, rows_rejected FROM migrate.progress") == ["reverted|1"])
     }
   }
+
+  /// A constraint that was added NOT VALID holds for whatever is written from then on: also for what was there before.
+  @Test(arguments: BackEnd.allCases, ConflictPolicy.allCases)
+  func `is told when a constraint refuses what it was before it was mended`(
+    backEnd: BackEnd, policy: ConflictPolicy
+  ) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, n integer, price integer);
+        INSERT INTO t SELECT n, 1, CASE WHEN n = 5 THEN -1 ELSE 1 END FROM generate_series(1, 20) AS n; ANALYZE t;
+        ALTER TABLE t ADD CONSTRAINT positive CHECK (price >= 0) NOT VALID;
+        ALTER TABLE t ADD CHECK (n <> 60 AND price <> 60)
+        """)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset: {n: CASE id WHEN 6 THEN 60 ELSE n * 10 END}\non_error: continue", on: server,
+        batchSize: 7)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await Client.fix(1, "SET price = price + 1", on: server).text == "2 rows")
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
+      let rows = "SELECT id, n, price FROM t WHERE id IN (5, 6, 7) ORDER BY id"
+      if policy == .stop {
+        let said = "row {5} cannot have back what it held before it was mended: new row for relation "
+        #expect(!told.isDone && told.text.contains(said), "\(told.text)")
+        #expect(
+          try await server.rows(
+            "SELECT state, failure ->> 'message' LIKE '%constraint \"positive\"', failure ->> 'hint' FROM migrate.runs")
+            == [
+              "failed|t|`migrate revert 1 --on-conflict skip` leaves it as it was mended; "
+                + "or drop the constraint, and `migrate revert 1` goes on"
+            ])
+        #expect(try await server.rows(rows) == ["5|1|0", "6|1|2", "7|1|1"])
+        try await server.psql("ALTER TABLE t DROP CONSTRAINT positive")
+        #expect(try await backEnd.revert(compiled, on: server).isDone)
+        #expect(try await server.rows(rows) == ["5|1|-1", "6|1|1", "7|1|1"])
+      } else {
+        #expect(
+          told.text.contains(backEnd == .client ? "reverted(conflicts: 1)" : " 1 conflicts"), "\(told.text)")
+        #expect(try await server.rows(rows) == ["5|1|0", "6|1|1", "7|1|1"])
+        #expect(
+          try await server.rows("SELECT key, reason, found FROM migrate.conflicts")
+            == [#"{5}|refused|{"price": "0"}"#])
+        #expect(try await server.rows("SELECT state, rows_rejected FROM migrate.progress") == ["reverted|1"])
+      }
+    }
+  }
 }

@@ -21,7 +21,7 @@ COMMENT ON COLUMN migrate.fixes.run         IS 'The run in whose quarantine they
 COMMENT ON COLUMN migrate.fixes.fix         IS 'Counts the commands; a revert goes through them backwards.';
 COMMENT ON COLUMN migrate.fixes.step        IS 'The step that had failed.';
 COMMENT ON COLUMN migrate.fixes.key         IS 'The row''s key, as in migrate.rejects.';
-COMMENT ON COLUMN migrate.fixes.columns     IS 'The columns that were set.';
+COMMENT ON COLUMN migrate.fixes.columns     IS 'The columns that were set, and those that triggers have changed with that.';
 COMMENT ON COLUMN migrate.fixes.before      IS 'What they held, each as its type''s text.';
 COMMENT ON COLUMN migrate.fixes.after       IS 'What they were set to, as it was stored.';
 COMMENT ON COLUMN migrate.fixes.set_list    IS 'SET, as it was given.';
@@ -121,6 +121,27 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.fixable IS 'How many of the source rows that are in quarantine fulfil a condition.';
 
+-- What triggers make of the rows besides is kept with what is set. Of a table that has them every column is looked at, and none of
+-- another table.
+CREATE FUNCTION migrate.fix_columns(_run bigint, _columns text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT _columns || ARRAY(SELECT a.attname::text
+                           FROM   pg_attribute AS a
+                           WHERE  a.attrelid = l.table AND a.attnum > 0 AND NOT a.attisdropped
+                             AND  a.attgenerated = '' AND a.attidentity = ''
+                             AND  a.attname::text COLLATE "C" <> ALL (_columns) AND NOT r.plan -> 'key' ? a.attname::text
+                             AND  EXISTS (SELECT
+                                          FROM   pg_trigger AS g
+                                          WHERE  g.tgrelid IN (SELECT l.table UNION SELECT d.relid FROM pg_partition_tree(l.table) AS d)
+                                            -- TRIGGER_TYPE_UPDATE of PostgreSQL's src/include/catalog/pg_trigger.h.
+                                            AND  NOT g.tgisinternal AND g.tgtype & 16 <> 0)
+                           ORDER  BY a.attnum)
+  FROM   migrate.runs AS r
+  CROSS  JOIN LATERAL (SELECT to_regclass(r.plan #>> '{tables,0,name}') AS table) AS l
+  WHERE  r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.fix_columns IS 'The columns that are set, and behind them those that the table''s triggers may write.';
+
 CREATE FUNCTION migrate.fix(
   _run bigint, _set text, _columns text[], _where text, _reason text, _client_host text
 ) RETURNS bigint
@@ -128,9 +149,15 @@ LANGUAGE plpgsql AS $$
 DECLARE
   target text    := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   number integer := (SELECT coalesce(max(f.fix), 0) + 1 FROM migrate.fixes AS f WHERE f.run = _run);
+  names  text[]  := migrate.fix_columns(_run, _columns);
   texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
-                     FROM   unnest(_columns) WITH ORDINALITY AS c(name, place));
+                     FROM   unnest(names) WITH ORDINALITY AS c(name, place));
+  keys   text    := (SELECT string_agg(format('t.%I', k.name), ', ')
+                     FROM   migrate.runs AS r, jsonb_array_elements_text(r.plan -> 'key') AS k(name)
+                     WHERE  r.run = _run);
+  same   text    := migrate.key_match(_run, 'q.key');
   mended bigint;
+  moved  bigint;
   noted  bigint;
 BEGIN
   EXECUTE format($sql$
@@ -139,28 +166,46 @@ BEGIN
     FROM   migrate.rejects AS q
     JOIN   %s AS t ON %s
     WHERE  q.run = $1 AND q.state = 'open'
-    FOR    NO KEY UPDATE OF t $sql$, number, texts, migrate.those_where(_run, _where), migrate.key_match(_run, 'q.key'))
-  USING _run, _columns, _set;
-  -- No other relation beside the table, so that the names in _set are its own.
-  EXECUTE format(E'UPDATE %s AS t SET %s\n WHERE EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s)',
-                 target, _set, migrate.key_match(_run, 'q.key'))
-  USING _run, number;
-  GET DIAGNOSTICS mended = ROW_COUNT;
+    FOR    NO KEY UPDATE OF t $sql$, number, texts, migrate.those_where(_run, _where), same)
+  USING _run, names, _set;
+  -- No other relation beside the table, so that the names in _set are its own. What a trigger has kept from being changed is not
+  -- mended.
+  EXECUTE format($sql$
+    WITH t AS (
+      UPDATE %s AS t SET %s
+      WHERE  EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s)
+      RETURNING %s
+    ), unchanged AS (
+      DELETE FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND NOT EXISTS (SELECT FROM t WHERE %s)
+    )
+    SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM migrate.fixes AS q WHERE q.run = $1 AND q.fix = $2 AND %s))
+    FROM   t $sql$, target, _set || E'\n', same, keys, same, same)
+  INTO mended, moved USING _run, number;
+  IF moved > 0 THEN
+    PERFORM migrate.refuse(format('a trigger gives %s of the rows another key, by which nobody finds them again', moved),
+                           'nothing has been mended');
+  END IF;
   IF mended > 0 THEN
     -- On a line of its own where the list may end with a comment.
     noted := migrate.note_request(_run, 'mend', _reason, _client_host,
                                   'SET ' || btrim(_set)
                                   || coalesce(CASE WHEN _set LIKE '%--%' THEN E'\nWHERE ' ELSE ' WHERE ' END || btrim(_where), ''));
   END IF;
-  EXECUTE format('UPDATE migrate.fixes AS q SET request = $3, after = ARRAY[%s] FROM %s AS t WHERE q.run = $1 AND q.fix = $2 AND %s',
-                 texts, target, migrate.key_match(_run, 'q.key'))
-  USING _run, number, noted;
+  EXECUTE format($sql$
+    UPDATE migrate.fixes AS q
+    SET    request = $3,
+           (columns, before, after) = (SELECT array_agg(c.name ORDER BY c.place), array_agg(c.before ORDER BY c.place),
+                                              array_agg(c.after ORDER BY c.place)
+                                       FROM   unnest(q.columns, q.before, ARRAY[%s]) WITH ORDINALITY AS c(name, before, after, place)
+                                       WHERE  c.name COLLATE "C" = ANY ($4) OR c.before COLLATE "C" IS DISTINCT FROM c.after)
+    FROM   %s AS t
+    WHERE  q.run = $1 AND q.fix = $2 AND %s $sql$, texts, target, same)
+  USING _run, number, noted, _columns;
   EXECUTE format($sql$
     UPDATE migrate.rejects AS q
-    SET    fixed_row = to_jsonb(t.*)
+    SET    fixed_row = migrate.row_image(t.*)
     FROM   migrate.fixes AS f, %s AS t
-    WHERE  f.run = $1 AND f.fix = $2 AND (q.run, q.step, q.key) = (f.run, f.step, f.key) AND %s $sql$,
-    target, migrate.key_match(_run, 'q.key'))
+    WHERE  f.run = $1 AND f.fix = $2 AND (q.run, q.step, q.key) = (f.run, f.step, f.key) AND %s $sql$, target, same)
   USING _run, number;
   RETURN mended;
 END $$;
@@ -196,74 +241,6 @@ BEGIN
   RETURN mended;
 END $$;
 COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are in quarantine, as `migrate rejects --fix` does: migrate.mend(17, ''email'', ''lower(email)''), then CALL migrate.drive_rejects(17). _reason is noted with it; _where, a condition, leaves out the rows that do not fulfil it. The number of rows.';
-
--- As the batches are taken back: what is overwritten is kept first, with the rows locked meanwhile; one statement compares and
--- writes; and only one behind it sees what that has waited for.
-CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-  target   text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
-  same_key text := migrate.key_match(_run, 'q.key');
-  this     record;
-  texts    text;
-  assigned text;
-BEGIN
-  FOR this IN
-    SELECT f.fix, f.columns FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted GROUP BY f.fix, f.columns ORDER BY f.fix DESC
-  LOOP
-    SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)),
-           string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
-    INTO   texts, assigned
-    FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)
-    JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
-    IF _policy = 'force' THEN
-      EXECUTE format($sql$
-        WITH d AS MATERIALIZED (
-          SELECT q.step, q.key, q.columns, q.after, %s AS found
-          FROM   migrate.fixes AS q
-          JOIN   %s AS t ON %s
-          WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
-          FOR    NO KEY UPDATE OF t
-        )
-        INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-        SELECT $1, d.step, -$2, d.key, 'overwritten', jsonb_object(d.columns, d.found)
-        FROM   d
-        WHERE  d.after IS DISTINCT FROM d.found $sql$, texts, target, same_key)
-      USING _run, this.fix;
-    END IF;
-    EXECUTE format($sql$
-      WITH back AS (
-        UPDATE %s AS t
-        SET    %s
-        FROM   migrate.fixes AS q
-        WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
-          AND  (q.after IS NOT DISTINCT FROM %s
-                OR EXISTS (SELECT
-                           FROM   migrate.conflicts AS c
-                           WHERE  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)))
-        RETURNING q.step, q.key
-      )
-      INSERT INTO migrate.conflicts AS c (run, step, seq, key, reason)
-      SELECT q.run, q.step, -q.fix, q.key, 'gone'
-      FROM   migrate.fixes AS q
-      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted
-        AND  NOT EXISTS (SELECT FROM back AS b WHERE (b.step, b.key) = (q.step, q.key))
-      -- Kept, and then a trigger has kept it from being overwritten.
-      ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited' $sql$, target, assigned, same_key, texts)
-    USING _run, this.fix;
-    EXECUTE format($sql$
-      UPDATE migrate.conflicts AS c
-      SET    reason = 'edited',
-             found  = jsonb_object(q.columns, %s)
-      FROM   migrate.fixes AS q, %s AS t
-      WHERE  q.run = $1 AND q.fix = $2 AND NOT q.reverted AND %s
-        AND  (c.run, c.step, c.seq, c.key) = (q.run, q.step, -q.fix, q.key)
-        AND  c.reason = 'gone' $sql$, texts, target, same_key)
-    USING _run, this.fix;
-    UPDATE migrate.fixes AS q SET reverted = true, restored_at = clock_timestamp() WHERE q.run = _run AND q.fix = this.fix;
-  END LOOP;
-END $$;
-COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts.';
 
 CREATE FUNCTION migrate.mended_ahead(_run bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$

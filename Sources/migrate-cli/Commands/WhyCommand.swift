@@ -56,6 +56,7 @@ enum WhyCommand {
     case nil: who
     case "gone": "\(who); not this row, which was gone"
     case "overwritten": "\(who); over a later value\(found)"
+    case "refused": "\(who); not this row, since the database refuses what it was\(found)"
     case .some: "\(who); not this row, which was edited since\(found)"
     }
   }
