@@ -68,6 +68,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0014.sql"),
         .embedInCode("ledger/ledger_0015.sql"),
         .embedInCode("ledger/ledger_0016.sql"),
+        .embedInCode("ledger/ledger_0017.sql"),
       ],
       swiftSettings: settings),
 

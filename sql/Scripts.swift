@@ -11,7 +11,7 @@ package enum Scripts {
       PackageResources.ledger_0007_sql, PackageResources.ledger_0008_sql, PackageResources.ledger_0009_sql,
       PackageResources.ledger_0010_sql, PackageResources.ledger_0011_sql, PackageResources.ledger_0012_sql,
       PackageResources.ledger_0013_sql, PackageResources.ledger_0014_sql, PackageResources.ledger_0015_sql,
-      PackageResources.ledger_0016_sql,
+      PackageResources.ledger_0016_sql, PackageResources.ledger_0017_sql,
     ].map(text)
   }
 

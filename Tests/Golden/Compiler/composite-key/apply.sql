@@ -300,7 +300,8 @@ FROM  (SELECT d.k_1, d.k_2, d.k_3
               unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
        EXCEPT
-       SELECT k_1, k_2, k_3 FROM back) AS d;
+       SELECT k_1, k_2, k_3 FROM back) AS d
+ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq

@@ -272,7 +272,8 @@ FROM  (SELECT d.k_1
               unnest(b.k_1) AS d(k_1)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
        EXCEPT
-       SELECT k_1 FROM back) AS d;
+       SELECT k_1 FROM back) AS d
+ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq
