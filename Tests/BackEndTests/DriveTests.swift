@@ -309,7 +309,8 @@ import Testing
         loose == [
           "book_retry", "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key",
           "perform",
-          "perform_in_parts", "query", "refused_rows", "reject", "respell", "unfix", "violating_rows", "violation",
+          "perform_in_parts", "query", "refused_rows", "reject", "respell", "row_image",
+          "unfix", "unfix_rows", "violating_rows", "violation",
         ])
     }
   }

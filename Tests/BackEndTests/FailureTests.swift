@@ -337,7 +337,9 @@ import Testing
 
   /// A revert needs nothing of the kind.
   @Test func `before it may not keep how a batch begins, and names the GRANT`() async throws {
-    try await withProducts { server in
+    // It installs the ledger itself.
+    try await TestSupport.withDatabase { server in
+      try await server.psql(Products.table(rows: 60))
       let name = try #require(try await server.value("SELECT quote_ident(current_database())"))
       try await server.psql(
         """

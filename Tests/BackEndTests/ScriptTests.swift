@@ -123,7 +123,7 @@ import Testing
   }
 
   @Test func `P20: bring an older ledger up to date, and refuse a newer one`() async throws {
-    try await withDatabase { server in
+    try await TestSupport.withDatabase { server in
       try await server.psql(Products.table(rows: 20))
       for (index, script) in Scripts.ledger.prefix(2).enumerated() {
         try await server.psql(script)

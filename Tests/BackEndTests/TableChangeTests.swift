@@ -245,7 +245,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, ["postgres", "clerk"])
   func `P21: is not changed between a batch's snapshot and its look at it`(backEnd: BackEnd, user: String) async throws
   {
-    try await withDatabase { server in
+    try await TestSupport.withDatabase { server in
       try await server.psql(
         Collated.table + TableChange.gate
           + """
@@ -342,7 +342,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P23: goes on and back where a dump of it was restored`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await TestSupport.withDatabase { server in
       try await server.psql(
         """
         CREATE TYPE kind AS ENUM ('old', 'new');
@@ -357,7 +357,7 @@ import Testing
       #expect(try await backEnd.apply(compiled, on: server).isDone == false)
       #expect(
         try await server.rows("SELECT state, count(*) FROM migrate.runs, migrate.batches GROUP BY 1") == ["failed|4"])
-      try await withDatabase { other in
+      try await TestSupport.withDatabase { other in
         let dump = try await Psql.dump(server)
         #expect(dump.isDone)
         let restored = try await Psql.run(dump.text, on: other)

@@ -8,7 +8,7 @@ import Testing
 @Suite struct `A client that is killed` {
   @Test(arguments: [1, 4]) func `P01 P19: is gone on with by the next one, and by a revert`(workers: Int) async throws {
     var random = Torture.random("kills of \(workers)")
-    let kills = Torture.count(20, torture: 200)
+    let kills = Torture.count(10, torture: 200)
     // Of each worker a few batches, and of eight slices for each the most have several.
     let batches = workers == 1 ? 12 : workers * 8 * 3
     let apply = ["apply", "prices", "--yes", "--workers", "\(workers)"]
@@ -62,7 +62,7 @@ import Testing
     try await withDatabase { server in
       try await withFolder { folder in
         let program = try Program(folder: folder, server: server, definition: Shop.definition)
-        for _ in 1...Torture.count(3, torture: 30) {
+        for _ in 1...Torture.count(2, torture: 30) {
           try await Self.stop(program, workers, try await Shop.fresh(server, rows: 300 * workers), &random)
         }
       }

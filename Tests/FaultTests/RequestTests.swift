@@ -11,7 +11,7 @@ import Testing
 @Suite struct `Requests that race` {
   @Test func `P16: move a run only as the model says, and none of them is lost`() async throws {
     var random = Torture.random("requests")
-    for round in 1...Torture.count(4, torture: 150) {
+    for round in 1...Torture.count(3, torture: 150) {
       let race = Race.random(&random)
       try await withDatabase { server in
         let complaints = try await race.run(on: server)

@@ -10,7 +10,7 @@ import Testing
   /// P02; the worker connects again by itself.
   @Test(arguments: [1, 4]) func `P02: ends backends at random moments is come back to`(workers: Int) async throws {
     var random = Torture.random("terminations of \(workers)")
-    let needed = Torture.count(20, torture: 200)
+    let needed = Torture.count(10, torture: 200)
     try await withDatabase { server in
       var ended = 0
       while ended < needed {
@@ -51,7 +51,7 @@ import Testing
   /// P04
   @Test(arguments: [1, 4]) func `P04: crashes is waited for, and nothing is lost`(workers: Int) async throws {
     var random = Torture.random("crashes of \(workers)")
-    let needed = Torture.count(3, torture: 20)
+    let needed = Torture.count(2, torture: 20)
     try await TestCluster.withOwn { cluster in
       let server = cluster.server
       var crashes = 0

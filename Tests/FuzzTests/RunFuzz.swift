@@ -72,7 +72,7 @@ private struct RandomRun {
   /// U04
   @Test func `is what one statement makes of the rows, and goes back to what was`() async throws {
     try await withDatabase { server in
-      var fuzz = Fuzz("runs", rounds: 12)
+      var fuzz = Fuzz("runs", rounds: 8)
       while fuzz.goesOn() {
         let random = RandomRun(&fuzz.random)
         let title = "\(random.yaml)\(random.schema)\nbatches of \(random.batchSize)"

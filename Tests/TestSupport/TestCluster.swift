@@ -99,25 +99,55 @@ package final class TestCluster: Sendable {
   /// - Parameter loggingStatements: for ``ServerLog/statements(application:since:)``.
   @discardableResult
   package func withDatabase<Value: Sendable>(
-    loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+    like template: DatabaseTemplate? = nil, loggingStatements: Bool = false, _ body: (Server) async throws -> Value
   ) async throws -> Value {
-    try await Places.databases.taking { try await withNew(loggingStatements: loggingStatements, body) }
+    try await Places.databases.taking {
+      try await template?.make(on: server)
+      return try await withNew(like: template?.name ?? "template0", loggingStatements: loggingStatements, body)
+    }
   }
 
   private func withNew<Value: Sendable>(
-    loggingStatements: Bool, _ body: (Server) async throws -> Value
+    like template: String, loggingStatements: Bool, _ body: (Server) async throws -> Value
   ) async throws -> Value {
     let number = databases.add(1, ordering: .relaxed).newValue
     let name = "test_\(number)"
     let logging = loggingStatements ? "ALTER DATABASE \(name) SET log_statement = 'all'" : "SELECT 1"
     // CREATE DATABASE cannot be in a transaction, so these are two messages.
-    try await server.psql("CREATE DATABASE \(name) TEMPLATE template0")
+    try await server.psql("CREATE DATABASE \(name) TEMPLATE \(template)")
     try await server.psql(logging)
     let result: Result<Value, any Error>
     do { result = .success(try await body(server.database(name))) } catch { result = .failure(error) }
     // A test may have stopped the server.
     _ = try? await server.psql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
     return try result.get()
+  }
+}
+
+/// A database that others are made as copies of, where what it holds takes longer to make than to copy.
+package final class DatabaseTemplate: Sendable {
+  package let name: String
+  private let fill: @Sendable (Server) async throws -> Void
+  private let made = Mutex<Task<Void, any Error>?>(nil)
+
+  package init(_ name: String, fill: @escaping @Sendable (Server) async throws -> Void) {
+    self.name = name
+    self.fill = fill
+  }
+
+  /// Makes it once; whoever comes meanwhile waits.
+  fileprivate func make(on server: Server) async throws {
+    let (name, fill) = (name, fill)
+    let task = made.withLock { made in
+      if let made { return made }
+      let task = Task {
+        try await server.psql("CREATE DATABASE \(name) TEMPLATE template0")
+        try await fill(server.database(name))
+      }
+      made = task
+      return task
+    }
+    try await task.value
   }
 }
 
