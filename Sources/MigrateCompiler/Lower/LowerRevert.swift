@@ -83,7 +83,7 @@ extension ResolvedBatch {
 
   /// Writes the old values where `condition` holds and lists the rows that it has not written. What became of those is not
   /// known here: the statement may have waited for them, and what it reads is older. EXCEPT hashes or sorts; a join would be planned
-  /// for the ten rows that PostgreSQL expects of an array, and walk all for each.
+  /// for the ten rows that PostgreSQL expects of an array, and walk all for each. Where every row is back there is nothing to look for.
   private func restoring(where condition: SQL) -> SQL {
     let columns = keyNames + written.flatMap { [Name.old($0), Name.new($0)] }
     let returned: [SQL] = zip(keyColumns, keyNames).map { "\($0) AS \($1)" }
@@ -102,6 +102,7 @@ extension ResolvedBatch {
       FROM  (SELECT \(list: keyNames.map { "d.\($0)" })
              FROM   \(lines: unnested(keyNames))
              WHERE  \(Self.placeRead)
+               AND  cardinality(b.\(keyNames[0])) > (SELECT count(*) FROM back)
              EXCEPT
              SELECT \(list: keyNames) FROM back) AS d
       """

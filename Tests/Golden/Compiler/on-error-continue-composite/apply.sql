@@ -330,6 +330,7 @@ FROM  (SELECT d.k_1, d.k_2, d.k_3
        FROM   migrate.undo_{run}_1 AS b,
               unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
        EXCEPT
        SELECT k_1, k_2, k_3 FROM back) AS d;
 
@@ -376,6 +377,7 @@ FROM  (SELECT d.k_1, d.k_2, d.k_3
        FROM   migrate.undo_{run}_1 AS b,
               unnest(b.k_1, b.k_2, b.k_3) AS d(k_1, k_2, k_3)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
        EXCEPT
        SELECT k_1, k_2, k_3 FROM back) AS d
 ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';

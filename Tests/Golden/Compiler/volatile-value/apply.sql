@@ -224,6 +224,7 @@ FROM  (SELECT d.k_1
        FROM   migrate.undo_{run}_1 AS b,
               unnest(b.k_1) AS d(k_1)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
        EXCEPT
        SELECT k_1 FROM back) AS d;
 
@@ -271,6 +272,7 @@ FROM  (SELECT d.k_1
        FROM   migrate.undo_{run}_1 AS b,
               unnest(b.k_1) AS d(k_1)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
        EXCEPT
        SELECT k_1 FROM back) AS d
 ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
