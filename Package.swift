@@ -118,7 +118,8 @@ let package = Package(
       name: "TestSupport", dependencies: ["MigratePostgres", "MigrateSandbox"], path: "Tests/TestSupport",
       swiftSettings: settings),
 
-    // What tests of the whole share: a definition applied and taken back, a table's bytes, golden folders, recorded catalogs.
+    // What tests of the whole share: a definition applied and taken back, a table's bytes, golden folders, recorded catalogs,
+    // databases with the ledger in them.
     .target(
       name: "MigrateTestSupport",
       dependencies: [
@@ -133,7 +134,8 @@ let package = Package(
 
     // What tests of whole runs share: a shop with an oracle, runs in a line, plans with edits.
     .target(
-      name: "RunTestSupport", dependencies: ["Migrate", "MigratePlan", "MigrateSQL", "TestSupport"],
+      name: "RunTestSupport",
+      dependencies: ["Migrate", "MigratePlan", "MigrateSQL", "MigrateTestSupport", "TestSupport"],
       path: "Tests/IntegrationTests/Support", swiftSettings: settings),
 
     // Every interleaving of batches, reverts and other sessions, step by step.
@@ -182,8 +184,8 @@ let package = Package(
     tests(
       "BackEndTests",
       [
-        "TestRuns", "TestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts", "MigrateLedger",
-        "MigratePlan", "MigrateRunner", "Migrate",
+        "TestRuns", "TestSupport", "MigrateTestSupport", "MigrateSQLFiles", "MigratePostgres", "MigrateScripts",
+        "MigrateLedger", "MigratePlan", "MigrateRunner", "Migrate",
       ]),
     // The built binary, as a person or a script runs it.
     tests(

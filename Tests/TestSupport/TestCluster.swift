@@ -94,7 +94,7 @@ package final class TestCluster: Sendable {
     folder.remove()
   }
 
-  /// Runs `body` with an empty database of its own, which is dropped afterwards whoever is still connected to it.
+  /// Runs `body` with a database of its own, an empty one or a copy, which is dropped afterwards whoever is still connected to it.
   ///
   /// - Parameter loggingStatements: for ``ServerLog/statements(application:since:)``.
   @discardableResult
@@ -151,12 +151,12 @@ package final class DatabaseTemplate: Sendable {
   }
 }
 
-/// Runs `body` with an empty database of its own in the shared cluster.
+/// Runs `body` with a database of its own in the shared cluster: an empty one, or a copy.
 @discardableResult
 package func withDatabase<Value: Sendable>(
-  loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+  like template: DatabaseTemplate? = nil, loggingStatements: Bool = false, _ body: (Server) async throws -> Value
 ) async throws -> Value {
-  try await TestCluster.shared.withDatabase(loggingStatements: loggingStatements, body)
+  try await TestCluster.shared.withDatabase(like: template, loggingStatements: loggingStatements, body)
 }
 
 extension Server {

@@ -1,6 +1,6 @@
 package import Migrate
-import MigrateLedger
 import MigratePostgres
+import MigrateTestSupport
 import TestSupport
 
 /// A shop's products, a twin of them that only the writers touch, and an oracle: a trigger that logs what a run overwrote,
@@ -135,13 +135,8 @@ package struct Shop: Sendable {
   }
 }
 
-/// The ledger takes longer to install than to copy.
-private let withLedger = DatabaseTemplate("shop_with_ledger") { server in
-  try await withConnection(to: server) { connection in try Upgrade.run(connection) }
-}
-
 /// Runs `body` with a shop in a database of its own.
 @discardableResult
 package func withShop<Value: Sendable>(rows: Int = 20, _ body: (Shop) async throws -> Value) async throws -> Value {
-  try await TestCluster.shared.withDatabase(like: withLedger) { server in try await body(Shop(server, rows: rows)) }
+  try await withDatabase(like: .withLedger) { server in try await body(Shop(server, rows: rows)) }
 }
