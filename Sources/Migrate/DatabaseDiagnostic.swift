@@ -39,7 +39,9 @@ extension Diagnostic {
   private static func unknownFunction(
     _ error: PostgresError, in sql: RenderedSQL, behind prefix: String
   ) -> String? {
-    guard error.sqlState?.code == "42883", let text = text(blamedBy: error, in: sql, behind: prefix) else { return nil }
+    guard error.sqlState == .undefinedFunction, let text = text(blamedBy: error, in: sql, behind: prefix) else {
+      return nil
+    }
     let called =
       /(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*+)\s*\.\s*)*(?:"((?:[^"]|"")+)"|([\p{L}_][\p{L}\p{N}_$]*+))\s*\(/
     guard let match = text.prefixMatch(of: called) else { return nil }
@@ -48,7 +50,9 @@ extension Diagnostic {
 
   /// How SQL writes an operator that other languages write in this way.
   private static func otherOperator(_ error: PostgresError, in sql: RenderedSQL, behind prefix: String) -> String? {
-    guard error.sqlState?.code == "42883", let text = text(blamedBy: error, in: sql, behind: prefix) else { return nil }
+    guard error.sqlState == .undefinedFunction, let text = text(blamedBy: error, in: sql, behind: prefix) else {
+      return nil
+    }
     if text.hasPrefix("==") { return "SQL compares by a single `=`" }
     if text.hasPrefix("&&") { return "between conditions SQL says `AND`" }
     if text.hasPrefix("||") {

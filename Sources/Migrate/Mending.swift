@@ -124,7 +124,7 @@ extension Runs {
     do throws(RunRefusal) { return try asking(body) } catch {
       guard case .database(let refusal) = error else { throw error }
       if refusal.sqlState == .lockNotAvailable { throw Self.locked(run) }
-      guard refusal.sqlState?.family == "42", refusal.sqlState?.code != "42501" else { throw error }
+      guard refusal.sqlState?.family == "42", refusal.sqlState != .insufficientPrivilege else { throw error }
       throw .usage(
         "\(mending.condition == nil ? "--fix" : "--fix or --where"): \(refusal.message)",
         remedy: refusal.hint ?? "nothing has been mended; names and types are those of the run's table")

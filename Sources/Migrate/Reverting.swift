@@ -46,7 +46,7 @@ extension Runs {
     } catch {
       guard case .database(let cause) = error else { throw error }
       // A run that has begun, written and ended since the look above is told of as if it had been seen there.
-      if cause.sqlState == SQLState("MG002") { try refuseIrrevertible(summary) }
+      if cause.sqlState == .refusedByLedger { try refuseIrrevertible(summary) }
       // One that has begun in this moment is no later run yet: it has not written.
       guard cause.constraint == "one_active" else { throw error }
       throw .refused(

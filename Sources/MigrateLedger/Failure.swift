@@ -38,7 +38,7 @@ package struct Failure: Error, Sendable, Equatable {
 
 extension Failure {
   /// Whether nothing has failed: the canary is done, and somebody shall look at it.
-  package var isCanaryDone: Bool { sqlState == "MG005" }
+  package var isCanaryDone: Bool { sqlState == SQLState.canaryDone.code }
 
   /// What comes before going on, where no row is to blame; `nil` where a row or the definition is, which the message tells.
   package var cureOfServer: String? {
@@ -49,7 +49,7 @@ extension Failure {
   }
 
   /// Whether it is about a batch; what a run expects is about all of them.
-  package var isOfBatch: Bool { !isCanaryDone && sqlState != "MG004" }
+  package var isOfBatch: Bool { !isCanaryDone && sqlState != SQLState.notAsExpected.code }
 }
 
 /// The rows by which a batch has failed.

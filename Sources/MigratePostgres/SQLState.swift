@@ -24,4 +24,19 @@ extension SQLState {
   package static let undefinedTable = SQLState("42P01")
   package static let invalidParameterValue = SQLState("22023")
   package static let characterNotInRepertoire = SQLState("22021")
+  package static let uniqueViolation = SQLState("23505")
+  package static let serializationFailure = SQLState("40001")
+  package static let deadlockDetected = SQLState("40P01")
+  package static let undefinedFunction = SQLState("42883")
+  package static let programLimitExceeded = SQLState("54000")
+}
+
+/// The ledger's own, of those that its callers tell apart.
+extension SQLState {
+  /// Refused before anything is changed.
+  package static let refusedByLedger = SQLState("MG002")
+  /// What a run finds is not as its definition expects.
+  package static let notAsExpected = SQLState("MG004")
+  /// Nothing has failed: the canary is done.
+  package static let canaryDone = SQLState("MG005")
 }

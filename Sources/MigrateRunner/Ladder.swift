@@ -31,7 +31,7 @@ struct Ladder {
     let isSecond = last == error.sqlState
     last = error.sqlState
     // An array of the undo ends at a gigabyte: fewer rows fit, and a single one that does not is to blame itself.
-    let isTooMuch = error.sqlState == SQLState("54000") && size > 1
+    let isTooMuch = error.sqlState == .programLimitExceeded && size > 1
     if isTooMuch { size /= 2 }
     if isStuck(by: error) { return false }
     if isTooMuch || error.isWorthAnotherTry(isSecond: isSecond) { return true }
@@ -49,7 +49,7 @@ struct Ladder {
   /// Whether a single row has met an error again and again that is said to pass, and that nobody else's work explains: a trigger that
   /// asks a server which is gone, or a timeout that is too short for it.
   private func isStuck(by error: PostgresError) -> Bool {
-    let ofOthers = ["40001", "40P01", "55P03"].map { SQLState($0) }
+    let ofOthers: [SQLState] = [.serializationFailure, .deadlockDetected, .lockNotAvailable]
     guard error.class == .transient, size == 1, number > 60, let state = error.sqlState else { return false }
     return !ofOthers.contains(state)
   }
@@ -104,6 +104,6 @@ extension PostgresError {
   func isWorthAnotherTry(isSecond: Bool) -> Bool {
     if self.class == .transient { return true }
     guard !isSecond, let state = report.sqlState else { return false }
-    return state.code == "23503" || state.code == "23505" || state.family == "42" || state.family == "0A"
+    return state == .foreignKeyViolation || state == .uniqueViolation || state.family == "42" || state.family == "0A"
   }
 }

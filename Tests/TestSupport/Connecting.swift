@@ -6,10 +6,3 @@ package func withConnection<Value: Sendable>(
 ) async throws -> Value {
   try await onThread { try body(Connection(to: server)) }
 }
-
-/// States that tests expect, by their names.
-extension SQLState {
-  package static let serializationFailure = SQLState("40001")
-  package static let deadlockDetected = SQLState("40P01")
-  package static let uniqueViolation = SQLState("23505")
-}

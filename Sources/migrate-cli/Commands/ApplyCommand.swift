@@ -145,7 +145,7 @@ enum ApplyCommand {
     workers: Int, of run: Int64, _ runs: borrowing Runs, _ console: Console
   ) throws(RunRefusal) {
     do throws(RunRefusal) { _ = try runs.tune(run, Tuning(workers: workers)) } catch {
-      guard case .database(let problem) = error, problem.sqlState == SQLState("MG002") else { throw error }
+      guard case .database(let problem) = error, problem.sqlState == .refusedByLedger else { throw error }
       console.say("--workers \(workers) is not heard: \(problem.message)")
     }
   }
