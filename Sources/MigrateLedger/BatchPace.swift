@@ -30,10 +30,7 @@ extension Ledger {
         WHERE  r.run = $1::bigint
       )
       SELECT p.max_rate, b.rows_read, greatest(extract(epoch FROM b.took), 0)::float8 AS seconds,
-             CASE $2::text WHEN 'revert' THEN
-               (SELECT count(*) FILTER (WHERE a.kind = 'apply' AND (a.slice >= 0 OR a.rows_changed > 0)) - count(*) FILTER (WHERE a.kind = 'revert' AND a.slice <> -2)
-                FROM   migrate.batches AS a
-                WHERE  a.run = p.run) END AS transactions
+             CASE $2::text WHEN 'revert' THEN migrate.left_to_restore(p.run) END AS transactions
       FROM   pace AS p
       LEFT   JOIN LATERAL (
         SELECT b.seq, b.rows_read,
@@ -67,14 +64,8 @@ extension Ledger {
 
   /// How many transactions a revert of the run has ahead: a batch each, and a part each of those that were done in parts.
   package static func toRestore(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> Int {
-    try connection.query(
-      """
-      SELECT count(*) FILTER (WHERE kind = 'apply' AND (slice >= 0 OR rows_changed > 0))
-             - count(*) FILTER (WHERE kind = 'revert' AND slice <> -2) AS ahead
-      FROM   migrate.batches
-      WHERE  run = $1::bigint
-      """, [String(run)]
-    ).onlyRow.int("ahead")
+    try connection.query("SELECT migrate.left_to_restore($1::bigint) AS ahead", [String(run)])
+      .onlyRow.int("ahead")
   }
 
   /// When so much of a run is done if it begins now, by its window where it has one.

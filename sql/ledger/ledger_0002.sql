@@ -1,5 +1,6 @@
 -- What is done with the ledger's rows, so that both back ends, the command line and any SQL client do it alike.
--- Every function pins its search_path: nobody's table or operator of the same name gets in between.
+-- Every function pins its search_path, or what it says is looked up when it is made: nobody's table or operator of the same name gets
+-- in between. Not those, in later scripts, that run a plan's statements in the plan's own search_path, and what commits, which cannot.
 
 CREATE FUNCTION migrate.numbered(_text text, _run_at integer[], _run bigint) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

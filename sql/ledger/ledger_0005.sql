@@ -28,37 +28,46 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
 
+-- Without a SET clause it becomes a part of the query that asks; what it says is looked up when it is made.
+CREATE FUNCTION migrate.counts_for_revert(_batch migrate.batches) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN CASE (_batch).kind
+       -- Of the rows of quarantine that were tried again those that have failed again have left nothing to take back.
+       WHEN 'apply' THEN (_batch).slice >= 0 OR (_batch).rows_changed > 0
+       -- Mended rows in conflict are of no batch.
+       ELSE (_batch).slice <> -2 END;
+COMMENT ON FUNCTION migrate.counts_for_revert IS 'Of what a run has applied: whether a revert takes it back as a batch; of what it has taken back: whether it was one.';
+
+CREATE FUNCTION migrate.left_to_restore(_run bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT count(*) FILTER (WHERE b.kind = 'apply') - count(*) FILTER (WHERE b.kind = 'revert')
+  FROM   migrate.batches AS b
+  WHERE  b.run = _run AND migrate.counts_for_revert(b)
+$$;
+COMMENT ON FUNCTION migrate.left_to_restore IS 'How many batches a revert has still to take back, each part of one by itself.';
+
 CREATE FUNCTION migrate.next_to_restore(_run bigint) RETURNS SETOF migrate.batches
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   -- The batch that was taken back last: it is likely that all behind it are back, and there may be thousands.
-  last bigint := (SELECT a.seq
-                  FROM  (SELECT r.* FROM migrate.batches AS r WHERE r.run = _run AND r.kind = 'revert' ORDER BY r.seq DESC LIMIT 1) AS r
-                  JOIN   migrate.batches AS a
-                         ON (a.run, a.kind, a.slice, a.ordinal, a.part) = (r.run, 'apply', r.slice, r.ordinal, r.part));
+  last   bigint := (SELECT a.seq
+                    FROM  (SELECT r.* FROM migrate.batches AS r WHERE r.run = _run AND r.kind = 'revert' ORDER BY r.seq DESC LIMIT 1) AS r
+                    JOIN   migrate.batches AS a
+                           ON (a.run, a.kind, a.slice, a.ordinal, a.part) = (r.run, 'apply', r.slice, r.ordinal, r.part));
+  before bigint;
 BEGIN
-  RETURN QUERY
-    SELECT a.*
-    FROM   migrate.batches AS a
-    WHERE  a.run = _run AND a.kind = 'apply' AND a.seq < coalesce(last, 9223372036854775807)
-      -- Of the rows of quarantine that were tried again those that have failed again have left nothing to take back.
-      AND (a.slice >= 0 OR a.rows_changed > 0)
-      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
-                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
-    ORDER  BY a.seq DESC
-    LIMIT  1;
-  IF FOUND OR last IS NULL THEN
-    RETURN;
-  END IF;
   -- Before it is said that nothing is left, all of them are looked at.
-  RETURN QUERY
-    SELECT a.*
-    FROM   migrate.batches AS a
-    WHERE  a.run = _run AND a.kind = 'apply' AND (a.slice >= 0 OR a.rows_changed > 0)
-      AND  NOT EXISTS (SELECT FROM migrate.batches AS r
-                       WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
-    ORDER  BY a.seq DESC
-    LIMIT  1;
+  FOREACH before IN ARRAY array_remove(ARRAY[last, 9223372036854775807], NULL) LOOP
+    RETURN QUERY
+      SELECT a.*
+      FROM   migrate.batches AS a
+      WHERE  a.run = _run AND a.kind = 'apply' AND a.seq < before AND migrate.counts_for_revert(a)
+        AND  NOT EXISTS (SELECT FROM migrate.batches AS r
+                         WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
+      ORDER  BY a.seq DESC
+      LIMIT  1;
+    EXIT WHEN FOUND;
+  END LOOP;
 END $$;
 COMMENT ON FUNCTION migrate.next_to_restore IS 'The batch that a revert takes back next: the last one that is not yet.';
 

@@ -262,7 +262,7 @@ BEGIN
   ELSIF refused = 'open' AND _batch.rows_rejected > 0 THEN
     touched.touch := 'rejected';
   -- It is not in the undo; it was left out; or it was tried again in vain.
-  ELSIF undo IS NOT NULL OR refused IS NOT NULL OR _batch.slice < 0 AND _batch.rows_changed = 0 THEN
+  ELSIF undo IS NOT NULL OR refused IS NOT NULL OR NOT migrate.counts_for_revert(_batch) THEN
     RETURN NULL;
   ELSE
     touched.touch := 'maybe';
