@@ -309,10 +309,9 @@ import Testing
       // These run what a plan says, with the search_path that the plan has set, or commit.
       #expect(
         loose == [
-          "book_retry", "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "mended_ahead", "nth_key",
-          "perform",
-          "perform_in_parts", "query", "refused_rows", "reject", "respell", "row_image",
-          "unfix", "unfix_rows", "violating_rows", "violation",
+          "book_retry", "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "give_up", "mended_ahead",
+          "nth_key", "perform", "perform_in_parts", "query", "refuse_block", "refused_rows", "reject", "respell",
+          "row_image", "unfix", "unfix_rows", "violating_rows", "violation",
         ])
     }
   }

@@ -216,7 +216,7 @@ CREATE TYPE migrate.attempted AS (
   verdict text, through_key text[], sqlstate text, message text, detail text, hint text,
   column_name text, constraint_name text, left_behind bigint, rows_rejected bigint
 );
-COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), refused (a row of it), outdated (its snapshot), or taken over.';
+COMMENT ON TYPE migrate.attempted IS 'How an attempt ended: done, inexact, error, stopped (by a check or conflicts), suppressed (by a trigger), refused (a row of it), outdated (its snapshot), too many rejects (it is done), or taken over.';
 
 CREATE TYPE migrate.culprits AS (keys text[], are_all boolean);
 COMMENT ON TYPE migrate.culprits IS 'Rows at fault by their keys, each an array''s text, and whether the batch has no others.';

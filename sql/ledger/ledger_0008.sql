@@ -90,6 +90,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, in the transaction that begins it.';
 
+CREATE FUNCTION migrate.lock_text(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN migrate.may_lock(_run) THEN (migrate.statement(_run, 'batches', 'lock')).text
+              ELSE (SELECT format('LOCK TABLE %s IN ACCESS SHARE MODE', string_agg(t.item ->> 'name', ', '))
+                    FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                    WHERE  r.run = _run) END
+$$;
+COMMENT ON FUNCTION migrate.lock_text IS 'What a transaction that applies says before its snapshot is taken, which LOCK does not do: what others do to the table is then seen, or has to wait. Who may not lock as a writer keeps out at least those who change its columns.';
+
+CREATE FUNCTION migrate.prepare_opening(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format('CREATE OR REPLACE PROCEDURE pg_temp.migrate_open(INOUT _sqlstate text, INOUT _message text) LANGUAGE plpgsql AS %L',
+                 format($body$
+    BEGIN
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+      BEGIN
+        SET LOCAL lock_timeout = '500ms';
+        %s;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS _sqlstate = RETURNED_SQLSTATE, _message = MESSAGE_TEXT;
+      END;
+    END $body$, migrate.lock_text(_run)));
+END $$;
+COMMENT ON FUNCTION migrate.prepare_opening IS 'Makes the session the procedure pg_temp.migrate_open, which commits, and begins a transaction in which the run''s table is locked before its snapshot is taken. LOCK does not take it, but any expression does, so that EXECUTE of a text comes too late and the statement must stand in a body. It answers why the table could not be locked, or NULLs.';
+
 CREATE FUNCTION migrate.enter(
   _plan jsonb, _definition text, _version text, _reason text DEFAULT NULL, _again boolean DEFAULT false,
   _concurrent boolean DEFAULT false, OUT run bigint, OUT epoch integer
