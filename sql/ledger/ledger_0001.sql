@@ -172,20 +172,6 @@ COMMENT ON TABLE  migrate.fence       IS 'Keeps out who was taken over: each bat
 COMMENT ON COLUMN migrate.fence.run   IS 'The run.';
 COMMENT ON COLUMN migrate.fence.epoch IS 'Counts the takeovers; a worker of an earlier epoch cannot commit.';
 
-CREATE TABLE migrate.control (
-  run          bigint      PRIMARY KEY REFERENCES migrate.runs,
-  request      text        NOT NULL CHECK (request IN ('pause', 'cancel')),
-  requested_by text        NOT NULL DEFAULT session_user,
-  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  reason       text
-);
-COMMENT ON TABLE  migrate.control              IS 'What was asked of a run; read by its workers between two batches.';
-COMMENT ON COLUMN migrate.control.run          IS 'The run.';
-COMMENT ON COLUMN migrate.control.request      IS 'pause or cancel.';
-COMMENT ON COLUMN migrate.control.requested_by IS 'The role that asked.';
-COMMENT ON COLUMN migrate.control.requested_at IS 'When.';
-COMMENT ON COLUMN migrate.control.reason       IS 'Why, in the words of who asked.';
-
 CREATE TABLE migrate.statements (
   run       bigint  NOT NULL REFERENCES migrate.runs,
   ordinal   integer NOT NULL,

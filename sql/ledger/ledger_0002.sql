@@ -264,23 +264,13 @@ CREATE FUNCTION migrate.pause(
   _run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL, _by_worker boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  reached text := migrate.request(_run, 'pause', _reason, _client_host, _by_worker);
 BEGIN
-  IF reached IS NULL THEN
-    RETURN migrate.state_of(_run);
-  END IF;
-  INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'pause', _reason)
-  ON CONFLICT (run) DO UPDATE
-  SET request = excluded.request, reason = excluded.reason, requested_by = session_user, requested_at = clock_timestamp();
-  RETURN reached;
+  RETURN coalesce(migrate.request(_run, 'pause', _reason, _client_host, _by_worker), migrate.state_of(_run));
 END $$;
 COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state. _by_worker: its own worker does, which got a signal.';
 
 CREATE FUNCTION migrate.cancel(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  reached text;
 BEGIN
   -- A run can stand still by one worker's word while another one has a batch in hand. Nothing of a run commits behind its end, so
   -- that one is fenced off, or waited for where it has nothing left but its COMMIT.
@@ -292,14 +282,7 @@ BEGIN
       UPDATE migrate.fence AS f SET epoch = f.epoch + 1 WHERE f.run = _run;
     END IF;
   END IF;
-  reached := migrate.request(_run, 'cancel', _reason, _client_host);
-  IF reached IS NULL THEN
-    RETURN migrate.state_of(_run);
-  END IF;
-  INSERT INTO migrate.control AS c (run, request, reason) VALUES (_run, 'cancel', _reason)
-  ON CONFLICT (run) DO UPDATE
-  SET request = excluded.request, reason = excluded.reason, requested_by = session_user, requested_at = clock_timestamp();
-  RETURN reached;
+  RETURN coalesce(migrate.request(_run, 'cancel', _reason, _client_host), migrate.state_of(_run));
 END $$;
 COMMENT ON FUNCTION migrate.cancel IS 'Asks a run to end at the edge of its batch; what is done stays and can be reverted. Returns the run''s state.';
 
@@ -316,7 +299,6 @@ BEGIN
   IF reached IS NULL THEN
     RETURN migrate.state_of(_run);
   END IF;
-  DELETE FROM migrate.control WHERE run = _run;
   -- Before its first batch it is asked whether it shall hold, however short a time ago that was asked last.
   DELETE FROM migrate.asking WHERE run = _run;
   RETURN reached;

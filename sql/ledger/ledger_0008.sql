@@ -237,7 +237,6 @@ BEGIN
   IF state IN ('running', 'holding', 'pausing', 'cancelling') THEN
     PERFORM migrate.advance(_run, 'batch_edge_reached');
   END IF;
-  DELETE FROM migrate.control AS c WHERE c.run = _run;
   -- As in go_on.
   DELETE FROM migrate.asking AS k WHERE k.run = _run;
   PERFORM migrate.request(_run, 'revert', _reason, _client_host);

@@ -80,7 +80,18 @@ COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who ask
 COMMENT ON COLUMN migrate.requests.detail       IS 'Of mend: the assignments, and which rows they were meant for where not for all, as SQL.';
 COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
 COMMENT ON COLUMN migrate.requests.by_worker    IS 'Whether the run''s own worker has asked, which got a signal.';
-REVOKE ALL ON migrate.requests FROM PUBLIC;
+
+CREATE VIEW migrate.control AS
+SELECT r.run, q.request, q.requested_by, q.client_host, q.reason, q.requested_at, q.by_worker
+FROM   migrate.runs AS r
+CROSS  JOIN LATERAL (SELECT o.*
+                     FROM   migrate.requests AS o
+                     WHERE  o.run = r.run AND o.request IN ('pause', 'resume', 'cancel', 'revert')
+                     ORDER  BY o.seq DESC
+                     LIMIT  1) AS q
+WHERE  q.request IN ('pause', 'cancel');
+COMMENT ON VIEW migrate.control IS 'What was asked of a run and is not over, a pause or a cancel, for who looks at it; its workers go by its state.';
+REVOKE ALL ON migrate.requests, migrate.control FROM PUBLIC;
 
 CREATE FUNCTION migrate.note_request(
   _run bigint, _request text, _reason text, _client_host text, _detail text DEFAULT NULL, _by_worker boolean DEFAULT false
@@ -110,15 +121,11 @@ CREATE FUNCTION migrate.paused_by(
   _run bigint, OUT requested_by text, OUT client_host text, OUT reason text, OUT requested_at timestamptz, OUT seconds float8
 ) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT q.requested_by, q.client_host, q.reason, q.requested_at,
-         greatest(extract(epoch FROM clock_timestamp() - q.requested_at), 0)::float8
+  SELECT c.requested_by, c.client_host, c.reason, c.requested_at,
+         greatest(extract(epoch FROM clock_timestamp() - c.requested_at), 0)::float8
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT o.*
-                       FROM   migrate.requests AS o
-                       WHERE  o.run = r.run AND o.request IN ('pause', 'resume', 'cancel', 'revert')
-                       ORDER  BY o.seq DESC
-                       LIMIT  1) AS q
-  WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure IS NULL AND q.request = 'pause' AND NOT q.by_worker
+  JOIN   migrate.control AS c USING (run)
+  WHERE  r.run = _run AND r.state IN ('pausing', 'paused') AND r.failure IS NULL AND c.request = 'pause' AND NOT c.by_worker
 $$;
 COMMENT ON FUNCTION migrate.paused_by IS 'Who has asked a run to pause that stands, or will at the edge of its batch, and how many seconds ago; no row where nobody has, but a signal or what the run has found.';
 
