@@ -55,7 +55,7 @@ package struct FailedTry: Sendable, Equatable {
   package let duration: Duration
 }
 
-/// Where a batch stands: in which slice, from 0, and there as which, from 1; 0 for what is no batch.
+/// Where a batch stands: in which slice, from 0, or -1 for rows of quarantine, and there as which, from 1; 0 for what is no batch.
 package struct BatchPlace: Sendable, Hashable {
   package let slice: Int
   package let ordinal: Int
