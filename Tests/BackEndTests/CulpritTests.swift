@@ -6,21 +6,6 @@ import Testing
 
 /// Under `on_error: stop` the run says which rows it has stopped at.
 @Suite struct `A batch that fails names its rows at fault` {
-  private static let definition = """
-    batch: items
-    source: items
-    set: {v: v + 10}
-    """
-
-  private static func table(bad: [Int]) -> String {
-    """
-    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000));
-    INSERT INTO items
-    SELECT n * 3, CASE WHEN n = ANY ('{\(bad.map(String.init).joined(separator: ","))}') THEN 999999 ELSE n END
-    FROM   generate_series(1, 100) AS n
-    """
-  }
-
   private static let failure =
     "SELECT failure -> 'rows', failure -> 'rows_are_all', failure ->> 'sqlstate' FROM migrate.runs"
 
@@ -34,9 +19,9 @@ import Testing
       // After six tries a batch has fewer rows.
       if more.hasSuffix("retry"), bad.count > 1 { continue }
       try await withDatabase { server in
-        try await server.psql(Self.table(bad: bad))
+        try await server.psql(Items.table(rows: 100, bad: bad))
         let before = try await server.value("SELECT sum(v) FROM items WHERE id >= \(bad[0] * 3)")
-        let compiled = try await Compiled(Self.definition + more, on: server, batchSize: size)
+        let compiled = try await Compiled(Items.definition + more, on: server, batchSize: size)
         let told = try await backEnd.apply(compiled, on: server)
         #expect(!told.isDone)
         #expect(try await server.rows(Self.failure) == ["\(named)|true|23514"])
@@ -49,8 +34,8 @@ import Testing
   @Test(arguments: BackEnd.allCases)
   func `and not all of them when they are many`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
-      try await server.psql(Self.table(bad: [3, 11, 29, 31, 60, 61, 90]))
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 100)
+      try await server.psql(Items.table(rows: 100, bad: [3, 11, 29, 31, 60, 61, 90]))
+      let compiled = try await Compiled(Items.definition, on: server, batchSize: 100)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(!told.isDone)
       #expect(

@@ -5,20 +5,14 @@ import Testing
 
 /// `max_rejects`, and what it is tuned to.
 @Suite struct `A run with rows in quarantine` {
-  /// Seven of six hundred rows break a constraint when they are changed, each in a batch of its own.
-  private static let table = """
-    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000));
-    INSERT INTO items SELECT n * 3, CASE WHEN n % 20 = 5 AND n < 130 THEN 999999 ELSE n END FROM generate_series(1, 600) AS n;
-    ANALYZE items
-    """
-
-  private static let definition = "batch: items\nsource: items\nset: {v: v + 10}\non_error: continue"
+  /// Seven of six hundred rows, each in a batch of its own.
+  private static let table = Items.table(rows: 600, bad: Array(stride(from: 5, to: 130, by: 20))) + "ANALYZE items"
 
   @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
   func `ends when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
     try await withDatabase { server in
       try await server.psql(Self.table)
-      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
+      let compiled = try await Compiled(Items.continuing + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(!told.isDone)
       #expect(
@@ -49,7 +43,8 @@ import Testing
   ) async throws {
     try await withDatabase { server in
       try await server.psql(Self.table)
-      let compiled = try await Compiled(Self.definition + "\nmax_rejects: \(limits.planned)", on: server, batchSize: 20)
+      let compiled = try await Compiled(
+        Items.continuing + "\nmax_rejects: \(limits.planned)", on: server, batchSize: 20)
       let told = try await backEnd.apply(compiled, on: server)
       let way = backEnd == .client ? "`migrate tune 1 --max-rejects N`" : "SELECT migrate.tune(1, _max_rejects => 'N')"
       #expect(!told.isDone && told.text.contains("\(way) allows more"), "\(told.text)")

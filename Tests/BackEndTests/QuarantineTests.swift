@@ -6,24 +6,6 @@ import Testing
 
 /// PROTOCOL §2: rows that the database refuses, found by halving.
 @Suite struct `A row that the database refuses` {
-  /// `bad` rows break a constraint when they are changed; ids have gaps, and the table has a trigger that writes elsewhere.
-  private static func table(rows: Int, bad: [Int]) -> String {
-    """
-    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000), note text);
-    INSERT INTO items SELECT n * 3, CASE WHEN n = ANY ('{\(bad.map(String.init).joined(separator: ","))}') THEN 999999 ELSE n END, 'é' || n
-    FROM generate_series(1, \(rows)) AS n
-    """
-  }
-
-  private static let definition = """
-    batch: items
-    source: items
-    set:
-      v: v + 10
-    on_error: continue
-    """
-
-  private static let all = "SELECT id, v, note FROM items ORDER BY id"
   private static let expected =
     "SELECT id, CASE WHEN v = 999999 THEN v ELSE v + 10 END AS v, note FROM items ORDER BY id"
 
@@ -46,12 +28,10 @@ import Testing
   func `goes to quarantine, and the others are done`(backEnd: BackEnd, bad: Bad) async throws {
     for size in [1, 2, 7, 40] {
       try await withDatabase { server in
-        try await server.psql(Self.table(rows: 40, bad: bad.rows))
-        let (before, expected) = (try await server.rows(Self.all), try await server.rows(Self.expected))
-        let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
-        let told = try await backEnd.apply(compiled, on: server)
-        #expect(told.isDone, "\(told.text)")
-        #expect(try await server.rows(Self.all) == expected)
+        try await server.psql(Items.table(rows: 40, bad: bad.rows))
+        let (before, expected) = (try await server.rows(Items.all), try await server.rows(Self.expected))
+        let compiled = try await backEnd.complete(Items.continuing, on: server, batchSize: size)
+        #expect(try await server.rows(Items.all) == expected)
         #expect(
           try await server.rows(
             """
@@ -72,7 +52,7 @@ import Testing
 
         let back = try await backEnd.revert(compiled, on: server)
         #expect(back.isDone, "\(back.text)")
-        #expect(try await server.rows(Self.all) == before)
+        #expect(try await server.rows(Items.all) == before)
       }
     }
   }
@@ -81,13 +61,13 @@ import Testing
   @Test(arguments: BackEnd.allCases)
   func `ends the run when the first 32 all fail alike, and nothing is written`(backEnd: BackEnd) async throws {
     try await withDatabase(loggingStatements: true) { server in
-      try await server.psql(Self.table(rows: 500, bad: Array(1...500)))
-      let before = try await server.rows(Self.all)
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 200)
+      try await server.psql(Items.table(rows: 500, bad: Array(1...500)))
+      let before = try await server.rows(Items.all)
+      let compiled = try await Compiled(Items.continuing, on: server, batchSize: 200)
       let told = try await backEnd.apply(compiled, on: server)
       #expect(!told.isDone)
       #expect(told.text.contains("the first 32 rows all fail alike: new row for relation"), "\(told.text)")
-      #expect(try await server.rows(Self.all) == before)
+      #expect(try await server.rows(Items.all) == before)
       #expect(
         try await server.rows("SELECT state, failure ->> 'constraint', failure ->> 'sqlstate' FROM migrate.runs")
           == ["failed|items_v_check|23514"])
@@ -125,8 +105,8 @@ import Testing
   /// With several workers the count goes past 32 between two looks.
   @Test func `is told from its first 32 rows, also when there are more by then`() async throws {
     try await withDatabase { server in
-      try await server.psql(Self.table(rows: 1, bad: []))
-      let compiled = try await Compiled(Self.definition, on: server)
+      try await server.psql(Items.table(rows: 1, bad: []))
+      let compiled = try await Compiled(Items.continuing, on: server)
       #expect(try await Client.apply(compiled, on: server).isDone)
       try await server.psql("DELETE FROM migrate.batches")
       for (rows, isHopeless) in [(31, "f"), (32, "t"), (33, "t"), (200, "t")] {
@@ -147,13 +127,13 @@ import Testing
     async throws
   {
     try await withDatabase { server in
-      try await server.psql(Self.table(rows: 20_000, bad: []) + "; UPDATE items SET v = 999999; CREATE SEQUENCE tries")
+      try await server.psql(Items.table(rows: 20_000, bad: []) + "UPDATE items SET v = 999999; CREATE SEQUENCE tries")
       try await server.psql(
         """
         CREATE FUNCTION tried() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('tries'); RETURN NULL; END $$;
         CREATE TRIGGER tried BEFORE UPDATE ON items FOR EACH STATEMENT EXECUTE FUNCTION tried();
         """)
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 10_000)
+      let compiled = try await Compiled(Items.continuing, on: server, batchSize: 10_000)
       #expect(try await !backEnd.apply(compiled, on: server).isDone)
       let tries = try await server.value("SELECT last_value FROM tries").flatMap { Int($0) }
       #expect((33...100).contains(tries ?? 0), "\(tries ?? 0)")
@@ -165,16 +145,13 @@ import Testing
   func `leaves no trace of its failed attempts in other tables`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
-        Self.table(rows: 40, bad: [7, 33]) + """
-          ;
+        Items.table(rows: 40, bad: [7, 33]) + """
           CREATE TABLE log (id integer, v integer);
           CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN INSERT INTO public.log VALUES (NEW.id, NEW.v); RETURN NULL; END $$;
           CREATE TRIGGER log AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION log()
           """)
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
+      try await backEnd.complete(Items.continuing, on: server, batchSize: 15)
       #expect(
         try await server.rows("SELECT id, v FROM log ORDER BY id, v")
           == (try await server.rows("SELECT id, v FROM items WHERE v <> 999999 ORDER BY id, v")))
@@ -193,7 +170,7 @@ import Testing
                             code integer, UNIQUE (code) DEFERRABLE INITIALLY DEFERRED);
         INSERT INTO items SELECT n, NULL, n FROM generate_series(1, 40) AS n
         """)
-      let compiled = try await Compiled(
+      try await backEnd.complete(
         """
         batch: items
         source: items
@@ -202,8 +179,6 @@ import Testing
           code: CASE WHEN id = 20 THEN 40 ELSE code END
         on_error: continue
         """, on: server, batchSize: 25)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
       #expect(
         try await server.rows("SELECT key, sqlstate FROM migrate.rejects ORDER BY key[1]::integer")
           == ["{12}|23503", "{20}|23505", "{31}|23503"])
@@ -217,15 +192,12 @@ import Testing
   func `X08: is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
-        Self.table(rows: 40, bad: []) + """
-          ;
+        Items.table(rows: 40, bad: []) + """
           CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN IF NEW.id IN (9, 60) THEN RETURN NULL; END IF; RETURN NEW; END $$;
           CREATE TRIGGER keep BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION keep()
           """)
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
+      let compiled = try await backEnd.complete(Items.continuing, on: server, batchSize: 15)
       #expect(
         try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects ORDER BY key[1]::integer")
           == ["{9}", "{60}"].map { "\($0)|NULL|a trigger kept 1 of 1 rows from being changed" })
@@ -238,13 +210,11 @@ import Testing
   @Test(arguments: BackEnd.allCases)
   func `S05: leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
-      try await server.psql(Self.table(rows: 40, bad: [8]))
+      try await server.psql(Items.table(rows: 40, bad: [8]))
       for condition in ["", "\nwhere: id > 3"] {
         let name = condition.isEmpty ? "whole" : "part"
-        let definition = Self.definition.replacing("batch: items", with: "batch: \(name)")
-        let compiled = try await Compiled(definition + "\nundo: none" + condition, on: server, batchSize: 15)
-        let told = try await backEnd.apply(compiled, on: server)
-        #expect(told.isDone, "\(told.text)")
+        let definition = Items.continuing.replacing("batch: items", with: "batch: \(name)")
+        try await backEnd.complete(definition + "\nundo: none" + condition, on: server, batchSize: 15)
       }
       #expect(
         try await server.rows("SELECT run, key, row, sqlstate FROM migrate.rejects ORDER BY run")
@@ -263,10 +233,8 @@ import Testing
           INSERT INTO items SELECT n, CASE n WHEN 12 THEN 'Same' WHEN 15 THEN 'SAME' ELSE 'Mail ' || n END
           FROM   generate_series(1, 40) AS n ORDER BY n\(order)
           """)
-        let compiled = try await Compiled(
+        let compiled = try await backEnd.complete(
           "batch: items\nsource: items\nset: {email: lower(email)}\non_error: continue", on: server, batchSize: size)
-        let told = try await backEnd.apply(compiled, on: server)
-        #expect(told.isDone, "\(told.text)")
         #expect(try await server.rows("SELECT key, sqlstate FROM migrate.rejects") == ["{15}|23505"])
         #expect(
           try await server.rows("SELECT id, email FROM items WHERE id IN (12, 15) ORDER BY id") == [
@@ -286,10 +254,8 @@ import Testing
         CREATE TABLE items (id integer PRIMARY KEY, v integer);
         INSERT INTO items SELECT n, CASE n WHEN 7654 THEN 2000000000 ELSE n END FROM generate_series(1, 10000) AS n
         """)
-      let compiled = try await Compiled(
+      try await backEnd.complete(
         "batch: items\nsource: items\nset: {v: v * 2}\non_error: continue", on: server, batchSize: 4_000)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
       #expect(
         try await server.rows("SELECT key, sqlstate, message FROM migrate.rejects")
           == ["{7654}|22003|integer out of range"])
@@ -302,8 +268,7 @@ import Testing
   func `P10: is kept with ten megabytes of words about it`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
-        Self.table(rows: 20, bad: []) + """
-          ;
+        Items.table(rows: 20, bad: []) + """
           CREATE FUNCTION talks() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN
             IF NEW.id = 27 THEN
@@ -314,9 +279,7 @@ import Testing
           END $$;
           CREATE TRIGGER talks BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION talks()
           """)
-      let compiled = try await Compiled(Self.definition, on: server, batchSize: 15)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone)
+      try await backEnd.complete(Items.continuing, on: server, batchSize: 15)
       #expect(
         try await server.rows(
           "SELECT key, sqlstate, length(message), length(detail), column_name, to_json(constraint_name) FROM migrate.rejects"
@@ -333,10 +296,8 @@ import Testing
         CREATE TABLE lines (shop text, line integer, v integer CHECK (v <> 33), PRIMARY KEY (shop, line));
         INSERT INTO lines SELECT 'S "' || n % 3, n, 2 * n FROM generate_series(1, 40) AS n
         """)
-      let compiled = try await Compiled(
+      let compiled = try await backEnd.complete(
         "batch: lines\nsource: lines\nset: {v: v + 1}\non_error: continue", on: server, batchSize: 15)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
       #expect(try await server.rows("SELECT key FROM migrate.rejects") == [#"{"S \"1",16}"#])
       #expect(try await server.value("SELECT count(*) FROM lines WHERE v = 2 * line + 1") == "39")
       #expect(try await Client.verify(1, on: server).holds)
@@ -349,17 +310,14 @@ import Testing
   func `is tried ten times under retry, and then ends the run`(backEnd: BackEnd) async throws {
     try await withDatabase { server in
       try await server.psql(
-        Self.table(rows: 10, bad: []) + """
-          ;
+        Items.table(rows: 10, bad: []) + """
           CREATE SEQUENCE tries;
           CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN IF NEW.id = 15 AND nextval('public.tries') < 4 THEN RAISE 'not yet'; END IF; RETURN NEW; END $$;
           CREATE TRIGGER fails BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION fails()
           """)
-      let definition = Self.definition.replacing("continue", with: "retry")
-      let compiled = try await Compiled(definition, on: server, batchSize: 4)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
+      let definition = Items.definition + "\non_error: retry"
+      try await backEnd.complete(definition, on: server, batchSize: 4)
       try await server.psql(
         "CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('public.tries'); RAISE 'never'; END $$; SELECT setval('tries', 1, false)"
       )

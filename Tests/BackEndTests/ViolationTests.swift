@@ -6,16 +6,8 @@ import Testing
 
 /// What a constraint refuses is asked of all rows of a batch at once.
 @Suite struct `Rows that break a constraint` {
-  /// Four rows of forty would be too large; ids have gaps.
-  private static let table = """
-    CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL CHECK (v < 1000000), note text);
-    INSERT INTO items SELECT n * 3, CASE WHEN n IN (2, 20, 21, 39) THEN 999999 ELSE n END, 'é' || n
-    FROM generate_series(1, 40) AS n
-    """
-
-  private static let definition = "batch: items\nsource: items\nset: {v: v + 10}\non_error: continue"
-
-  private static let all = "SELECT id, v, note FROM items ORDER BY id"
+  /// Four rows of forty.
+  private static let table = Items.table(rows: 40, bad: [2, 20, 21, 39])
 
   /// What breaks a constraint is asked of all rows at once: a part for each of them, and one for what stands between two.
   @Test(
@@ -37,7 +29,7 @@ import Testing
         INSERT INTO items SELECT n, n, n FROM generate_series(1, 3000) AS n
         """)
       let before = try await server.rows("SELECT id, v FROM items ORDER BY id")
-      let compiled = try await Compiled(
+      let compiled = try await backEnd.complete(
         """
         batch: items
         source: items
@@ -45,8 +37,6 @@ import Testing
           v: CASE WHEN id IN (700, 1500, 1501, 2999) THEN \(broken) ELSE v + 1 END
         on_error: continue
         """, on: server, batchSize: 3_000)
-      let told = try await backEnd.apply(compiled, on: server)
-      #expect(told.isDone, "\(told.text)")
       #expect(
         try await server.rows("SELECT key[1], sqlstate FROM migrate.rejects ORDER BY key[1]::integer")
           == [700, 1500, 1501, 2999].map { "\($0)|\(constraint.sqlState)" })
@@ -107,20 +97,18 @@ import Testing
           END $$;
           CREATE TRIGGER refuse BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION refuse();
           """)
-        let before = try await server.rows(Self.all)
+        let before = try await server.rows(Items.all)
         let expected = try await server.rows(
           "SELECT id, CASE WHEN v = 999999 THEN v WHEN v + 10 BETWEEN 35 AND 40 THEN -(v + 10) ELSE v + 10 END AS v, note FROM items ORDER BY id"
         )
-        let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
-        let told = try await backEnd.apply(compiled, on: server)
-        #expect(told.isDone, "\(told.text)")
-        #expect(try await server.rows(Self.all) == expected)
+        let compiled = try await backEnd.complete(Items.continuing, on: server, batchSize: size)
+        #expect(try await server.rows(Items.all) == expected)
         #expect(
           try await server.rows("SELECT key FROM migrate.rejects ORDER BY key[1]::integer")
             == ["{6}", "{60}", "{63}", "{117}"])
         #expect(try await Client.verify(1, on: server).holds)
         #expect(try await backEnd.revert(compiled, on: server).isDone)
-        #expect(try await server.rows(Self.all) == before)
+        #expect(try await server.rows(Items.all) == before)
       }
     }
   }
