@@ -26,7 +26,7 @@ package struct HistoryEntry: Sendable, Equatable {
   package let leftBehind: Int?
   /// From its beginning to its end, pauses included.
   package let seconds: Double?
-  /// What its batches took, one after another; `nil` before the first one.
+  /// How long at least one of its batches was at work, by the clock on the wall; `nil` before the first one.
   package let secondsWorked: Double?
 }
 
@@ -43,13 +43,13 @@ extension Ledger {
              extract(epoch FROM b.worked)::float8 AS seconds_worked
       FROM   migrate.runs AS r
       CROSS  JOIN LATERAL (
-        SELECT coalesce(sum(t.rows_changed), 0) AS rows_changed, coalesce(sum(t.rows_rejected), 0) AS rows_rejected,
-               sum(greatest(t.ended_at - t.started_at, interval '0')) AS worked
-        -- The parts of a batch share its transaction, and its beginning.
-        FROM  (SELECT b.started_at, max(b.ended_at) AS ended_at, sum(b.rows_changed) AS rows_changed, sum(b.rows_rejected) AS rows_rejected
-               FROM   migrate.batches AS b
-               WHERE  b.run = r.run AND b.kind = 'apply'
-               GROUP  BY b.slice, b.ordinal, b.started_at) AS t) AS b
+        SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed, coalesce(sum(b.rows_rejected), 0) AS rows_rejected,
+               -- Batches of several workers lie over each other, and so do the parts of a batch.
+               (SELECT sum(upper(w.span) - lower(w.span))
+                FROM   unnest(range_agg(tstzrange(b.started_at, greatest(b.ended_at, b.started_at), '[]'))) AS w(span)
+               ) AS worked
+        FROM   migrate.batches AS b
+        WHERE  b.run = r.run AND b.kind = 'apply') AS b
       LEFT   JOIN LATERAL (
         SELECT q.requested_by, q.client_host
         FROM   migrate.requests AS q

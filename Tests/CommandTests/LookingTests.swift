@@ -48,11 +48,14 @@ import Testing
   @Test func `history tells the time worked, and beside it for programs the whole`() async throws {
     try await withProject { project in
       try await project.migrate("apply", "close", "--yes")
-      // It stood still for a night; each of its ten batches took two seconds.
+      // It stood still for a night; each of its ten batches took two seconds, and a minute later the next one began.
       try await project.server.psql(
         """
         UPDATE migrate.runs SET started_at = ended_at - interval '9 hours';
-        UPDATE migrate.batches SET started_at = ended_at - interval '2 seconds'
+        UPDATE migrate.batches AS b
+        SET    started_at = r.started_at + b.ordinal * interval '1 minute',
+               ended_at   = r.started_at + b.ordinal * interval '1 minute' + interval '2 seconds'
+        FROM   migrate.runs AS r
         """)
       let took = try await project.migrate("history").lines[1].split(separator: " ")
       #expect(took.contains("20.0"), "\(took)")
@@ -70,6 +73,16 @@ import Testing
         """)
       let parts = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
       #expect(parts["seconds_worked"]?.double == 18 && parts["rows_changed"]?.integer == 1_000, "\(parts.compact)")
+      // Of three workers, who began a second after each other: the clock on the wall showed four seconds meanwhile.
+      try await project.server.psql(
+        """
+        UPDATE migrate.batches AS b
+        SET    started_at = r.started_at + b.ordinal % 3 * interval '1 second',
+               ended_at   = r.started_at + b.ordinal % 3 * interval '1 second' + interval '2 seconds'
+        FROM   migrate.runs AS r
+        """)
+      let beside = try #require(try await project.migrate("history", "--json").events().first?.elements.first)
+      #expect(beside["seconds_worked"]?.double == 4 && beside["rows_changed"]?.integer == 1_000, "\(beside.compact)")
     }
   }
 

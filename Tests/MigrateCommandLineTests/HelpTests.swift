@@ -27,9 +27,9 @@ import Testing
         Usage: migrate history [OPTIONS]
 
         ROWS is what the apply has changed, also when it was taken back since. TOOK is
-        the time that the batches took, without what lay between them, a pause for
-        instance. JSON and CSV have it as `seconds_worked`, and as `seconds` the whole
-        time from the beginning to the end.
+        how long batches were at work by the clock, however many at once, without a
+        pause between them. JSON and CSV have it as `seconds_worked`, and as `seconds`
+        the whole time from the beginning to the end.
 
         Options:
           --json                Print JSON, an event a line where things happen over

@@ -104,8 +104,8 @@ package enum Commands {
     "history", aliases: ["log", "ls"], abstract: "list the runs so far",
     discussion:
       "ROWS is what the apply has changed, also when it was taken back since. "
-      + "TOOK is the time that the batches took, without what lay between them, a pause for instance. JSON and CSV have it "
-      + "as `seconds_worked`, and as `seconds` the whole time from the beginning to the end.",
+      + "TOOK is how long batches were at work by the clock, however many at once, without a pause between them. "
+      + "JSON and CSV have it as `seconds_worked`, and as `seconds` the whole time from the beginning to the end.",
     options: [Options.json, Options.csv], conflicts: [[Options.json, Options.csv]],
     examples: [Command.Example("migrate history --csv > runs.csv", "All runs, for a spreadsheet.")])
 
