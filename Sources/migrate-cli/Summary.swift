@@ -31,6 +31,7 @@ struct Summary {
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
     for step in plan.steps { add("undo", Self.undo(step, plan)) }
     for rule in plan.steps.flatMap(\.validation) { add("validates", "\(rule.reason): \(rule.value)") }
+    addChecks(of: plan)
     switch plan.onError {
     case .stop: break
     case .retry: add("on error", "a batch that fails is tried up to ten times, then the run stops there")
@@ -85,6 +86,23 @@ struct Summary {
     case .automatic(let target):
       return
         "batches of \(Wording.count(BatchSizing.first)) at first, then of as many as take \(Wording.duration(target))"
+    }
+  }
+
+  /// The definition's own queries by their names: a line for each moment at which some are asked.
+  private mutating func addChecks(of plan: Plan) {
+    let moments: [(Phase.Name, String, String)] = [
+      (.before, "before it begins", "nothing starts"),
+      (.batches, "in each batch", "that batch is rolled back, and the run fails there"),
+      (.finish, "after the last batch", "the run fails"),
+    ]
+    for (phase, moment, consequence) in moments {
+      let names = plan.statements(phase).compactMap { statement -> String? in
+        guard case .check(let name) = statement.name else { return nil }
+        return name
+      }
+      guard !names.isEmpty else { continue }
+      add("checks", "\(moment): \(names.joined(separator: ", ")); where one finds a row, \(consequence)")
     }
   }
 

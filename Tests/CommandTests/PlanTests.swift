@@ -125,6 +125,41 @@ import Testing
     }
   }
 
+  @Test(arguments: [["plan", "close"], ["plan", "close", "--markdown"], ["apply", "close", "--yes"]])
+  func `tells what is checked, and when, and so does the summary that apply begins with`(command: [String]) async throws
+  {
+    try await withProject { project in
+      try project.write(
+        """
+        batch: close
+        source: public.items
+        set: {state: {value: closed}}
+        validation: {a price: price >= 0}
+        expect: {changed: "<= 5000"}
+        checks:
+          before: {none is free: SELECT id FROM items WHERE price < 0, none is lost: SELECT id FROM items WHERE id < 0}
+          batch: {each has a state: SELECT id FROM batch WHERE state IS NULL}
+          after: {none is open: SELECT id FROM items WHERE state = 'open'}
+        """, to: "migrations/close.yaml")
+      let told = try await project.start(command).finish()
+      let isTable = command.contains("--markdown")
+      let text = (told.out + told.err).replacing(#/ +/#, with: " ")
+      for (title, line) in [
+        ("validates", "a price: price >= 0"),
+        ("checks", "before it begins: none is free, none is lost; where one finds a row, nothing starts"),
+        (
+          "checks",
+          "in each batch: each has a state; where one finds a row, that batch is rolled back, and the run fails there"
+        ),
+        ("checks", "after the last batch: none is open; where one finds a row, the run fails"),
+        ("expects", "changed: at most 5000; else the run pauses"),
+      ] {
+        let shown = isTable ? "\n| \(title) | \(line.replacing(">", with: #"\>"#)) |\n" : "\n \(title) \(line)\n"
+        #expect(text.contains(shown), "\(shown)\n\(text)")
+      }
+    }
+  }
+
   @Test func `prints as JSON what the ledger keeps`() async throws {
     try await withProject { project in
       let json = try await project.migrate("plan", "close", "--json")
