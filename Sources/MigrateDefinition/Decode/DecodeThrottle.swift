@@ -30,6 +30,12 @@ extension Decoder {
     return throttle
   }
 
+  /// A batch of so many rows takes what it takes.
+  mutating func refuseTarget(of throttle: Throttle, beside size: BatchSize?) {
+    guard let target = throttle.targetBatchTime, case .rows(let rows) = size else { return }
+    refuse(.targetWithoutAuto(rows: rows, at: target.span))
+  }
+
   mutating func duration(
     _ entry: YAMLEntry, in range: ClosedRange<Duration>, example: String
   ) -> Located<Duration>? {
@@ -160,6 +166,15 @@ extension Diagnostic {
     Diagnostic(
       "bad-size", at: span, "`\(text)` is no amount of storage",
       remedy: "in kB, MB, GB or TB, for instance `\(key): 10GB`")
+  }
+
+  fileprivate static func targetWithoutAuto(rows: Int, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "target-without-auto", at: span,
+      "batches of `batch_size: \(rows)` have so many rows however long they take, so `target_batch_time` has no effect",
+      remedy:
+        "leave out one of the two: without `batch_size`, or with `batch_size: auto`, batches are as large as the time allows"
+    )
   }
 
   fileprivate static func readyMadeIsTrue(_ name: String, _ text: String, at span: SourceSpan) -> Diagnostic {

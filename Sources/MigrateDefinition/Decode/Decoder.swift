@@ -44,6 +44,7 @@ struct Decoder {
     let batchSize = fields["batch_size"].flatMap { self.batchSize($0) }
     let parallel = fields["parallel"].flatMap { self.parallel($0) }
     let throttle = fields["throttle"].map { self.throttle($0) } ?? Throttle()
+    refuseTarget(of: throttle, beside: batchSize?.value)
     let window = fields["window"].flatMap { self.window($0) }
     let expectations = fields["expect"].map { self.expectations($0) } ?? []
     let canary = fields["canary"].flatMap { self.canary($0) }
