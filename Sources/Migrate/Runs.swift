@@ -78,7 +78,7 @@ package struct Runs: ~Copyable {
     guard let last, last.rows > 0 else { return nil }
     let kept = try undoReason(last.run.id) == nil
     return
-      "run \(last.run.id) was cancelled when it had changed \(last.rows) rows; they stay so, and this run meets them as they are now"
+      "run \(last.run.id) was cancelled when it had changed \(last.rows) \(last.rows == 1 ? "row" : "rows"); what it changed stays so, and this run meets it as it is now"
       + (kept ? ". `migrate revert \(last.run.id)` takes them back first" : "")
   }
 

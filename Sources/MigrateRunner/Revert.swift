@@ -169,7 +169,7 @@ extension Worker {
 
   /// Under `stop` a row that was changed since ends the revert where it stands; what is back stays back.
   private mutating func stopped(_ conflicts: Int) throws(PostgresError) -> RunOutcome {
-    let failure = Failure(message: "\(conflicts) rows were changed since")
+    let failure = Failure(message: "\(conflicts) \(conflicts == 1 ? "row was" : "rows were") changed since")
     return try stand(failure, by: .batchFailed) == nil ? .takenOver : .conflicts(conflicts)
   }
 

@@ -123,12 +123,13 @@ enum RunHold {
 
   func note(for duration: Duration) -> String {
     let time = duration < .seconds(1) ? "" : " \(Wording.roughly(duration))"
+    let lasting = time.utf8.isEmpty ? "" : " for\(time)"
     return switch self {
     case .waiting(let holders): "waits\(time) for \(holders.map(\.name).joined(separator: "; "))"
-    case .again(let attempt, let reason): "try \(attempt)\(time): \(Self.firstLine(of: reason))"
-    case .reconnecting(let reason): "trying again\(time): \(Self.firstLine(of: reason))"
-    case .holding(let reason): "holds\(time): \(reason)"
-    case .paused(let run): "paused\(time); `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    case .again(let attempt, let reason): "try \(attempt)\(lasting): \(Self.firstLine(of: reason))"
+    case .reconnecting(let reason): "trying again\(lasting): \(Self.firstLine(of: reason))"
+    case .holding(let reason): "holds\(lasting): \(reason)"
+    case .paused(let run): "paused\(lasting); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     }
   }
 

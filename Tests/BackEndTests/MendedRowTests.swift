@@ -186,13 +186,13 @@ import Testing
           let isForeign = column.map { column in !assignments.contains { $0.contains("\(column) =") } } ?? false
           #expect(told.isDone == isForeign, "\(retry) \(edit ?? "gone"): \(told.text)")
           guard !isForeign else { return }
-          #expect(told.text.contains(backEnd == .client ? "conflicts(1)" : "1 rows were changed since"), "\(told.text)")
+          #expect(told.text.contains(backEnd == .client ? "conflicts(1)" : "1 row was changed since"), "\(told.text)")
           #expect(try await server.rows(Self.all) == edited)
           #expect(
             try await server.rows(
               "SELECT state, failure ->> 'message', (SELECT count(*) FROM migrate.batches WHERE kind = 'revert') FROM migrate.runs"
             )
-              == ["failed|1 rows were changed since|0"])
+              == ["failed|1 row was changed since|0"])
           #expect(try await server.value("SELECT count(*) FROM migrate.conflicts") == "0")
           // What is as it was mended is no conflict.
           try await server.psql("TRUNCATE t; INSERT INTO t VALUES \(left.map(Self.values).joined(separator: ", "))")
@@ -222,7 +222,7 @@ import Testing
       #expect(!outcome.isDone)
       #expect(
         try await server.rows("SELECT state, failure ->> 'message' FROM migrate.runs")
-          == ["failed|1 rows were changed since"])
+          == ["failed|1 row was changed since"])
       #expect(try await server.rows("SELECT note FROM t WHERE id IN (4, 8)") == ["edited", "mended"])
       try await server.psql("UPDATE t SET note = 'mended' WHERE id = 4")
       #expect(try await backEnd.revert(compiled, on: server).isDone)

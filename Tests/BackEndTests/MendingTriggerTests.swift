@@ -64,7 +64,7 @@ import Testing
         """)
       let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
       if policy == .stop {
-        #expect(told.text.contains(backEnd == .client ? "conflicts(1)" : "1 rows were changed since"), "\(told.text)")
+        #expect(told.text.contains(backEnd == .client ? "conflicts(1)" : "1 row was changed since"), "\(told.text)")
         return
       }
       let isForced = policy == .force

@@ -42,7 +42,7 @@ import Testing
       #expect(try await project.migrate("pause", "1").status == 0)
       try await gate.close()
       try await child.wait(untilSaid: "how long it is paused, three times", on: "out") { said in
-        Set(said.matches(of: /paused ([0-9]+) s; `migrate/).map(\.1)).count >= 3
+        Set(said.matches(of: /paused for ([0-9]+) s; `migrate/).map(\.1)).count >= 3
       }
       #expect(try await project.migrate("resume", "1").status == 0)
       let applied = try await child.finish()
@@ -145,7 +145,7 @@ import Testing
       let anew = try await project.migrate("apply", "close")
       #expect(
         anew.err.contains(
-          "warning: run 1 was cancelled when it had changed 300 rows; they stay so, and this run meets them as they are now. `migrate revert 1` takes them back first\n"
+          "warning: run 1 was cancelled when it had changed 300 rows; what it changed stays so, and this run meets it as it is now. `migrate revert 1` takes them back first\n"
         ), "\(anew)")
       // What was done stays, and goes back.
       #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "300")

@@ -137,7 +137,7 @@ import Testing
       #expect(try await project.migrate("apply", "close", "--yes").status == 3)
       #expect(
         try await lack(project)
-          == "close is required and not complete: run 1 has 1 rows in quarantine: migrate rejects 1 lists them; "
+          == "close is required and not complete: run 1 has 1 row in quarantine: migrate rejects 1 lists them; "
           + "mend them, then: migrate apply --rejects 1")
       try await project.server.psql("DELETE FROM migrate.rejects")
       #expect(try await lack(project) == nil)

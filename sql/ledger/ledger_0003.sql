@@ -1,5 +1,11 @@
 -- What both back ends ask the ledger before and between their batches, said once.
 
+CREATE FUNCTION migrate.counted(_number bigint, _one text, _many text DEFAULT NULL) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%s %s', _number, CASE _number WHEN 1 THEN _one ELSE coalesce(_many, _one || 's') END)
+$$;
+COMMENT ON FUNCTION migrate.counted IS 'So many of a thing, in words: 1 row, 2 rows.';
+
 CREATE FUNCTION migrate.fail(
   _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text,
   _column text, _constraint text, _after text[], _through text[], _rows text[] DEFAULT NULL, _are_all boolean DEFAULT NULL

@@ -103,7 +103,7 @@ COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach fr
 
 CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT format('%s rows read, %s changed', sum(b.rows_read), sum(b.rows_changed)),
+  SELECT format('%s read, %s changed', migrate.counted(sum(b.rows_read)::bigint, 'row'), sum(b.rows_changed)),
          max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
   FROM   migrate.runs    AS r
   JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
@@ -176,7 +176,7 @@ BEGIN
   name := 'slices contiguous';
   figure := migrate.gaps(_run, this.direction);
   verdict := CASE WHEN figure = 0 AND (this.state IN ('completed', 'reverted')) THEN 'ok' ELSE 'not ok' END;
-  detail := format('%s batches, %s gaps or overlaps', counts.batches, figure);
+  detail := format('%s, %s', migrate.counted(counts.batches, 'batch', 'batches'), migrate.counted(figure, 'gap or overlap', 'gaps or overlaps'));
   IF this.state NOT IN ('completed', 'reverted') THEN
     detail := detail || format('; the run is %s', this.state);
   ELSIF this.state = 'completed' AND this.upper_key IS NOT NULL AND counts.is_through IS NOT TRUE THEN
@@ -198,7 +198,7 @@ BEGIN
   RETURN NEXT;
 
   IF this.state = 'reverted' THEN
-    RETURN QUERY SELECT 'conflicts', 'info', count(*), format('%s rows were changed since and not restored', count(*))
+    RETURN QUERY SELECT 'conflicts', 'info', count(*), migrate.counted(count(*), 'row was', 'rows were') || ' changed since and not restored'
                  FROM migrate.conflicts AS c WHERE c.run = _run AND c.reason <> 'overwritten';
     RETURN;
   END IF;
@@ -225,7 +225,7 @@ BEGIN
     IF statement.name IN ('left behind', 'conflicts ahead') THEN
       figure := (migrate.fields(found[1]))[1]::bigint + CASE WHEN statement.phase = 'revert' THEN migrate.mended_ahead(_run) ELSE 0 END;
       verdict := CASE WHEN statement.phase = 'revert' THEN 'info' WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;
-      detail := format('%s rows', figure);
+      detail := migrate.counted(figure, 'row');
     ELSE
       figure := cardinality(found);
       verdict := CASE WHEN figure = 0 THEN 'ok' ELSE 'not ok' END;

@@ -48,7 +48,7 @@ COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back
 
 CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT ('stopped', NULL, NULL, _rows || ' rows were changed since', 'nothing of them is touched',
+  SELECT ('stopped', NULL, NULL, migrate.counted(_rows, 'row was', 'rows were') || ' changed since', 'nothing of them is touched',
           'on_conflict skip restores the others, force all', NULL, NULL, NULL, NULL)::migrate.attempted
 $$;
 COMMENT ON FUNCTION migrate.conflicting IS 'A revert under stop has met rows that were changed since.';

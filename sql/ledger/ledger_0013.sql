@@ -35,8 +35,8 @@ BEGIN
       format('no run of it that is not reverted is known here%s; first: migrate apply %s',
              ' with search_path ' || _search_path, _name)
     WHEN found.state = 'completed' AND rejects > 0 THEN
-      format('run %s has %s rows in quarantine: migrate rejects %s lists them; mend them, then: migrate apply --rejects %s',
-             found.run, rejects, found.run, found.run)
+      format('run %s has %s in quarantine: migrate rejects %s lists them; mend them, then: migrate apply --rejects %s',
+             found.run, migrate.counted(rejects, 'row'), found.run, found.run)
     WHEN found.state = 'completed' THEN
       NULL
     WHEN found.direction = 'revert' THEN

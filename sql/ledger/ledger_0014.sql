@@ -82,8 +82,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
            WHEN m.max LIKE '%\%' THEN
              CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
-                  THEN format('%s of %s rows read are in quarantine, more than %s', c.rejected, c.read, m.max) END
-           WHEN c.rejected > m.max::bigint THEN format('%s rows are in quarantine, more than %s', c.rejected, m.max)
+                  THEN format('%s of %s read %s in quarantine, more than %s', c.rejected, migrate.counted(c.read::bigint, 'row'),
+                              CASE c.rejected WHEN 1 THEN 'is' ELSE 'are' END, m.max) END
+           WHEN c.rejected > m.max::bigint THEN format('%s in quarantine, more than %s', migrate.counted(c.rejected::bigint, 'row is', 'rows are'), m.max)
          END
   FROM   migrate.runs AS r
   LEFT   JOIN migrate.tuning AS t USING (run)

@@ -63,7 +63,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT f.name,
          format('%s is %s%s%s, expected %s', f.name, migrate.figure_text(f.figure), CASE WHEN f.percent THEN '%' END,
                 CASE WHEN f.shown <> f.name THEN format(' (%s)', f.shown) END, f.words)
-         || CASE WHEN _final THEN '' ELSE format(', after %s rows', f.read) END
+         || CASE WHEN _final THEN '' ELSE ', after ' || migrate.counted(f.read::bigint, 'row') END
   FROM   migrate.figures(_run) AS f
   JOIN   migrate.runs AS r ON r.run = _run
   -- What only grows can be too much at any time and too little only at the end; what only falls, the other way round. A mean or a

@@ -19,6 +19,11 @@ package enum Wording {
     "\(count(number)) \(number == 1 ? one : many ?? one + "s")"
   }
 
+  /// `1 row`, `1000 rows`: plain, for a line that greps.
+  package static func plain(_ number: Int, _ one: String, _ many: String? = nil) -> String {
+    "\(number) \(number == 1 ? one : many ?? one + "s")"
+  }
+
   /// In steps of a thousand, as disks are sold: `512 B`, `8.9 MB`.
   package static func bytes(_ number: Int) -> String {
     if number < 1_000 { return "\(number) B" }

@@ -56,7 +56,8 @@ enum RejectsCommand {
     guard try console.allows("rejects --fix") else { return .interrupted }
     let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, mending) }
     console.say("`migrate apply --rejects \(summary.id)` tries \(condition == nil ? "them" : "all of them") again")
-    console.print("run \(summary.id) mended \(rows) rows" + (condition == nil ? "" : " of \(found.waiting)"))
+    console.print(
+      "run \(summary.id) mended \(Wording.plain(rows, "row"))" + (condition == nil ? "" : " of \(found.waiting)"))
     return .done
   }
 
@@ -80,7 +81,8 @@ enum RejectsCommand {
     let first = try first(summary, runs, console)
     console.output.write("\n" + first.rendered(width: width, unicode: console.page.unicode))
     if count > shownRows {
-      console.say("\(count - shownRows) more: `migrate rejects \(summary.id)\(all ? " --all" : "") --csv`")
+      console.say(
+        "\(Wording.count(count - shownRows)) more: `migrate rejects \(summary.id)\(all ? " --all" : "") --csv`")
     }
   }
 
