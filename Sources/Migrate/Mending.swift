@@ -124,11 +124,29 @@ extension Runs {
     do throws(RunRefusal) { return try asking(body) } catch {
       guard case .database(let refusal) = error else { throw error }
       if refusal.sqlState == .lockNotAvailable { throw Self.locked(run) }
-      guard refusal.sqlState?.family == "42", refusal.sqlState != .insufficientPrivilege else { throw error }
-      throw .usage(
-        "\(mending.condition == nil ? "--fix" : "--fix or --where"): \(refusal.message)",
-        remedy: refusal.hint ?? "nothing has been mended; names and types are those of the run's table")
+      switch refusal.sqlState?.family {
+      case "22", "23": throw .database(refusal.hinting(Self.remedy(for: refusal)))
+      case "42" where refusal.sqlState != .insufficientPrivilege:
+        throw .usage(
+          "\(mending.condition == nil ? "--fix" : "--fix or --where"): \(refusal.message)",
+          remedy: Self.ofColumns(refusal.hint)
+            ?? "nothing has been mended; names and types are those of the run's table")
+      default: throw error
+      }
     }
+  }
+
+  /// Of a value that the table does not take.
+  private static func remedy(for refusal: PostgresError) -> String {
+    let judge = refusal.constraint.map { "constraint \($0)" } ?? refusal.column.map { "column \($0)" } ?? "the column"
+    return "nothing has been mended; set a value that \(judge) takes, or say by `--where` which rows shall get this one"
+  }
+
+  /// A hint of the server about names; that the table is called `t` in its statement nobody has asked for.
+  private static func ofColumns(_ hint: String?) -> String? {
+    guard let hint else { return nil }
+    if hint.contains("\"t\"") { return "nothing has been mended; a column stands by itself, without its table: `age`" }
+    return hint.replacing("\"t.", with: "\"")
   }
 
   /// What cannot be taken back, or cannot be set.

@@ -40,6 +40,14 @@ package struct PostgresError: Error, Sendable, Equatable {
   /// The same, when it turns out that it took the connection with it.
   var endingConnection: PostgresError { PostgresError(origin, report, endsConnection: true) }
 
+  /// The same, with what to do about it where the server has not said so itself.
+  package func hinting(_ hint: String) -> PostgresError {
+    guard report.hint == nil else { return self }
+    var report = report
+    report.hint = hint
+    return PostgresError(origin, report, endsConnection: endsConnection)
+  }
+
   /// Whether a connection did not come about because the server was down, or about to come up. One that is full, or that nobody
   /// reaches, can be up and well.
   package var tellsOfDownServer: Bool {

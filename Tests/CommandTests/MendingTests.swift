@@ -18,6 +18,16 @@ import Testing
         (["--fix", "SET age = 1", "--where", "agee > 9", "--yes"], "column \"agee\" does not exist"),
         (["--fix", "SET age = 1", "--where", "age > 9; DROP TABLE people", "--yes"], "--where: "),
         (["--fix", "SET age = agee", "--yes"], "--fix: column \"agee\" does not exist"),
+        // What the table is called in the statement is no name of the user's.
+        (["--fix", "SET age = agee", "--yes"], "help: Perhaps you meant to reference the column \"age\"."),
+        (
+          ["--fix", "SET age = 1", "--where", "agee > 9", "--yes"],
+          "help: Perhaps you meant to reference the column \"age\"."
+        ),
+        (
+          ["--fix", "SET age = 1", "--where", "people.age > 9", "--yes"], "a column stands by itself, without its table"
+        ),
+        (["--fix", "SET age = people.age + 1", "--yes"], "a column stands by itself, without its table"),
         (["--fix", "SET id = 1", "--yes"], "--fix: id is the key"),
       ] {
         let refused = try await project.start(["rejects", "1"] + words).finish()
@@ -47,6 +57,42 @@ import Testing
       #expect(request["detail"]?.text == "SET age = age / 10 WHERE age > 160")
       let again = try await project.migrate("apply", "--rejects", "1", "--yes")
       #expect(again.status == 3 && again.out.hasPrefix("run 1 completed 5 rows 1 rejects "), "\(again)")
+    }
+  }
+
+  @Test(arguments: [
+    ("CHECK (age <> 7)", "SET age = 7", "constraint people_age_check"),
+    ("NOT NULL", "SET age = NULL", "column age"),
+    ("UNIQUE", "SET age = 7", "constraint people_age_key"),
+    ("UNIQUE DEFERRABLE INITIALLY DEFERRED", "SET age = 7", "constraint people_age_key"),
+    ("REFERENCES ages", "SET age = 7", "constraint people_age_fkey"),
+    ("CHECK (age > 0)", "SET age = 3000000000", "the column"),
+  ])
+  func `that the table refuses are told with a remedy, and stay what they are`(
+    constraint: String, list: String, judge: String
+  ) async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE TABLE ages (age integer PRIMARY KEY);
+        INSERT INTO ages SELECT n FROM generate_series(1, 300) AS n WHERE n <> 7;
+        CREATE TABLE people (id integer PRIMARY KEY, age integer \(constraint));
+        INSERT INTO people SELECT n, n * 40 FROM generate_series(1, 6) AS n
+        """)
+      try project.write(
+        "batch: people\nsource: public.people\nset: {age: age + 1}\nvalidation: {old: age < 130}\n",
+        to: "migrations/people.yaml")
+      #expect(try await project.migrate("apply", "people", "--yes").status == 3)
+      let refused = try await project.migrate("rejects", "1", "--fix", list, "--yes")
+      #expect(refused.status == 1, "\(refused)")
+      let help =
+        "nothing has been mended; set a value that \(judge) takes, or say by `--where` which rows shall get this one"
+      #expect(refused.err.contains("\n  help: \(help)\n"), "\(refused)")
+      let rows = "SELECT string_agg(age::text, ' ' ORDER BY id) FROM people"
+      #expect(try await project.value(rows) == "41 81 121 160 200 240")
+      // What the table takes is mended, and said of one row as of one.
+      let one = try await project.migrate("rejects", "1", "--fix", "SET age = 8", "--where", "age = 240", "--yes")
+      #expect(one.status == 0 && one.out == "run 1 mended 1 row of 3\n", "\(one)")
     }
   }
 
