@@ -139,20 +139,5 @@ extension RunStanding {
   }
 
   /// What to do about the failure.
-  package var remedy: String? {
-    guard let failure else { return nil }
-    let goesOn = direction == .apply ? "`migrate resume \(id)` goes on at this batch" : "`migrate revert \(id)` goes on"
-    if let cure = failure.cureOfServer { return "\(cure); then \(goesOn)" }
-    switch failure.sqlState.map({ String($0.prefix(2)) }) {
-    case "22", "23":
-      let elsewise = direction == .apply ? "; or `migrate cancel \(id)`, mend the definition, and apply it anew" : ""
-      return "mend the rows behind that key, then \(goesOn)\(elsewise)"
-    case "42": return "look whether the table or a function has changed; then \(goesOn)"
-    case "MG" where failure.hint != nil: return failure.hint
-    case nil where direction == .revert:
-      return "`migrate revert \(id) --on-conflict skip` restores the others, `force` all"
-    case nil where failure.hint != nil: return "\(failure.hint ?? ""); mend it, then \(goesOn)"
-    case nil, .some: return "mend what it says; then \(goesOn)"
-    }
-  }
+  package var remedy: String? { failure?.remedy(of: id, direction) }
 }

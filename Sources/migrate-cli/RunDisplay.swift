@@ -197,11 +197,7 @@ final class RunDisplay: Sendable {
     recorder.end(end.state, last.done, failure: end.failure?.message, undoBytes: undoBytes)
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
-      let cure = failure.cureOfServer.map { "\($0);" } ?? "mend it,"
-      let goesOn = "\(cure) then `migrate resume \(run.id)` goes on at this batch"
-      // The database's hints are sentences of their own.
-      let remedy = failure.hint.map { failure.sqlState == nil ? "\($0); \(goesOn)" : $0 } ?? goesOn
-      console.explain(RunEnd.explanation(of: failure, remedy: remedy))
+      console.explain(RunEnd.explanation(of: failure, remedy: failure.remedy(of: run.id, run.direction)))
     }
     if let pause = end.pause { RunEnd.tell(pause, of: run.id, console) }
     if !end.isWhole, let holders = last.holders {

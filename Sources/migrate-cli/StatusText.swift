@@ -101,8 +101,8 @@ enum StatusText {
     guard let failure = standing.failure, !failure.places.isEmpty, failure.places.allSatisfy(isUnchanged) else {
       return nil
     }
-    let remedy = failure.hint ?? standing.remedy ?? ""
-    return RunEnd.explanation(of: failure, remedy: remedy).text(DiagnosticRenderer(color: console.page.color))
+    return RunEnd.explanation(of: failure, remedy: standing.remedy ?? "").text(
+      DiagnosticRenderer(color: console.page.color))
   }
 
   /// Where the file is not at hand, the line is told as the run remembers it.

@@ -210,14 +210,14 @@ import Testing
           migrations/close.yaml:4:10: error: new row for relation "items" violates check constraint "items_check" [23514]
             4 |   state: 'closed'
               |          ^^^^^^^^
-            help: mend it, then `migrate resume 1` goes on at this batch
+            help: mend the rows at fault, then `migrate resume 1` goes on at this batch; or `migrate cancel 1`, mend the definition, and apply it anew
             detail: 
           """.dropLast()) && failed.err.contains("\n  batch: behind key (200), through key (300)\n"), "\(failed.err)")
       let status = try await project.migrate("status", "1", "--exit-code")
       #expect(
         status.status == 1 && status.out.contains("\n  batch: behind key (200), through key (300)\n"), "\(status.out)"
       )
-      #expect(status.out.contains("  help: mend the rows behind that key"))
+      #expect(status.out.contains("  help: mend the rows at fault, then `migrate resume 1` goes on at this batch"))
       try await project.server.psql("ALTER TABLE items DROP CONSTRAINT items_check")
       let resumed = try await project.migrate("apply", "close", "--yes")
       #expect(resumed.status == 0 && resumed.lines.last?.hasPrefix("run 1 completed 1000 rows") == true)

@@ -19,7 +19,10 @@ enum WaitCommand {
       let fresh = try console.runs()
       let standing = try console.ask { () throws(RunRefusal) in try fresh.standing(run) }
       if let hold = standing.hold { console.say("it waits for \(hold)") }
-      if let failure = standing.failure { console.say("why: \(failure.message); `migrate status \(run)`") }
+      if let failure = standing.failure {
+        let remedy = standing.remedy.map { "\n  help: \(Printable.block($0))" } ?? ""
+        console.say("why: \(Printable.block(failure.message)); `migrate status \(run)`\(remedy)")
+      }
       return conclude(standing, StatusCommand.code(standing), console)
     case .timedOut(let run):
       let time = timeout.map { Wording.duration($0) } ?? ""
