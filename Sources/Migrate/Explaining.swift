@@ -9,6 +9,8 @@ package struct RowHistory: Sendable {
   package let column: String?
   /// The newest first.
   package let touches: [RowTouch]
+  /// Whether the table has such a row; only asked of what no run has touched, and `nil` as well where this role may not look.
+  package let isThere: Bool?
 }
 
 extension Runs {
@@ -45,7 +47,19 @@ extension Runs {
     let touches = try asking { (connection) throws(PostgresError) in
       try Ledger.touches(connection, table, key: row.key, column: row.column)
     }
-    return RowHistory(table: table, key: row.key, column: row.column, touches: touches)
+    let isThere = touches.isEmpty ? try self.isThere(row, in: table) : nil
+    return RowHistory(table: table, key: row.key, column: row.column, touches: touches, isThere: isThere)
+  }
+
+  private borrowing func isThere(_ row: AskedRow, in table: AskedTable) throws(RunRefusal) -> Bool? {
+    do throws(RunRefusal) {
+      return try asking { (connection) throws(PostgresError) in
+        try Ledger.isThere(connection, table, key: row.key)
+      }
+    } catch {
+      guard case .database(let refusal) = error, refusal.sqlState == .insufficientPrivilege else { throw error }
+      return nil
+    }
   }
 }
 

@@ -79,6 +79,15 @@ extension Ledger {
       columns: try row.array("columns").map { $0 ?? "" })
   }
 
+  /// Whether the table has a row with that key.
+  package static func isThere(
+    _ connection: borrowing Connection, _ table: AskedTable, key: [String]
+  ) throws(PostgresError) -> Bool {
+    try connection.query(
+      "SELECT migrate.is_there($1::regclass, $2::text[]) AS is_there", [table.name, ArrayText.literal(key)]
+    ).onlyRow.bool("is_there")
+  }
+
   /// Every run that touched the row with that key, or only that column of it, the newest first.
   package static func touches(
     _ connection: borrowing Connection, _ table: AskedTable, key: [String], column: String?

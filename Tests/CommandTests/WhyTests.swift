@@ -48,7 +48,16 @@ import Testing
       #expect(why.lines.first == "public.items, id 600" && why.lines[1].hasPrefix("run 2 dearer, batch 2: at "))
       #expect(try await told(project, "items", "500") == ["1 changed state=open>closed"])
       #expect(try await told(project, "public.items", "600", "price") == ["2 changed price=600.00>1200.00"])
-      #expect(try await project.migrate("why", "items", "2000").out == "public.items, id 2000\nno run has touched it\n")
+      #expect(
+        try await project.migrate("why", "items", "500", "price").out
+          == "public.items, id 500: price\nno run has touched it\n")
+      #expect(
+        try await project.migrate("why", "items", "2000").out
+          == "public.items, id 2000\nthere is no such row, and no run has touched one of that key\n")
+      for (id, isThere) in [("500", JSON.bool(true)), ("2000", .bool(false))] {
+        let told = try #require(try await project.migrate("why", "items", id, "price", "--json").events().first)
+        #expect(told["is_there"] == isThere && told["touches"]?.elements.isEmpty == true, "\(told.compact)")
+      }
     }
   }
 

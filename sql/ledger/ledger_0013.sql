@@ -308,6 +308,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.mendings_of IS 'How a row was mended that waited in the quarantine of a run.';
 
+CREATE FUNCTION migrate.is_there(_table regclass, _key text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  meant text[] := migrate.row_key(_table);
+  found boolean;
+BEGIN
+  PERFORM set_config('search_path', migrate.plan_path(max(r.run)), true) FROM migrate.runs_over(_table) AS r HAVING count(*) > 0;
+  EXECUTE format('SELECT EXISTS (SELECT FROM %s AS t WHERE %s)', _table,
+                 (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
+                  FROM   unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
+  INTO found USING _key;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION migrate.is_there IS 'Whether a table has a row with that key.';
+
 CREATE FUNCTION migrate.why(_table regclass, _key text[], _column text DEFAULT NULL) RETURNS SETOF migrate.touch
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'

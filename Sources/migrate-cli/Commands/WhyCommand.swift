@@ -12,7 +12,11 @@ enum WhyCommand {
       console.print(document(history).compact)
     } else {
       console.print(Printable.line("\(history.table.name), \(name(history))"))
-      if history.touches.isEmpty { console.print("no run has touched it") }
+      if history.touches.isEmpty {
+        console.print(
+          history.isThere == false
+            ? "there is no such row, and no run has touched one of that key" : "no run has touched it")
+      }
       for touch in history.touches { console.print(text(touch, console)) }
     }
     return .done
@@ -72,7 +76,8 @@ enum WhyCommand {
     .object([
       .init("table", .string(history.table.name)),
       .init("key", .object(zip(history.table.key, history.key).map { .init($0, .string($1)) })),
-      .init("column", .optional(history.column)), .init("touches", .array(history.touches.map(document))),
+      .init("column", .optional(history.column)), .init("is_there", history.isThere.map(JSON.bool) ?? .null),
+      .init("touches", .array(history.touches.map(document))),
     ])
   }
 
