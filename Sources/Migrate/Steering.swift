@@ -19,18 +19,25 @@ extension Runs {
   package borrowing func pause(
     _ run: Int64, reason: String?, patience: Duration = .seconds(10)
   ) throws(RunRefusal) -> Steered {
-    let summary = try find(String(run))
-    switch summary.state {
-    case .paused: return .reached(.paused)
-    case .running, .holding, .reverting, .pausing: break
+    if try refuseStanding(run) == .paused { return .reached(.paused) }
+    do throws(RunRefusal) { try request("SELECT migrate.pause($1::bigint, $2::text, $3::text)", run, reason) } catch {
+      // It has ended since.
+      _ = try refuseStanding(run)
+      throw error
+    }
+    return try reach(.paused, run, patience: patience)
+  }
+
+  /// The state of a run that can be paused, or is; `migrate.pause` refuses the others in the same words.
+  private borrowing func refuseStanding(_ run: Int64) throws(RunRefusal) -> RunState {
+    let state = try find(String(run)).state
+    switch state {
+    case .running, .holding, .reverting, .pausing, .paused: return state
     case .failed:
       throw .refused("run \(run) stands still already: it has failed", remedy: "why: `migrate status \(run)`")
     case .cancelling, .cancelled, .completed, .reverted:
-      throw .refused(
-        "run \(run) is \(summary.state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
+      throw .refused("run \(run) is \(state.rawValue), so there is nothing to pause", remedy: "`migrate status \(run)`")
     }
-    try request("SELECT migrate.pause($1::bigint, $2::text, $3::text)", run, reason)
-    return try reach(.paused, run, patience: patience)
   }
 
   /// Asks the run to end at the edge of its batch; what is committed stays.

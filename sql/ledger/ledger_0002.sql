@@ -264,10 +264,16 @@ CREATE FUNCTION migrate.pause(
   _run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL, _by_worker boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  reached text := migrate.request(_run, 'pause', _reason, _client_host, _by_worker);
 BEGIN
-  RETURN coalesce(migrate.request(_run, 'pause', _reason, _client_host, _by_worker), migrate.state_of(_run));
+  -- A signal can come to a worker whose run has just ended.
+  IF reached IS NULL AND NOT _by_worker THEN
+    PERFORM migrate.refuse_pause(_run);
+  END IF;
+  RETURN coalesce(reached, migrate.state_of(_run));
 END $$;
-COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state. _by_worker: its own worker does, which got a signal.';
+COMMENT ON FUNCTION migrate.pause IS 'Asks a run to pause at the edge of its batch; returns the run''s state, and raises MG002 when it has ended or failed. _by_worker: its own worker does, which got a signal.';
 
 CREATE FUNCTION migrate.cancel(_run bigint, _reason text DEFAULT NULL, _client_host text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -6,6 +6,19 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.counted IS 'So many of a thing, in words: 1 row, 2 rows.';
 
+CREATE FUNCTION migrate.refuse_pause(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state text := migrate.state_of(_run);
+BEGIN
+  IF state IN ('failed', 'cancelling', 'cancelled', 'completed', 'reverted') THEN
+    PERFORM migrate.refuse(format(CASE state WHEN 'failed' THEN 'run %s stands still already: it has %s'
+                                             ELSE 'run %s is %s, so there is nothing to pause' END, _run, state),
+                           'SELECT * FROM migrate.history');
+  END IF;
+END $$;
+COMMENT ON FUNCTION migrate.refuse_pause IS 'Refuses to pause a run that has ended or failed.';
+
 CREATE FUNCTION migrate.fail(
   _run bigint, _event text, _sqlstate text, _message text, _detail text, _hint text,
   _column text, _constraint text, _after text[], _through text[], _rows text[] DEFAULT NULL, _are_all boolean DEFAULT NULL
