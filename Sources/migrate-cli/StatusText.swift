@@ -142,7 +142,8 @@ enum StatusText {
 
   static func table(_ standings: [RunStanding], _ console: Console) -> String {
     var table = Table([
-      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED"), .init("BY"),
+      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED", .moment),
+      .init("BY"),
     ])
     for standing in standings {
       table.add([

@@ -54,6 +54,67 @@ import Testing
         """)
   }
 
+  @Test(arguments: [
+    (
+      105,
+      """
+      RUN  NAME          STATE         ROWS  STARTED                           TOOK    BY        REASON
+        1  raise_prices  completed  799,394  2026-11-24T21:10:04.153642+00:00  21.0 s  postgres  new price list
+      """
+    ),
+    (
+      92,
+      """
+      RUN  NAME          STATE         ROWS  STARTED                    TOOK    BY        REASON
+        1  raise_prices  completed  799,394  2026-11-24T21:10:04+00:00  21.0 s  postgres  new pri…
+      """
+    ),
+    (
+      87,
+      """
+      RUN  NAME          STATE         ROWS  STARTED                 TOOK    BY        REASON
+        1  raise_prices  completed  799,394  2026-11-24T21:10+00:00  21.0 s  postgres  new p…
+      """
+    ),
+    (
+      80,
+      """
+      RUN  NAME          STATE         ROWS  STARTED     TOOK    BY        REASON
+        1  raise_prices  completed  799,394  2026-11-24  21.0 s  postgres  new price …
+      """
+    ),
+    (
+      60,
+      """
+      RUN  NAME       STATE         ROWS  TOOK    BY        REASON
+        1  raise_pr…  completed  799,394  21.0 s  postgres  new p…
+      """
+    ),
+    (
+      40,
+      """
+      RUN  NAME      STATE        ROWS  TOOK
+        1  raise_p…  complet…  799,394  21.0 s
+      """
+    ),
+  ])
+  func `tells a moment less exactly, and then leaves it out, before it cuts it`(width: Int, shown: String) {
+    var history = Table([
+      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED", .moment),
+      .init("TOOK"), .init("BY"), .init("REASON", .rest),
+    ])
+    history.add([
+      "1", "raise_prices", "completed", "799,394", "2026-11-24T21:10:04.153642+00:00", "21.0 s", "postgres",
+      "new price list",
+    ])
+    #expect(history.rendered(width: width) == shown + "\n")
+  }
+
+  @Test(arguments: ["infinity", "0044-03-15T12:00:00+00:00 BC", "soon", ""])
+  func `leaves what is no moment as it is`(text: String) {
+    for exactness in MomentText.Exactness.allCases { #expect(MomentText.told(text, exactness) == text) }
+  }
+
   @Test func `without rows is its heading`() {
     #expect(Table([.init("A"), .init("B")]).rendered() == "A  B\n")
   }

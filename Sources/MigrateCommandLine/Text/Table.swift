@@ -2,7 +2,8 @@
 package struct Table: Sendable {
   package struct Column: Sendable {
     /// Numbers stand on the right and are never cut; texts stand on the left, and a rest is a text that is cut before the others.
-    package enum Kind: Sendable { case text, number, rest }
+    /// A moment is never cut either: where room is short it is told less exactly, and its column left out where there is none.
+    package enum Kind: Sendable { case text, number, rest, moment }
 
     package let title: String
     package let kind: Kind
@@ -16,8 +17,10 @@ package struct Table: Sendable {
   private static let gap = 2
   /// No text is cut below this, were it all the same too wide.
   private static let narrowest = 6
+  /// A moment is told less exactly, and left out, before a text is cut below this.
+  private static let readable = 12
 
-  private let columns: [Column]
+  private var columns: [Column]
   private var rows: [[String]] = []
 
   package init(_ columns: [Column]) {
@@ -32,6 +35,11 @@ package struct Table: Sendable {
   /// The lines with a newline each, and without blanks at their ends. With a `width`, the longest texts are cut until they
   /// fit; numbers never are.
   package func rendered(width: Int? = nil, unicode: Bool = true) -> String {
+    let shown = width.map(withRoom) ?? self
+    return shown.lines(width: width, unicode: unicode)
+  }
+
+  private func lines(width: Int?, unicode: Bool) -> String {
     let widths = fitted(naturalWidths, into: width)
     let ellipsis = unicode ? "…" : "..."
     return ([columns.map(\.title)] + rows).map { row in
@@ -48,6 +56,53 @@ package struct Table: Sendable {
       return line[..<end] + "\n"
     }.joined()
   }
+
+  // MARK: Room for moments.
+
+  /// The same with moments as exact as there is room for; columns for which there is none are left out, those of moments first.
+  private func withRoom(_ width: Int) -> Table {
+    guard columns.contains(where: { $0.kind == .moment }) else { return self }
+    for exactness in MomentText.Exactness.allCases {
+      let told = telling(exactness)
+      if told.least(text: Self.readable) <= width { return told }
+    }
+    var left = keeping { columns[$0].kind != .moment }
+    while left.columns.count > 3, left.least(text: Self.narrowest) > width {
+      left = left.keeping { $0 < left.columns.count - 1 }
+    }
+    return left
+  }
+
+  private func telling(_ exactness: MomentText.Exactness) -> Table {
+    var told = self
+    for row in rows.indices {
+      for index in columns.indices where columns[index].kind == .moment {
+        told.rows[row][index] = MomentText.told(rows[row][index], exactness)
+      }
+    }
+    return told
+  }
+
+  private func keeping(_ isKept: (Int) -> Bool) -> Table {
+    let kept = columns.indices.filter(isKept)
+    var table = Table(kept.map { columns[$0] })
+    table.rows = rows.map { row in kept.map { row[$0] } }
+    return table
+  }
+
+  /// How narrow it can be when no text is cut below so many columns, and a rest as far as it may be.
+  private func least(text: Int) -> Int {
+    let widths = zip(columns, naturalWidths).map { column, width in
+      switch column.kind {
+      case .number, .moment: width
+      case .text: min(width, text)
+      case .rest: min(width, Self.narrowest)
+      }
+    }
+    return widths.reduce(0, +) + Self.gap * max(0, widths.count - 1)
+  }
+
+  // MARK: Widths.
 
   private var naturalWidths: [Int] {
     columns.indices.map { index in

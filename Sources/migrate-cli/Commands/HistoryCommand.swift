@@ -20,8 +20,8 @@ enum HistoryCommand {
 
   private static func table(_ entries: [HistoryEntry], _ console: Console) -> String {
     var table = Table([
-      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED"), .init("TOOK"),
-      .init("BY"), .init("REASON"),
+      .init("RUN", .number), .init("NAME"), .init("STATE"), .init("ROWS", .number), .init("STARTED", .moment),
+      .init("TOOK"), .init("BY"), .init("REASON", .rest),
     ])
     for entry in entries {
       table.add([
