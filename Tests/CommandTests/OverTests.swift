@@ -3,6 +3,24 @@ import TestSupport
 import Testing
 
 @Suite struct `A run that does not go on` {
+  @Test(arguments: [
+    ("'closed'", "", "no row is changed, so nothing is left to do"),
+    ("'shut'", "undo: none\n", "200 changed rows stay, and nothing takes them back: "),
+  ])
+  func `cancel tells where nothing can be taken back`(state: String, undo: String, said: String) async throws {
+    try await withProject { project in
+      let bad = undo.isEmpty ? 1 : 250
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: \(state)}\nbatch_size: 100\n\(undo)",
+        to: "migrations/close.yaml")
+      try await project.server.psql("ALTER TABLE items ADD CHECK (id <> \(bad) OR state = 'open')")
+      #expect(try await project.migrate("apply", "close", "--yes").status == 1)
+      let cancel = try await project.migrate("cancel", "1", "--yes")
+      #expect(cancel.status == 0 && cancel.lines == ["run 1 cancelled \(undo.isEmpty ? 0 : 200) rows"], "\(cancel)")
+      #expect(cancel.err.contains("run 1 of close is cancelled, and does not go on; \(said)"), "\(cancel)")
+    }
+  }
+
   @Test(arguments: ["completed", "cancelled", "reverted", "failed"])
   func `pause refuses a run that is over, by the command and by SQL in the same words`(state: String) async throws {
     try await withProject { project in

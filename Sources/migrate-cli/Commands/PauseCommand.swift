@@ -29,9 +29,9 @@ enum CancelCommand {
     }
     // What was asked for holds already (U05).
     if summary.state == .cancelled, !revertsToo {
-      console.say("run \(run) of \(summary.name) is cancelled already; nothing is left to do")
       return try console.ask { () throws(RunRefusal) in
-        try Steered.reached(.cancelled).conclude(run, runs, console)
+        console.say("run \(run) of \(summary.name) is cancelled already; \(try afterwards(run, runs))")
+        return try Steered.reached(.cancelled).conclude(run, runs, console)
       }
     }
     let noUndo = try console.ask { () throws(RunRefusal) in try runs.undoReason(run) }
@@ -41,11 +41,25 @@ enum CancelCommand {
     return try console.ask { () throws(RunRefusal) in
       let patience = revertsToo ? patience.revertingToo : patience.alone
       let steered = try runs.cancel(run, reason: reason, patience: patience)
+      if !revertsToo, steered == .reached(.cancelled) {
+        console.say("run \(run) of \(summary.name) is cancelled, and does not go on; \(try afterwards(run, runs))")
+      }
       let code = try steered.conclude(run, runs, console)
       guard revertsToo, case .reached = steered else { return code }
       let back = try runs.enterRevert(try runs.find(String(run)), onConflict: .stop, reason: reason)
       return try RunDisplay.goOn(with: back, runs, console)
     }
+  }
+}
+
+extension CancelCommand {
+  /// What can be done with a run that is cancelled.
+  private static func afterwards(_ run: Int64, _ runs: borrowing Runs) throws(RunRefusal) -> String {
+    let changed = try runs.standing(run).done.changed
+    guard changed > 0 else { return "no row is changed, so nothing is left to do" }
+    let rows = Wording.count(changed, "changed row stays", "changed rows stay")
+    if let noUndo = try runs.undoReason(run) { return "\(rows), and nothing takes them back: \(noUndo)" }
+    return "\(rows); `migrate revert \(run)` takes them back"
   }
 }
 
