@@ -314,9 +314,9 @@ SELECT jsonb_build_object(
   SELECT jsonb_build_object('unsettled', jsonb_build_object('operators', u.operators, 'casts', u.casts))
   FROM  (SELECT (SELECT coalesce(jsonb_agg(DISTINCT o.oprname), '[]')
                  FROM   pg_operator AS o JOIN pg_proc AS p ON p.oid = o.oprcode
-                 WHERE  p.oid >= 16384 AND p.provolatile <> 'i') AS operators,
+                 WHERE  o.oprcode::oid >= 16384 AND p.provolatile <> 'i') AS operators,
                 EXISTS (SELECT FROM pg_cast AS k JOIN pg_proc AS p ON p.oid = k.castfunc
-                        WHERE p.oid >= 16384 AND p.provolatile <> 'i') AS casts
+                        WHERE k.castfunc >= 16384 AND p.provolatile <> 'i') AS casts
          -- Kept apart; else both would be planned once for the members and once for the condition.
          OFFSET 0) AS u
   WHERE  u.casts OR u.operators <> '[]'), '{}') AS document

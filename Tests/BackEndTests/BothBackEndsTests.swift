@@ -3,6 +3,7 @@ import MigratePlan
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// One plan, two ways to run it.
@@ -10,7 +11,7 @@ import Testing
   /// P28
   @Test(arguments: BackEnd.allCases, [1, 7, 1_000])
   func `P28: make of the rows what one statement would, and count them`(backEnd: BackEnd, size: Int) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 150))
       let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
       let compiled = try await Compiled(Products.definition, on: server, batchSize: size)
@@ -36,7 +37,7 @@ import Testing
   }
 
   @Test(arguments: BackEnd.allCases) func `P28: do nothing to an empty table`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 0))
       let compiled = try await Compiled(Products.definition, on: server)
       let told = try await backEnd.apply(compiled, on: server)
@@ -50,7 +51,7 @@ import Testing
   @Test func `write the same ledger`() async throws {
     var ledgers: [BackEnd: [[String]]] = [:]
     for backEnd in BackEnd.allCases {
-      try await withDatabase { server in
+      try await withLedger { server in
         // The object identifiers are the same too: both tables are the first in a database of the same template.
         try await server.psql(Products.table(rows: 500))
         let compiled = try await Compiled(Products.definition, on: server, batchSize: 100)
@@ -86,7 +87,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `store the statements that the plan prints, byte for byte`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 10))
       let compiled = try await Compiled(
         Products.definition + "\nchecks:\n  after:\n    none is {run}: SELECT 1 WHERE '{run}' = ':x'\n", on: server)
@@ -103,7 +104,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `go on with what the other has begun, and take it back`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 200) + "ALTER TABLE products ADD CHECK (price <> 106.05);")
       let (before, expected) = (try await server.rows(Products.all), try await server.rows(Products.expected))
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -123,7 +124,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `say that a definition is applied already, and apply it again when told to`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 20))
       let compiled = try await Compiled(Products.definition, on: server)
       #expect(try await backEnd.apply(compiled, on: server).isDone)
@@ -139,7 +140,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `K22: wait for who writes to the table, and do his rows`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 20))
       let compiled = try await Compiled(Products.definition, on: server)
       try await withSessions("writer", to: server) { sessions in
@@ -159,7 +160,7 @@ import Testing
   /// C04
   @Test(.timeLimit(.minutes(5)), arguments: BackEnd.allCases)
   func `C04: converge while others write the very rows`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql("CREATE TABLE counters (id int PRIMARY KEY, hits bigint NOT NULL, seen bigint)")
       try await server.psql("INSERT INTO counters SELECT n, 0 FROM generate_series(1, 400) AS n")
       let definition = "batch: seen\nsource: counters\nset: {seen: hits}\n"

@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// A part of the rows that is done first, and looked at.
@@ -24,7 +25,7 @@ import Testing
   private func withProducts(
     _ settings: String, _ body: (Server, Compiled) async throws -> Void
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 7_000) + "ANALYZE products")
       try await body(server, try await Compiled(Products.definition + "\n" + settings + "\n", on: server))
     }
@@ -194,7 +195,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `of keys that are collected, and of a key of two columns`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE places (country text, number int, name text NOT NULL, filler text, PRIMARY KEY (country, number));
@@ -229,7 +230,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `without undo, and of every row`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 3_000))
       let yaml =
         "batch: notes\nsource: products\nset: {note: upper('seen')}\nundo: none\nbatch_size: 100\ncanary: 10%\n"

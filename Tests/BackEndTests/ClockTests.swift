@@ -1,6 +1,7 @@
 import Migrate
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// P17; the server's clock jumps in the middle of a run: what the ledger has stamped before lies in the future then, or is older
@@ -32,7 +33,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, ["1 hour", "-1 day"])
   func `P17: jumps, and a run that rests or holds goes on`(backEnd: BackEnd, stamps: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let expected = try await server.rows(Products.expected)
       let window = try await server.value(Self.window) ?? ""
@@ -59,7 +60,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, ["1 hour", "-1 day"])
   func `P17: jumps, and a run whose client rests is not taken over`(backEnd: BackEnd, stamps: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 40))
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(

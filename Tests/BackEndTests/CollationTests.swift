@@ -1,5 +1,6 @@
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `The library that orders texts is upgraded` {
@@ -17,7 +18,7 @@ import Testing
   func `K09: a run that stands still does not go on in another order, and goes back when the index is right`(
     backEnd: BackEnd
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 10)
       #expect(try await backEnd.apply(compiled, on: server).isDone == false)
@@ -55,7 +56,7 @@ import Testing
   /// K09
   @Test(arguments: BackEnd.allCases)
   func `K09: an index of an older version is not walked, whosever order it is`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "\(Self.table); DROP TRIGGER stop ON words; ALTER TABLE words ALTER word TYPE text COLLATE \"de-x-icu\"")
       let compiled = try await Compiled(Self.definition, on: server)

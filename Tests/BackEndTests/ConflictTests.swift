@@ -3,6 +3,7 @@ import MigratePlan
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What a revert meets with other values than the run has left, and cannot write.
@@ -10,7 +11,7 @@ import Testing
   /// Kept, since it was to be overwritten, and then it was not.
   @Test(arguments: BackEnd.allCases)
   func `is left and counted when a trigger keeps force from overwriting it`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer, locked boolean DEFAULT false);
@@ -38,7 +39,7 @@ import Testing
   func `is told when a constraint refuses what it was before it was mended`(
     backEnd: BackEnd, policy: ConflictPolicy
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer, price integer);

@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Under `on_error: stop` the run says which rows it has stopped at.
@@ -18,7 +19,7 @@ import Testing
     ] {
       // After six tries a batch has fewer rows.
       if more.hasSuffix("retry"), bad.count > 1 { continue }
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(Items.table(rows: 100, bad: bad))
         let before = try await server.value("SELECT sum(v) FROM items WHERE id >= \(bad[0] * 3)")
         let compiled = try await Compiled(Items.definition + more, on: server, batchSize: size)
@@ -33,7 +34,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `and not all of them when they are many`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Items.table(rows: 100, bad: [3, 11, 29, 31, 60, 61, 90]))
       let compiled = try await Compiled(Items.definition, on: server, batchSize: 100)
       let told = try await backEnd.apply(compiled, on: server)
@@ -47,7 +48,7 @@ import Testing
   /// Each of the two is right alone; the search finds the one that comes second.
   @Test(arguments: BackEnd.allCases)
   func `also where they are in each other's way, or a trigger keeps them`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (shop text, line integer, mail text UNIQUE, PRIMARY KEY (shop, line));

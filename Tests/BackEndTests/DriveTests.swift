@@ -3,6 +3,7 @@ import MigratePostgres
 import MigrateScripts
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What only a CALL can meet.
@@ -11,7 +12,7 @@ import Testing
   private func withRun(
     rows: Int = 4_000, size: Int = 20, _ body: (Server, Compiled) async throws -> Void
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       // Slow enough for others to come in between.
       try await server.psql(
         Products.table(rows: rows)
@@ -38,7 +39,7 @@ import Testing
 
   /// C10; behind the last batch no entry of its own meets the fence.
   @Test func `C10: that was taken over behind its last batch ends nothing`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       // Somebody who is waited for in what follows the last batch.
       let compiled = try await Compiled(
@@ -63,7 +64,7 @@ import Testing
 
   /// No row is to blame for what the ledger cannot do.
   @Test func `sends no row to quarantine for an error of the ledger's own`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       // Fewer than would end the run for being all alike.
       try await server.psql(Products.table(rows: 20))
       let compiled = try await Compiled(Products.definition + "\non_error: continue", on: server)
@@ -245,7 +246,7 @@ import Testing
 
   /// C17 C18 P08
   @Test func `C17: does not depend on what the database has set`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 400))
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 2)

@@ -1,6 +1,7 @@
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What others do to the labels of an enum that a run reads.
@@ -30,7 +31,7 @@ import Testing
       ["ALTER TYPE kind RENAME VALUE 'b' TO 'c'", "ALTER TYPE kind RENAME VALUE 'c' TO 'b'"],
     ]) func `P21: does not go on past a renamed label of an enum`(backEnd: BackEnd, change: [String]) async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let compiled = try await Compiled(
         "batch: b\nsource: products\nwhere: status::text = 'open' AND kinds::text = '{b}'\nset: {price: price + 1}",
@@ -64,7 +65,7 @@ import Testing
   func `P21: takes a label renamed between capture and change for no trigger`(backEnd: BackEnd, onError: String)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.orders + """
           -- The bound looks first, and the capture behind it.
@@ -101,7 +102,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P21: goes on past a label that is added to an enum`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let compiled = try await Compiled(
         "batch: b\nsource: products\nwhere: status::text = 'open'\nset: {price: price + 1}", on: server, batchSize: 5)

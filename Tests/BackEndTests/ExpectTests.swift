@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What a run must not go beyond without being asked.
@@ -13,7 +14,7 @@ import Testing
     _ expect: String, on: String = "", set: String = "round(price * :multiplier, 2)",
     _ body: (Server, Compiled) async throws -> Void
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 7_000) + "ANALYZE products")
       let yaml = Products.definition.replacing("round(price * :multiplier, 2)", with: set)
         .replacing(

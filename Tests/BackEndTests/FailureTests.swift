@@ -4,12 +4,13 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What stops a run, and what forbids one.
 @Suite struct `Both back ends stop` {
   private func withProducts(_ rows: Int = 60, _ more: String = "", _ body: (Server) async throws -> Void) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: rows) + more)
       try await body(server)
     }
@@ -84,7 +85,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `not at a missing key that only an old snapshot misses`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parents (id int PRIMARY KEY);
@@ -157,7 +158,7 @@ import Testing
 
   /// X02 P13
   @Test(arguments: BackEnd.allCases) func `P13: at what is deferred until COMMIT`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE places (id int PRIMARY KEY, pos int UNIQUE DEFERRABLE INITIALLY DEFERRED);
@@ -338,7 +339,7 @@ import Testing
   /// A revert needs nothing of the kind.
   @Test func `before it may not keep how a batch begins, and names the GRANT`() async throws {
     // It installs the ledger itself.
-    try await TestSupport.withDatabase { server in
+    try await withDatabase { server in
       try await server.psql(Products.table(rows: 60))
       let name = try #require(try await server.value("SELECT quote_ident(current_database())"))
       try await server.psql(

@@ -3,6 +3,7 @@ import MigratePlan
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Rows whose key or values the ledger has trouble to hold.
@@ -13,7 +14,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, ["regclass", "regtype", "regproc", "kind"])
   func `has a key that is an object of the database`(backEnd: BackEnd, type: String) async throws {
     for size in [1, 3, 100] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(
           """
           CREATE DOMAIN kind AS regclass;
@@ -47,7 +48,7 @@ import Testing
   /// The row as JSON, by what the definition says of it.
   @Test(arguments: BackEnd.allCases, ["on_error: continue", "validation: {small: n < 100}"])
   func `holds what jsonb cannot`(backEnd: BackEnd, rule: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         #"""
         CREATE TABLE t (id integer PRIMARY KEY, n integer \#(rule == "on_error: continue" ? "CHECK (n < 100)" : ""), doc json);
@@ -74,7 +75,7 @@ import Testing
 
   /// As hexadecimal digits, more than jsonb has room for.
   @Test func `holds a value that is too long for jsonb`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer CHECK (n < 100), b bytea);

@@ -5,6 +5,7 @@ import MigrateRunner
 import Synchronization
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// A run that stands still for as long as something is so, and goes on by itself.
@@ -19,7 +20,7 @@ import Testing
       """
 
   private func withBackups(_ body: (Server, Compiled) async throws -> Void) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 1_000)
           + "CREATE TABLE backups (host text, finished date); INSERT INTO backups VALUES ('a')")
@@ -122,7 +123,7 @@ import Testing
   func `goes on when it is tuned to hold for nothing, until it is told to keep to its plan`(by backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 1_000) + "CREATE TABLE backups (host text); INSERT INTO backups VALUES ('a')")
       let yaml =
@@ -148,7 +149,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `takes a query that fails for a reason to hold, and lets none write`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 100)
           + """
@@ -171,7 +172,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `stands aside for a vacuum`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 100))
       let compiled = try await Compiled(
         Products.definition + "\nthrottle: {hold_when: {autovacuum: true, wraparound: true, wal_archive: true}}\n",
@@ -310,7 +311,7 @@ import Testing
 
   /// Once a second over all that ask, however many batches there are.
   @Test func `is asked about once a second, not in each batch`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 5_000)
           + "CREATE FUNCTION ask() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;")

@@ -1,12 +1,13 @@
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `Keys that differ in their bytes alone` {
   /// To Swift the two last are one text.
   @Test(.timeLimit(.minutes(2)), arguments: BackEnd.allCases)
   func `V16 K06: are rows of their own, and batches may end between them`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE words (word text COLLATE "C" PRIMARY KEY, n integer);

@@ -1,6 +1,7 @@
 import MigratePlan
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Triggers that came to the table after the run, and what they do while it is taken back.
@@ -83,7 +84,7 @@ import Testing
   func `P21: and writes rows of the table stops the way back, with nothing written`(backEnd: BackEnd, late: Late)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60) + late.known)
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -107,7 +108,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, Late.harmless)
   func `P21: and writes none of its rows is no hindrance`(backEnd: BackEnd, late: Late) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60) + late.known)
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -122,7 +123,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, [true, false])
   func `P21: and belongs to a partition is met alike`(backEnd: BackEnd, writesRows: Bool) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE products (id integer PRIMARY KEY, price integer, note text) PARTITION BY RANGE (id);
@@ -162,7 +163,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P21: is a rule, and nothing is taken back through it`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -187,7 +188,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P21: stops the way back where nobody counts what it writes`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)

@@ -1,6 +1,7 @@
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// `max_rejects`, and what it is tuned to.
@@ -10,7 +11,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, ["3", "0.5%"])
   func `ends when there are more than max_rejects`(backEnd: BackEnd, limit: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let compiled = try await Compiled(Items.continuing + "\nmax_rejects: \(limit)", on: server, batchSize: 20)
       let told = try await backEnd.apply(compiled, on: server)
@@ -41,7 +42,7 @@ import Testing
   func `goes on when it is tuned to allow more, as far as that allows`(
     backEnd: BackEnd, limits: (planned: String, few: String, enough: String)
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let compiled = try await Compiled(
         Items.continuing + "\nmax_rejects: \(limits.planned)", on: server, batchSize: 20)
@@ -72,7 +73,7 @@ import Testing
   }
 
   @Test func `is what one that puts no row there cannot be tuned to be`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 10))
       let compiled = try await Compiled(Products.definition, on: server)
       try await server.psql("ALTER TABLE products ADD CHECK (price < 9) NOT VALID")

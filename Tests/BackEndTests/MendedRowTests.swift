@@ -5,6 +5,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What `--fix` has made of a row, and what a revert makes of that.
@@ -27,7 +28,7 @@ import Testing
     ("a bit(3), k bit(2)", "a, k", "(n / 4)::bit(3), n::bit(2)"),
   ])
   func `is found by a key of any type`(columns: String, key: String, value: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE DOMAIN padded AS character(5); CREATE TYPE "Kind of" AS ENUM ('b', 'a', 'C c', 'c', 'd', 'e', 'f', 'B', 'D');
@@ -73,7 +74,7 @@ import Testing
   /// The mended columns as found, whatever else was changed.
   @Test(arguments: BackEnd.allCases)
   func `is kept as it was found before force overwrites it`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, before) = try await Self.mended(backEnd, on: server, by: ["note = 'mended', v = 50"])
       try await server.psql(
         "UPDATE t SET note = NULL WHERE id = 4; UPDATE t SET note = 'not a mended row' WHERE id = 5")
@@ -88,7 +89,7 @@ import Testing
 
   /// C10; who takes over may want it by another policy.
   @Test func `C10: is left alone by a worker that was taken over before it`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, before) = try await Self.mended(.client, on: server, by: ["note = 'mended'"])
       let locks = "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"
       try await withSessions("holder", to: server) { sessions in
@@ -129,7 +130,7 @@ import Testing
   func `is told as it was found, or as gone, and counted, where a revert has left it`(
     backEnd: BackEnd, policy: ConflictPolicy
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, _) = try await Self.mended(backEnd, on: server, by: ["note = 'mended'"])
       try await server.psql("UPDATE t SET note = 'edited' WHERE id = 4; DELETE FROM t WHERE id = 8")
       let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
@@ -151,7 +152,7 @@ import Testing
   /// One row, however often it was mended, and though the second try of it is in conflict as well.
   @Test(arguments: BackEnd.allCases)
   func `counts once when it is in conflict`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, _) = try await Self.mended(
         backEnd, on: server, by: ["v = 5", "v = v + 1, note = 'mended'"], retry: true)
       #expect(try await server.rows("SELECT v FROM t WHERE id IN (4, 8)") == ["106", "106"])
@@ -174,7 +175,7 @@ import Testing
   ) async throws {
     for retry in [false, true] {
       for edit in ["v = 77", "note = 'edited'", nil] {
-        try await withDatabase { server in
+        try await withLedger { server in
           let (compiled, before) = try await Self.mended(backEnd, on: server, by: assignments, retry: retry)
           let left = try await server.rows(Self.all)
           let changes = edit.map { "UPDATE t SET \($0) WHERE id = 8" } ?? "DELETE FROM t WHERE id = 8"
@@ -211,7 +212,7 @@ import Testing
   /// Whose edit was not there yet when the revert looked: it is met at the end, and the run is told to have failed.
   @Test(arguments: BackEnd.allCases)
   func `that is changed while the batches are taken back ends the revert`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, before) = try await Self.mended(backEnd, on: server, by: ["note = 'mended'"])
       let editor = try await Session("editor", to: server)
       try await editor.execute("BEGIN; UPDATE t SET note = 'edited' WHERE id = 4")
@@ -233,7 +234,7 @@ import Testing
   /// Both columns are the run's; what it found at the second try was not what it was mended to.
   @Test(arguments: BackEnd.allCases)
   func `that was changed before it was tried again is in conflict`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let (compiled, _) = try await Self.mended(backEnd, on: server, by: ["v = 5"])
       try await server.psql("UPDATE t SET v = 6 WHERE id = 4")
       #expect(try await backEnd.retry(1, on: server).isDone)
@@ -248,7 +249,7 @@ import Testing
 
   /// The columns are called as those of quarantine.
   @Test func `is one of those that fulfil a condition, by its own columns`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id bigint PRIMARY KEY, v integer NOT NULL, state text, run integer, key text, q text);
@@ -300,7 +301,7 @@ import Testing
 
   /// It would be another row than the one that waits.
   @Test func `is not mended by what its key is computed from`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (
@@ -323,7 +324,7 @@ import Testing
 
   /// For who has no client: one column, one expression, under the settings of the plan.
   @Test func `is mended by a function of the ledger, too`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await server.rows(Self.all)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 4)

@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What triggers make of `--fix`.
@@ -28,7 +29,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, [false, true])
   func `gets back what the triggers have written, too`(backEnd: BackEnd, retry: Bool) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let compiled = try await Self.quarantined(
         backEnd, on: server,
         body: #"NEW.note := 'touched'; IF NEW.id = 6 THEN NEW."a b" := ARRAY[B'111', NULL]; END IF"#)
@@ -53,7 +54,7 @@ import Testing
   func `is in conflict when somebody has edited what they had written`(
     backEnd: BackEnd, policy: ConflictPolicy
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let compiled = try await Self.quarantined(backEnd, on: server, body: "NEW.note := coalesce(NEW.note, '') || '!'")
       #expect(try await Client.fix(1, "SET n = 7", on: server).text == "2 rows")
       try await server.psql(
@@ -77,7 +78,7 @@ import Testing
   }
 
   @Test func `is not mended where a trigger keeps it from being changed`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let compiled = try await Self.quarantined(
         BackEnd.client, on: server, body: "IF NEW.id = 5 AND NEW.n = 7 THEN RETURN NULL; END IF")
       #expect(try await Client.fix(1, "SET n = 7", on: server).text == "1 rows")
@@ -95,7 +96,7 @@ import Testing
 
   /// It would not be found again.
   @Test func `keeps its key, whatever a trigger makes of it`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let body = "IF NEW.n = 7 THEN NEW.id := NEW.id + 100; END IF"
       _ = try await Self.quarantined(BackEnd.client, on: server, body: body)
       let told = try await Client.fix(1, "SET n = 7", on: server)

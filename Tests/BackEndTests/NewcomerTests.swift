@@ -3,6 +3,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Others write while rows at fault are looked for.
@@ -40,7 +41,7 @@ import Testing
   /// Each statement has its own snapshot here, since others were in the way of the first two attempts.
   @Test(arguments: BackEnd.allCases)
   func `a row that comes beside one is not taken for it`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.table(bad: 60, waits: 60) + """
           CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -65,7 +66,7 @@ import Testing
   /// it is what it was: a sequence counts how often it was asked for.
   @Test(arguments: BackEnd.allCases, 1...12)
   func `a row whose new value has become its old one is kept by no trigger`(backEnd: BackEnd, once: Int) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parents (id integer PRIMARY KEY);
@@ -91,7 +92,7 @@ import Testing
   /// A foreign key is looked up in the transaction's snapshot.
   @Test(arguments: BackEnd.allCases, ["", " DEFERRABLE INITIALLY DEFERRED"])
   func `a row that another refers to may come`(backEnd: BackEnd, deferred: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parents (id integer PRIMARY KEY);

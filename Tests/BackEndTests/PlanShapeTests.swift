@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePlan
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// A session keeps plans: of the ledger's functions, of the table's triggers, of functions in the definition's SQL. What they were
@@ -80,7 +81,7 @@ import Testing
   /// P22; on the way there, and in a session of its own on the way back.
   @Test(arguments: BackEnd.allCases, Change.all)
   func `P22: fits the batch behind what has changed`(backEnd: BackEnd, change: Change) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table + "DELETE FROM products WHERE stock = 13")
       let (before, expected) = (try await server.rows(Self.prices), try await server.rows(Self.expected))
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 10)
@@ -102,7 +103,7 @@ import Testing
   func `P22: fits the batch that is taken back behind what has changed`(
     backEnd: BackEnd, change: Change
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table + "DELETE FROM products WHERE stock = 13")
       let before = try await server.rows(Self.prices)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 10)
@@ -120,7 +121,7 @@ import Testing
   func `P22: fits while rows at fault are looked for, and no other row goes to quarantine`(
     backEnd: BackEnd, change: Change
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let (before, expected) = (try await server.rows(Self.prices), try await server.rows(Self.expected))
       let compiled = try await Compiled(Self.definition + "on_error: continue\n", on: server, batchSize: 10)

@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// PROTOCOL §2: rows that the database refuses, found by halving.
@@ -27,7 +28,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, Bad.allCases)
   func `goes to quarantine, and the others are done`(backEnd: BackEnd, bad: Bad) async throws {
     for size in [1, 2, 7, 40] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(Items.table(rows: 40, bad: bad.rows))
         let (before, expected) = (try await server.rows(Items.all), try await server.rows(Self.expected))
         let compiled = try await backEnd.complete(Items.continuing, on: server, batchSize: size)
@@ -60,7 +61,7 @@ import Testing
   /// Nobody wants a quarantine of all rows.
   @Test(arguments: BackEnd.allCases)
   func `ends the run when the first 32 all fail alike, and nothing is written`(backEnd: BackEnd) async throws {
-    try await withDatabase(loggingStatements: true) { server in
+    try await withLedger(loggingStatements: true) { server in
       try await server.psql(Items.table(rows: 500, bad: Array(1...500)))
       let before = try await server.rows(Items.all)
       let compiled = try await Compiled(Items.continuing, on: server, batchSize: 200)
@@ -85,7 +86,7 @@ import Testing
   }
 
   @Test func `shows its first rows by keys of several columns and any text`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE "Odd, one" ("a b" text, n integer, v integer CHECK (v > 0), PRIMARY KEY ("a b", n));
@@ -104,7 +105,7 @@ import Testing
 
   /// With several workers the count goes past 32 between two looks.
   @Test func `is told from its first 32 rows, also when there are more by then`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Items.table(rows: 1, bad: []))
       let compiled = try await Compiled(Items.continuing, on: server)
       #expect(try await Client.apply(compiled, on: server).isDone)
@@ -126,7 +127,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P11: stops within a hundred tries when all are bad`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Items.table(rows: 20_000, bad: []) + "UPDATE items SET v = 999999; CREATE SEQUENCE tries")
       try await server.psql(
         """
@@ -143,7 +144,7 @@ import Testing
   /// What the trigger writes goes back with the part; a sequence does not.
   @Test(arguments: BackEnd.allCases)
   func `leaves no trace of its failed attempts in other tables`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Items.table(rows: 40, bad: [7, 33]) + """
           CREATE TABLE log (id integer, v integer);
@@ -161,7 +162,7 @@ import Testing
   /// Found at COMMIT, where nobody could tell the row.
   @Test(arguments: BackEnd.allCases)
   func `X02: is found when its constraint is deferred`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE targets (id integer PRIMARY KEY);
@@ -190,7 +191,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `X08: is one that a trigger keeps from being changed, too`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Items.table(rows: 40, bad: []) + """
           CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -209,7 +210,7 @@ import Testing
   /// Personal data that is erased must not live on in a quarantine.
   @Test(arguments: BackEnd.allCases)
   func `S05: leaves its key alone where undo is none`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Items.table(rows: 40, bad: [8]))
       for condition in ["", "\nwhere: id > 3"] {
         let name = condition.isEmpty ? "whole" : "part"
@@ -226,7 +227,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, ["", " DESC"])
   func `P12: is the higher one of two in each other's way`(backEnd: BackEnd, order: String) async throws {
     for size in [1, 7, 40] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(
           """
           CREATE TABLE items (id integer PRIMARY KEY, email text UNIQUE);
@@ -248,7 +249,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `V06: is one of ten thousand`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (id integer PRIMARY KEY, v integer);
@@ -266,7 +267,7 @@ import Testing
   /// The quarantine takes whatever an error says.
   @Test(arguments: BackEnd.allCases)
   func `P10: is kept with ten megabytes of words about it`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Items.table(rows: 20, bad: []) + """
           CREATE FUNCTION talks() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -290,7 +291,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `is named by all columns of its key`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE lines (shop text, line integer, v integer CHECK (v <> 33), PRIMARY KEY (shop, line));
@@ -308,7 +309,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `is tried ten times under retry, and then ends the run`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Items.table(rows: 10, bad: []) + """
           CREATE SEQUENCE tries;

@@ -1,13 +1,14 @@
 import MigrateLedger
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What a revert costs, in what it reads and how often it commits.
 @Suite struct `The way back` {
   /// PostgreSQL expects ten rows of an array; a join that is planned for them reads all of them for each.
   @Test func `over a key of several columns compares a row with no other`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (a integer, b integer, v integer, PRIMARY KEY (a, b));
@@ -34,7 +35,7 @@ import Testing
   /// A row of quarantine that is refused once more leaves nothing to take back.
   @Test(arguments: BackEnd.allCases)
   func `has nothing to do for what was tried again in vain`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer CHECK (v < 1000));

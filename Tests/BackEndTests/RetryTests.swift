@@ -3,6 +3,7 @@ import MigratePlan
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Rows in quarantine are mended where they are, and tried again under the plan that has left them out.
@@ -31,7 +32,7 @@ import Testing
   func `is known again when its key is written otherwise`(
     backEnd: BackEnd, key: (type: String, value: String, respelt: String)
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE EXTENSION citext;
@@ -77,7 +78,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, [1, 7, 40])
   func `is done when it is mended, and goes back with the run`(backEnd: BackEnd, size: Int) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await server.rows(Self.all)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
@@ -119,7 +120,7 @@ import Testing
   }
 
   @Test func `is mended by assignments that the database can type, and by nothing else`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let compiled = try await Compiled(Self.definition, on: server)
       #expect(try await Client.apply(compiled, on: server).isDone)
@@ -145,7 +146,7 @@ import Testing
   /// What somebody has made of a mended row since is never overwritten, unless that is said.
   @Test(arguments: BackEnd.allCases)
   func `is in conflict when it was changed since it was mended`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await server.rows(Self.all)
       let compiled = try await Compiled(Self.definition, on: server)
@@ -164,7 +165,7 @@ import Testing
   }
 
   @Test func `is resolved when it is gone, and is tried alone`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let compiled = try await Compiled(Self.definition, on: server)
       #expect(try await Client.apply(compiled, on: server).isDone)
@@ -181,7 +182,7 @@ import Testing
   }
 
   @Test func `is tried again without undo, and among collected keys`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.table + """
           ; CREATE TABLE many (id integer PRIMARY KEY, v integer NOT NULL);
@@ -240,7 +241,7 @@ import Testing
   func `whose key a trigger writes cannot be tried again, and nobody has taken the run over`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moving)
       // One before it, which is done in any case.
       try await server.psql("UPDATE t SET note = 'bad' WHERE id = 2")
@@ -257,7 +258,7 @@ import Testing
   }
 
   @Test func `is mended by nobody who was taken over, and is told so`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moving)
       #expect(try await Client.apply(try await Compiled(Self.checked, on: server), on: server).isDone)
       let told = try await Client.fix(1, "SET note = 'steal'", on: server)
@@ -270,7 +271,7 @@ import Testing
   /// C11: behind a pooler the backend stays, and whoever comes next would wait for it to grow cold.
   @Test(arguments: [true, false])
   func `is tried again by a worker that takes back its sign of life, also when it fails`(fails: Bool) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moving)
       #expect(try await Client.apply(try await Compiled(Self.checked, on: server), on: server).isDone)
       if fails { #expect(try await Client.fix(1, "SET note = 'good'", on: server).isDone) }

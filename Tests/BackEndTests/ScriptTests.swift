@@ -7,6 +7,7 @@ import MigrateSQLFiles
 import MigrateScripts
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// The files that psql runs where this program is not.
@@ -17,7 +18,7 @@ import Testing
 
   /// U13
   @Test(arguments: BackEnd.allCases) func `U13: hold hostile names and values`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withConnection(to: server) { connection in
         let table = "\"od'd \\ $$ \"\" {run}\".\"ta'ble \\ :x $plan$\""
         try connection.execute(
@@ -79,7 +80,7 @@ import Testing
     ] {
       let script = ScriptWriter(plan, definition: text, version: "test").apply
       let call = try #require(script.split(separator: "migrate.enter(").last?.split(separator: ") \\gset").first)
-      let told = try await withDatabase { server in
+      let told = try await withLedger { server in
         try await Psql.run(
           """
           \\set reason ''
@@ -108,7 +109,7 @@ import Testing
   }
 
   @Test func `keep what they preview a comment, whatever it says`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql("CREATE TABLE t (id int PRIMARY KEY, v text)")
       // A carriage return ends a comment too.
       let compiled = try await Compiled(
@@ -123,7 +124,7 @@ import Testing
   }
 
   @Test func `P20: bring an older ledger up to date, and refuse a newer one`() async throws {
-    try await TestSupport.withDatabase { server in
+    try await withDatabase { server in
       try await server.psql(Products.table(rows: 20))
       for (index, script) in Scripts.ledger.prefix(2).enumerated() {
         try await server.psql(script)
@@ -149,7 +150,7 @@ import Testing
   }
 
   @Test func `take what is said by -v as it is`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 20))
       let compiled = try await Compiled(Products.definition, on: server)
       let reason = Self.hostile.filter { !$0.isNewline }
@@ -165,7 +166,7 @@ import Testing
   }
 
   @Test func `install the ledger once when many come at a time`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 5)
@@ -189,7 +190,7 @@ import Testing
   }
 
   @Test func `P24: verify what a run has promised, and say what is broken`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let compiled = try await Compiled(
         Products.definition + "\nchecks:\n  after:\n    none is free: SELECT id FROM products WHERE price = 1\n",

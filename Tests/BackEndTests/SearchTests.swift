@@ -3,6 +3,7 @@ import MigratePostgres
 import MigrateRunner
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// A batch with so many rows at fault that each is tried by itself.
@@ -57,7 +58,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, Refusal.allCases)
   func `go to quarantine, and the others are done`(backEnd: BackEnd, refusal: Refusal) async throws {
     for size in [30, 280] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(refusal.table(rows: 420))
         let before = try await server.rows(Self.all)
         let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
@@ -85,7 +86,7 @@ import Testing
   /// Few of many cost less by halving, which leaves its parts behind.
   @Test(arguments: BackEnd.allCases, [[1], [2999, 3000], [700, 1500]])
   func `are halved when they are few`(backEnd: BackEnd, bad: [Int]) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (id integer PRIMARY KEY, v integer);
@@ -110,7 +111,7 @@ import Testing
 
   /// No rollback takes a prepared statement back, and behind a pooler the next one may meet it.
   @Test func `are found where a search before was broken off`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Refusal.overflow.table(rows: 60))
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 30)
       let told = try await Psql.apply(compiled, on: server, behind: "PREPARE migrate_change AS SELECT 1;")
@@ -122,7 +123,7 @@ import Testing
   /// The row before the one that the server shows is then further back than the batch.
   @Test(arguments: ["id <= 500", "id <= 612", "id BETWEEN 5 AND 612", "id = 612"])
   func `are cut from where the batch begins, also when what stood before is gone`(gone: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (id integer PRIMARY KEY, v integer CHECK (v <> 5000));
@@ -145,7 +146,7 @@ import Testing
 
   /// What is left of a batch behind the parts that one transaction may have was cut for as many rows as were asked for then.
   @Test func `are counted as they are when the run is tuned to smaller batches meanwhile`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer CHECK (n < 100));

@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `A worker's session` {
@@ -9,7 +10,7 @@ import Testing
   func `is called after its run and its batch, with the user's own name behind, and only for the batch`(
     backEnd: BackEnd
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 40)
           + """

@@ -1,5 +1,6 @@
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What is said to pass by itself, and does not.
@@ -7,7 +8,7 @@ import Testing
   /// A trigger that asks a server which is gone would have the run try for ever.
   @Test(arguments: BackEnd.allCases)
   func `has the run pause, which goes on when that is over`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 20)
           + """

@@ -2,12 +2,13 @@ import MigratePlan
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What others do to the table while a run is on its way.
 @Suite struct `A run stays with its table` {
   private func withProducts(_ body: @Sendable (Server) async throws -> Void) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60) + TableChange.gate)
       try await body(server)
     }
@@ -229,7 +230,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P21: does not go on in the order of another collation`(backEnd: BackEnd)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Collated.table + TableChange.gate)
       let compiled = try await Compiled(Collated.definition, on: server, batchSize: 10)
       let told = try await TableChange.applying(compiled, on: server, by: backEnd, change: Collated.byBytes)
@@ -245,7 +246,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, ["postgres", "clerk"])
   func `P21: is not changed between a batch's snapshot and its look at it`(backEnd: BackEnd, user: String) async throws
   {
-    try await TestSupport.withDatabase { server in
+    try await withDatabase { server in
       try await server.psql(
         Collated.table + TableChange.gate
           + """
@@ -271,7 +272,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, Change.notTakenBackThrough) func `P21: is not taken back through what came later`(
     backEnd: BackEnd, change: Change
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60))
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -294,7 +295,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `K20: counts the rows of a partition that was attached behind the batches`(
     backEnd: BackEnd
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE products (id integer PRIMARY KEY, price integer) PARTITION BY RANGE (id);
@@ -342,7 +343,7 @@ import Testing
   @Test(arguments: BackEnd.allCases) func `P23: goes on and back where a dump of it was restored`(backEnd: BackEnd)
     async throws
   {
-    try await TestSupport.withDatabase { server in
+    try await withDatabase { server in
       try await server.psql(
         """
         CREATE TYPE kind AS ENUM ('old', 'new');
@@ -357,7 +358,7 @@ import Testing
       #expect(try await backEnd.apply(compiled, on: server).isDone == false)
       #expect(
         try await server.rows("SELECT state, count(*) FROM migrate.runs, migrate.batches GROUP BY 1") == ["failed|4"])
-      try await TestSupport.withDatabase { other in
+      try await withDatabase { other in
         let dump = try await Psql.dump(server)
         #expect(dump.isDone)
         let restored = try await Psql.run(dump.text, on: other)

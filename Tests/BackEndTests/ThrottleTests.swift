@@ -5,13 +5,14 @@ import MigrateRunner
 import Synchronization
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// How fast a run goes, the same by whoever runs it.
 @Suite struct `The pace of a run` {
   @Test(arguments: BackEnd.allCases)
   func `sizes its batches by what they take, and does what one statement does`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 60_000))
       let expected = try await server.rows(Products.expected)
       let compiled = try await Compiled(Products.definition, on: server)
@@ -31,7 +32,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `remembers the size of its batches when it is gone on with`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 40_000))
       let compiled = try await Compiled(Products.definition, on: server)
       let control = RunControl()
@@ -50,7 +51,7 @@ import Testing
   }
 
   @Test func `takes the next size as the ledger does`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withConnection(to: server) { connection in
         try Upgrade.run(connection)
         for size in [1, 99, 100, 1_000, 7_777, 50_000, 100_000, 1_000_000] {
@@ -86,7 +87,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `rests between batches`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 700))
       let yaml = Products.definition + "\nbatch_size: 200\nthrottle: {pause: 300ms}\n"
       let compiled = try await Compiled(yaml, on: server)
@@ -104,7 +105,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `keeps to its rate`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 2_333))
       let yaml = Products.definition + "\nthrottle: {max_rate: 1000}\n"
       let compiled = try await Compiled(yaml, on: server)
@@ -123,7 +124,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `is tuned while it runs, from its next batch on`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 7_000))
       let yaml = Products.definition + "\nbatch_size: 50\nthrottle: {pause: 200ms}\n"
       let compiled = try await Compiled(yaml, on: server)
@@ -146,7 +147,7 @@ import Testing
   /// A rest that has begun already is no longer than what is said now.
   @Test(arguments: BackEnd.allCases, [("{pause: 1h}", "_pause => '0'"), ("{max_rate: 1}", "_max_rate => 0")])
   func `ends a rest when it is tuned`(by backEnd: BackEnd, throttle: (said: String, tuned: String)) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 400))
       let expected = try await server.rows(Products.expected)
       let yaml = Products.definition + "\nbatch_size: 300\nthrottle: \(throttle.said)\n"
@@ -168,7 +169,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `says on its way back what slows it down, and how to lift that`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 200) + "CREATE TABLE busy (n int)")
       let before = try await server.rows(Products.all)
       let plain = try await Compiled(Products.definition, on: server)
@@ -220,7 +221,7 @@ import Testing
   /// Of twice the batch's own time.
   @Test(arguments: BackEnd.allCases)
   func `rests for as long as nice_ratio says`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Products.table(rows: 70)
           + """

@@ -2,13 +2,14 @@ import MigrateLedger
 import MigratePlan
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `What was kept for the way back` {
   /// U11
   @Test(arguments: BackEnd.allCases)
   func `U11: and was dropped is said to be gone, before a row changes`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 40))
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
       #expect(try await backEnd.apply(compiled, on: server).isDone)
@@ -33,7 +34,7 @@ import Testing
   /// U11: a revert drops it itself when all is back; a second one has another answer.
   @Test(arguments: BackEnd.allCases)
   func `U11: is dropped when all is back, and the run is reverted then`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 40))
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(Products.definition, on: server, batchSize: 10)
@@ -49,7 +50,7 @@ import Testing
   /// V15: a gigabyte is the end of an array. Here a trigger says so of more than three rows.
   @Test(arguments: BackEnd.allCases)
   func `V15: and does not fit for all rows of a batch is kept for fewer`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer);
@@ -80,7 +81,7 @@ import Testing
 
   /// U12: before compression, so what it takes on disk is not more.
   @Test func `U12: is estimated by the plan, from the width of the values`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id bigint PRIMARY KEY, thin integer, wide text);

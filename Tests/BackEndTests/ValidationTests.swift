@@ -3,6 +3,7 @@ import MigratePlan
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// `validation`: rules for the row as it would be written, against what plain SQL says of the same rows.
@@ -103,7 +104,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, Shape.allCases)
   func `goes to quarantine with every reason, and the others are done`(backEnd: BackEnd, shape: Shape) async throws {
     for size in [1, 2, 7, 40] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(Self.table(rows: 40) + shape.setup)
         let before = try await server.rows(Self.all)
         let expected = try await server.rows(Self.expected)
@@ -140,7 +141,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `is every one, or none`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table(rows: 40))
       let before = try await server.rows(Self.all)
       for (name, rule, rejected) in [("all_bad", "price < -1", 40), ("none_bad", "coalesce(price, 1) >= 0", 0)] {
@@ -166,7 +167,7 @@ import Testing
 
   /// Nothing that a run without such rows does costs a statement.
   @Test func `is looked for only in a batch that has one`() async throws {
-    try await withDatabase(loggingStatements: true) { server in
+    try await withLedger(loggingStatements: true) { server in
       try await server.psql(Self.table(rows: 40))
       let compiled = try await Compiled(
         """
@@ -190,7 +191,7 @@ import Testing
   @Test(arguments: BackEnd.allCases)
   func `stands beside one that the database refuses`(backEnd: BackEnd) async throws {
     for size in [1, 2, 7, 40] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(
           """
           CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL, CONSTRAINT small CHECK (v < 1000));
@@ -225,7 +226,7 @@ import Testing
   /// A rule that cannot be computed is no rule that is broken: `on_error` decides.
   @Test(arguments: BackEnd.allCases)
   func `is refused by the database when the rule itself fails`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE items (id integer PRIMARY KEY, v integer); INSERT INTO items SELECT n, n FROM generate_series(-5, 5) AS n"
       )
@@ -251,7 +252,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `ends the run beyond max_rejects, also under stop`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table(rows: 100))
       let compiled = try await Compiled(
         """
@@ -271,7 +272,7 @@ import Testing
 
   /// The locked attempts: who writes at the same time makes the first one fail.
   @Test func `is found when others write at the same time`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table(rows: 300))
       let expected = try await server.rows(Self.expectedRejects)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 50)
@@ -291,7 +292,7 @@ import Testing
   /// Few rows are eligible and no index leads to them, so that their keys are collected.
   @Test(arguments: BackEnd.allCases)
   func `is found among collected keys`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (id integer PRIMARY KEY, v integer NOT NULL, pad text);

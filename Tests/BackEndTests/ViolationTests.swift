@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What a constraint refuses is asked of all rows of a batch at once.
@@ -19,7 +20,7 @@ import Testing
   func `are found by one query where a constraint tells them`(
     backEnd: BackEnd, constraint: (text: String, sqlState: String)
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let broken = constraint.sqlState == "23502" ? "NULL" : "-1"
       try await server.psql(
         """
@@ -50,7 +51,7 @@ import Testing
 
   /// Each constraint is asked for the stretch that it refuses.
   @Test(arguments: BackEnd.allCases) func `are found of two constraints`(backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE items (a integer, b integer, v integer CHECK (v % 100 <> 7), w integer CHECK (w % 90 <> 8), PRIMARY KEY (a, b));
@@ -79,7 +80,7 @@ import Testing
   @Test(arguments: BackEnd.allCases, ["items_v_check", "early", "whole", "kept", "é", ""])
   func `is found by what it does, whatever is said of it`(backEnd: BackEnd, blamed: String) async throws {
     for size in [1, 7, 40] {
-      try await withDatabase { server in
+      try await withLedger { server in
         try await server.psql(Self.table)
         try await server.psql(
           """

@@ -2,6 +2,7 @@ import MigrateLedger
 import MigratePostgres
 import TestRuns
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// The times of day at which batches may run.
@@ -23,7 +24,7 @@ import Testing
     ("01:00", "04:00", "2026-10-25 01:30", "open"), ("01:00", "04:00", "2026-10-25 00:30", "2026-10-25 01:00"),
   ])
   func `opens at its own place's time`(opens: String, closes: String, now: String, expected: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withConnection(to: server) { try Upgrade.run($0) }
       let found = try await server.value(
         """
@@ -37,7 +38,7 @@ import Testing
 
   /// Who needs longer than the window is would never begin; from its beginning on it may.
   @Test func `lets the longest batch begin when it opens`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withConnection(to: server) { try Upgrade.run($0) }
       let rows = try await server.rows(
         """
@@ -51,7 +52,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `keeps a run until it opens, and says when`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 500))
       let window = try await closedWindow(server)
       let opens = try #require(
@@ -78,7 +79,7 @@ import Testing
   /// What somebody needs who must take a run back at noon.
   @Test(arguments: BackEnd.allCases)
   func `is nothing to a run that is tuned to hold for nothing, nor to its revert`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 500))
       let before = try await server.rows(Products.all)
       let expected = try await server.rows(Products.expected)
@@ -109,7 +110,7 @@ import Testing
 
   @Test(arguments: BackEnd.allCases)
   func `keeps a revert, until that is tuned to hold for nothing`(by backEnd: BackEnd) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 500))
       let before = try await server.rows(Products.all)
       let compiled = try await Compiled(
@@ -155,7 +156,7 @@ import Testing
   }
 
   @Test func `of a zone that is not there is refused`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Products.table(rows: 5))
       let refused = await #expect(throws: Refusal.self) {
         try await Compiled(Products.definition + "\nwindow: 22:00-05:30 Europe/Berln\n", on: server)

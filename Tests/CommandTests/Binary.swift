@@ -2,6 +2,7 @@ import Foundation
 import MigrateJSON
 import MigratePostgres
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What the program gave when it had ended.
@@ -146,7 +147,7 @@ final class Child: @unchecked Sendable {
 /// Runs `body` with a project whose table `items` has `rows` rows, all open, and the definition `close` that closes them,
 /// `batchSize` at a time.
 func withProject(rows: Int = 1_000, batchSize: Int = 100, _ body: (TestProject) async throws -> Void) async throws {
-  try await withDatabase { server in
+  try await withLedger { server in
     try await withFolder { folder in
       let project = TestProject(folder: folder, server: server)
       try await project.makeItems(rows: rows, batchSize: batchSize)

@@ -1,6 +1,7 @@
 import Foundation
 import MigrateJSON
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `Who and why` {
@@ -119,7 +120,7 @@ import Testing
   }
 
   @Test func `pg_stat_activity shows at which batch a run is, in no message of its own`() async throws {
-    try await withDatabase(loggingStatements: true) { server in
+    try await withLedger(loggingStatements: true) { server in
       try await withFolder { folder in
         let project = TestProject(folder: folder, server: server)
         try await project.makeItems()

@@ -1,6 +1,7 @@
 import Foundation
 import MigrateJSON
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `migrate why` {
@@ -229,7 +230,7 @@ import Testing
   /// Both passes go over its key, and rows are rejected in both.
   @Test(arguments: ["id", "id, sku"])
   func `tells of a row the pass of a canary that it belongs to`(key: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let project = TestProject(folder: folder, server: server)
         try await server.psql(
@@ -273,7 +274,7 @@ import Testing
     ("regclass", "n::oid::regclass"), ("interval", "n * interval '1 hour'"),
   ])
   func `finds a row by a key of any type, as the batches have compared it`(type: String, key: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let project = TestProject(folder: folder, server: server)
         let rows = type == "\"Kind of\"" ? 3 : 40
@@ -297,7 +298,7 @@ import Testing
   }
 
   @Test func `takes a key of several columns as words or in one, with quotes around a comma`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let project = TestProject(folder: folder, server: server)
         try await server.psql(
@@ -332,7 +333,7 @@ import Testing
   }
 
   @Test func `finds a row of a partition, and one that a run has walked by another key`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let project = TestProject(folder: folder, server: server)
         try await server.psql(

@@ -2,6 +2,7 @@ import Foundation
 import MigratePostgres
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// P01; the real client, killed at random moments, forward and back.
@@ -12,7 +13,7 @@ import Testing
     // Of each worker a few batches, and of eight slices for each the most have several.
     let batches = workers == 1 ? 12 : workers * 8 * 3
     let apply = ["apply", "prices", "--yes", "--workers", "\(workers)"]
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let program = try Program(folder: folder, server: server, definition: Shop.definition)
         var killed = 0
@@ -59,7 +60,7 @@ import Testing
     workers: Int
   ) async throws {
     var random = Torture.random("stops of \(workers)")
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let program = try Program(folder: folder, server: server, definition: Shop.definition)
         for _ in 1...Torture.count(2, torture: 30) {

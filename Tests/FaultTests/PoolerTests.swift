@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// C11, C12; pgbouncer gives a connection to the server for a transaction, and then to somebody else.
@@ -120,7 +121,7 @@ enum Pooler {
   /// Runs `body` with a database of the shared cluster through the pooler, and the same directly.
   static func with(size: Int, _ body: (Server, Server) async throws -> Void) async throws {
     let upstream = try await TestCluster.shared.socketFolder
-    try await withDatabase { server in
+    try await withLedger { server in
       try await with(size: size, before: server, at: upstream) { pooled in try await body(pooled, server) }
     }
   }

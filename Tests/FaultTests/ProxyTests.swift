@@ -2,6 +2,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// H1; a client whose connection breaks at its N-th message, for every N, in three ways.
@@ -68,6 +69,6 @@ func withProxy(_ body: (Proxy, Server) async throws -> Void) async throws {
   try await withFolder { folder in
     let proxy = try Proxy(folder: folder, to: upstream)
     defer { proxy.close() }
-    try await withDatabase { server in try await body(proxy, server) }
+    try await withLedger { server in try await body(proxy, server) }
   }
 }

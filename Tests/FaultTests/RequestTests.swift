@@ -5,6 +5,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// P16; sessions that ask one run for different things at once, held against a model of what may follow.
@@ -13,7 +14,7 @@ import Testing
     var random = Torture.random("requests")
     for round in 1...Torture.count(3, torture: 150) {
       let race = Race.random(&random)
-      try await withDatabase { server in
+      try await withLedger { server in
         let complaints = try await race.run(on: server)
         #expect(complaints == [], "SEED=\(Torture.seed), round \(round): \(race)")
       }

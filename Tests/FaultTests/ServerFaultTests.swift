@@ -3,6 +3,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What a server does to those who use it.
@@ -11,7 +12,7 @@ import Testing
   @Test(arguments: [1, 4]) func `P02: ends backends at random moments is come back to`(workers: Int) async throws {
     var random = Torture.random("terminations of \(workers)")
     let needed = Torture.count(10, torture: 200)
-    try await withDatabase { server in
+    try await withLedger { server in
       var ended = 0
       while ended < needed {
         let shop = try await Shop.fresh(server, rows: 200 * workers)

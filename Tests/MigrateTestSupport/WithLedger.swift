@@ -1,5 +1,5 @@
 import MigrateLedger
-import MigratePostgres
+package import MigratePostgres
 package import TestSupport
 
 extension DatabaseTemplate {
@@ -7,4 +7,12 @@ extension DatabaseTemplate {
   package static let withLedger = DatabaseTemplate("with_ledger") { server in
     try await withConnection(to: server) { connection in try Upgrade.run(connection) }
   }
+}
+
+/// Runs `body` with a database of its own that has the ledger in it, and nothing else.
+@discardableResult
+package func withLedger<Value: Sendable>(
+  loggingStatements: Bool = false, _ body: (Server) async throws -> Value
+) async throws -> Value {
+  try await withDatabase(like: .withLedger, loggingStatements: loggingStatements, body)
 }

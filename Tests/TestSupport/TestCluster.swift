@@ -112,10 +112,9 @@ package final class TestCluster: Sendable {
   ) async throws -> Value {
     let number = databases.add(1, ordering: .relaxed).newValue
     let name = "test_\(number)"
-    let logging = loggingStatements ? "ALTER DATABASE \(name) SET log_statement = 'all'" : "SELECT 1"
     // CREATE DATABASE cannot be in a transaction, so these are two messages.
     try await server.psql("CREATE DATABASE \(name) TEMPLATE \(template)")
-    try await server.psql(logging)
+    if loggingStatements { try await server.psql("ALTER DATABASE \(name) SET log_statement = 'all'") }
     let result: Result<Value, any Error>
     do { result = .success(try await body(server.database(name))) } catch { result = .failure(error) }
     // A test may have stopped the server.

@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Somebody else's statement waits for a batch no longer than it may.
@@ -54,7 +55,7 @@ import Testing
 
   @Test(.timeLimit(.minutes(15)))
   func `gives way within 200 ms, one look and one COMMIT, and is done in the end`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let trial = Trial(server)
       let run = try await trial.begin(try await trial.plan(Self.definition))
@@ -87,7 +88,7 @@ import Testing
   }
 
   @Test func `is halved, and grows again when nobody waits any more`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let trial = Trial(server)
       let run = try await trial.begin(try await trial.plan(Self.definition))
@@ -104,7 +105,7 @@ import Testing
 
   /// A single row that is waited for is no error: it is tried until it goes through.
   @Test func `is tried on when a single row is waited for`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.table
           + """
@@ -132,7 +133,7 @@ import Testing
   /// It waits for a lock itself, and hears all the same.
   @Test(arguments: ["pause", "cancel"])
   func `hears a request within two seconds while it waits for a lock`(request: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let trial = Trial(server)
       let run = try await trial.begin(

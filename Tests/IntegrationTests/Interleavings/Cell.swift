@@ -4,6 +4,7 @@ import MigratePlan
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What somebody else does to a batch's rows, in one transaction.
@@ -126,7 +127,7 @@ extension Cell {
   ///   - readingImages: the plan knows of the AFTER trigger.
   ///   - edit: what is done to the plan before it runs.
   func play(readingImages: Bool = false, _ edit: (Plan) throws -> Plan = { $0 }) async throws -> Played {
-    try await withDatabase { server in try await play(on: server, readingImages: readingImages, edit) }
+    try await withLedger { server in try await play(on: server, readingImages: readingImages, edit) }
   }
 
   func play(on server: Server, readingImages: Bool, _ edit: (Plan) throws -> Plan = { $0 }) async throws -> Played {

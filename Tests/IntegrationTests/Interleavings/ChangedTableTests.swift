@@ -5,6 +5,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// What others do to the table of a whole run.
@@ -90,7 +91,7 @@ import Testing
   @Test(arguments: [false, true]) func `P21: keeps what a trigger has made of a batch that it came into`(
     byProcedure: Bool
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;

@@ -4,6 +4,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Several workers, and sessions that count in the very rows: what one of them adds must be there at the end, once.
@@ -26,7 +27,7 @@ import Testing
     let seconds = (ProcessInfo.processInfo.environment["MIGRATE_TORTURE"] ?? "").isEmpty ? 3 : 60
     let seed = ProcessInfo.processInfo.environment["SEED"].flatMap { Int($0) } ?? Int.random(in: 1...999_999)
     print("writers who count: SEED=\(seed)")
-    try await withDatabase { server in
+    try await withLedger { server in
       let counters = try await Counters(server, change: change, workers: workers)
       var tally = Counters.Tally()
       try await withWriters(server, seed: seed) {
@@ -46,7 +47,7 @@ import Testing
   @Test(.serialized, .timeLimit(.minutes(30)), arguments: Change.allCases)
   func `C01 C06: lose nothing of what pgbench writes, and give it no error`(change: Change) async throws {
     let seconds = (ProcessInfo.processInfo.environment["MIGRATE_TORTURE"] ?? "").isEmpty ? 3 : 60
-    try await withDatabase { server in
+    try await withLedger { server in
       let counters = try await Counters(server, change: change, workers: 4)
       var tally = Counters.Tally()
       async let bench = PgBench.run(PgBench.scripts, clients: 4, seconds: seconds, on: server)

@@ -2,6 +2,7 @@ import MigrateLedger
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Two workers, of whom one cannot go on while the other has a batch in hand.
@@ -11,7 +12,7 @@ import Testing
     _ code: String,
     _ body: (Trial, _ run: Int64, _ first: NamedSession, _ mate: NamedSession) async throws -> Void
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer NOT NULL);

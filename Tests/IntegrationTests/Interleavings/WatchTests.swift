@@ -4,6 +4,7 @@ import MigratePostgres
 @testable import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Whoever waits is let through by all that a run does with the rows, and nobody else is disturbed for it.
@@ -49,7 +50,7 @@ import Testing
     "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())"
 
   @Test func `is given up by the search for rows at fault`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table(tries: 2) + "ALTER TABLE products ADD CHECK (price <> 41)")
       let trial = Trial(server)
       let run = try await trial.begin(try await trial.plan(Self.definition("stop")))
@@ -67,7 +68,7 @@ import Testing
   }
 
   @Test func `is given up by rows of quarantine that are tried again`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.table(tries: 1) + "ALTER TABLE products ADD CONSTRAINT few CHECK (id > 3 OR price <= 3)")
       try await server.psql("UPDATE products SET price = 3 WHERE id < 3; ALTER TABLE waited_for RENAME TO later")
@@ -94,7 +95,7 @@ import Testing
 
   /// Behind a pooler the backend is another client's then.
   @Test func `cancels no statement behind the batch, however late the word of it comes`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withFolder { folder in
         let proxy = try Proxy(folder: folder, to: try await TestCluster.shared.socketFolder)
         defer { proxy.close() }
@@ -122,7 +123,7 @@ import Testing
   /// The role has as many connections as it takes to run without that, or may not ask what it asks.
   @Test(arguments: ["too many connections", "permission denied for function pg_blocking_pids"])
   func `is told when nobody can look, once, and the run goes on`(reason: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let name = try await server.psql("SELECT current_database()")[0][0] ?? ""
       let few = "watched_\(name)"
       try await server.psql(
@@ -149,7 +150,7 @@ import Testing
   }
 
   @Test func `is looked at by no second connection on the way back`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE products (id integer PRIMARY KEY, price integer NOT NULL);

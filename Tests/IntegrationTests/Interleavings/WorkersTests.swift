@@ -2,6 +2,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 /// Four workers, and one session that is in their way.
@@ -71,7 +72,7 @@ import Testing
   /// C08. Each batch takes a share lock on the one parent row, all workers at once; who wants to delete it waits for them, and they
   /// for him.
   @Test func `C08: share the parent of all their rows, and outlast who locks it`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parents (id int PRIMARY KEY);

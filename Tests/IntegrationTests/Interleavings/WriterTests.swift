@@ -2,6 +2,7 @@ import MigratePostgres
 import MigrateRunner
 import RunTestSupport
 import TestSupport
+import MigrateTestSupport
 import Testing
 
 @Suite struct `A batch and a writer` {
@@ -9,7 +10,7 @@ import Testing
   /// images back in a statement more.
   @Test(arguments: Writer.allCases)
   func `C03: meet as the table says, and the undo is exact`(writer: Writer) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       for moment in Moment.allCases {
         for level in Level.allCases { try await check(Cell(writer, moment, level), on: server, readingImages: false) }
         try await check(Cell(writer, moment, .snapshot), on: server, readingImages: true)

@@ -11,7 +11,7 @@ import TestSupport
   func `K01 K05 K06 K07 K08 K10 K11 K12 K13 K14 K15 K16 K18 V07 P28: any batch size gives what one statement gives`(
     shape: KeyShape
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(shape.schema)
       let before = try await image(of: "t", on: server)
       // psql's answer, rolled back.

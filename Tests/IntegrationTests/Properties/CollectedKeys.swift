@@ -14,7 +14,7 @@ import Testing
 
   /// For each key that is not of the part, PostgreSQL would read the index from one end of the part to the other.
   @Test func `of several columns read as much of the index as there are rows in a part`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.events)
       var way = Way()
       way.batchSize = 100

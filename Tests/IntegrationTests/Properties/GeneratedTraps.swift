@@ -7,7 +7,7 @@ import Testing
   /// K17
   @Test(arguments: ["k", "part, k"])
   func `K17: a definition that writes what the key is computed from is refused`(key: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (
@@ -39,7 +39,7 @@ import Testing
   @Test func `K17: a trigger that writes what the key is computed from ends the run, and nothing is written`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (no integer, v integer, k integer GENERATED ALWAYS AS (no) STORED PRIMARY KEY);
@@ -56,7 +56,7 @@ import Testing
 
   @Test(arguments: ["CASCADE", "SET NULL", "SET DEFAULT", "NO ACTION"])
   func `a definition that other tables follow by what is computed is refused`(action: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parent (
@@ -71,7 +71,7 @@ import Testing
 
   /// P21; what it writes into the rows that follow would be in no undo.
   @Test func `P21: nor is a run taken back when such a foreign key has come since`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parent (id integer PRIMARY KEY, name text, code text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE);
@@ -93,7 +93,7 @@ import Testing
   /// X06; where a BEFORE ROW trigger is, PostgreSQL takes all generated columns for written.
   @Test(arguments: ["x", "y"])
   func `X06: columns that a trigger on a computed column writes are restored`(column: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, x integer, y integer, g integer GENERATED ALWAYS AS (x * 2) STORED, note text);
@@ -111,7 +111,7 @@ import Testing
   }
 
   @Test func `X06: a trigger on a column that nothing written leads to is not named`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, x integer, y integer, g integer GENERATED ALWAYS AS (x * 2) STORED);
@@ -134,7 +134,7 @@ import Testing
   }
 
   @Test func `one worker does the batches where rows can want the same computed value`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (

@@ -102,7 +102,7 @@ import Testing
   private static let definition = "batch: b\nsource: t\nset: {x: x + 1}"
 
   @Test(arguments: Way.back) func `X06: and what it makes of it is restored`(way: Way) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(way.schema)
       let warning = try await compiled(Self.definition, on: server).warnings.all.first
       #expect(warning?.message.hasSuffix("may write any column") == true, "\(String(describing: warning))")
@@ -122,7 +122,7 @@ import Testing
   @Test(arguments: Way.elsewhere) func `X07: unless nothing there leads to it, and then it is told so`(way: Way)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(way.schema)
       let warning = try await compiled(Self.definition, on: server).warnings.all.first
       #expect(warning?.message.hasSuffix("writes no column of the row") == true, "\(String(describing: warning))")
@@ -144,7 +144,7 @@ import Testing
     ("EXECUTE 'UPDATE t SET cur = false WHERE id = $1' USING NEW.id - 1", "may write any column"),
   ])
   func `X06: that a BEFORE trigger may write other rows is told`(body: String, effect: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, x integer, cur boolean DEFAULT true, note text);
@@ -166,7 +166,7 @@ import Testing
   /// X02; the image is read before it fires.
   @Test func `X06: that a deferred trigger writes the row at COMMIT is told, and its rows are conflicts`() async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, x integer);

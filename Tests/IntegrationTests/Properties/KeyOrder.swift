@@ -10,7 +10,7 @@ import Testing
     #"text COLLATE "en-x-icu""#, "text COLLATE by_number", "text COLLATE no_case", "citext", "folded",
   ])
   func `K07 K08: of collected keys, too`(type: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE EXTENSION citext;
@@ -40,7 +40,7 @@ import Testing
   func `K20: of collected keys those that are not eligible any more are not counted as read`(undo: String)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (k integer PRIMARY KEY, v integer NOT NULL, n integer);
@@ -61,7 +61,7 @@ import Testing
 
   /// K08: to the index 'abc' and 'ABC' are two keys, to the column one, and behind the first the second is not met.
   @Test func `K07 K08: an index with another order than its column's leads no walk`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -82,7 +82,7 @@ import Testing
   @Test func `K08: a key whose own operators are out of sight is refused, and walked where they are in sight`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE SCHEMA kinds;
@@ -100,7 +100,7 @@ import Testing
 
   /// V20: a name without its schema means whatever stands first in the search_path on the day it is read.
   @Test func `V20: a key that is the name of an object is kept by its number`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE SCHEMA early;

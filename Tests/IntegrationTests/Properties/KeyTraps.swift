@@ -6,7 +6,7 @@ import Testing
 @Suite struct `Batches walk only what leads past each row once` {
   /// K02 K03 K04
   @Test func `K02 K03 K04: keys that are not unique, may be NULL, or have another order are refused`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (
@@ -38,7 +38,7 @@ import Testing
   @Test(arguments: ["integer[]", "pair", "pairs", "integers"])
   func `a key that undo could not keep is refused, and another one found where there is one`(type: String) async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TYPE pair AS (a integer, b text);
@@ -59,7 +59,7 @@ import Testing
   func `K17 X13: a definition that writes the key is refused, and so is one that would move rows to another partition`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE p (paid date, id integer, v integer, PRIMARY KEY (paid, id)) PARTITION BY RANGE (paid);
@@ -75,7 +75,7 @@ import Testing
 
   /// K17
   @Test func `K17: a trigger that changes the key ends the run, and nothing is written`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer);
@@ -92,7 +92,7 @@ import Testing
 
   /// K18
   @Test func `K18: a condition that the change makes false loses no row`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, status text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 40) AS n; ANALYZE t"
       )
@@ -109,7 +109,7 @@ import Testing
   func `K19 K20 K21: rows that become eligible behind or beyond the batches are counted or not met, and the run ends`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       // Each row that is changed makes one behind it eligible, inserts one behind it, and one beyond the end.
       try await server.psql(
         """

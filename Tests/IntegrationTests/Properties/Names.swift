@@ -16,7 +16,7 @@ import Testing
 
   /// X22 K06
   @Test func `X22 K06: as table, as alias, as columns of key and value`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await withThrowingTaskGroup(of: Void.self) { group in
         for lane in 0..<4 {
           group.addTask {

@@ -6,7 +6,7 @@ import Testing
 @Suite struct `Constraints and other objects keep their word` {
   /// X01
   @Test func `X01: a shift over a unique column fails and leaves the table as it was`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, pos integer UNIQUE); INSERT INTO t SELECT n, n FROM generate_series(1, 9) AS n"
       )
@@ -22,7 +22,7 @@ import Testing
 
   /// X12 X21
   @Test func `X12 X21: generated columns follow, identities stay, dropped columns are passed over`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (
@@ -45,7 +45,7 @@ import Testing
 
   /// X16
   @Test func `X16: where policies hide rows the run is refused, and one that comes later is loud`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -72,7 +72,7 @@ import Testing
 
   /// A column's type may lie in a schema that a role has no right to, and its rows can be written all the same.
   @Test func `X16: an enum of a schema that the role may not use keeps no run from beginning`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -93,7 +93,7 @@ import Testing
 
   /// X23
   @Test func `X23: an object of somebody else under a name of ours stops the begin, and is left alone`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t SELECT n, n FROM generate_series(1, 9) AS n")
       let first = try await migrated("batch: first\nsource: t\nset: {v: 1}", on: server)
@@ -108,7 +108,7 @@ import Testing
       // No run of it is left; the next number is free.
       #expect(try await migrated(second, on: server).isComplete)
     }
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE SCHEMA migrate; CREATE TABLE migrate.theirs (); CREATE TABLE t (id integer PRIMARY KEY, v integer)")
       let refused = await #expect(throws: Refused.self) {
@@ -122,7 +122,7 @@ import Testing
 
   /// C09
   @Test func `C09: of many first runs at once each finds the ledger that one of them has installed`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let tables = 1...8
       try await server.psql(
         tables.map { "CREATE TABLE t\($0) (id integer PRIMARY KEY, v integer); INSERT INTO t\($0) VALUES (1, 0);" }
@@ -142,7 +142,7 @@ import Testing
   /// X18
   @Test func `X18: an old row that breaks a constraint NOT VALID ends the run with the constraint's name`() async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer, w integer);
@@ -158,7 +158,7 @@ import Testing
 
   /// X02 P13
   @Test func `X02 P13: a deferred constraint that fails at COMMIT ends the run at its batch`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE parent (id integer PRIMARY KEY);

@@ -44,7 +44,7 @@ import Testing
     let (name, starter) = isForeseen ? ("foreseen", "begins foreseen") : ("raise", "begins")
     let yaml =
       isForeseen ? Self.yaml.replacing(tags, with: "").replacing("batch: raise", with: "batch: foreseen") : Self.yaml
-    try await withDatabase(loggingStatements: true) { server in
+    try await withLedger(loggingStatements: true) { server in
       try await server.psql(Self.schema)
       if isForeseen { try await server.psql("DROP TRIGGER seen ON shop.products") }
       let log = try await TestCluster.shared.log
@@ -130,7 +130,7 @@ import Testing
 
   /// DECISIONS: the same bytes from `--json` and in the ledger.
   @Test func `and what the ledger stores is what --json prints`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.schema)
       let plan = try await compiled(Self.yaml, on: server).plan
       let applied = try await migrated(Self.yaml, on: server)
@@ -142,7 +142,7 @@ import Testing
 
   /// S10: plan writes nothing, calls nothing that does, and needs no right to.
   @Test func `S10: and to plan leaves no trace`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v integer); CREATE SEQUENCE s; INSERT INTO t VALUES (1, 1)")
       _ = try await compiled("batch: b\nsource: t\nset:\n  v: nextval('public.s')::integer", on: server)

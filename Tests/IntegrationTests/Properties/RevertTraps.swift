@@ -12,7 +12,7 @@ import Testing
 
   /// U01 U16
   @Test func `U01 U16: later edits stay, and are listed`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let applied = try await migrated(Self.yaml, on: server, batchSize: 6)
       try await server.psql(
@@ -48,7 +48,7 @@ import Testing
   /// U01; a function takes a hundred arguments at most.
   @Test(arguments: [ConflictPolicy.skip, .force])
   func `U01: also of a table of more columns than a function takes arguments`(policy: ConflictPolicy) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let columns = (1...120).map { "c\($0)" }
       try await server.psql(
         """
@@ -72,7 +72,7 @@ import Testing
 
   /// U01
   @Test func `U01: under force the old values come back, and what was overwritten is kept`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "t", on: server)
       let applied = try await migrated(Self.yaml, on: server, batchSize: 6)
@@ -89,7 +89,7 @@ import Testing
   @Test(arguments: [1, 2, 3]) func `U04 U06: a run that stopped on the way goes back from there, in two pieces, too`(
     batches: Int
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "t", on: server)
       let stopped = try await migrated(Self.yaml, on: server, batchSize: 5, stopAfter: batches)
@@ -109,7 +109,7 @@ import Testing
 
   /// U05
   @Test func `U05: a second revert does nothing, one at the same time neither, and apply runs anew`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "t", on: server)
       let applied = try await migrated(Self.yaml, on: server, batchSize: 1)
@@ -134,7 +134,7 @@ import Testing
 
   /// U07
   @Test func `U07: of two runs over the same rows the newer one goes first`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "t", on: server)
       let first = try await migrated(Self.yaml, on: server)
@@ -154,7 +154,7 @@ import Testing
 
   /// U10
   @Test func `U10: a run goes on and goes back with the plan it began with; another text is refused`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "t", on: server)
       let stopped = try await migrated(Self.yaml, on: server, batchSize: 5, stopAfter: 1)
@@ -189,7 +189,7 @@ import Testing
 
   /// U14 V21
   @Test func `U14: sequences are not taken back, the values are`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql("\(Self.table); CREATE SEQUENCE s START 100")
       let before = try await image(of: "t", on: server)
       let applied = try await migrated(
@@ -204,7 +204,7 @@ import Testing
 
   /// B22: undo: none
   @Test func `without undo a revert is refused`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let applied = try await migrated(Self.yaml + "\nundo: none", on: server, batchSize: 7)
       #expect(applied.counts == BatchCounts(batches: 3, read: 20, changed: 20))

@@ -39,7 +39,7 @@ import Testing
 
   /// S01 C17 V08 V09 V10 V14
   @Test func `S01 C17 V08 V09 V10 V14: not even a hostile one`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       // What shadows the names when the search_path of the role is taken.
       try await server.psql(
@@ -82,7 +82,7 @@ import Testing
 
   /// P08
   @Test func `P08: a statement_timeout of the role does not end a batch that takes longer`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer);
@@ -101,7 +101,7 @@ import Testing
 
   /// C18
   @Test func `C18: a role that may only read is told so, nothing has begun, and no row is to blame`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let before = try await image(of: "public.t", on: server)
       let reading = try await role("reading", ["default_transaction_read_only = on"], on: server)
@@ -116,7 +116,7 @@ import Testing
 
   /// C18: it comes while the run is on its way.
   @Test func `C18: in the middle of a run nothing is lost, and another role goes on`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       let stopped = try await migrated(Self.yaml, on: server, batchSize: 6, stopAfter: 1)
       let reading = try await role("reading_later", ["default_transaction_read_only = on"], on: server)

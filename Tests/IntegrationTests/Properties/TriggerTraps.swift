@@ -6,7 +6,7 @@ import Testing
 @Suite struct `Triggers keep their word` {
   /// X06 B22: what BEFORE triggers write comes back, too, and their images are those after the trigger.
   @Test func `X06: columns that a BEFORE trigger writes are restored`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer, version integer, touched timestamptz);
@@ -33,7 +33,7 @@ import Testing
   @Test(arguments: ["low", "seen", "seen_again"])
   func `X06: columns that an AFTER trigger writes by another name of the table are restored`(name: String) async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer, note text) PARTITION BY RANGE (id);
@@ -56,7 +56,7 @@ import Testing
 
   /// What it wrote then is kept for no batch. Nothing tells yet that the function is another one.
   @Test func `X06: a trigger whose function was replaced since writes other columns on the way back`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let function = { (column: String) in
         """
         CREATE OR REPLACE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS
@@ -82,7 +82,7 @@ import Testing
 
   /// Only the images of the batch's own rows are kept. Nothing tells yet that there were others.
   @Test func `X06: a trigger that writes other rows of the table leaves them as they became`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer, note text);
@@ -138,7 +138,7 @@ import Testing
   @Test(arguments: Writer.all) func `X06: columns that a trigger writes in an odd way are restored`(writer: Writer)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TYPE pair AS (x integer, y integer);
@@ -170,7 +170,7 @@ import Testing
   /// X06: a partition may have its columns in other places than the table that it belongs to.
   @Test func `X06: columns that a trigger of a partition writes are restored, wherever they stand in it`() async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, price integer, touched integer NOT NULL DEFAULT 0) PARTITION BY RANGE (id);
@@ -193,7 +193,7 @@ import Testing
 
   /// PROTOCOL 1: RETURNING does not see AFTER triggers.
   @Test func `X06: what an AFTER trigger makes of the rows is their image`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer);
@@ -217,7 +217,7 @@ import Testing
 
   /// X08
   @Test func `X08: a trigger that leaves rows out silently ends the run at that batch`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v integer);

@@ -12,7 +12,7 @@ import Testing
 
   /// V18: PostgreSQL refuses a label in the transaction that adds it (55P04); to all others it is not there yet.
   @Test func `V18: a label that is being added is not there, and one that was added is`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moods)
       let yaml = "batch: b\nsource: t\nset: {mood: 'angry'}"
       try await withConnection(to: server) { connection in
@@ -34,7 +34,7 @@ import Testing
   func `V18: a label that goes while a run stands still ends it at its batch, and does not keep it from going back`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moods)
       let before = try await image(of: "t", on: server)
       let stopped = try await migrated(
@@ -55,7 +55,7 @@ import Testing
 
   /// V19
   @Test func `V19: a large object is not kept with the number of it, and the plan says so`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, file oid, n integer); INSERT INTO t SELECT n, lo_from_bytea(0, 'x') FROM generate_series(1, 4) AS n"
       )
@@ -83,7 +83,7 @@ import Testing
     ("generate_series(1, n)", "several-rows"),
   ])
   func `V22: what would depend on where a batch begins is refused`(value: String, code: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql("CREATE TABLE t (id integer PRIMARY KEY, n integer)")
       let yaml = "batch: b\nsource: t\nset:\n  n: |\n    \(value)"
       #expect(try await codes(of: yaml, on: server) == [code])
@@ -97,7 +97,7 @@ import Testing
   )
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, part integer, place integer);
@@ -122,7 +122,7 @@ import Testing
 
   /// K24
   @Test func `K24: a sub-select that finds two rows is an error, and not one of them`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer);
@@ -142,7 +142,7 @@ import Testing
   @Test func `U03: a unique value that was taken meanwhile stops the way back whole, and it goes on when it is free`()
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, code integer UNIQUE); INSERT INTO t SELECT n, n FROM generate_series(1, 12) AS n"
       )

@@ -65,7 +65,7 @@ struct Pair: Sendable, CustomStringConvertible {
 
   /// V12 V13, the ledger's counts
   @Test func `V12: pairs that are equal and not the same`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE EXTENSION citext;
@@ -123,7 +123,7 @@ struct Pair: Sendable, CustomStringConvertible {
   func `V12: rows that are rounded to what they were are passed over`(type: String)
     async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v \(type));
@@ -140,7 +140,7 @@ struct Pair: Sendable, CustomStringConvertible {
 
   /// Of two columns one is compared by its image, and the other's zeros behind the point belong to that.
   @Test func `V12: a number is the same beside a text, too`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, v numeric(10,2), name text);
@@ -159,7 +159,7 @@ struct Pair: Sendable, CustomStringConvertible {
   }
 
   @Test func `C20 V12: applied again it writes nothing`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v numeric); INSERT INTO t SELECT n, n FROM generate_series(1, 50) AS n"
       )

@@ -7,7 +7,7 @@ import Testing
   /// V01 V02 V11 V12 V13 V16 U04 X21 X22
   @Test(arguments: [1, 4, 1000])
   func `V01 V02 V11 V13 V16 X21 X22: of every type, under hostile names`(batchSize: Int) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(EveryType.creation)
       let before = try await image(of: EveryType.table, on: server)
       let expected = try await image(of: EveryType.table, on: server, after: EveryType.update)
@@ -48,7 +48,7 @@ import Testing
     ("a new index and a new constraint", "CREATE INDEX ON t (n); ALTER TABLE t ADD CHECK (n < 1000)"),
   ])
   func `also when between apply and revert came`(_ change: (name: String, ddl: String)) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moods)
       // What the table is after the same change alone.
       let expected = try await image(of: "t", on: server, after: change.ddl)
@@ -76,7 +76,7 @@ import Testing
   func `also when a value comes from an operator or a cast that never gives the same one twice`(
     objects: String, value: String
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE t (id integer PRIMARY KEY, n integer);
@@ -106,7 +106,7 @@ import Testing
     ),
   ])
   func `U09: or refuses before a row changes, and lists what is in the way`(ddl: String, says: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.moods)
       let applied = try await migrated(Self.cheer, on: server)
       try await server.psql(ddl)

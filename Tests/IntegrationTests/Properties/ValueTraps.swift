@@ -43,7 +43,7 @@ import Testing
   /// JSON is the same JSON whether it stands in `set` or comes as a parameter's default or from a file.
   @Test func `V13: a map and a list mean one thing as a value, as a default and in a file of parameters`() async throws
   {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, a jsonb, b jsonb, c jsonb, d jsonb, e text[]); INSERT INTO t VALUES (1)"
       )
@@ -84,7 +84,7 @@ import Testing
 
   @Test(arguments: ["UTC", "Asia/Kathmandu"])
   func `V03 V04 V05 V07 V08 V09 V10 V14 V23: in whatever zone the server is`(zone: String) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let columns = Self.values.enumerated().map { "ADD c\($0) \($1.type)" }.joined(separator: ", ")
       try await server.psql("\(Self.table); ALTER TABLE t \(columns)")
       try await server.psql(
@@ -104,7 +104,7 @@ import Testing
 
   /// V03 V08
   @Test func `V03 V08: a loss is said before`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       for (column, value) in [
         ("n2", "n * 1.005"), ("n2", "round(n, 3)"), ("n2", "trunc(n, 3) + 1"), ("i", "n"), ("i", "f"),
@@ -125,7 +125,7 @@ import Testing
 
   /// B5 V03 V06
   @Test func `V03 V06: and how many rows of a sample lose something or do not fit`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "\(Self.table); ALTER TABLE t ADD small smallint, ADD code varchar(2), ADD tiny numeric(3,1)")
       for (column, value, said) in [
@@ -161,7 +161,7 @@ import Testing
 
   /// V05
   @Test func `V05: a division of whole numbers is said before, wherever it stands`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       for (value, count) in [
         ("i / 2", 1), ("(t.i / id)::numeric", 1), ("CASE WHEN b THEN n ELSE i / 2 + id / 3 END", 2), ("n / 2", 0),
@@ -187,7 +187,7 @@ import Testing
   func `V06: one row that does not fit ends the run at its batch, whatever was there before`(
     column: String, value: String, sqlState: String
   ) async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.table)
       // Cut, the value would be what is there already.
       try await server.psql(
@@ -203,7 +203,7 @@ import Testing
 
   /// V21
   @Test func `V21: the moment of the beginning is the same after a pause, a lost backend and a resume`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, at timestamptz, run bigint); INSERT INTO t SELECT n FROM generate_series(1, 40) AS n"
       )

@@ -43,7 +43,7 @@ private struct Explained {
 @Suite struct `A batch costs its own rows, not those of the table` {
   /// The statements on `t` of a whole run, as they ran.
   private func explained(_ yaml: String, _ schema: String, batchSize: Int) async throws -> [Explained] {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(schema)
       try await server.psql(
         """

@@ -54,7 +54,7 @@ import TestSupport
   ) async throws {
     // A row a batch is slow, and a part of the rows tells as much.
     let part = size == 1 ? "\nDELETE FROM orders WHERE id > 110000;" : ""
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders + part)
       let before = try await image(of: "orders", on: server)
       let expected = try await image(of: "orders", on: server, after: Self.change)
@@ -70,7 +70,7 @@ import TestSupport
   }
 
   @Test func `cut the keys where the rows are`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let plan = try await compiled(Self.definition, on: server, Self.way(4, size: 10)).plan
       #expect(plan.parallel == 4)
@@ -86,7 +86,7 @@ import TestSupport
   }
 
   @Test func `read a sample of a large table, and not all of it`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         "CREATE TABLE wide (id int PRIMARY KEY, n int); INSERT INTO wide SELECT n * 2, n FROM generate_series(1, 200000) AS n; ANALYZE wide"
       )
@@ -105,7 +105,7 @@ import TestSupport
   }
 
   @Test func `take the keys that were collected`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         """
         CREATE TABLE seldom (id int PRIMARY KEY, n int NOT NULL);
@@ -124,7 +124,7 @@ import TestSupport
   }
 
   @Test func `C10 P02: whoever loses the connection goes on, and what is done stays done`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let expected = try await image(of: "orders", on: server, after: Self.change)
       var way = Self.way(4, size: 20)
@@ -155,7 +155,7 @@ import TestSupport
 
   /// Each batch rests, and two of them beside each other bring twice as many rows as one.
   @Test func `are two at first, and all when that makes the run faster`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(
         Self.orders + """
           CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$;
@@ -176,7 +176,7 @@ import TestSupport
   }
 
   @Test func `P15: are all at rest before the run is paused, and all go on`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       var way = Self.way(4, size: 10)
       let asked = Mutex(false)
@@ -208,7 +208,7 @@ import TestSupport
   }
 
   @Test func `P14: leave all when one is told to, and go on later`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let expected = try await image(of: "orders", on: server, after: Self.change)
       var way = Self.way(4, size: 10)
@@ -224,7 +224,7 @@ import TestSupport
   }
 
   @Test func `end with the one whose batch fails, and go on behind it`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders + "ALTER TABLE orders ADD CHECK (total <> 4001);")
       let applied = try await migrated(Self.definition, on: server, Self.way(4, size: 10))
       #expect(applied.failure?.sqlState == "23514")
@@ -237,7 +237,7 @@ import TestSupport
   }
 
   @Test func `P29: who gets no connection is missed by nobody`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       let name = try await server.psql("SELECT current_database()")[0][0] ?? ""
       let few = "few_\(name)"
       try await server.psql(
@@ -260,7 +260,7 @@ import TestSupport
   }
 
   @Test func `are as many as they are tuned to`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let expected = try await image(of: "orders", on: server, after: Self.change)
       var way = Self.way(2, size: 5)
@@ -296,7 +296,7 @@ import TestSupport
   }
 
   @Test func `are not more than one where the keys are not cut`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       var way = Self.way(1, size: 10)
       way.stopAfter = 5
@@ -309,7 +309,7 @@ import TestSupport
   }
 
   @Test func `are one where it would matter who comes first`() async throws {
-    try await withDatabase { server in
+    try await withLedger { server in
       try await server.psql(Self.orders)
       let definition = "batch: n\nsource: orders\non_error: continue\nset: {note: {sql: \"left(note, 7)\"}}"
       let compiled = try await compiled(definition, on: server, Self.way(4, size: 10))

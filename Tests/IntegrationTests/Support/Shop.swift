@@ -138,5 +138,5 @@ package struct Shop: Sendable {
 /// Runs `body` with a shop in a database of its own.
 @discardableResult
 package func withShop<Value: Sendable>(rows: Int = 20, _ body: (Shop) async throws -> Value) async throws -> Value {
-  try await withDatabase(like: .withLedger) { server in try await body(Shop(server, rows: rows)) }
+  try await withLedger { server in try await body(Shop(server, rows: rows)) }
 }
