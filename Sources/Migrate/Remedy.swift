@@ -20,6 +20,9 @@ extension Failure {
   private func next(_ run: Int64, _ direction: RunDirection, _ goesOn: String) -> String {
     if let cure = cureOfServer { return "\(cure); then \(goesOn)" }
     switch sqlState.map({ String($0.prefix(2)) }) {
+    case "23" where direction == .revert:
+      let what = constraint.map { "constraint \"\($0)\"" } ?? "the table"
+      return "\(what) refuses what rows of that batch were before: drop it or mend what it asks for, then \(goesOn)"
     case "22", "23":
       let rows = culprits == nil ? "the rows of that batch" : "the rows at fault"
       let elsewise = direction == .apply ? "; or `migrate cancel \(run)`, mend the definition, and apply it anew" : ""

@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePlan
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// One plan, two ways to run it.

@@ -2,9 +2,9 @@ import MigrateLedger
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// A part of the rows that is done first, and looked at.

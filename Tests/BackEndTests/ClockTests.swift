@@ -1,7 +1,7 @@
 import Migrate
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// P17; the server's clock jumps in the middle of a run: what the ledger has stamped before lies in the future then, or is older

@@ -1,6 +1,6 @@
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 @Suite struct `The library that orders texts is upgraded` {

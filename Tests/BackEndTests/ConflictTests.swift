@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePlan
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What a revert meets with other values than the run has left, and cannot write.

@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Under `on_error: stop` the run says which rows it has stopped at.

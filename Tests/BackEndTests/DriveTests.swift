@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePostgres
 import MigrateScripts
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What only a CALL can meet.

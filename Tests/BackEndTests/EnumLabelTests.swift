@@ -1,7 +1,7 @@
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What others do to the labels of an enum that a run reads.

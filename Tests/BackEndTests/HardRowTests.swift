@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePlan
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Rows whose key or values the ledger has trouble to hold.

@@ -2,10 +2,10 @@ import Foundation
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import Synchronization
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// A run that stands still for as long as something is so, and goes on by itself.

@@ -1,6 +1,6 @@
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 @Suite struct `Keys that differ in their bytes alone` {

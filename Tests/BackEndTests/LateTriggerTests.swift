@@ -1,7 +1,7 @@
 import MigratePlan
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Triggers that came to the table after the run, and what they do while it is taken back.

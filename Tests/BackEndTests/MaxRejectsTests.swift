@@ -1,7 +1,7 @@
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// `max_rejects`, and what it is tuned to.

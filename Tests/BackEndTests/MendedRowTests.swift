@@ -3,9 +3,9 @@ import MigrateLedger
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What `--fix` has made of a row, and what a revert makes of that.

@@ -2,9 +2,9 @@ import MigrateLedger
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What triggers make of `--fix`.

@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Others write while rows at fault are looked for.

@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePlan
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// A session keeps plans: of the ledger's functions, of the table's triggers, of functions in the definition's SQL. What they were

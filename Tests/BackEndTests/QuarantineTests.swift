@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// PROTOCOL §2: rows that the database refuses, found by halving.

@@ -1,7 +1,7 @@
 import MigrateLedger
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What a revert costs, in what it reads and how often it commits.
@@ -29,6 +29,35 @@ import Testing
         """)
       #expect(plan.contains { $0.contains("rows=3000") })
       #expect(!plan.contains { $0.contains("Rows Removed by Join Filter") }, "\(plan.joined(separator: "\n"))")
+    }
+  }
+
+  /// It was added NOT VALID, so that the rows of before stood beside it.
+  @Test(arguments: BackEnd.allCases)
+  func `names the constraint that refuses what was before, and goes on without it`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer);
+        INSERT INTO t SELECT n, CASE n WHEN 50 THEN NULL ELSE n END FROM generate_series(1, 100) AS n;
+        ALTER TABLE t ADD CONSTRAINT filled CHECK (v IS NOT NULL) NOT VALID;
+        ANALYZE t
+        """)
+      let before = try await server.rows("SELECT id, v FROM t ORDER BY id")
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset:\n  v: coalesce(v, 0) + 1", on: server, batchSize: 30)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let refused = try await backEnd.revert(compiled, on: server)
+      #expect(!refused.isDone && refused.text.contains(#"violates check constraint "filled""#), "\(refused.text)")
+      if backEnd == .procedure {
+        let why = #"constraint "filled" refuses what rows of that batch were before: drop it or mend what it asks "#
+        #expect(refused.text.contains(why), "\(refused.text)")
+      }
+      // The batches behind it are back; its own rows are as they were applied.
+      #expect(try await server.value("SELECT count(*) FROM t WHERE v = id + 1 OR id = 50 AND v = 1") == "60")
+      try await server.psql("ALTER TABLE t DROP CONSTRAINT filled")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.rows("SELECT id, v FROM t ORDER BY id") == before)
     }
   }
 

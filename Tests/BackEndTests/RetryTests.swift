@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePlan
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Rows in quarantine are mended where they are, and tried again under the plan that has left them out.

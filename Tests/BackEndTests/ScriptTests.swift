@@ -5,9 +5,9 @@ import MigratePlan
 import MigratePostgres
 import MigrateSQLFiles
 import MigrateScripts
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// The files that psql runs where this program is not.

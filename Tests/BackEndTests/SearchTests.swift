@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// A batch with so many rows at fault that each is tried by itself.

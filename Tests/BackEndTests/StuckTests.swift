@@ -1,6 +1,6 @@
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What is said to pass by itself, and does not.

@@ -1,8 +1,8 @@
 import MigratePlan
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What others do to the table while a run is on its way.

@@ -2,10 +2,10 @@ import MigrateLedger
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import Synchronization
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// How fast a run goes, the same by whoever runs it.

@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePlan
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 @Suite struct `What was kept for the way back` {

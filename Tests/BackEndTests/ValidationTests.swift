@@ -1,9 +1,9 @@
 import MigrateLedger
 import MigratePlan
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// `validation`: rules for the row as it would be written, against what plain SQL says of the same rows.

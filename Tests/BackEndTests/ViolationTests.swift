@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What a constraint refuses is asked of all rows of a batch at once.

@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateTestSupport
 import TestRuns
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// The times of day at which batches may run.

@@ -142,7 +142,7 @@ import Testing
   @Test func `refuses what needs something that is not complete, before it shows a plan, among the other errors`()
     async throws
   {
-    try await withProject(rows: 3) { project in
+    try await withProject(rows: 3, hasLedger: false) { project in
       func write(_ set: String) throws {
         try project.write(
           "batch: dearer\nsource: public.items\nneeds: close\nset: {\(set)}\n", to: "migrations/dearer.yaml")
@@ -221,6 +221,14 @@ import Testing
       try await project.server.psql("ALTER TABLE items DROP CONSTRAINT items_check")
       let resumed = try await project.migrate("apply", "close", "--yes")
       #expect(resumed.status == 0 && resumed.lines.last?.hasPrefix("run 1 completed 1000 rows") == true)
+
+      try await project.server.psql("ALTER TABLE items ADD CONSTRAINT closed CHECK (state <> 'open') NOT VALID")
+      let refused = try await project.migrate("revert", "close", "--yes")
+      let why = #"help: constraint "closed" refuses what rows of that batch were before: drop it or mend what it "#
+      let remedy = why + "asks for, then `migrate revert 1` goes on"
+      #expect(refused.status == 1 && refused.err.contains(remedy), "\(refused.err)")
+      try await project.server.psql("ALTER TABLE items DROP CONSTRAINT closed")
+      #expect(try await project.migrate("revert", "close", "--yes").status == 0)
     }
   }
 

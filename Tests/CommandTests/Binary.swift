@@ -1,8 +1,8 @@
 import Foundation
 import MigrateJSON
 import MigratePostgres
-import TestSupport
 import MigrateTestSupport
+import TestSupport
 import Testing
 
 /// What the program gave when it had ended.
@@ -146,8 +146,11 @@ final class Child: @unchecked Sendable {
 
 /// Runs `body` with a project whose table `items` has `rows` rows, all open, and the definition `close` that closes them,
 /// `batchSize` at a time.
-func withProject(rows: Int = 1_000, batchSize: Int = 100, _ body: (TestProject) async throws -> Void) async throws {
-  try await withLedger { server in
+/// - Parameter hasLedger: whether the ledger is there already, which takes longer to install than most commands run.
+func withProject(
+  rows: Int = 1_000, batchSize: Int = 100, hasLedger: Bool = true, _ body: (TestProject) async throws -> Void
+) async throws {
+  try await withDatabase(like: hasLedger ? .withLedger : nil) { server in
     try await withFolder { folder in
       let project = TestProject(folder: folder, server: server)
       try await project.makeItems(rows: rows, batchSize: batchSize)

@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test func `apply, revert and cancel ask on a terminal, and not in CI`() async throws {
-    try await withProject { project in
+    try await withProject(hasLedger: false) { project in
       let no = try await onTerminal(project, "apply close", typed: "n\n")
       #expect(no.status == 4 && no.shown.contains("about 1,000, in about 10 batches") && no.shown.contains("[y/N]"))
       let inCI = try await onTerminal(project, "apply close", typed: "y\n", environment: ["CI": "true"])

@@ -178,6 +178,10 @@ private struct Seeded: RandomNumberGenerator {
   /// The pace of its last batches says nothing about now.
   @Test func `is told no rate and no time left while it stands, but since when and why`() async throws {
     try await withProject { project in
+      // Between two tries it would wait for nothing.
+      try project.write(
+        "batch: close\nsource: public.items\nset:\n  state: 'closed'\nbatch_size: 100\nthrottle: {lock_timeout: 60s}\n",
+        to: "migrations/close.yaml")
       let gate = try await project.gate(behind: 3)
       let run = try project.start(["apply", "close", "--yes", "-q"])
       try await project.waitForGate(gate)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct `Status, history and verify` {
   @Test func `say that there is nothing yet, and need no ledger for it`() async throws {
-    try await withProject { project in
+    try await withProject(hasLedger: false) { project in
       for command in ["status", "history"] {
         let outcome = try await project.migrate(command)
         #expect(outcome.status == 0 && outcome.out.isEmpty && outcome.err.hasPrefix("no runs yet"), "\(outcome)")

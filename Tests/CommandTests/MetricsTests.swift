@@ -165,7 +165,7 @@ private struct Exposition {
 
   @Test(arguments: ["--metrics", "--trace"])
   func `is refused before anything begins when the file cannot be written`(option: String) async throws {
-    try await withProject { project in
+    try await withProject(hasLedger: false) { project in
       let refused = try await project.migrate("apply", "close", "--yes", option, "nowhere/file")
       #expect(refused.status == 1 && refused.err.contains("nowhere/file cannot be written"), "\(refused)")
       #expect(try await project.value("SELECT to_regnamespace('migrate')") == nil)

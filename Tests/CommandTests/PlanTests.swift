@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct `Plan` {
   @Test func `tells what would happen, then the SQL, and changes nothing`() async throws {
-    try await withProject { project in
+    try await withProject(hasLedger: false) { project in
       let plan = try await project.migrate("plan", "close")
       #expect(plan.status == 0 && plan.err.isEmpty, "\(plan)")
       #expect(
@@ -261,7 +261,7 @@ import Testing
   }
 
   @Test func `measures five batches and leaves nothing of them`() async throws {
-    try await withProject(rows: 2_000) { project in
+    try await withProject(rows: 2_000, hasLedger: false) { project in
       let unasked = try await project.migrate("plan", "close", "--measure")
       #expect(unasked.status == 2 && unasked.err.contains("`plan --measure` asks before it changes anything"))
       let measured = try await project.migrate("plan", "close", "--measure", "--yes")
@@ -302,7 +302,7 @@ import Testing
   }
 
   @Test func `shows the errors of all definitions at once, to people and to programs`() async throws {
-    try await withProject { project in
+    try await withProject(hasLedger: false) { project in
       try project.write("batch: one\nsource: public.items\nset: {stat: 'x'}\n", to: "migrations/one.yaml")
       try project.write("batch: two\nsource: public.item\nset: {state: lower(stat)}\n", to: "migrations/two.yaml")
       let plan = try await project.migrate("plan", "--json")

@@ -1,7 +1,7 @@
 import Foundation
 import MigrateJSON
-import TestSupport
 import MigrateTestSupport
+import TestSupport
 import Testing
 
 @Suite struct `Who and why` {

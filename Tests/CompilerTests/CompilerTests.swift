@@ -3,8 +3,8 @@ import MigrateJSON
 import MigratePlan
 import MigratePostgres
 import MigrateTestSupport
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct `Each definition compiles to what stands beside it` {
   @Test(

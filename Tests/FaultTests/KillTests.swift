@@ -1,8 +1,8 @@
 import Foundation
 import MigratePostgres
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// P01; the real client, killed at random moments, forward and back.

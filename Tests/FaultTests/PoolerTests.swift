@@ -2,9 +2,9 @@ import Foundation
 import Migrate
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// C11, C12; pgbouncer gives a connection to the server for a transaction, and then to somebody else.

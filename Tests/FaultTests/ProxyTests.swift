@@ -1,8 +1,8 @@
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// H1; a client whose connection breaks at its N-th message, for every N, in three ways.

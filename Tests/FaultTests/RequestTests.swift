@@ -3,9 +3,9 @@ import Migrate
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// P16; sessions that ask one run for different things at once, held against a model of what may follow.

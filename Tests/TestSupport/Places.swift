@@ -4,6 +4,9 @@ actor Places {
   static let databases = Places(6)
   static let clusters = Places(2)
 
+  /// Where the task has a place already: what it makes within that needs no other, for which it might wait in vain.
+  @TaskLocal private static var taken: Set<ObjectIdentifier> = []
+
   private var free: Int
   private var waiting: [CheckedContinuation<Void, Never>] = []
 
@@ -11,9 +14,11 @@ actor Places {
 
   /// Runs `body` when a place is free, in the order of those who asked.
   nonisolated func taking<Value>(_ body: () async throws -> Value) async rethrows -> Value {
+    let own = ObjectIdentifier(self)
+    if Self.taken.contains(own) { return try await body() }
     await take()
     do {
-      let value = try await body()
+      let value = try await Self.$taken.withValue(Self.taken.union([own])) { try await body() }
       await give()
       return value
     } catch {

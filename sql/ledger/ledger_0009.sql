@@ -240,8 +240,12 @@ BEGIN
                                 array_to_string(_culprits.keys, ', ')) END),
         HINT    = coalesce(nullif(_ended.hint, ''),
                            format('%s then run it again: it goes on at this batch',
-                                  CASE _class WHEN 'environment' THEN 'no row is to blame: look at the server''s disk, memory and log;'
-                                              ELSE 'mend it,' END));
+                                  CASE WHEN _class = 'environment' THEN 'no row is to blame: look at the server''s disk, memory and log;'
+                                       -- One that was added NOT VALID, or since.
+                                       WHEN _work.verb = 'restore' AND _ended.sqlstate LIKE '23%' AND _ended.constraint_name <> ''
+                                       THEN format('constraint "%s" refuses what rows of that batch were before: drop it or mend what it asks for,',
+                                                   _ended.constraint_name)
+                                       ELSE 'mend it,' END));
 END $$;
 COMMENT ON FUNCTION migrate.raise_failure IS 'Ends a CALL by the error that has failed the run, or paused it.';
 

@@ -2,9 +2,9 @@ import Foundation
 import MigrateLedger
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Somebody else's statement waits for a batch no longer than it may.

@@ -1,10 +1,10 @@
 import MigrateLedger
-import MigratePostgres
 import MigratePlan
+import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What somebody else does to a batch's rows, in one transaction.

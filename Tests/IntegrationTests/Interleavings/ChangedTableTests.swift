@@ -3,9 +3,9 @@ import MigrateLedger
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// What others do to the table of a whole run.
@@ -91,7 +91,7 @@ import Testing
   @Test(arguments: [false, true]) func `P21: keeps what a trigger has made of a batch that it came into`(
     byProcedure: Bool
   ) async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;

@@ -2,9 +2,9 @@ import Foundation
 import MigratePlan
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Several workers, and sessions that count in the very rows: what one of them adds must be there at the end, once.

@@ -1,11 +1,11 @@
 import Migrate
+import MigrateLedger
 import MigratePlan
 import MigratePostgres
-import MigrateLedger
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 @Suite struct `A revert` {
@@ -34,7 +34,7 @@ import Testing
       "AFTER UPDATE ON t FOR EACH STATEMENT EXECUTE FUNCTION elsewhere()",
     ], [true, false])
   func `P21: writes nothing through a trigger that comes into a batch`(trigger: String, mayLock: Bool) async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;

@@ -1,8 +1,8 @@
 import MigrateLedger
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Two workers, of whom one cannot go on while the other has a batch in hand.

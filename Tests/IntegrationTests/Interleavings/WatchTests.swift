@@ -123,7 +123,7 @@ import Testing
   /// The role has as many connections as it takes to run without that, or may not ask what it asks.
   @Test(arguments: ["too many connections", "permission denied for function pg_blocking_pids"])
   func `is told when nobody can look, once, and the run goes on`(reason: String) async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       let name = try await server.psql("SELECT current_database()")[0][0] ?? ""
       let few = "watched_\(name)"
       try await server.psql(

@@ -1,8 +1,8 @@
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 /// Four workers, and one session that is in their way.

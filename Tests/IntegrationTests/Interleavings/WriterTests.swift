@@ -1,8 +1,8 @@
 import MigratePostgres
 import MigrateRunner
+import MigrateTestSupport
 import RunTestSupport
 import TestSupport
-import MigrateTestSupport
 import Testing
 
 @Suite struct `A batch and a writer` {

@@ -1,7 +1,7 @@
 import Migrate
 import MigrateTestSupport
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct `What one statement gives, batches give` {
   /// Rows in a batch, and who does the batches.

@@ -45,7 +45,7 @@ import Testing
 
   /// X16
   @Test func `X16: where policies hide rows the run is refused, and one that comes later is loud`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -72,7 +72,7 @@ import Testing
 
   /// A column's type may lie in a schema that a role has no right to, and its rows can be written all the same.
   @Test func `X16: an enum of a schema that the role may not use keeps no run from beginning`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         """
         DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -93,7 +93,7 @@ import Testing
 
   /// X23
   @Test func `X23: an object of somebody else under a name of ours stops the begin, and is left alone`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t SELECT n, n FROM generate_series(1, 9) AS n")
       let first = try await migrated("batch: first\nsource: t\nset: {v: 1}", on: server)

@@ -1,6 +1,6 @@
-import RegexBuilder
 import Migrate
 import MigrateTestSupport
+import RegexBuilder
 import TestSupport
 import Testing
 
@@ -142,7 +142,7 @@ import Testing
 
   /// S10: plan writes nothing, calls nothing that does, and needs no right to.
   @Test func `S10: and to plan leaves no trace`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         "CREATE TABLE t (id integer PRIMARY KEY, v integer); CREATE SEQUENCE s; INSERT INTO t VALUES (1, 1)")
       _ = try await compiled("batch: b\nsource: t\nset:\n  v: nextval('public.s')::integer", on: server)

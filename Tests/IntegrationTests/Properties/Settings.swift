@@ -101,7 +101,7 @@ import Testing
 
   /// C18
   @Test func `C18: a role that may only read is told so, nothing has begun, and no row is to blame`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(Self.table)
       let before = try await image(of: "public.t", on: server)
       let reading = try await role("reading", ["default_transaction_read_only = on"], on: server)

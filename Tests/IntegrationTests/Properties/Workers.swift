@@ -1,8 +1,8 @@
 import Migrate
 import MigrateTestSupport
 import Synchronization
-import Testing
 import TestSupport
+import Testing
 
 /// `parallel: N`: slices of the key, each walked by one worker at a time.
 @Suite struct `Workers` {
@@ -237,7 +237,7 @@ import TestSupport
   }
 
   @Test func `P29: who gets no connection is missed by nobody`() async throws {
-    try await withLedger { server in
+    try await withDatabase { server in
       let name = try await server.psql("SELECT current_database()")[0][0] ?? ""
       let few = "few_\(name)"
       try await server.psql(
