@@ -27,11 +27,11 @@ extension ResolvedBatch {
     return switch undo {
     case .captured:
       foreseesImages
-        ? [captureForeseen, capture(locked: true)] + validate + [changeAsCaptured(batchConditions), change]
+        ? [captureForeseen, capture(locked: true)] + validate + [changeAsCaptured(updateAll), change]
         : [capture(locked: false), capture(locked: true)] + validate + [change] + (hasAfterTriggers ? [image] : [])
     case .none:
       foreseesKeys
-        ? [captureKeys, changeAsCaptured(changingConditions), changeWithoutUndo] : [changeWithoutUndo] + validate
+        ? [captureKeys, changeAsCaptured(update), changeWithoutUndo] : [changeWithoutUndo] + validate
     }
   }
 

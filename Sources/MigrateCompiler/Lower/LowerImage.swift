@@ -78,6 +78,6 @@ extension ResolvedBatch {
     comparesImages && !hasTriggers && !readsOtherRows && capturedColumns.allSatisfy(\.storesWhatIsAssigned)
   }
 
-  /// The batch's rows that change.
-  var changingConditions: [SQL] { batchConditions + (comparesImages ? [differs] : []) + validConditions }
+  /// What is computed of the batch's rows to know which of them change.
+  var computedConditions: [SQL] { (comparesImages ? [differs] : []) + validConditions }
 }

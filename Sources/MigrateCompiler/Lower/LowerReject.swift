@@ -103,14 +103,14 @@ extension ResolvedBatch {
     return "ARRAY[\(list: texts)]"
   }
 
-  /// Rows in quarantine are known of, and not left behind. Of such a row `condition` may not be computable, and CASE alone keeps the
-  /// order.
-  func whereNotRejected(_ condition: SQL?) -> [SQL] {
-    guard rejects else { return condition.map { [$0] } ?? [] }
-    let known: SQL = """
+  /// Rows in quarantine are known of, and not left behind.
+  var notRejected: [SQL] {
+    guard rejects else { return [] }
+    return [
+      """
       NOT EXISTS (SELECT FROM migrate.rejects AS r
                   WHERE r.run = \(Role.run) AND r.step = \(Self.step) AND r.key = \(keyAsTexts))
       """
-    return [condition.map { "CASE WHEN \(known)\n     THEN \($0) END" } ?? known]
+    ]
   }
 }

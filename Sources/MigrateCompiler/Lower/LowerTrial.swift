@@ -17,12 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(
-        """
-        UPDATE \(source)
-        SET    \(lines: assignmentLines)
-        \(SQL.filtered(by: changingConditions))
-        """),
+      change: RenderedSQL(update),
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 

@@ -6,26 +6,30 @@ internal import MigrateSQL
 extension ResolvedBatch {
   var assignmentLines: [SQL] { assignments.map { "\($0.column.name) = \($0.value)" } }
 
-  private func update(where conditions: [SQL], returning: [SQL]) -> SQL {
+  /// Writes the batch's rows that change.
+  var update: SQL {
     """
     UPDATE \(source)
     SET    \(lines: assignmentLines)
-    \(SQL.filtered(by: conditions))
-    RETURNING \(lines: returning)
+    \(changing)
     """
   }
 
   /// Only changes: under the snapshot of the capture the rows are the same, and what is kept of them is kept already.
   /// The number of rows that it wrote shows at the end that it was so.
-  func changeAsCaptured(_ conditions: [SQL]) -> Statement {
+  func changeAsCaptured(_ update: SQL) -> Statement {
     Statement(
       .changeAsCaptured, step: Self.step,
-      why: "in place of change when the capture, under the same snapshot, has told all that is kept",
-      """
-      UPDATE \(source)
-      SET    \(lines: assignmentLines)
-      \(SQL.filtered(by: conditions))
-      """)
+      why: "in place of change when the capture, under the same snapshot, has told all that is kept", update)
+  }
+
+  /// Writes all rows of the batch.
+  var updateAll: SQL {
+    """
+    UPDATE \(source)
+    SET    \(lines: assignmentLines)
+    \(SQL.filtered(by: batchConditions))
+    """
   }
 
   /// Changes the rows and keeps what they became, as RETURNING shows it: after BEFORE triggers (X06).
@@ -37,7 +41,8 @@ extension ResolvedBatch {
       .change, step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(update(where: changingConditions, returning: capturedKeys + images))
+        \(update)
+        RETURNING \(lines: capturedKeys + images)
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT * FROM changed ORDER BY \(list: keyNames)) AS s
@@ -57,7 +62,8 @@ extension ResolvedBatch {
       .change, step: Self.step, why: "undo: none, so only the keys are kept",
       """
       WITH changed AS (
-        \(update(where: changingConditions, returning: capturedKeys))
+        \(update)
+        RETURNING \(lines: capturedKeys)
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
       SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" } + ["true"])

@@ -19,7 +19,10 @@ extension ResolvedBatch {
   /// A rule over the source row: what the columns become is computed on the spot.
   private func inRow(_ condition: RowCondition) -> SQL {
     let held: (Int) -> SQL = { number in column(number).map { "\(alias).\($0.name)" } ?? "NULL" }
-    guard condition.hasScope else { return condition.sql(written: { becomes($0) ?? held($0) }, held: held) }
+    // In parentheses, since a rule can take an element of it.
+    guard condition.hasScope else {
+      return condition.sql(written: { number in becomes(number).map { "(\($0))" } ?? held(number) }, held: held)
+    }
     let columns: [SQL] = table.columns.filter { !$0.isGenerated }.map { column in
       "\(becomes(column.number) ?? held(column.number)) AS \(column.name)"
     }
@@ -115,7 +118,7 @@ extension ResolvedBatch {
                       \(keepsValues ? newValues : "CAST(NULL AS jsonb)") AS new_values,
                       array_remove(ARRAY[\(lines: reasons)], NULL) AS reasons
                FROM   \(source)
-               \(SQL.filtered(by: batchConditions + [breaksRule]))) AS s
+               \(SQL.filtered(by: batchConditions + guarded([breaksRule])))) AS s
         \(Self.rejectedAgain)
         RETURNING key
       )

@@ -92,7 +92,8 @@ extension NamedBatch {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
-      plannedFilter: plannedFilter, assignments: assignments, validation: validation,
+      filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
+      validation: validation,
       undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,
       parallel: workers, estimatedRows: inputs.estimatedRows,
       searchPath: inputs.searchPath,

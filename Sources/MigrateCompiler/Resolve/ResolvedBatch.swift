@@ -13,6 +13,8 @@ struct ResolvedBatch: Sendable {
   let key: [Column]
   /// Which rows; `nil` is all.
   let filter: SQL?
+  /// Whether a sub-select stands in it.
+  let filterHasQuery: Bool
   /// The filter for people, when it can fail on a row.
   let plannedFilter: PlannedFilter?
   let assignments: [ResolvedAssignment]

@@ -122,7 +122,8 @@ WITH changed AS (
   WHERE  ($1::boolean OR "e"."id" > $2::integer)
     AND  "e"."id" <= $3::integer
     AND  (NOT e.is_boss AND e.boss = "e".boss)
-    AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
+    AND  CASE WHEN (NOT e.is_boss AND e.boss = "e".boss)
+              THEN "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean) END
   RETURNING "e"."id" AS k_1,
             "e"."is_boss" AS n_3
 ), image AS (
@@ -161,7 +162,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean))
 FROM   "shop"."employees" AS "e"
 WHERE  "e"."id" <= $1::integer
   AND  $2::boolean
@@ -169,7 +170,6 @@ WHERE  "e"."id" <= $1::integer
         OR ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "e".xmin)
   AND  (NOT e.is_boss AND e.boss = "e".boss)
-  AND  "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "e"."id");

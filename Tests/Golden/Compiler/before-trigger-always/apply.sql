@@ -121,7 +121,9 @@ WITH changed AS (
   SET    "name" = upper(name)
   WHERE  ($1::boolean OR ("people"."country", "people"."id") > ROW($2::text, $3::integer))
     AND  ("people"."country", "people"."id") <= ROW($4::text, $5::integer)
-    AND  record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text)))
+    AND  CASE WHEN ($1::boolean OR ("people"."country", "people"."id") > ROW($2::text, $3::integer))
+                   AND ("people"."country", "people"."id") <= ROW($4::text, $5::integer)
+              THEN record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text))) END
   RETURNING "people"."country" AS k_1,
             "people"."id" AS k_2,
             "people"."name" AS n_3,
@@ -165,10 +167,9 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 upper.2
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text))))
 FROM   "shop"."people" AS "people"
 WHERE  ("people"."country", "people"."id") <= ROW($1::text, $2::integer)
-  AND  record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "people"."country" AND d.k_2 = "people"."id");

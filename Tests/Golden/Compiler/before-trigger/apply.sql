@@ -167,10 +167,9 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text))))
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
-  AND  record_image_ne(ROW("people"."name"), ROW(CAST(upper(name) AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "people"."id");

@@ -139,7 +139,10 @@ WITH changed AS (
     AND  ($4::boolean IS NULL
           OR ((hashtextextended(CAST("products"."id" AS text) COLLATE "C", 0) & 9223372036854775807) % 100000 < 12500) = $4::boolean)
     AND  (status = 'active')
-    AND  record_image_ne(ROW("products"."price"), ROW(CAST(price * 1.05 AS numeric)))
+    AND  CASE WHEN ($4::boolean IS NULL
+                    OR ((hashtextextended(CAST("products"."id" AS text) COLLATE "C", 0) & 9223372036854775807) % 100000 < 12500) = $4::boolean)
+                   AND (status = 'active')
+              THEN record_image_ne(ROW("products"."price"), ROW(CAST(price * 1.05 AS numeric))) END
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_3
 ), image AS (
@@ -186,7 +189,7 @@ WHERE  c.until > clock_timestamp();
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("products"."price"), ROW(CAST(price * 1.05 AS numeric))))
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::bigint
   AND  $2::boolean
@@ -194,7 +197,6 @@ WHERE  "products"."id" <= $1::bigint
         OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
   AND  (status = 'active')
-  AND  record_image_ne(ROW("products"."price"), ROW(CAST(price * 1.05 AS numeric)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");

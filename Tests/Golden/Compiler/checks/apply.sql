@@ -189,14 +189,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer))
 FROM   "shop"."stock" AS "stock"
 WHERE  "stock"."id" <= $1::integer
   AND  $2::boolean
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("stock".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "stock".xmin)
-  AND  "stock"."quantity" IS DISTINCT FROM CAST(quantity - 1 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "stock"."id");

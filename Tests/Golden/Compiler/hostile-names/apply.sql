@@ -159,10 +159,13 @@ WITH changed AS (
   WHERE  ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
     AND  ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
     AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
-    AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
-                         ROW(CAST(upper("é") || '$$%\'
+    AND  CASE WHEN ($1::boolean OR ("r_row"."k.1", "r_row"."from") > ROW($2::text, $3::integer))
+                   AND ("r_row"."k.1", "r_row"."from") <= ROW($4::text, $5::integer)
+                   AND ("r_row"."from" > 1 AND "k.1" <> '{run}')
+              THEN record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                                   ROW(CAST(upper("é") || '$$%\'
  AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
- AS text)))
+ AS text))) END
   RETURNING "r_row"."k.1" AS k_1,
             "r_row"."from" AS k_2,
             "r_row"."é" AS n_4,
@@ -209,7 +212,10 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
+                                              ROW(CAST(upper("é") || '$$%\'
+ AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
+ AS text))))
 FROM   "we""ird.schema"."Sel ect" AS "r_row"
 WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
   AND  $3::boolean
@@ -217,10 +223,6 @@ WHERE  ("r_row"."k.1", "r_row"."from") <= ROW($1::text, $2::integer)
         OR ((CAST(CAST("r_row".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "r_row".xmin)
   AND  ("r_row"."from" > 1 AND "k.1" <> '{run}')
-  AND  record_image_ne(ROW("r_row"."é", "r_row"."order", "r_row"."{run}"),
-                       ROW(CAST(upper("é") || '$$%\'
- AS text), CAST("r_row".order + 1 AS integer), CAST("{run}" || 'x'
- AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "r_row"."k.1" AND d.k_2 = "r_row"."from");

@@ -198,16 +198,15 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
+                                              ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
+ AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood))))
 FROM   "shop"."shapes" AS "shapes"
 WHERE  "shapes"."id" <= $1::integer
   AND  $2::boolean
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("shapes".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "shapes".xmin)
-  AND  record_image_ne(ROW(CAST("shapes"."positive" AS integer), CAST("shapes"."tags" AS text[]), CAST("shapes"."place" AS shop.place), CAST("shapes"."codes" AS character varying[]), "shapes"."state"),
-                       ROW(CAST(positive + 1 AS integer), CAST(array_append(tags, 'new') AS text[]), CAST(ROW(upper((place).street), 7)::shop.place
- AS shop.place), CAST(ARRAY['aa', 'b'] AS character varying[]), CAST(CAST(CASE WHEN id % 2 = 0 THEN 'good' ELSE 'bad' END AS shop.mood) AS shop.mood)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "shapes"."id");

@@ -129,7 +129,10 @@ WITH changed AS (
   WHERE  ($1::boolean OR ("payments"."paid_on", "payments"."id") > ROW($2::date, $3::integer))
     AND  ("payments"."paid_on", "payments"."id") <= ROW($4::date, $5::integer)
     AND  (amount > 10)
-    AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
+    AND  CASE WHEN ($1::boolean OR ("payments"."paid_on", "payments"."id") > ROW($2::date, $3::integer))
+                   AND ("payments"."paid_on", "payments"."id") <= ROW($4::date, $5::integer)
+                   AND (amount > 10)
+              THEN "payments"."settled" IS DISTINCT FROM CAST(true AS boolean) END
   RETURNING "payments"."paid_on" AS k_1,
             "payments"."id" AS k_2,
             "payments"."settled" AS n_4
@@ -170,7 +173,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "payments"."settled" IS DISTINCT FROM CAST(true AS boolean))
 FROM   "shop"."payments" AS "payments"
 WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
   AND  $3::boolean
@@ -178,7 +181,6 @@ WHERE  ("payments"."paid_on", "payments"."id") <= ROW($1::date, $2::integer)
         OR ((CAST(CAST("payments".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "payments".xmin)
   AND  (amount > 10)
-  AND  "payments"."settled" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "payments"."paid_on" AND d.k_2 = "payments"."id");

@@ -155,14 +155,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "products"."price" IS DISTINCT FROM round(price * 1.05, 2))
 FROM   "shop"."products" AS "products"
 WHERE  "products"."id" <= $1::bigint
   AND  $2::boolean
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
-  AND  "products"."price" IS DISTINCT FROM round(price * 1.05, 2)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");

@@ -107,7 +107,8 @@ WITH changed AS (
   WHERE  ($1::boolean OR "words"."word" > $2::text)
     AND  "words"."word" <= $3::text
     AND  (length(word) > 1)
-    AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
+    AND  CASE WHEN (length(word) > 1)
+              THEN record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))) END
   RETURNING "words"."word" AS k_1,
             "words"."first" AS n_2
 ), image AS (
@@ -146,7 +147,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text))))
 FROM   "shop"."words" AS "words"
 WHERE  "words"."word" <= $1::text
   AND  $2::boolean
@@ -154,7 +155,6 @@ WHERE  "words"."word" <= $1::text
         OR ((CAST(CAST("words".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "words".xmin)
   AND  (length(word) > 1)
-  AND  record_image_ne(ROW(CAST("words"."first" AS text)), ROW(CAST(CAST(substr(word, 1, 1) AS bpchar) AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "words"."word");

@@ -71,7 +71,8 @@ WITH changed AS (
   WHERE  ($1::boolean OR "people"."id" > $2::integer)
     AND  "people"."id" <= $3::integer
     AND  (left_on < '2020-01-01')
-    AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
+    AND  CASE WHEN (left_on < '2020-01-01')
+              THEN record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text))) END
   RETURNING "people"."id" AS k_1
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, exact)
@@ -110,7 +111,7 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text))))
 FROM   "shop"."people" AS "people"
 WHERE  "people"."id" <= $1::integer
   AND  $2::boolean
@@ -118,7 +119,6 @@ WHERE  "people"."id" <= $1::integer
         OR ((CAST(CAST("people".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "people".xmin)
   AND  (left_on < '2020-01-01')
-  AND  record_image_ne(ROW("people"."name"), ROW(CAST('forgotten' AS text)))
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "people"."id");

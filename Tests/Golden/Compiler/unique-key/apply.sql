@@ -123,7 +123,9 @@ WITH changed AS (
   SET    "id" = id + 1000
   WHERE  ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
     AND  ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
-    AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
+    AND  CASE WHEN ($1::boolean OR ("articles"."code", "articles"."shelf") > ROW($2::text, $3::integer))
+                   AND ("articles"."code", "articles"."shelf") <= ROW($4::text, $5::integer)
+              THEN "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer) END
   RETURNING "articles"."code" AS k_1,
             "articles"."shelf" AS k_2,
             "articles"."id" AS n_1
@@ -164,14 +166,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer))
 FROM   "shop"."articles" AS "articles"
 WHERE  ("articles"."code", "articles"."shelf") <= ROW($1::text, $2::integer)
   AND  $3::boolean
   AND  ($4::bigint IS NULL
         OR ((CAST(CAST("articles".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "articles".xmin)
-  AND  "articles"."id" IS DISTINCT FROM CAST(id + 1000 AS integer)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1), unnest(u.k_2) FROM migrate.undo_{run}_1 AS u) AS d(k_1, k_2)
                    WHERE  d.k_1 = "articles"."code" AND d.k_2 = "articles"."shelf");

@@ -155,14 +155,13 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "events"."seen" IS DISTINCT FROM CAST(true AS boolean))
 FROM   "shop"."events" AS "events"
 WHERE  "events"."id" <= $1::uuid
   AND  $2::boolean
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("events".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "events".xmin)
-  AND  "events"."seen" IS DISTINCT FROM CAST(true AS boolean)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "events"."id");

@@ -146,9 +146,10 @@ WITH changed AS (
   WHERE  ($4::boolean OR "products"."id" > $5::integer)
     AND  "products"."id" <= $6::integer
     AND  (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
-    AND  ("products"."price" IS DISTINCT FROM round(price * $1::numeric, 2)
-          OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone)
-          OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint))
+    AND  CASE WHEN (state = ANY ($7::text[]) AND added_on >= $8::date AND note IS DISTINCT FROM 'frozen')
+              THEN ("products"."price" IS DISTINCT FROM round(price * $1::numeric, 2)
+                    OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone)
+                    OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint)) END
   RETURNING "products"."id" AS k_1,
             "products"."price" AS n_5,
             "products"."changed_at" AS n_6,
@@ -192,18 +193,17 @@ RETURNING exact, rows_read, rows_changed, xid,
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 :states, $6 :since, $7 :multiplier, $8 :started_at, $9 :run_id
-SELECT count(*)
+-- $1 :multiplier, $2 :started_at, $3 :run_id, $4 upper.1, $5 others, $6 horizon, $7 transactions, $8 :states, $9 :since
+SELECT count(*) FILTER (WHERE ("products"."price" IS DISTINCT FROM round(price * $1::numeric, 2)
+                               OR "products"."changed_at" IS DISTINCT FROM CAST($2::timestamp with time zone AS timestamp with time zone)
+                               OR "products"."changed_in" IS DISTINCT FROM CAST($3::bigint AS bigint)))
 FROM   "shop"."products" AS "products"
-WHERE  "products"."id" <= $1::integer
-  AND  $2::boolean
-  AND  ($3::bigint IS NULL
-        OR ((CAST(CAST("products".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
-  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
-  AND  (state = ANY ($5::text[]) AND added_on >= $6::date AND note IS DISTINCT FROM 'frozen')
-  AND  ("products"."price" IS DISTINCT FROM round(price * $7::numeric, 2)
-        OR "products"."changed_at" IS DISTINCT FROM CAST($8::timestamp with time zone AS timestamp with time zone)
-        OR "products"."changed_in" IS DISTINCT FROM CAST($9::bigint AS bigint))
+WHERE  "products"."id" <= $4::integer
+  AND  $5::boolean
+  AND  ($6::bigint IS NULL
+        OR ((CAST(CAST("products".xmin AS text) AS bigint) - $6::bigint) & 4294967295) < 2147483648)
+  AND  NOT EXISTS (SELECT FROM unnest($7::xid[]) AS own(xid) WHERE own.xid = "products".xmin)
+  AND  (state = ANY ($8::text[]) AND added_on >= $9::date AND note IS DISTINCT FROM 'frozen')
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "products"."id");

@@ -164,14 +164,13 @@ WHERE  f.opens_at > clock_timestamp();
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*)
+SELECT count(*) FILTER (WHERE "visits"."day" IS DISTINCT FROM CAST(at::date AS date))
 FROM   "shop"."visits" AS "visits"
 WHERE  "visits"."id" <= $1::integer
   AND  $2::boolean
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("visits".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "visits".xmin)
-  AND  "visits"."day" IS DISTINCT FROM CAST(at::date AS date)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "visits"."id");
