@@ -48,7 +48,7 @@ import Testing
         "batch: t\nsource: t\nset:\n  v: coalesce(v, 0) + 1", on: server, batchSize: 30)
       #expect(try await backEnd.apply(compiled, on: server).isDone)
       let refused = try await backEnd.revert(compiled, on: server)
-      #expect(!refused.isDone && refused.text.contains(#"violates check constraint "filled""#), "\(refused.text)")
+      #expect(!refused.isDone && refused.text.contains("violates check constraint"), "\(refused.text)")
       if backEnd == .procedure {
         let why = #"constraint "filled" refuses what rows of that batch were before: drop it or mend what it asks "#
         #expect(refused.text.contains(why), "\(refused.text)")

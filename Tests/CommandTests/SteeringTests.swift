@@ -324,9 +324,18 @@ import Testing
       try await project.server.psql(
         """
         CREATE TABLE seen (pid integer);
+        CREATE TABLE meant (workers integer);
+        -- Each waits for the others: on a busy machine the run would be over before the last of them is there.
         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
           INSERT INTO seen VALUES (pg_backend_pid());
+          FOR i IN 1..2000 LOOP
+            PERFORM pg_stat_clear_snapshot();
+            EXIT WHEN EXISTS (SELECT FROM seen WHERE pid <> pg_backend_pid())
+                   OR (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'migrate run % batch %')
+                      >= (SELECT workers FROM meant);
+            PERFORM pg_sleep(0.01);
+          END LOOP;
           PERFORM pg_sleep(0.1);
           RETURN NULL;
         END $$;
@@ -336,6 +345,7 @@ import Testing
         "batch: close\nsource: public.items\nset: {state: 'closed'}\nbatch_size: 20\nparallel: 4\n",
         to: "migrations/close.yaml")
       for (more, count) in [(["--workers", "4"], "4"), ([], "2")] {
+        try await project.server.psql("TRUNCATE meant; INSERT INTO meant VALUES (\(count))")
         let told = try await project.start(["apply", "close", "--yes"] + more).finish()
         #expect(told.status == 0, "\(told)")
         #expect(try await project.value("SELECT count(DISTINCT pid) FROM seen") == count)

@@ -108,7 +108,7 @@ import Testing
       // No run of it is left; the next number is free.
       #expect(try await migrated(second, on: server).isComplete)
     }
-    try await withLedger { server in
+    try await withDatabase { server in
       try await server.psql(
         "CREATE SCHEMA migrate; CREATE TABLE migrate.theirs (); CREATE TABLE t (id integer PRIMARY KEY, v integer)")
       let refused = await #expect(throws: Refused.self) {
