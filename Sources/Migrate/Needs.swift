@@ -19,7 +19,7 @@ package struct Beginning: Sendable {
 }
 
 extension Session {
-  /// What stands under `needs` and has no completed run; `behind` names what will have one by then. Nothing where this role may
+  /// What stands under `needs` and has no completed run, or one with rows in quarantine; `behind` names what will have one by then. Nothing where this role may
   /// not read the ledger: whoever begins the run asks again.
   package borrowing func unmetNeeds(
     of definition: Definition, behind: [String] = [], _ severity: Diagnostic.Severity = .error
@@ -29,14 +29,14 @@ extension Session {
     }
     guard !needs.isEmpty else { return [] }
     do throws(PostgresError) {
-      let hasLedger = try Upgrade.version(connection) > 0
-      var unmet: [Diagnostic] = []
-      for need in needs {
-        let run = hasLedger ? try Ledger.completedRun(connection, name: need.value) : nil
-        guard run == nil else { continue }
-        unmet.append(.unmetNeed(need.value, of: definition.name.value, severity, at: need.span))
+      let names = needs.map(\.value)
+      let missing =
+        try Upgrade.version(connection) > 0
+        ? try Ledger.missing(connection, needs: names) : names.map { UnmetNeed(name: $0) }
+      return needs.compactMap { need in
+        missing.first { $0.name.utf8.elementsEqual(need.value.utf8) }
+          .map { Diagnostic.unmetNeed($0, of: definition.name.value, severity, at: need.span) }
       }
-      return unmet
     } catch {
       if error.sqlState == .insufficientPrivilege { return [] }
       throw error
@@ -52,12 +52,26 @@ extension Session {
   }
 }
 
+extension UnmetNeed {
+  /// `prices`, or `prices (run 3 has 2 rows in quarantine)`
+  var words: String { name + (run.map { " (run \($0) has \(rows) in quarantine)" } ?? "") }
+
+  /// How the rows come out of quarantine; `nil` where none wait there.
+  var mending: String? {
+    run.map { "`migrate rejects \($0)` lists them; mend them, then: `migrate apply --rejects \($0)`" }
+  }
+
+  fileprivate var rows: String { rejects == 1 ? "1 row" : "\(rejects) rows" }
+}
+
 extension Diagnostic {
   fileprivate static func unmetNeed(
-    _ need: String, of name: String, _ severity: Diagnostic.Severity, at span: SourceSpan
+    _ need: UnmetNeed, of name: String, _ severity: Diagnostic.Severity, at span: SourceSpan
   ) -> Diagnostic {
-    Diagnostic(
-      "unmet-need", severity, at: span, "\(name) needs \(need), which is not complete yet",
-      remedy: "first: `migrate apply \(need)`, or both at once: `migrate apply \(need) \(name)`")
+    let lack = need.run.map { "is not complete: run \($0) has \(need.rows) in quarantine" } ?? "is not complete yet"
+    return Diagnostic(
+      "unmet-need", severity, at: span, "\(name) needs \(need.name), which \(lack)",
+      remedy: need.mending
+        ?? "first: `migrate apply \(need.name)`, or both at once: `migrate apply \(need.name) \(name)`")
   }
 }

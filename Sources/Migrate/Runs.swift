@@ -89,10 +89,10 @@ package struct Runs: ~Copyable {
     try upgrade()
     let plan = compilation.plan
     let missing = try asking { (connection) throws(PostgresError) in try Ledger.missing(connection, needs: plan.needs) }
-    guard missing.isEmpty else {
+    if let first = missing.first {
       throw .refused(
-        "\(plan.definition) needs \(missing.joined(separator: ", ")), not complete yet",
-        remedy: "first: `migrate apply \(missing[0])`")
+        "\(plan.definition) needs \(missing.map(\.words).joined(separator: ", ")), not complete yet",
+        remedy: first.mending ?? "first: `migrate apply \(first.name)`")
     }
     let moved = try asking { (connection) throws(PostgresError) in
       try Ledger.movedCollations(connection, of: plan.json)
@@ -273,8 +273,7 @@ extension Runs {
     guard run.direction == .apply else { throw Self.takenBack(run.id, run.name) }
     if let breach = try asking({ (connection) throws(PostgresError) in try Ledger.breach(connection, run.id) }) {
       throw .paused(
-        run.id, "run \(run.id) of \(run.name) is paused: \(breach)",
-        remedy: "`migrate resume \(run.id)` accepts it and goes on; `migrate revert \(run.id)` takes back what is done")
+        run.id, "run \(run.id) of \(run.name) is paused: \(breach.reason)", remedy: breach.remedy)
     }
     guard run.identity.utf8.elementsEqual(plan.identity.utf8) else {
       throw .refused("run \(run.id) of \(run.name) is unfinished and has other parameters", remedy: cure)

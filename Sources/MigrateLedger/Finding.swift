@@ -86,11 +86,15 @@ extension Ledger {
     return found
   }
 
-  /// Of `names` those that have no completed run.
+  /// Of `names` those that have no completed run, or whose newest one has rows in quarantine.
   package static func missing(
     _ connection: borrowing Connection, needs names: [String]
-  ) throws(PostgresError) -> [String] {
-    try texts(connection, "SELECT * FROM migrate.missing($1::text[])", ArrayText.literal(names))
+  ) throws(PostgresError) -> [UnmetNeed] {
+    try connection.query(
+      "SELECT name, run, rejects FROM migrate.missing($1::text[])", [ArrayText.literal(names)]
+    ).map { (row) throws(PostgresError) in
+      UnmetNeed(name: try row.text("name"), run: try row.ifPresent("run", row.int64), rejects: try row.int("rejects"))
+    }
   }
 
   /// Definitions with a completed run that need the definition of `run`.
@@ -160,6 +164,22 @@ extension Ledger {
   ) throws(PostgresError) -> [String] {
     try connection.query(question, [argument]).map { (row) throws(PostgresError) in try row.text(0) }
   }
+}
+
+/// A definition that another one needs and that is not complete.
+package struct UnmetNeed: Sendable, Equatable {
+  package let name: String
+  /// Its newest completed run, which has rows in quarantine; `nil` when there is none.
+  package let run: Int64?
+  /// How many.
+  package let rejects: Int
+
+  fileprivate init(name: String, run: Int64?, rejects: Int) {
+    (self.name, self.run, self.rejects) = (name, run, rejects)
+  }
+
+  /// Of a definition that has never run.
+  package init(name: String) { self.init(name: name, run: nil, rejects: 0) }
 }
 
 /// A collation whose library has changed since a key's index was built with it.

@@ -101,14 +101,16 @@ extension Ledger {
   }
 
   /// Why a run has paused that did not find what it expected, or whose canary is done; `nil` when that is not so.
-  package static func breach(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> String? {
+  package static func breach(
+    _ connection: borrowing Connection, _ run: Int64
+  ) throws(PostgresError) -> (reason: String, remedy: String)? {
     try connection.query(
       """
-      SELECT CASE WHEN state = 'paused' AND failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN failure ->> 'message' END AS breach
+      SELECT failure ->> 'message' AS reason, failure ->> 'hint' AS remedy
       FROM   migrate.runs
-      WHERE  run = $1::bigint
+      WHERE  run = $1::bigint AND state = 'paused' AND failure ->> 'sqlstate' IN ('MG004', 'MG005')
       """, [String(run)]
-    ).onlyRow["breach"]
+    ).map { (row) throws(PostgresError) in (try row.text("reason"), try row.text("remedy")) }.first
   }
 
   /// What keeps a run from going as fast as it can, in words, and how to lift it; `nil`: nothing does.

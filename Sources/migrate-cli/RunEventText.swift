@@ -180,8 +180,7 @@ struct RunEnd {
         return
           "\(Wording.count(left, "row")) became eligible behind the batches and were left; `migrate apply --again` does them"
       }
-      let kept =
-        rejected > 0 ? "\(Wording.count(rejected, "row")) in quarantine: `migrate rejects \(run)` lists them" : nil
+      let kept = rejected > 0 ? Self.quarantine(rejected, of: run) : nil
       let told = [behind, kept].compactMap(\.self)
       advice = told.isEmpty ? nil : told.joined(separator: "\n")
     case .reverted(let count):
@@ -220,6 +219,11 @@ struct RunEnd {
   func line(_ run: Int64, _ done: BatchCounts, _ elapsed: Duration) -> String {
     let tenths = Int(elapsed / .milliseconds(100))
     let kept = conflicts.map { "\($0) conflicts" } ?? "\(done.rejected) rejects"
+  /// That rows wait in quarantine, whoever tells it.
+  static func quarantine(_ rows: Int, of run: Int64) -> String {
+    "\(Wording.count(rows, "row")) in quarantine: `migrate rejects \(run)` lists them"
+  }
+
     return "run \(run) \(word) \(done.changed) rows \(kept) \(tenths / 10).\(tenths % 10) s"
   }
 

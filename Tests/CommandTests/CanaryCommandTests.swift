@@ -29,7 +29,8 @@ import Testing
       #expect(applied.err.contains("\npaused: \(said)\n  help: \(help)\n"), "\(applied)")
       #expect(!applied.err.contains("error") && !applied.err.contains("batch:"), "\(applied)")
       let again = try await project.migrate("apply", "close", "--yes")
-      #expect(again.status == 4 && again.err.contains("run 1 of close is paused: \(said)\n  help: "), "\(again)")
+      #expect(
+        again.status == 4 && again.err.contains("run 1 of close is paused: \(said)\n  help: \(help)\n"), "\(again)")
       #expect(!again.err.contains("error"), "\(again)")
       let told = try await project.migrate("apply", "close", "--yes", "--json")
       #expect(told.status == 4, "\(told)")
@@ -65,6 +66,8 @@ import Testing
       #expect(!applied.err.contains("batch:") && applied.err.contains(" [MG004]\n  help: "), "\(applied)")
       let again = try await project.migrate("apply", "close", "--yes")
       #expect(again.status == 4 && again.err.contains("run 1 of close is paused: changed is "), "\(again)")
+      #expect(
+        again.err.contains("\n  help: `migrate resume 1` accepts it and goes on; `migrate revert 1` "), "\(again)")
       let status = try await project.migrate("status", "1").out
       #expect(status.contains("\n  failure    changed is ") && !status.contains("\n  batch "), "\(status)")
     }

@@ -95,6 +95,31 @@ import Testing
     }
   }
 
+  @Test func `are told by each apply while they wait, which ends with 3`() async throws {
+    try await withProject { project in
+      try await project.quarantine()
+      try project.write("batch: dearer\nsource: public.items\nset: {price: price}\n", to: "migrations/dearer.yaml")
+      #expect(try await project.migrate("apply", "close", "--yes").status == 3)
+      let said = "\n1 row in quarantine: `migrate rejects 1` lists them\n"
+      let again = try await project.migrate("apply", "close", "--yes")
+      #expect(again.status == 3 && again.err.contains("is already applied as run 1"), "\(again)")
+      #expect(again.err.contains(said), "\(again)")
+      // What does not need it is done, and does not hide it.
+      for names in [["close", "dearer"], ["dearer", "close"], []] {
+        let beside = try await project.start(["apply"] + names + ["--yes"]).finish()
+        #expect(beside.status == 3 && ("\n" + beside.err).contains(said), "\(names): \(beside)")
+      }
+      #expect(
+        try await project.value("SELECT string_agg(name || ' ' || state, ', ' ORDER BY run) FROM migrate.runs")
+          == "close completed, dearer completed")
+      try await project.migrate("rejects", "1", "--fix", "SET price = 1", "--yes")
+      #expect(try await project.migrate("apply", "--rejects", "1", "--yes").status == 0)
+      let done = try await project.migrate("apply", "close", "--yes")
+      #expect(done.status == 0 && !done.err.contains("quarantine"), "\(done)")
+      #expect(try await project.migrate("apply", "--yes").status == 0)
+    }
+  }
+
   @Test func `are more than a run may have until it is tuned, and apply goes on`() async throws {
     try await withProject { project in
       try await project.server.psql(

@@ -140,14 +140,23 @@ COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are g
 
 -- What forbids a run, or its way back -----------------------------------------------------------------------------------
 
-CREATE FUNCTION migrate.missing(_needs text[]) RETURNS SETOF text
+CREATE FUNCTION migrate.missing(_needs text[], OUT name text, OUT run bigint, OUT rejects bigint) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT n.name
+  SELECT n.name, c.run, q.rejects
   FROM   unnest(_needs) WITH ORDINALITY AS n(name, place)
-  WHERE  NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.name = n.name AND r.state = 'completed')
+  -- The newest counts: what an older one has done a newer one has met again.
+  LEFT   JOIN LATERAL (SELECT r.run
+                       FROM   migrate.runs AS r
+                       WHERE  r.name = n.name AND r.state = 'completed'
+                       ORDER  BY r.run DESC
+                       LIMIT  1) AS c ON true
+  CROSS  JOIN LATERAL (SELECT count(*) AS rejects
+                       FROM   migrate.rejects AS r
+                       WHERE  r.run = c.run AND r.state = 'open') AS q
+  WHERE  c.run IS NULL OR q.rejects > 0
   ORDER  BY n.place
 $$;
-COMMENT ON FUNCTION migrate.missing IS 'Of these definitions those that have no completed run.';
+COMMENT ON FUNCTION migrate.missing IS 'Of these definitions those that have no completed run, or whose newest one has rows in quarantine: that run, and how many.';
 
 CREATE FUNCTION migrate.dependents(_run bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

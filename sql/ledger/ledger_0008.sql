@@ -127,6 +127,7 @@ DECLARE
   hash  text := encode(sha256(convert_to(_definition, 'UTF8')), 'hex');
   other migrate.runs;
   needed text;
+  waiting bigint;
   cure  text;
   pause record;
 BEGIN
@@ -160,7 +161,9 @@ BEGIN
     END IF;
     IF other.state = 'paused' AND other.failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN
       PERFORM migrate.refuse(format('run %s of %s is paused: %s', other.run, named, other.failure ->> 'message'),
-        format('SELECT migrate.resume(%s) accepts it, and this goes on with it then; its revert.sql takes it back', other.run));
+        format('SELECT migrate.resume(%s)%s; its revert.sql takes it back', other.run,
+               CASE other.failure ->> 'sqlstate' WHEN 'MG004' THEN ' accepts it, and this goes on with it then'
+                                                 ELSE ', and this does the rest then' END));
     END IF;
     PERFORM migrate.check_order(other.plan, other.collations, other.run);
     epoch := migrate.seize(other.run);
@@ -188,10 +191,15 @@ BEGIN
                       ELSE 'its definition has changed since; again = true runs the new text' END;
     RETURN;
   END IF;
-  needed := (SELECT string_agg(m, ', ')
-             FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m);
+  SELECT string_agg(m.name || CASE WHEN m.run IS NULL THEN ''
+                                   ELSE format(' (run %s has %s in quarantine)', m.run, migrate.counted(m.rejects, 'row')) END, ', '),
+         min(m.run)
+  INTO   needed, waiting
+  FROM   migrate.missing(ARRAY(SELECT jsonb_array_elements_text(_plan -> 'needs'))) AS m;
   IF needed IS NOT NULL THEN
-    PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed), 'apply that first');
+    PERFORM migrate.refuse(format('%s needs %s, not complete yet', named, needed),
+      CASE WHEN waiting IS NULL THEN 'apply that first'
+           ELSE format('SELECT * FROM migrate.rejects WHERE run = %s; mend them, then CALL migrate.drive_rejects(%s)', waiting, waiting) END);
   END IF;
   PERFORM migrate.check_order(_plan);
   PERFORM migrate.check_before(_plan);

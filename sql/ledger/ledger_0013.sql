@@ -43,6 +43,9 @@ BEGIN
       format('run %s is being taken back; when that is done: migrate apply %s', found.run, _name)
     WHEN found.state = 'cancelled' THEN
       format('run %s was cancelled; first: migrate apply %s', found.run, _name)
+    -- To resume it is to accept that, which nobody does unseen.
+    WHEN found.state = 'paused' AND found.failure ->> 'sqlstate' IN ('MG004', 'MG005') THEN
+      format('run %s is paused: %s; look at it: migrate status %s', found.run, found.failure ->> 'message', found.run)
     WHEN found.state IN ('paused', 'failed') THEN
       format('run %s %s; first: migrate resume %s', found.run, CASE found.state WHEN 'paused' THEN 'is paused' ELSE 'has failed' END, found.run)
     WHEN NOT migrate.is_working(found.run) THEN

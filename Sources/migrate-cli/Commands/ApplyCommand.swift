@@ -15,13 +15,14 @@ enum ApplyCommand {
       return try RetryCommand.run(reference.text, console)
     }
     var definitions = try console.definitions(names)
+    var ended = ExitCode.done
     let session = try console.session(for: definitions)
     let runs = try console.runs()
     if names.isEmpty {
-      definitions = try pending(definitions, runs, console)
+      (definitions, ended) = try pending(definitions, runs, console)
       if definitions.isEmpty {
         console.say("nothing is pending")
-        return .done
+        return ended
       }
     }
     // All of them are compiled before the first one runs: an error in the last is no reason to stop half-way.
@@ -34,36 +35,55 @@ enum ApplyCommand {
       }
       isAllowed = true
     }
-    var ended = ExitCode.done
     for (definition, compilation) in work {
       let code = try apply(definition, compilation, runs, session, isAllowed: isAllowed, console)
-      // A row that waits in quarantine keeps its run complete, and nothing behind it from beginning.
+      // A row that waits in quarantine keeps what needs its run from beginning, and nothing else.
       guard code == .done || code == .rejects else { return code }
       if code == .rejects { ended = code }
     }
     return ended
   }
 
-  /// What is to be done when nobody says what: listed, all of it, and returned as far as apply would run it.
+  /// What is to be done when nobody says what: listed, all of it, and returned as far as apply would run it; and whether rows of what is
+  /// complete wait in quarantine.
   private static func pending(
     _ definitions: [Definition], _ runs: borrowing Runs, _ console: Console
-  ) throws(CommandFailure) -> [Definition] {
+  ) throws(CommandFailure) -> (chosen: [Definition], ended: ExitCode) {
     let found = try console.ask { () throws(RunRefusal) in try runs.pending(definitions) }
     let runsAgain = console.arguments[Options.again]
     var chosen: [Definition] = []
+    var ended = ExitCode.done
     for (definition, pending) in found {
       let (word, isChosen): (String?, Bool) =
         switch pending {
         case .new: ("pending", true)
-        case .unfinished(let run): ("\(run.state.rawValue), goes on with run \(run.id)", true)
+        case .unfinished(let run): ("\(try word(of: run, runs, console)), goes on with run \(run.id)", true)
         case .changed(let run):
           ("changed since run \(run.id)" + (runsAgain ? "" : "; `--again` runs the new text"), runsAgain)
         case .complete: (nil, false)
         }
       if let word { console.say("  \(ColumnWidth.padded(Printable.line(definition.name.value), to: 24)) \(word)") }
       if isChosen { chosen.append(definition) }
+      if case .complete(let run) = pending, try quarantine(of: run, runs, console) == .rejects { ended = .rejects }
     }
-    return chosen
+    return (chosen, ended)
+  }
+
+  /// How the run stands, as `status` calls it.
+  private static func word(
+    of run: RunSummary, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) -> String {
+    try console.ask { () throws(RunRefusal) in try runs.standing(run.id).word }
+  }
+
+  /// Of a complete run: its rows that wait in quarantine are told each time, for as long as there are some.
+  private static func quarantine(
+    of run: RunSummary, _ runs: borrowing Runs, _ console: Console
+  ) throws(CommandFailure) -> ExitCode {
+    let waiting = try console.ask { () throws(RunRefusal) in try runs.reasons(run.id).rows }
+    guard waiting > 0 else { return .done }
+    console.say(RunEnd.quarantine(waiting, of: run.id))
+    return .rejects
   }
 
   private static func announce(
@@ -85,17 +105,18 @@ enum ApplyCommand {
     // A default of the project is no order for this run.
     let ordered = console.arguments.origin(of: Options.workers) == .file ? nil : console.arguments[Options.workers]
     var tuned: Int?
-    var goingOn: (with: RunSummary, pause: PauseInForce?)?
+    var goingOn: (with: RunSummary, word: String, pause: PauseInForce?)?
     switch try console.ask({ () throws(RunRefusal) in try runs.target(compilation, definition) }) {
     case .complete(let run, let changed) where !console.arguments[Options.again]:
       console.say(
         "\(plan.definition) is already applied as run \(run.id)"
           + (changed
             ? "; its file has changed since, and `--again` runs the new text" : "; `--again` runs it once more"))
-      return .done
+      return try quarantine(of: run, runs, console)
     case .unfinished(let run):
       try console.ask { () throws(RunRefusal) in try runs.refuseOther(run, than: plan, definition) }
-      goingOn = (run, try console.ask { () throws(RunRefusal) in try runs.pausedBy(run.id) })
+      let pause = try console.ask { () throws(RunRefusal) in try runs.pausedBy(run.id) }
+      goingOn = (run, try word(of: run, runs, console), pause)
       number = run.id
       tuned = ordered
     case .new, .complete:
@@ -111,7 +132,7 @@ enum ApplyCommand {
     }
     return try console.ask { () throws(RunRefusal) in
       var run = try runs.enter(number, reason: console.arguments[Options.reason], only: .apply)
-      if let goingOn { tell(goingOn.with, goingOn.pause, console) }
+      if let goingOn { tell(goingOn.with, goingOn.word, goingOn.pause, console) }
       run.pace.sizing = plan.pace.sizing
       if ordered != nil { run.crew = .all }
       if let tuned { try hear(workers: tuned, of: number, runs, console) }
@@ -120,9 +141,9 @@ enum ApplyCommand {
   }
 
   /// That it goes on, whoever has paused it.
-  private static func tell(_ run: RunSummary, _ pause: PauseInForce?, _ console: Console) {
+  private static func tell(_ run: RunSummary, _ word: String, _ pause: PauseInForce?, _ console: Console) {
     guard let pause else {
-      console.say("going on with run \(run.id) of \(run.name), which is \(run.state.rawValue)")
+      console.say("going on with run \(run.id) of \(run.name), which is \(word)")
       return
     }
     let asked = pause.request

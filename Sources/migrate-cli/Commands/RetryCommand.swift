@@ -43,9 +43,7 @@ enum RetryCommand {
     if outcome == .paused {
       console.say("stopped; `migrate apply --rejects \(summary.id)` tries those that wait")
     }
-    if done.rejected > 0 {
-      console.say("\(Wording.count(done.rejected, "row")) in quarantine: `migrate rejects \(summary.id)` lists them")
-    }
+    if done.rejected > 0 { console.say(RunEnd.quarantine(done.rejected, of: summary.id)) }
     let tenths = Int(elapsed / .milliseconds(100))
     if console.isJSON {
       console.event(
