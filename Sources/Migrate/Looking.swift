@@ -28,12 +28,15 @@ extension Runs {
   /// The run meant by a number or a name, when its promises can be looked at again.
   package borrowing func verifiable(_ reference: String) throws(RunRefusal) -> RunSummary {
     let summary = try find(reference)
-    guard summary.state == .completed else {
-      throw .refused(
-        "run \(summary.id) of \(summary.name) is \(summary.state.rawValue), and only a completed run can be verified",
-        remedy: summary.state.hasEnded ? "`migrate history` lists the runs" : "first: `migrate resume \(summary.id)`")
+    guard summary.state != .completed else { return summary }
+    let goesOn = try asking { (connection) throws(PostgresError) in
+      guard summary.state != .paused, summary.state != .failed else { return false }
+      return try Ledger.isWorking(connection, summary.id)
     }
-    return summary
+    let way = "first: `migrate \(goesOn ? "wait" : "resume") \(summary.id)`"
+    throw .refused(
+      "run \(summary.id) of \(summary.name) is \(summary.state.rawValue), and only a completed run can be verified",
+      remedy: summary.state.hasEnded ? "`migrate history` lists the runs" : way)
   }
 
   /// Who has asked the run to pause; `nil` when nobody has, but a signal or what the run has found.

@@ -37,8 +37,10 @@ extension Runs {
     let id = summary.id
     try upgrade()
     try refuseIrrevertible(summary)
+    let isApplied = summary.direction == .apply && !summary.state.hasEnded
+    let way = "`migrate cancel \(id) --revert` ends it and takes back what it has done"
     do throws(RunRefusal) {
-      return try taking(id) { (connection) throws(PostgresError) in
+      return try taking(id, whileWorkedOn: isApplied ? way : nil) { (connection) throws(PostgresError) in
         try connection.query(
           "SELECT migrate.turn_back($1::bigint, $2::text, $3::text, $4::text)",
           [String(id), policy.rawValue, reason, Worker.hostName])

@@ -202,10 +202,13 @@ package struct Runs: ~Copyable {
 
   /// Takes the run over and moves it by `body`, while nobody else can take it over; the run as it is then, in the epoch that was taken.
   /// Read later it could be in the next one's, and two would work in one epoch.
+  ///
+  /// - Parameter remedy: what to do when somebody works on it; `nil` is to watch and steer it.
   borrowing func taking(
-    _ run: Int64, _ body: (borrowing Connection) throws(PostgresError) -> Void = { _ in }
+    _ run: Int64, whileWorkedOn remedy: String? = nil,
+    _ body: (borrowing Connection) throws(PostgresError) -> Void = { _ in }
   ) throws(RunRefusal) -> Run {
-    let epoch = try takeOver(run)
+    let epoch = try takeOver(run, whileWorkedOn: remedy)
     var taken: Run?
     let isOurs = try asking { (connection) throws(PostgresError) in
       try Ledger.fenced(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
@@ -231,7 +234,7 @@ package struct Runs: ~Copyable {
     throw .refused("the order of the key has changed: \(first.moved)", remedy: "`\(first.cure)`; then \(then)")
   }
 
-  borrowing func takeOver(_ run: Int64) throws(RunRefusal) -> Int {
+  borrowing func takeOver(_ run: Int64, whileWorkedOn remedy: String? = nil) throws(RunRefusal) -> Int {
     do throws(TakeOverError) { return try Ledger.takeOver(connection, run) } catch {
       switch error {
       case .database(let error): throw .database(error)
@@ -240,8 +243,8 @@ package struct Runs: ~Copyable {
         let who = sign.map { "backend \($0.pid)" + ($0.host.map { " for a client on \($0)" } ?? "") } ?? "somebody"
         throw .refused(
           "run \(run) is being worked on by \(who)",
-          remedy: "watch it: `migrate status \(run) --watch`; steer it: `migrate pause \(run)`, `migrate resume \(run)`"
-        )
+          remedy: remedy
+            ?? "watch it: `migrate status \(run) --watch`; steer it: `migrate pause \(run)`, `migrate resume \(run)`")
       }
     }
   }

@@ -1,3 +1,4 @@
+import Foundation
 import MigratePostgres
 import TestSupport
 import Testing
@@ -41,6 +42,50 @@ import Testing
       }
       #expect(refusal?.message == said && refusal?.sqlState?.code == "MG002", "\(String(describing: refusal))")
       #expect(try await project.value("SELECT count(*) FROM migrate.requests WHERE request = 'pause'") == "0")
+    }
+  }
+
+  /// In an emergency nobody looks for another word.
+  @Test(arguments: [false, true])
+  func `revert names what takes back a run that is worked on, and verify waits for it`(isPaused: Bool) async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 2)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      let verify = try await project.migrate("verify", "1")
+      #expect(verify.status == 1 && verify.err.contains("\n  help: first: `migrate wait 1`\n"), "\(verify)")
+      if isPaused {
+        #expect(try await project.migrate("pause", "1").status == 0)
+        let later = try await project.migrate("verify", "1")
+        #expect(later.status == 1 && later.err.contains("\n  help: first: `migrate resume 1`\n"), "\(later)")
+      }
+      let refused = try await project.migrate("revert", "1", "--yes")
+      let way = "\n  help: `migrate cancel 1 --revert` ends it and takes back what it has done\n"
+      #expect(refused.status == 1 && refused.err.contains("run 1 is being worked on by "), "\(refused)")
+      #expect(refused.err.contains(way), "\(refused)")
+      try await gate.close()
+      let cancelled = try await project.migrate("cancel", "1", "--revert", "--yes")
+      #expect(cancelled.status == 0, "\(cancelled)")
+      #expect(try await child.finish().status == 4)
+      #expect(try await project.value("SELECT state FROM migrate.runs") == "reverted")
+      #expect(try await project.value("SELECT count(*) FROM items WHERE state = 'closed'") == "0")
+    }
+  }
+
+  @Test func `apply calls a run interrupted whose client was killed, as status does`() async throws {
+    try await withProject { project in
+      let gate = try await project.gate(behind: 3)
+      let child = try project.start(["apply", "close", "--yes"])
+      try await project.waitForGate(gate)
+      child.signal(SIGKILL)
+      #expect(try await child.finish().status == 137)
+      try await gate.close()
+      try await project.wait(until: "NOT migrate.is_working(1)")
+      #expect(try await project.migrate("status", "1").out.hasPrefix("run 1 close: interrupted\n"))
+      let again = try await project.migrate("apply", "--yes")
+      #expect(again.status == 0, "\(again)")
+      #expect(again.err.contains(/close +interrupted, goes on with run 1\n/), "\(again)")
+      #expect(again.err.contains("going on with run 1 of close, which is interrupted\n"), "\(again)")
     }
   }
 }
