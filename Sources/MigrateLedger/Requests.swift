@@ -8,7 +8,7 @@ package struct RunRequest: Sendable, Equatable {
   /// The machine that it was asked on; `nil` where nobody has said and the session was a local one.
   package let host: String?
   package let reason: String?
-  /// What exactly: of a mending its SQL.
+  /// What exactly: of a mending its SQL, of `tune` what was set.
   package let detail: String?
   package let at: String
   /// Its own worker has, which got a signal.

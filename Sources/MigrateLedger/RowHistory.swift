@@ -32,7 +32,7 @@ package struct RowTouch: Sendable, Equatable {
   package let changes: [Change]
   /// `nil` where even the batch is not known.
   package let ordinal: Int?
-  /// When its batch committed, or it was mended.
+  /// When its batch committed, it was mended, or it was rejected for the last time.
   package let at: String?
   package let by: String
   package let host: String?

@@ -37,7 +37,7 @@ extension Worker {
         try reachEdge()
       case .paused:
         if control.isStopRequested { return .paused }
-        if crew.isFirst(toSee: .paused) { report(.paused) }
+        if crew.isFirst(toSee: .paused) { report(.paused(by: try Ledger.pausedBy(connection, run.id)?.request)) }
         isWaiting = true
         pause(for: .seconds(1))
         try reachEdge()

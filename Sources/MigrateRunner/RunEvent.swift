@@ -25,8 +25,8 @@ package enum RunEvent: Sendable {
   case unwatched(reason: String)
   /// The run holds; it goes on by itself.
   case holding(reason: String)
-  /// The run stands still by request; the workers wait for `resume`.
-  case paused
+  /// The run stands still by request, of whom is `nil` where that is not known; the workers wait for `resume`.
+  case paused(by: RunRequest?)
   case resumed
   /// The server has warned of something, from a trigger or a function: told at the end, each text once.
   case warned(ServerWarning)

@@ -59,7 +59,13 @@ struct RunEventText {
       console.event(
         "holding",
         [run, .init("reason", .string(reason)), .init("remedy", .string(RunStanding.cure(id, ofHold: reason)))])
-    case .paused: console.event("paused", [run])
+    case .paused(let request):
+      console.event(
+        "paused",
+        [
+          run, .init("paused_by", .optional(request?.by)), .init("host", .optional(request?.host)),
+          .init("reason", .optional(request?.reason)),
+        ])
     case .resumed: console.event("resumed", [run])
     case .warned(let warning):
       console.event(
@@ -85,7 +91,8 @@ struct RunEventText {
       "waits for who may have written to the table: \(holders.map(\.words).joined(separator: "; "))"
     case .holding(let reason):
       "holds: \(Printable.line(reason)); it goes on by itself, and at once by \(RunStanding.cure(run, ofHold: reason))"
-    case .paused: "paused from elsewhere; `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    case .paused(let request):
+      "paused from elsewhere\(request.map(words) ?? ""); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):
       "worker \(worker) is not at work, the others do its part: \(Printable.line(RunHold.firstLine(of: reason)))"
@@ -96,6 +103,11 @@ struct RunEventText {
     case .warned(let warning): line(warning)
     case .started, .batch, .again, .gaveUp, .left: nil
     }
+  }
+
+  /// ` by postgres on crane: sale at noon`
+  private static func words(_ request: RunRequest) -> String {
+    Printable.line(" by \(request.who)" + (request.reason.map { ": \($0)" } ?? ""))
   }
 
   private static func line(_ warning: ServerWarning) -> String {
@@ -207,6 +219,11 @@ struct RunEnd {
     }
   }
 
+  /// That rows wait in quarantine, whoever tells it.
+  static func quarantine(_ rows: Int, of run: Int64) -> String {
+    "\(Wording.count(rows, "row")) in quarantine: `migrate rejects \(run)` lists them"
+  }
+
   /// How the run stands now, as `status` calls it.
   var state: String {
     switch word {
@@ -219,11 +236,6 @@ struct RunEnd {
   func line(_ run: Int64, _ done: BatchCounts, _ elapsed: Duration) -> String {
     let tenths = Int(elapsed / .milliseconds(100))
     let kept = conflicts.map { "\($0) conflicts" } ?? "\(done.rejected) rejects"
-  /// That rows wait in quarantine, whoever tells it.
-  static func quarantine(_ rows: Int, of run: Int64) -> String {
-    "\(Wording.count(rows, "row")) in quarantine: `migrate rejects \(run)` lists them"
-  }
-
     return "run \(run) \(word) \(done.changed) rows \(kept) \(tenths / 10).\(tenths % 10) s"
   }
 

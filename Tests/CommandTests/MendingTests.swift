@@ -29,6 +29,8 @@ import Testing
         ),
         (["--fix", "SET age = people.age + 1", "--yes"], "a column stands by itself, without its table"),
         (["--fix", "SET id = 1", "--yes"], "--fix: id is the key"),
+        (["--fix", "UPDATE people SET age = NULL", "--yes"], "help: it begins with SET, for instance `SET email = "),
+        (["--fix", "SET age = 1 WHERE age > 9", "--yes"], "help: it begins with SET, for instance `SET email = "),
       ] {
         let refused = try await project.start(["rejects", "1"] + words).finish()
         #expect(refused.status == 2 && refused.err.contains(said), "\(words): \(refused)")
@@ -36,6 +38,7 @@ import Testing
       #expect(try await project.server.psql(before) == [["160"], ["200"], ["240"]])
       let none = try await project.migrate("rejects", "1", "--fix", "SET age = 0", "--where", "age > 999", "--yes")
       #expect(none.status == 0 && none.out == "run 1 mended 0 rows of 3\n", "\(none)")
+      #expect(none.err.contains("\nnone of them fits --where\n") && !none.err.contains("tries"), "\(none)")
       let some = try await project.migrate(
         "rejects", "1", "--fix", "SET age = age / 10", "--where", "age > 160", "--reason", "typing errors", "--yes")
       #expect(some.status == 0 && some.out == "run 1 mended 2 rows of 3\n", "\(some)")

@@ -26,7 +26,10 @@ import Testing
       #expect(resume.err.contains("that stayed goes on with it"))
       let applied = try await child.finish()
       #expect(applied.status == 0 && applied.lines.last?.hasPrefix("run 1 completed 1000 rows 0 rejects ") == true)
-      #expect(applied.err.contains("paused from elsewhere; `migrate resume 1` goes on here, Ctrl-C leaves\n"))
+      let host = try #require(try await project.value("SELECT client_host FROM migrate.requests LIMIT 1"))
+      let words =
+        "paused from elsewhere by postgres on \(host): sale at noon; `migrate resume 1` goes on here, Ctrl-C leaves\n"
+      #expect(applied.err.contains(words), "\(applied)")
       #expect(applied.err.contains("\nresumed\n"))
     }
   }
@@ -200,6 +203,8 @@ import Testing
       let host = try #require(try await project.value("SELECT client_host FROM migrate.runs"))
       #expect(requests.map { $0["request"]?.text } == ["tune", "tune"] && requests.last?["host"]?.text == host)
       #expect(requests.map { $0["reason"]?.text } == [nil, "office hours"])
+      #expect(
+        requests.map { $0["detail"]?.text } == ["batch_size 400, max_rate none, pause 0ms", "max_rate 10000"])
       let nothing = try await project.migrate("tune", "1")
       #expect(nothing.status == 2 && nothing.err.contains("nothing is said that shall change"), "\(nothing)")
       try await gate.close()

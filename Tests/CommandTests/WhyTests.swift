@@ -146,7 +146,7 @@ import Testing
 
           run 1 close, mended: at \(at[1]) by mender
             price      3.00 → 1.00
-            by         SET price = (price - 2\\n)
+            by         SET price = (price - 2)
 
           run 1 close, mended: at \(at[0]) by postgres on \(host): too dear
             price      500.00 → 3.00
@@ -210,6 +210,10 @@ import Testing
       #expect(try await project.migrate("apply", "close", "--yes").status == 3)
       #expect(try await project.migrate("apply", "--rejects", "1", "--yes").status == 3)
       #expect(try await told(project, "items", "500") == ["1 rejected"])
+      // Since then it has the reason that is told.
+      let rejected = try #require(try await project.migrate("why", "items", "500", "--json").events().first)
+      let reject = try #require(try await project.migrate("rejects", "1", "--json").events().first)
+      #expect(rejected["touches"]?.elements.first?["at"]?.text == reject["rejected_at"]?.text, "\(rejected)")
       #expect(try await told(project, "items", "499") == ["1 changed state=open>closed"])
       #expect(try await project.migrate("rejects", "1", "--fix", "SET price = 1", "--yes").status == 0)
       #expect(try await project.migrate("apply", "--rejects", "1", "--yes").status == 0)

@@ -236,7 +236,8 @@ BEGIN
   IF _where IS NOT NULL THEN
     EXECUTE format(E'SELECT pg_typeof((%s\n)) FROM %s AS t LIMIT 0', _where, this.plan #>> '{tables,0,name}');
   END IF;
-  mended := migrate.fix(_run, format(E'%I = (%s\n)', _column, _expression), ARRAY[_column], _where, _reason, NULL);
+  mended := migrate.fix(_run, format(CASE strpos(_expression, '--') WHEN 0 THEN '%I = (%s)' ELSE E'%I = (%s\n)' END, _column, _expression),
+                        ARRAY[_column], _where, _reason, NULL);
   PERFORM migrate.confirm(_run);
   RETURN mended;
 END $$;

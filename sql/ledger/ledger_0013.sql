@@ -80,7 +80,7 @@ COMMENT ON COLUMN migrate.requests.request      IS 'pause, resume, cancel, rever
 COMMENT ON COLUMN migrate.requests.requested_by IS 'The role that asked.';
 COMMENT ON COLUMN migrate.requests.client_host  IS 'The machine that it was asked on, as the client calls it, else its address; NULL for a session of the same machine.';
 COMMENT ON COLUMN migrate.requests.reason       IS 'Why, in the words of who asked.';
-COMMENT ON COLUMN migrate.requests.detail       IS 'Of mend: the assignments, and which rows they were meant for where not for all, as SQL.';
+COMMENT ON COLUMN migrate.requests.detail       IS 'Of mend: the assignments, and which rows they were meant for where not for all, as SQL. Of tune: what was set.';
 COMMENT ON COLUMN migrate.requests.requested_at IS 'When.';
 COMMENT ON COLUMN migrate.requests.by_worker    IS 'Whether the run''s own worker has asked, which got a signal.';
 
@@ -284,7 +284,8 @@ BEGIN
   touched.run := _batch.run;
   touched.ordinal := _batch.ordinal;
   touched.seq := _batch.seq;
-  touched.at := _batch.ended_at;
+  -- Its reason is the last one.
+  touched.at := coalesce(CASE WHEN touched.touch = 'rejected' THEN (touched.reject ->> 'rejected_at')::timestamptz END, _batch.ended_at);
   SELECT b.ended_at INTO touched.restored_at
   FROM   migrate.batches AS b
   WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_batch.run, 'revert', _batch.slice, _batch.ordinal, _batch.part);

@@ -69,7 +69,10 @@ BEGIN
   IF _holds IS NOT NULL THEN
     DELETE FROM migrate.asking AS k WHERE k.run = _run;
   END IF;
-  PERFORM migrate.note_request(_run, 'tune', _reason, _client_host);
+  PERFORM migrate.note_request(_run, 'tune', _reason, _client_host, nullif(concat_ws(', ',
+    'batch_size ' || CASE _batch_size WHEN 0 THEN 'auto' ELSE _batch_size::text END, 'workers ' || _workers,
+    'max_rate ' || CASE _max_rate WHEN 0 THEN 'none' ELSE _max_rate::text END,
+    'pause ' || (extract(epoch FROM _pause) * 1000)::bigint || 'ms', 'holds ' || _holds, 'max_rejects ' || _max_rejects), ''));
   RETURN tuned;
 END $$;
 COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, from its next batch on; NULL leaves a figure as it is, batch size 0 is auto, rate 0 and pause 0 are none. Holds none lets it go on whatever its window and its conditions say, plan brings them back. Max_rejects is as in a definition: 1000 or 0.1%.';

@@ -13,7 +13,13 @@ package struct SetList: Sendable {
     let bytes = Array(fragment.text.utf8)
     let words = try? TokenizedSQL(bytes)
     let hasWord = words?.keyword(0) == "set"
-    let reader = try SQLReader(fragment, prefix: hasWord ? "UPDATE t " : "UPDATE t SET ")
+    let reader: SQLReader
+    do throws(SQLDiagnostics) {
+      reader = try SQLReader(fragment, prefix: hasWord ? "UPDATE t " : "UPDATE t SET ")
+    } catch {
+      let isStatement = ["update", "insert", "delete", "merge", "select", "with"].contains(words?.keyword(0))
+      throw isStatement ? SQLDiagnostics(.notAssignments(in: fragment)) : error
+    }
     guard let update = reader.statement.node("UpdateStmt"), reader.parameters.isEmpty,
       ["whereClause", "fromClause", "returningList", "withClause"].allSatisfy({ update[$0] == nil })
     else { throw SQLDiagnostics(.notAssignments(in: fragment)) }
@@ -33,7 +39,8 @@ extension Diagnostic {
   fileprivate static func notAssignments(in fragment: SourceFragment) -> Diagnostic {
     Diagnostic(
       "not-assignments", at: fragment.span, "this is no list of columns with what each becomes",
-      remedy: "for instance `SET email = lower(email)`; which rows is known: those in quarantine, or "
+      remedy:
+        "it begins with SET, for instance `SET email = lower(email)`; which rows is known: those in quarantine, or "
         + "those of them for which `--where` holds")
   }
 }

@@ -55,7 +55,11 @@ enum RejectsCommand {
     )
     guard try console.allows("rejects --fix") else { return .interrupted }
     let rows = try console.ask { () throws(RunRefusal) in try runs.fix(summary, mending) }
-    console.say("`migrate apply --rejects \(summary.id)` tries \(condition == nil ? "them" : "all of them") again")
+    if rows > 0 {
+      console.say("`migrate apply --rejects \(summary.id)` tries \(condition == nil ? "them" : "all of them") again")
+    } else {
+      console.say(condition == nil ? "none of them is in the table any more" : "none of them fits --where")
+    }
     console.print(
       "run \(summary.id) mended \(Wording.plain(rows, "row"))" + (condition == nil ? "" : " of \(found.waiting)"))
     return .done

@@ -41,7 +41,8 @@ enum WhyCommand {
     case .changed, .mended:
       let arrow = console.page.unicode ? "→" : "->"
       for change in touch.changes { add(change.column, "\(value(change.before)) \(arrow) \(value(change.after))") }
-      if let sql = touch.note { add("by", sql) }
+      let sql = (touch.note ?? "").utf8.split(separator: UInt8(ascii: "\n"))
+      for (index, line) in sql.enumerated() { add(index == 0 ? "by" : "", String(decoding: line, as: UTF8.self)) }
     case .done: add("done", touch.note ?? "")
     case .rejected:
       add("rejected", (touch.refusal ?? "") + (touch.refusalState.map { " [\($0)]" } ?? ""))
