@@ -115,19 +115,31 @@ package enum Schema {
       "hold_when", at: .throttle, "name: SELECT, or ready-made",
       "hold while it finds a row; ready-made are the names below"),
     now("window", "times of day and zone", "when batches may run: `22:00-05:30 Europe/Berlin`"),
-    now("expect", "map", "`rows`, `changed`, `rejects`, or name: map; a run that goes beyond pauses"),
+    now(
+      "expect", "map",
+      "`rows`, `changed`, `rejects`, each with figures as under `between`, or name: map; a run that goes beyond pauses. `%` is of the rows read: `changed: \">= 95%\"`, `rejects: \"< 0.1%\"`; of rows there is none"
+    ),
     now(
       "of", at: .expectation, "aggregate", default: "required",
       "avg, sum, min, max or count over `old` and `new` values"),
-    now("between", at: .expectation, "two figures, or one with a sign", default: "required", "what it must be"),
+    now(
+      "between", at: .expectation, "two figures, or one with a sign", default: "required",
+      "what it must be: `900000..1100000` or `[1.04, 1.06]`, both ends included; `>= 95`, `> 0`, `<= 3`, `< 7`; a figure without a sign is exactly that one"
+    ),
     now("canary", "percent", "a part of the rows, by a hash of their keys, is done first; then the run pauses"),
     now("hold", "duration", "behind its canary the run holds for so long, and goes on by itself"),
-    now("on_error", "stop, continue or retry", default: "stop", "what a row does that the database refuses"),
-    now("max_rejects", "rows, or percent", default: "1000", "more rows in quarantine end the run"),
+    now(
+      "on_error", "stop, continue or retry", default: "stop",
+      "what a row does that the database refuses. stop: the run fails at its batch, and goes on there when it is mended; continue: the row goes to quarantine, the others are done; retry: as stop, after the batch was tried up to ten times"
+    ),
+    now(
+      "max_rejects", "rows, or percent", default: "1000",
+      "more rows in quarantine end the run; a percentage is of the rows read, which counts from a thousand rows on, or as many of which it is ten rows, or as many as there are"
+    ),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),
     now("except", at: .undo, "column or columns", "columns that triggers write and revert may leave"),
     now("timezone", "zone", default: "UTC", "the zone of all SQL of the definition"),
     now("search_path", "schema or schemas", default: "public", "schemas for unqualified names, after pg_catalog"),
-    now("needs", "name or names", "definitions that must be complete before"),
+    now("needs", "name or names", "definitions that must be complete before, with no row in quarantine"),
   ]
 }

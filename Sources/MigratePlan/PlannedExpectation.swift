@@ -33,12 +33,12 @@ public struct PlannedExpectation: Sendable, Equatable {
     self.isPercent = isPercent
   }
 
-  /// The bounds in words: `from 900000 to 1100000`, `less than 0.1%`.
+  /// The bounds in words: `from 900000 to 1100000`, `less than 0.1%`, `exactly 95%`.
   public var words: String {
     let unit = isPercent ? "%" : ""
     switch (least, most) {
     case (let least?, let most?):
-      return least == most ? "\(least)\(unit)" : "from \(least)\(unit) to \(most)\(unit)"
+      return least == most ? "exactly \(least)\(unit)" : "from \(least)\(unit) to \(most)\(unit)"
     case (let least?, nil): return (isLeastIncluded ? "at least " : "more than ") + least + unit
     case (nil, let most?): return (isMostIncluded ? "at most " : "less than ") + most + unit
     case (nil, nil): return "anything"

@@ -37,6 +37,42 @@ import Testing
     }
   }
 
+  /// Of the first rows a small part is less than a row; that there are two among a thousand says nothing of all.
+  @Test(arguments: BackEnd.allCases)
+  func `is judged by a small part of its rows when that is ten of them`(backEnd: BackEnd) async throws {
+    for (bad, isDone) in [(2, true), (10, true), (11, false)] {
+      try await withLedger { server in
+        try await server.psql(Items.table(rows: 20_000, bad: Array(1...bad)) + "ANALYZE items")
+        let compiled = try await Compiled(Items.continuing + "\nmax_rejects: 0.1%", on: server, batchSize: 1_000)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone == isDone, "\(bad): \(told.text)")
+        let read = isDone ? "20000" : "1000"
+        #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == read, "\(bad)")
+        guard !isDone else { return }
+        #expect(told.text.contains("11 of 1000 rows read are in quarantine, more than 0.1%"), "\(told.text)")
+      }
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `keeps what needs it from beginning until they are mended`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(Items.table(rows: 20, bad: [5]))
+      try await backEnd.complete(Items.continuing, on: server, batchSize: 10)
+      let needing = try await Compiled(
+        "batch: notes\nneeds: items\nsource: items\nset: {note: upper(note)}\n", on: server)
+      let told = try await backEnd.apply(needing, on: server)
+      #expect(
+        !told.isDone && told.text.contains("notes needs items (run 1 has 1 row in quarantine), not complete yet"),
+        "\(told.text)")
+      #expect(told.text.contains("mend them, then"), "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "1")
+      try await server.psql("SELECT migrate.mend(1, 'v', '5 -- as it was')")
+      try await server.psql("CALL migrate.drive_rejects(1)")
+      #expect(try await backEnd.apply(needing, on: server).isDone)
+    }
+  }
+
   /// A number in place of a part, and the other way.
   @Test(arguments: BackEnd.allCases, [("3", "1.1%", "6.6%"), ("0.5%", "5", "20")])
   func `goes on when it is tuned to allow more, as far as that allows`(

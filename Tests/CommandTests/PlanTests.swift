@@ -135,7 +135,7 @@ import Testing
         source: public.items
         set: {state: {value: closed}}
         validation: {a price: price >= 0}
-        expect: {changed: "<= 5000"}
+        expect: {changed: "<= 5000", rejects: "0%"}
         checks:
           before: {none is free: SELECT id FROM items WHERE price < 0, none is lost: SELECT id FROM items WHERE id < 0}
           batch: {each has a state: SELECT id FROM batch WHERE state IS NULL}
@@ -153,6 +153,7 @@ import Testing
         ),
         ("checks", "after the last batch: none is open; where one finds a row, the run fails"),
         ("expects", "changed: at most 5000; else the run pauses"),
+        ("expects", "rejects: exactly 0%; else the run pauses"),
       ] {
         let shown = isTable ? "\n| \(title) | \(line.replacing(">", with: #"\>"#)) |\n" : "\n \(title) \(line)\n"
         #expect(text.contains(shown), "\(shown)\n\(text)")

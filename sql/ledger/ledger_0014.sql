@@ -81,17 +81,20 @@ COMMENT ON FUNCTION migrate.tune IS 'Changes how fast an unfinished run goes, fr
 
 CREATE FUNCTION migrate.excess(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- A part is one of the rows read; of the first thousand, which say little, one of as many as are expected.
+  -- A part is one of the rows read; of the first ones, which say little, one of a thousand, or of as many of which it is ten rows, or of
+  -- as many as are expected.
   SELECT CASE
            WHEN m.max LIKE '%\%' THEN
-             CASE WHEN c.rejected * 100 > rtrim(m.max, '%')::numeric * greatest(c.read, least(1000, m.expected))
+             CASE WHEN c.rejected * 100 > m.part * greatest(c.read, least(greatest(1000, 1000 / nullif(m.part, 0)), m.expected))
                   THEN format('%s of %s read %s in quarantine, more than %s', c.rejected, migrate.counted(c.read::bigint, 'row'),
                               CASE c.rejected WHEN 1 THEN 'is' ELSE 'are' END, m.max) END
            WHEN c.rejected > m.max::bigint THEN format('%s in quarantine, more than %s', migrate.counted(c.rejected::bigint, 'row is', 'rows are'), m.max)
          END
   FROM   migrate.runs AS r
   LEFT   JOIN migrate.tuning AS t USING (run)
-  CROSS  JOIN LATERAL (SELECT coalesce(t.max_rejects, r.plan ->> 'max_rejects') AS max, (r.plan #>> '{estimate,rows}')::bigint AS expected) AS m
+  CROSS  JOIN LATERAL (SELECT l.max, CASE WHEN l.max LIKE '%\%' THEN rtrim(l.max, '%')::numeric END AS part,
+                              (r.plan #>> '{estimate,rows}')::bigint AS expected
+                       FROM  (SELECT coalesce(t.max_rejects, r.plan ->> 'max_rejects')) AS l(max)) AS m
   CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
                        FROM   migrate.tallies AS t
                        WHERE  t.run = _run) AS c
