@@ -1,5 +1,5 @@
 -- The database as the compiler needs to know it: one query, one document, read-only.
--- $1: {"search_path": […], "tables": [{"schema": …, "name": …}], "functions": […], "types": […]}; names exact.
+-- $1: {"search_path": [...], "tables": [{"schema": ..., "name": ...}], "functions": [...], "types": [...]}; names exact.
 -- Rows are looked up from a table or an index to the next, in the order in which the joins are written: CatalogQuery.settings.
 WITH asked AS (
   SELECT ARRAY(SELECT 'pg_catalog'::text UNION ALL

@@ -187,9 +187,9 @@ COMMENT ON COLUMN migrate.statements.run       IS 'The run.';
 COMMENT ON COLUMN migrate.statements.ordinal   IS 'Their order in the plan, from 1.';
 COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, holds, finish or revert.';
 COMMENT ON COLUMN migrate.statements.step      IS 'The step that the statement belongs to; NULL for one that serves all.';
-COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, …';
-COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 … $n, each cast where it stands.';
-COMMENT ON COLUMN migrate.statements.arguments IS 'For each $n the role of its value: after.1, through.1, size, epoch, :multiplier, …';
+COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, ...';
+COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 ... $n, each cast where it stands.';
+COMMENT ON COLUMN migrate.statements.arguments IS 'For each $n the role of its value: after.1, through.1, size, epoch, :multiplier, ...';
 
 CREATE TABLE migrate.slices (
   run         bigint  NOT NULL REFERENCES migrate.runs,

@@ -5,7 +5,7 @@
 CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Source: PostgreSQL manual, appendix A. Codes that begin with 0 to 4 or A to H are the standard's, 54 and 55 are
-  -- PostgreSQL's; all others were chosen by whoever wrote RAISE … USING ERRCODE, usually in a trigger that refuses a row.
+  -- PostgreSQL's; all others were chosen by whoever wrote RAISE ... USING ERRCODE, usually in a trigger that refuses a row.
   SELECT CASE
     WHEN _sqlstate IN ('57014', '55P03', '57P03', '57P05', '25P03', '72000') THEN 'transient'
     WHEN _sqlstate IN ('25006', '3D000')                                     THEN 'environment'
@@ -33,14 +33,14 @@ BEGIN
   END IF;
   RETURN ARRAY(SELECT _values ->> r.role FROM unnest(_roles) WITH ORDINALITY AS r(role, place) ORDER BY r.place);
 END $$;
-COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 … $n, found by their roles.';
+COMMENT ON FUNCTION migrate.arguments IS 'The values of $1 ... $n, found by their roles.';
 
 CREATE FUNCTION migrate.with_key(_values jsonb, _role text, _key text[], _columns integer) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT _values || jsonb_build_object(_role, _key::text, _role || '.none', _key IS NULL) || jsonb_object_agg(_role || '.' || n, _key[n])
   FROM   generate_series(1, _columns) AS n
 $$;
-COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, … and whole under role; role.none tells that there is none.';
+COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, role.2, ... and whole under role; role.none tells that there is none.';
 
 CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- From inside of the server: begin a run, drive it, take it back, verify it. A client without this program needs no more than
---   SELECT run, epoch FROM migrate.enter(…);  CALL migrate.drive(run, epoch);
+--   SELECT run, epoch FROM migrate.enter(...);  CALL migrate.drive(run, epoch);
 
 CREATE FUNCTION migrate.refuse(_message text, _hint text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -239,7 +239,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.cut_part IS 'A part that a constraint has refused, cut at the rows that break it, the first one last; the part as it is when that tells nothing, or was asked before.';
 
--- Each BEGIN … EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
+-- Each BEGIN ... EXCEPTION is a savepoint. Those that stay are sixty: a transaction's first 64 numbers are kept where every backend
 -- sees them cheaply (PGPROC_MAX_CACHED_SUBXIDS in PostgreSQL's src/include/storage/proc.h).
 CREATE FUNCTION migrate.perform_in_parts(
   _run bigint, _given jsonb, _after text[], _through text[], _locked boolean, _foresees boolean, _refusal migrate.attempted

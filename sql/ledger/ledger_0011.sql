@@ -10,7 +10,7 @@ EXCEPTION WHEN OTHERS THEN
   -- six characters of its escape, and of what is too long the beginning.
   BEGIN
     RETURN (SELECT pg_catalog.jsonb_object_agg(c.key, CASE WHEN pg_catalog.length(c.value::text) < 1000000 THEN c.value::jsonb
-                                                           ELSE pg_catalog.to_jsonb(pg_catalog.left(c.value #>> '{}', 1000) || ' …') END)
+                                                           ELSE pg_catalog.to_jsonb(pg_catalog.left(c.value #>> '{}', 1000) || ' ...') END)
             FROM  (SELECT pg_catalog.row_to_json(_row)::text AS text OFFSET 0) AS r,
                   pg_catalog.json_each(CASE WHEN pg_catalog.strpos(r.text, E'\\u0000') = 0 THEN r.text
                                             ELSE pg_catalog.regexp_replace(r.text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1\\\\\\\\u0000', 'g') END::json) AS c);

@@ -1,0 +1,31 @@
+import MigrateLedger
+import MigratePostgres
+import MigrateTestSupport
+import TestRuns
+import TestSupport
+import Testing
+
+/// A database need not know all characters.
+@Suite struct `A database in an encoding of one byte a character` {
+  @Test func `has the ledger, and runs`() async throws {
+    try await withDatabase { server in
+      let name = "latin_\(UInt32.random(in: 0 ... .max))"
+      try await server.psql(
+        "CREATE DATABASE \(name) TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+      let latin = server.database(name)
+      do {
+        try await withConnection(to: latin) { connection in try Upgrade.run(connection) }
+        try await latin.psql(
+          "CREATE TABLE t (id integer PRIMARY KEY, v text); INSERT INTO t SELECT n, 'é' FROM generate_series(1, 9) AS n; ANALYZE t"
+        )
+        for backEnd in BackEnd.allCases {
+          let compiled = try await Compiled("batch: t\nsource: t\nset: {v: v || '!'}", on: latin, batchSize: 4)
+          #expect(try await backEnd.apply(compiled, on: latin).isDone)
+          #expect(try await latin.rows("SELECT DISTINCT v FROM t") == ["é!"])
+          #expect(try await backEnd.revert(compiled, on: latin).isDone)
+        }
+      } catch { Issue.record(error) }
+      try await server.psql("DROP DATABASE \(name) WITH (FORCE)")
+    }
+  }
+}
