@@ -1,8 +1,9 @@
 /// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
 package enum TypeOID {
+  package static let name = 19
   static let character = 1042
   static let varying = 1043
-  package static let texts = [25, varying, character, 19, 18, 705]
+  package static let texts = [25, varying, character, name, 18, 705]
   /// What may be assigned to a `varchar(n)` and be longer.
   package static let longTexts = [25, varying, character]
   /// With what `pg_type.typlen` says of each: the bytes of a value.

@@ -1,3 +1,4 @@
+import MigrateLedger
 import MigrateTestSupport
 import TestRuns
 import TestSupport
@@ -65,6 +66,39 @@ import Testing
       #expect(!told.isDone && told.text.contains("was 1.0, is "), "\(told.text)")
       #expect(try await server.value(Self.none) == "0")
       #expect(try await server.value("SELECT count(*) FROM migrate.runs") == "0")
+    }
+  }
+}
+
+/// The texts of a key whose columns are ordered differently.
+@Suite struct `A key of several collations` {
+  @Test(arguments: BackEnd.allCases) func `is one in quarantine, too`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE k (
+          n name, a text COLLATE "C", b text COLLATE "de-x-icu", v text CHECK (v NOT IN ('x5!', 'x9!')), PRIMARY KEY (a, b, n));
+        INSERT INTO k SELECT 'n' || n, 'K' || n, 'é' || n, 'x' || n FROM generate_series(1, 20) AS n; ANALYZE k
+        """)
+      let all = "SELECT a, b, v FROM k ORDER BY a, b"
+      let before = try await server.rows(all)
+      let compiled = try await Compiled(
+        "batch: k\nsource: k\nset: {v: v || '!'}\non_error: continue", on: server, batchSize: 6)
+      let applied = try await backEnd.apply(compiled, on: server)
+      #expect(applied.isDone, "\(applied.text)")
+      #expect(
+        try await server.rows("SELECT key FROM migrate.rejects ORDER BY key") == ["{K5,é5,n5}", "{K9,é9,n9}"])
+      for (row, touch) in [("5", "rejected"), ("6", "changed")] {
+        let key = "ARRAY['K\(row)', 'é\(row)', 'n\(row)']"
+        #expect(try await server.rows("SELECT touch FROM migrate.why('k', \(key))") == [touch])
+      }
+      #expect(try await Client.fix(1, "v = 'ok'", where: "a = 'K5'", on: server).text == "1 rows")
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      #expect(try await server.value("SELECT v FROM k WHERE a = 'K5'") == "ok!")
+      #expect(try await Client.verify(1, on: server).holds)
+      let told = try await backEnd.revert(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows(all) == before)
     }
   }
 }

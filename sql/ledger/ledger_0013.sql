@@ -176,9 +176,9 @@ COMMENT ON FUNCTION migrate.row_key IS 'By which columns a row of a table is nam
 
 CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- An object is kept by its number.
+  -- An object is kept by its number. One collation for all, since the columns' own need not agree.
   SELECT format('ARRAY[%s]', string_agg(
-    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text)' END, v.value),
+    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text) COLLATE "default"' END, v.value),
     ', ' ORDER BY v.place))
   FROM   unnest(migrate.key_values(_table, _columns, _source)) WITH ORDINALITY AS v(value, place)
 $$;

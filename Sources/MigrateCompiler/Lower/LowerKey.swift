@@ -48,6 +48,9 @@ extension Column {
   /// on (V20).
   func text(of value: SQL) -> SQL { isObject ? "CAST(CAST(\(value) AS oid) AS text)" : "CAST(\(value) AS text)" }
 
+  /// Whether its texts have another collation than the database's own.
+  var isOrderedApart: Bool { collation != nil || baseOID == TypeOID.name }
+
   /// What such a text is read as: an object's number is one to its own type only where no name is expected, and compares with it.
   var keyType: TypeName { isObject ? .oid : base }
 }

@@ -97,9 +97,11 @@ extension ResolvedBatch {
            rejected_at = excluded.rejected_at
     """
 
-  /// The key as the ledger keeps it.
+  /// The key as the ledger keeps it, and compares it: by one collation for all of its texts, which is that of the ledger's index.
   var keyAsTexts: SQL {
-    let texts: [SQL] = zip(key, keyColumns).map { $0.text(of: $1) }
+    let texts: [SQL] = zip(key, keyColumns).map { column, value in
+      column.isOrderedApart ? "\(column.text(of: value)) COLLATE \"default\"" : column.text(of: value)
+    }
     return "ARRAY[\(list: texts)]"
   }
 
