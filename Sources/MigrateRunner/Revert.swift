@@ -2,7 +2,8 @@ internal import MigrateLedger
 package import MigratePlan
 package import MigratePostgres
 
-/// The way back: batch after batch, the last one first, by what the run has stored.
+/// The way back: batch after batch, the last one first, by what the run has stored, and in their places among them the rows that
+/// were mended in between.
 extension Worker {
   package mutating func revert(onConflict policy: ConflictPolicy) throws(PostgresError) -> RunOutcome {
     try surviving { (worker) throws(PostgresError) in try worker.revertAll(policy) }
@@ -14,14 +15,19 @@ extension Worker {
     let applied = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
+    var isMended = try isDue(behind: nil)
     while true {
       if let outcome = try edge() { return outcome }
-      guard let place = try nextPlace() else {
+      let place = try nextPlace()
+      if isMended, try isDue(behind: place) {
         if let outcome = try unfix(policy) { return outcome }
+        isMended = try isDue(behind: nil)
+      } else if let place {
+        if let outcome = try restore(place, policy) { return outcome }
+      } else {
         if let outcome = try finishRevert() { return outcome }
-        continue
+        isMended = try isDue(behind: nil)
       }
-      if let outcome = try restore(place, policy) { return outcome }
     }
   }
 
@@ -140,16 +146,20 @@ extension Worker {
     }
   }
 
-  /// Takes back what was mended of rows in quarantine. `nil`: done, or there is nothing.
+  /// Whether rows in quarantine were mended behind the batch at `place`, `nil` being before the first one, and are not taken back.
+  private borrowing func isDue(behind place: Place?) throws(PostgresError) -> Bool {
+    try connection.query(
+      "SELECT migrate.mendings_due($1::bigint, $2::bigint) AS due", [runID, place.map { String($0.seq) }]
+    ).onlyRow.bool("due")
+  }
+
+  /// Takes back what was mended behind the batch that is taken back next. `nil`: done.
   private mutating func unfix(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
-    let isMended = try connection.query(
-      "SELECT EXISTS (SELECT FROM migrate.fixes WHERE run = $1::bigint AND NOT reverted) AS mended", [runID])
-    guard try isMended.onlyRow.bool("mended") else { return nil }
-    return try persisting(.none) { (worker) throws(PostgresError) in
+    try persisting(.none) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
       guard try worker.keepsFence() else { return .takenOver }
       let conflicts = try worker.connection.query(
-        "SELECT migrate.unfix_all($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
+        "SELECT migrate.unfix_due($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
       ).onlyRow.int("conflicts")
       guard policy != .stop || conflicts == 0 else {
         try worker.connection.execute("ROLLBACK")
@@ -196,8 +206,11 @@ extension Worker {
     }
     var hasEnded = true
     let isOurs = try Ledger.fenced(connection, run.id, epoch: run.epoch) { (connection) throws(PostgresError) in
-      hasEnded = try connection.query(
-        "SELECT FROM migrate.next_to_restore($1::bigint)", [runID]
+      hasEnded = try !connection.query(
+        """
+        SELECT WHERE NOT EXISTS (SELECT FROM migrate.next_to_restore($1::bigint))
+                 AND NOT migrate.mendings_due($1::bigint, NULL)
+        """, [runID]
       ).isEmpty
       // Of a run that does not stand where it was left the edge tells more.
       if hasEnded { hasEnded = try Ledger.advance(connection, run.id, .lastBatchRestored) != nil }

@@ -65,7 +65,8 @@ import Testing
               "failed|t|`migrate revert 1 --on-conflict skip` leaves it as it was mended; "
                 + "or drop the constraint, and `migrate revert 1` goes on"
             ])
-        #expect(try await server.rows(rows) == ["5|1|0", "6|1|2", "7|1|1"])
+        // Behind what was tried again, and before the batches.
+        #expect(try await server.rows(rows) == ["5|1|0", "6|1|2", "7|10|1"])
         try await server.psql("ALTER TABLE t DROP CONSTRAINT positive")
         #expect(try await backEnd.revert(compiled, on: server).isDone)
         #expect(try await server.rows(rows) == ["5|1|-1", "6|1|1", "7|1|1"])

@@ -94,13 +94,13 @@ import Testing
       let locks = "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"
       try await withSessions("holder", to: server) { sessions in
         let holder = try #require(sessions["holder"])
-        // From behind the last batch on, so that the first to wait is what is mended.
+        // Under skip it does not look ahead, so that the first to wait is what is mended.
         let report: @Sendable (RunEvent) -> Void = { event in
-          guard case .batch(let record) = event, record.place.ordinal == 1 else { return }
+          guard case .started = event else { return }
           try? holder.start("BEGIN; \(locks)")
           try? Self.waitForLock(on: server)
         }
-        async let told = Client.revert(compiled, on: server, report: report)
+        async let told = Client.revert(compiled, on: server, onConflict: .skip, report: report)
         try await server.wait(
           until: """
             EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'migrate run%' AND \(try await holder.pid) = ANY (pg_blocking_pids(pid)))
@@ -209,15 +209,16 @@ import Testing
     "(" + row.split(separator: "|").map { $0 == "NULL" ? "NULL" : "'\($0)'" }.joined(separator: ", ") + ")"
   }
 
-  /// Whose edit was not there yet when the revert looked: it is met at the end, and the run is told to have failed.
+  /// Whose edit was not there yet when the revert looked: it is met when its turn comes, and the run is told to have failed.
   @Test(arguments: BackEnd.allCases)
-  func `that is changed while the batches are taken back ends the revert`(backEnd: BackEnd) async throws {
+  func `that is changed while the run is taken back ends the revert`(backEnd: BackEnd) async throws {
     try await withLedger { server in
       let (compiled, before) = try await Self.mended(backEnd, on: server, by: ["note = 'mended'"])
       let editor = try await Session("editor", to: server)
       try await editor.execute("BEGIN; UPDATE t SET note = 'edited' WHERE id = 4")
       async let told = backEnd.revert(compiled, on: server)
-      try await server.wait(until: "NOT EXISTS (SELECT FROM migrate.next_to_restore(1))")
+      let pid = try await editor.pid
+      try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE \(pid) = ANY (pg_blocking_pids(pid)))")
       try await editor.execute("COMMIT")
       let outcome = try await told
       #expect(!outcome.isDone)

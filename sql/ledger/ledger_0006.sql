@@ -117,7 +117,7 @@ CREATE TYPE migrate.work AS (
   verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
   after_key text[], upper_key text[], seconds float8, canary boolean
 );
-COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, end revert, wait for so many seconds, or end.';
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, unfix, end revert, wait for so many seconds, or end.';
 
 CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -156,7 +156,7 @@ BEGIN
     work.verb := 'end';
   ELSIF work.direction = 'revert' THEN
     SELECT * INTO last FROM migrate.next_to_restore(_run);
-    work.verb := CASE WHEN last.run IS NULL THEN 'end revert' ELSE 'restore' END;
+    work.verb := CASE WHEN migrate.mendings_due(_run, last.seq) THEN 'unfix' WHEN last.run IS NULL THEN 'end revert' ELSE 'restore' END;
     work.slice := last.slice;
     work.ordinal := last.ordinal;
     work.part := last.part;

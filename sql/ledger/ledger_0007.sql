@@ -166,17 +166,32 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
 END $$;
 COMMENT ON FUNCTION migrate.complete IS 'Ends a run that has done its last batch and looked back; whatever it answers but done must be rolled back.';
 
-CREATE FUNCTION migrate.end_revert(_run bigint) RETURNS migrate.attempted
+CREATE FUNCTION migrate.attempt_unfix(_run bigint, _policy text) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended     migrate.attempted;
-  policy    text := (SELECT r.on_conflict FROM migrate.runs AS r WHERE r.run = _run);
   conflicts bigint;
 BEGIN
-  conflicts := migrate.unfix_all(_run, policy);
-  IF policy = 'stop' AND conflicts > 0 THEN
+  conflicts := migrate.unfix_due(_run, _policy);
+  IF _policy = 'stop' AND conflicts > 0 THEN
     RETURN migrate.conflicting(conflicts);
   END IF;
+  ended.verdict := 'done';
+  RETURN ended;
+EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+  GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
+                          ended.detail = PG_EXCEPTION_DETAIL, ended.hint = PG_EXCEPTION_HINT,
+                          ended.column_name = COLUMN_NAME, ended.constraint_name = CONSTRAINT_NAME;
+  ended.verdict := 'error';
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.attempt_unfix IS 'One attempt to take back what was mended behind the next batch; whatever it answers but done must be rolled back.';
+
+CREATE FUNCTION migrate.end_revert(_run bigint) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended migrate.attempted;
+BEGIN
   -- Nothing is in conflict, so nobody needs the old values any more. Dropped before a crash, or locked by a reader: the rows
   -- are back either way.
   IF NOT EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'revert' AND b.rows_rejected > 0) THEN

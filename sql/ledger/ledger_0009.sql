@@ -233,6 +233,7 @@ BEGIN
                     WHEN 'batch'   THEN format('batch: behind key %s through %s', coalesce(_work.after_key::text, '(the beginning)'),
                                                coalesce(_ended.through_key::text, '(not known)'))
                     WHEN 'restore' THEN format('batch: %s, to be taken back', _work.ordinal)
+                    WHEN 'unfix'   THEN 'rows that were mended, to be taken back'
                     WHEN 'bound'   THEN 'before the first batch'
                     ELSE 'after the last batch' END,
                     CASE WHEN cardinality(_culprits.keys) > 0
@@ -329,7 +330,7 @@ BEGIN
       CALL pg_temp.migrate_open(lock_state, lock_message);
       SET TRANSACTION READ ONLY;
     END IF;
-    IF work.verb IN ('bound', 'end revert') THEN
+    IF work.verb IN ('bound', 'unfix', 'end revert') THEN
       PERFORM migrate.keep_fence(_run, _epoch);
     END IF;
 
@@ -344,13 +345,14 @@ BEGIN
         COMMIT;
         ended.verdict := 'stopped';
       END IF;
-    ELSIF work.verb = 'restore' THEN
-      IF work.policy = 'stop' AND NOT looked_ahead THEN
+    ELSIF work.verb IN ('restore', 'unfix') THEN
+      -- With no batch left to take back the undo may be gone.
+      IF work.policy = 'stop' AND NOT looked_ahead AND work.seq IS NOT NULL THEN
         ended := migrate.look_ahead(_run, _epoch);
         looked_ahead := ended.verdict = 'done';
       END IF;
       IF ended.verdict IS NULL OR looked_ahead AND ended.verdict = 'done' THEN
-        ended := migrate.attempt_restore(_run, _epoch, work);
+        ended := CASE work.verb WHEN 'unfix' THEN migrate.attempt_unfix(_run, work.policy) ELSE migrate.attempt_restore(_run, _epoch, work) END;
       END IF;
     ELSIF work.verb = 'finish' THEN
       ended := migrate.look_back(_run, _epoch);

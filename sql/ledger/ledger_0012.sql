@@ -30,7 +30,26 @@ COMMENT ON COLUMN migrate.fixes.fixed_at    IS 'When.';
 COMMENT ON COLUMN migrate.fixes.reverted    IS 'Whether a revert has come to it; what that has left as it was found stands in migrate.conflicts.';
 COMMENT ON COLUMN migrate.fixes.request     IS 'migrate.requests.seq, where it is noted with its reason.';
 COMMENT ON COLUMN migrate.fixes.restored_at IS 'When a revert came to it.';
-REVOKE ALL ON migrate.fixes FROM PUBLIC;
+
+CREATE TABLE migrate.mendings (
+  run      bigint  NOT NULL REFERENCES migrate.runs,
+  fix      integer NOT NULL,
+  name     text    NOT NULL,
+  number   integer NOT NULL,
+  type     text    NOT NULL,
+  type_oid oid     NOT NULL,
+  behind   bigint  NOT NULL,
+  PRIMARY KEY (run, fix, name)
+);
+COMMENT ON TABLE  migrate.mendings          IS 'The columns in which rows in quarantine were mended, as long as that is not taken back.';
+COMMENT ON COLUMN migrate.mendings.run      IS 'The run.';
+COMMENT ON COLUMN migrate.mendings.fix      IS 'migrate.fixes.fix.';
+COMMENT ON COLUMN migrate.mendings.name     IS 'What the column was called.';
+COMMENT ON COLUMN migrate.mendings.number   IS 'Its number in the table.';
+COMMENT ON COLUMN migrate.mendings.type     IS 'Its type.';
+COMMENT ON COLUMN migrate.mendings.type_oid IS 'The number of that.';
+COMMENT ON COLUMN migrate.mendings.behind   IS 'migrate.batches.seq of the last batch that the run had then: a revert takes back those that came later first.';
+REVOKE ALL ON migrate.fixes, migrate.mendings FROM PUBLIC;
 
 CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -142,6 +161,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.fix_columns IS 'The columns that are set, and behind them those that the table''s triggers may write.';
 
+CREATE FUNCTION migrate.note_mending(_run bigint, _fix integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO migrate.mendings (run, fix, name, number, type, type_oid, behind)
+  SELECT _run, _fix, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.atttypid,
+         (SELECT max(b.seq) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')
+  FROM   migrate.runs AS r
+  JOIN   pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped
+  WHERE  r.run = _run
+    AND  a.attname IN (SELECT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND f.fix = _fix)
+$$;
+COMMENT ON FUNCTION migrate.note_mending IS 'Notes which columns rows in quarantine were mended in, and behind which batch.';
+
 CREATE FUNCTION migrate.fix(
   _run bigint, _set text, _columns text[], _where text, _reason text, _client_host text
 ) RETURNS bigint
@@ -201,6 +232,7 @@ BEGIN
     FROM   %s AS t
     WHERE  q.run = $1 AND q.fix = $2 AND %s $sql$, texts, target, same)
   USING _run, number, noted, _columns;
+  PERFORM migrate.note_mending(_run, number);
   EXECUTE format($sql$
     UPDATE migrate.rejects AS q
     SET    fixed_row = migrate.row_image(t.*)
@@ -292,31 +324,43 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.mended_ahead IS 'How many mended rows a revert will find changed since, when the batches are back: each column then holds what the second try found in it, or what it holds now, and each mending must find what it has made of it.';
 
-CREATE FUNCTION migrate.unfix_all(_run bigint, _policy text) RETURNS bigint
+CREATE FUNCTION migrate.mendings_due(_run bigint, _seq bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM migrate.mendings AS m WHERE m.run = _run AND m.behind >= coalesce(_seq, 0));
+END $$;
+COMMENT ON FUNCTION migrate.mendings_due IS 'Whether a revert has rows to take back that were mended behind the batch that it takes back next, NULL: behind any. What a row was before can be in the way of what another one was earlier.';
+
+CREATE FUNCTION migrate.unfix_due(_run bigint, _policy text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  conflicts bigint := 0;
+  next      bigint := (SELECT n.seq FROM migrate.next_to_restore(_run) AS n);
+  conflicts bigint;
 BEGIN
-  IF EXISTS (SELECT FROM migrate.fixes AS f WHERE f.run = _run AND NOT f.reverted) THEN
+  IF migrate.mendings_due(_run, next) THEN
     EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
     PERFORM migrate.guard_table(_run);
-    PERFORM migrate.unfix(_run, _policy);
+    PERFORM migrate.unfix(_run, _policy, coalesce(next, 0));
     -- A row once, however often it was mended, and not again when its batch has met it.
     INSERT INTO migrate.batches (run, kind, slice, ordinal, part, through_key, rows_read, rows_changed, rows_unchanged,
                                  rows_rejected, epoch, exact)
-    SELECT _run, 'revert', -2, 1, 1, max(k.key), count(*), 0, 0, count(*), max(f.epoch), true
+    SELECT _run, 'revert', -2, e.entries + 1, 1, max(k.key), count(*) - e.rows, 0, 0, count(*) - e.rows, max(f.epoch), true
     FROM   migrate.fence AS f,
+           (SELECT count(*) AS entries, coalesce(sum(b.rows_rejected), 0) AS rows
+            FROM   migrate.batches AS b
+            WHERE  b.run = _run AND b.kind = 'revert' AND b.slice = -2) AS e,
            (SELECT c.key
             FROM   migrate.conflicts AS c
             WHERE  c.run = _run AND c.reason <> 'overwritten'
             GROUP  BY c.key
             HAVING max(c.seq) < 0) AS k
     WHERE  f.run = _run
-    HAVING count(*) > 0
+    GROUP  BY e.entries, e.rows
+    HAVING count(*) > e.rows
     RETURNING rows_rejected INTO conflicts;
   END IF;
   RETURN coalesce(conflicts, 0);
 END $$;
-COMMENT ON FUNCTION migrate.unfix_all IS 'Takes back what was mended of a run''s rows; how many were changed since and are left, for which the ledger gets an entry.';
+COMMENT ON FUNCTION migrate.unfix_due IS 'Takes back what was mended of a run''s rows behind the batch that is taken back next; how many were changed since and are left, for which the ledger gets an entry.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

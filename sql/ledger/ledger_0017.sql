@@ -85,7 +85,7 @@ END $$;
 COMMENT ON FUNCTION migrate.unfix_rows IS 'Takes back those rows of a mending whose columns these are, or the one with a key.';
 
 -- A constraint that was added NOT VALID refuses what was there before, and an exclusive one what has come since.
-CREATE FUNCTION migrate.unfix(_run bigint, _policy text) RETURNS void
+CREATE FUNCTION migrate.unfix(_run bigint, _policy text, _next bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   this   record;
@@ -96,6 +96,7 @@ BEGIN
     SELECT f.fix, f.columns
     FROM   migrate.fixes AS f
     WHERE  f.run = _run AND NOT f.reverted
+      AND  f.fix IN (SELECT m.fix FROM migrate.mendings AS m WHERE m.run = _run AND m.behind >= _next)
     GROUP  BY f.fix, f.columns
     ORDER  BY f.fix DESC, f.columns
   LOOP
@@ -137,7 +138,8 @@ BEGIN
     UPDATE migrate.fixes AS q SET reverted = true, restored_at = clock_timestamp()
     WHERE  q.run = _run AND q.fix = this.fix AND q.columns = this.columns;
   END LOOP;
+  DELETE FROM migrate.mendings AS m WHERE m.run = _run AND m.behind >= _next;
 END $$;
-COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts, and so do rows of which the database refuses what they were.';
+COMMENT ON FUNCTION migrate.unfix IS 'Takes back what was mended behind batch _next, the last first, where the rows still are as they were mended, under force wherever they are; what they were instead goes to migrate.conflicts, and so do rows of which the database refuses what they were.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
