@@ -63,7 +63,7 @@ import Testing
             "SELECT state, failure ->> 'message' LIKE '%constraint \"positive\"', failure ->> 'hint' FROM migrate.runs")
             == [
               "failed|t|`migrate revert 1 --on-conflict skip` leaves it as it was mended; "
-                + "or drop the constraint, and `migrate revert 1` goes on"
+                + "or drop the constraint, or widen the column, and `migrate revert 1` goes on"
             ])
         // Behind what was tried again, and before the batches.
         #expect(try await server.rows(rows) == ["5|1|0", "6|1|2", "7|10|1"])

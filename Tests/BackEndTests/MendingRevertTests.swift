@@ -79,4 +79,98 @@ import Testing
           == ["3|995|edited", "5|995|edited", "7|995|note 7"])
     }
   }
+
+  /// Row 5 breaks the rule.
+  @Test(arguments: BackEnd.allCases, ConflictPolicy.allCases)
+  func `has columns of several collations`(backEnd: BackEnd, policy: ConflictPolicy) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE p (id integer PRIMARY KEY, a text COLLATE "C", b text COLLATE "de-x-icu", v text CHECK (v <> 'x5!'));
+        INSERT INTO p SELECT n, 'a' || n, 'b' || n, 'x' || n FROM generate_series(1, 10) AS n; ANALYZE p
+        """)
+      let all = "SELECT id, a, b, v FROM p ORDER BY id"
+      let before = try await server.rows(all)
+      let compiled = try await Compiled(
+        "batch: p\nsource: p\nset: {v: v || '!'}\non_error: continue", on: server, batchSize: 4)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await Client.fix(1, "a = 'A', b = 'B', v = 'ok'", on: server).text == "1 rows")
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows(all) == before)
+    }
+  }
+
+  /// Row 20 is mended in a column that the run does not know.
+  private static func mendedNote(_ backEnd: BackEnd, on server: Server) async throws -> Compiled {
+    try await server.psql(
+      """
+      CREATE TABLE p (id integer PRIMARY KEY, label text, note varchar(100), k integer);
+      INSERT INTO p SELECT n, CASE n WHEN 20 THEN 'none' ELSE n::text END, 'long note here ' || n, 0 FROM generate_series(1, 30) AS n;
+      ANALYZE p
+      """)
+    let compiled = try await Compiled(
+      "batch: p\nsource: p\nset: {k: label::integer * 10}\non_error: continue", on: server, batchSize: 10)
+    #expect(try await backEnd.apply(compiled, on: server).isDone)
+    #expect(try await Client.fix(1, "label = id::text, note = 'n' || id", on: server).text == "1 rows")
+    #expect(try await backEnd.retry(1, on: server).isDone)
+    return compiled
+  }
+
+  @Test(
+    arguments: BackEnd.allCases,
+    [
+      ("ALTER TABLE p DROP note", "column note is gone"),
+      (
+        "ALTER TABLE p RENAME note TO remark; ALTER TABLE p ADD note varchar(100) DEFAULT 'n20'",
+        "column note is another one now"
+      ),
+      ("ALTER TABLE p ALTER note TYPE text", "column note is text, was character varying(100)"),
+    ])
+  func `is not taken back where a column that was mended is another one`(
+    backEnd: BackEnd, change: (script: String, words: String)
+  ) async throws {
+    try await withLedger { server in
+      let compiled = try await Self.mendedNote(backEnd, on: server)
+      try await server.psql(change.script)
+      for policy in ConflictPolicy.allCases {
+        let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
+        #expect(!told.isDone && told.text.contains(change.words), "\(told.text)")
+      }
+      #expect(try await server.state() == "completed")
+      #expect(try await server.value("SELECT count(*) FROM migrate.batches WHERE kind = 'revert'") == "0")
+      #expect(try await server.value("SELECT count(*) FROM p WHERE k = id * 10") == "30")
+    }
+  }
+
+  /// The old value does not fit into the column any more, and is not cut.
+  @Test(arguments: BackEnd.allCases)
+  func `gets its value back whole or not at all`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      let compiled = try await Self.mendedNote(backEnd, on: server)
+      try await server.psql("UPDATE p SET note = id WHERE id <> 20; ALTER TABLE p ALTER note TYPE varchar(10)")
+      let stopped = try await backEnd.revert(compiled, on: server)
+      #expect(
+        !stopped.isDone && stopped.text.contains("row {20} cannot have back what it held before it was mended"),
+        "\(stopped.text)")
+      #expect(try await server.value("SELECT note FROM p WHERE id = 20") == "n20")
+      let skipped = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(skipped.text.contains(backEnd == .client ? "reverted(conflicts: 1)" : " 1 conflicts"), "\(skipped.text)")
+      #expect(try await server.rows("SELECT label, note FROM p WHERE id = 20") == ["20|n20"])
+      #expect(
+        try await server.rows("SELECT key, reason, found ->> 'note' FROM migrate.conflicts") == ["{20}|refused|n20"])
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `fits into a column that is wider now`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      let compiled = try await Self.mendedNote(backEnd, on: server)
+      try await server.psql("ALTER TABLE p ALTER note TYPE varchar(200)")
+      let told = try await backEnd.revert(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows("SELECT label, note, k FROM p WHERE id = 20") == ["none|long note here 20|0"])
+    }
+  }
 }

@@ -82,7 +82,14 @@ BEGIN
                     THEN format('column %s is %s, was %s', c.item ->> 'name', type.now, c.item ->> 'type')
                     ELSE format('column %s of the key can be NULL', c.item ->> 'name') END,
                'bring it back to what it was'
-        FROM   jsonb_array_elements(planned.columns) AS c(item)
+        FROM  (SELECT p.item
+               FROM   jsonb_array_elements(planned.columns) AS p(item)
+               UNION  ALL
+               -- What was mended comes back as well.
+               SELECT DISTINCT to_jsonb(m) - ARRAY['run', 'fix', 'behind']
+               FROM   migrate.mendings AS m
+               WHERE  m.run = _run AND NOT _applying
+                 AND  NOT EXISTS (SELECT FROM jsonb_array_elements(planned.columns) AS p(item) WHERE p.item ->> 'name' = m.name)) AS c
         LEFT   JOIN pg_attribute AS a
                ON  a.attrelid = planned.now AND a.attname = (c.item ->> 'name') COLLATE "C" AND NOT a.attisdropped
         CROSS  JOIN LATERAL (
@@ -153,7 +160,7 @@ BEGIN
     RETURN QUERY SELECT e.change, 'rename them back, or take the run back and apply anew' FROM migrate.relabelled(_run) AS e(change);
   END IF;
 END $$;
-COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
+COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, on the way back those that were mended, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

@@ -11,14 +11,27 @@ DECLARE
   off       text := (SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'revert' AND s.name = 'triggers off');
   texts     text;
   assigned  text;
+  fits      text;
+  misfit    text[];
   rewritten text;
   is_rewritten boolean;
 BEGIN
-  SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)),
-         string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY c.place)
-  INTO   texts, assigned
+  -- Compared byte by byte, whatever the columns' collations are. No cast to a length, which would cut.
+  SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text) COLLATE "C"', c.name), ', ' ORDER BY c.place)),
+         string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, -1)), ', ' ORDER BY c.place),
+         string_agg(format(CASE a.atttypid WHEN 'numeric'::regtype THEN 'CAST(q.before[%1$s] AS numeric) IS NOT DISTINCT FROM CAST(q.before[%1$s] AS %2$s)'
+                           ELSE 'q.before[%1$s] COLLATE "C" IS NOT DISTINCT FROM CAST(CAST(q.before[%1$s] AS %2$s) AS text)' END,
+                           c.place, format_type(a.atttypid, a.atttypmod)), ' AND ' ORDER BY c.place) FILTER (WHERE a.atttypmod <> -1)
+  INTO   texts, assigned, fits
   FROM   unnest(_columns) WITH ORDINALITY AS c(name, place)
   JOIN   pg_attribute AS a ON a.attrelid = to_regclass(target) AND a.attname = c.name;
+  IF fits IS NOT NULL THEN
+    EXECUTE format('SELECT q.key FROM migrate.fixes AS q WHERE %s AND NOT (%s) LIMIT 1', meant, fits)
+    INTO misfit USING _run, _fix, _columns, _key;
+    IF misfit IS NOT NULL THEN
+      RAISE EXCEPTION 'a column is too short now, or not as exact, for the value that it held' USING ERRCODE = 'string_data_right_truncation';
+    END IF;
+  END IF;
   IF _policy = 'force' THEN
     EXECUTE format($sql$
       WITH d AS MATERIALIZED (
@@ -121,7 +134,7 @@ BEGIN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RAISE EXCEPTION 'row % cannot have back what it held before it was mended: %', row_.key, SQLERRM
             USING ERRCODE = 'MG003', DETAIL = detail,
-                  HINT = format('`migrate revert %s --on-conflict skip` leaves it as it was mended; or drop the constraint, and `migrate revert %s` goes on', _run, _run);
+                  HINT = format('`migrate revert %s --on-conflict skip` leaves it as it was mended; or drop the constraint, or widen the column, and `migrate revert %s` goes on', _run, _run);
           END IF;
           EXECUTE format($sql$
             INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
