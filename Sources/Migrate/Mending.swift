@@ -163,8 +163,8 @@ extension Runs {
         "SELECT migrate.unfixable($1::bigint, $2::text[]) AS why", [String(run.id), ArrayText.literal(columns)]
       ).onlyRow["why"]
     }
-    guard let why else { return }
-    throw .usage("--fix: \(why)", remedy: "set other columns of the rows; the key stays what it is")
+    if let why { throw .usage("--fix: \(why)", remedy: "set other columns of the rows; the key stays what it is") }
+    try refuseCovered(run.id, by: columns)
   }
 
   /// A column that the run's table does not have; a table that is gone says so itself.

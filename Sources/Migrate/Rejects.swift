@@ -40,6 +40,7 @@ extension Runs {
   ) throws(RunRefusal) -> RetryOutcome {
     try upgrade()
     _ = try mendable(summary)
+    try refuseCovered(summary.id)
     let taken = try taking(summary.id) { (connection) throws(PostgresError) in
       try connection.query(
         "SELECT migrate.note_request($1::bigint, 'retry', $2::text, $3::text)",

@@ -72,6 +72,17 @@ extension Runs {
     try asking { (connection) throws(PostgresError) in try Ledger.run(connection, id)?.undoReason }
   }
 
+  /// Refuses to change rows of a run that a later one lies over; it does where it has written a column of the run, or of `columns`.
+  borrowing func refuseCovered(_ id: Int64, by columns: [String]? = nil) throws(RunRefusal) {
+    let later = try asking { (connection) throws(PostgresError) in
+      try Ledger.laterRuns(connection, than: id, writing: columns)
+    }
+    guard let newest = later.first else { return }
+    throw .refused(
+      "run \(newest.id) of \(newest.name) came later and wrote the same columns",
+      remedy: "first: `migrate revert \(newest.id)`")
+  }
+
   /// Refuses, before anything is asked of anybody, what cannot be taken back.
   package borrowing func refuseIrrevertible(_ summary: RunSummary) throws(RunRefusal) {
     let id = summary.id
@@ -90,12 +101,7 @@ extension Runs {
         "run \(id) cannot be reverted: its undo was dropped",
         remedy: "nothing has been touched; the old values are in a backup, if anywhere")
     }
-    let later = try asking { (connection) throws(PostgresError) in try Ledger.laterRuns(connection, than: id) }
-    if let newest = later.first {
-      throw .refused(
-        "run \(newest.id) of \(newest.name) came later and wrote the same columns",
-        remedy: "first: `migrate revert \(newest.id)`")
-    }
+    try refuseCovered(id)
     let dependents = try asking { (connection) throws(PostgresError) in try Ledger.dependents(connection, of: id) }
     if let dependent = dependents.first {
       throw .refused(

@@ -43,13 +43,14 @@ extension Ledger {
     try summaries(connection, "name = $1::text AND state = 'completed'", [name]).first
   }
 
-  /// Unfinished runs that write, or walk, one of `tables`, which are spelled as in a plan.
+  /// Unfinished runs that write, or walk, rows of one of `tables`, which are spelled as in a plan.
   package static func unfinishedRuns(
     _ connection: borrowing Connection, over tables: [String]
   ) throws(PostgresError) -> [RunSummary] {
     let condition = """
       state NOT IN (\(RunState.ended))
-      AND EXISTS (SELECT FROM jsonb_array_elements(plan -> 'tables') AS t WHERE t ->> 'name' = ANY ($1::text[]))
+      AND EXISTS (SELECT FROM jsonb_array_elements(plan -> 'tables') AS t, unnest($1::text[]) AS o(name)
+                  WHERE migrate.shares_rows(t ->> 'name', o.name))
       """
     return try summaries(connection, condition, [ArrayText.literal(tables)])
   }
@@ -102,11 +103,14 @@ extension Ledger {
     try texts(connection, "SELECT * FROM migrate.dependents($1::bigint)", String(run))
   }
 
-  /// Runs that wrote a column that `run` wrote, and came after it, the newest first: what it would put back is under theirs.
-  package static func laterRuns(_ connection: borrowing Connection, than run: Int64) throws(PostgresError)
-    -> [RunSummary]
-  {
-    try summaries(connection, from: "migrate.later_runs($1::bigint)", "true", [String(run)])
+  /// Runs that wrote a column that `run` wrote, or one of `columns`, and came after it, the newest first: what it would put back is
+  /// under theirs.
+  package static func laterRuns(
+    _ connection: borrowing Connection, than run: Int64, writing columns: [String]? = nil
+  ) throws(PostgresError) -> [RunSummary] {
+    try summaries(
+      connection, from: "migrate.later_runs($1::bigint, $2::text[])", "true",
+      [String(run), columns.map(ArrayText.literal)])
   }
 
   /// Unfinished runs of other definitions that write a column that `run` writes too.

@@ -169,19 +169,38 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.dependents IS 'Definitions that are applied and need the run''s definition, when no other run of it satisfies them.';
 
-CREATE FUNCTION migrate.overlap(_run bigint, _other bigint) RETURNS boolean
+CREATE FUNCTION migrate.shares_rows(_table text, _other text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  WITH written AS (
-    SELECT r.run, s.step -> 'table' AS table_name, c.col -> 'name' AS column_name
-    FROM   migrate.runs AS r,
-           jsonb_array_elements(r.plan -> 'steps')   AS s(step),
-           jsonb_array_elements(s.step -> 'columns') AS c(col)
-    WHERE  r.run IN (_run, _other)
-  )
-  SELECT EXISTS (SELECT FROM written AS theirs JOIN written AS mine USING (table_name, column_name)
-                 WHERE mine.run = _run AND theirs.run = _other)
+  SELECT _table = _other
+      OR EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(_table)) AS p(relid) WHERE p.relid = to_regclass(_other))
+      OR EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(_other)) AS p(relid) WHERE p.relid = to_regclass(_table))
 $$;
-COMMENT ON FUNCTION migrate.overlap IS 'Whether two runs write the same column.';
+COMMENT ON FUNCTION migrate.shares_rows IS 'Whether two names are of one table, or of a table and one that it is a partition of.';
+
+CREATE FUNCTION migrate.overlap(_run bigint, _other bigint, _columns text[] DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (
+    WITH written AS (
+      SELECT r.run, r.plan #>> '{tables,0,name}' AS table_name, c.col ->> 'name' AS column_name
+      FROM   migrate.runs AS r,
+             jsonb_array_elements(r.plan -> 'steps')   AS s(step),
+             jsonb_array_elements(s.step -> 'columns') AS c(col)
+      WHERE  r.run IN (_run, _other)
+      UNION  ALL
+      SELECT r.run, r.plan #>> '{tables,0,name}', m.name
+      FROM   migrate.mendings AS m
+      JOIN   migrate.runs     AS r USING (run)
+      WHERE  r.run IN (_run, _other)
+    ), mine AS (
+      SELECT w.table_name, w.column_name FROM written AS w WHERE w.run = _run AND _columns IS NULL
+      UNION  ALL
+      SELECT r.plan #>> '{tables,0,name}', c.name FROM migrate.runs AS r, unnest(_columns) AS c(name) WHERE r.run = _run
+    )
+    SELECT EXISTS (SELECT FROM written AS theirs JOIN mine USING (column_name)
+                   WHERE theirs.run = _other AND migrate.shares_rows(theirs.table_name, mine.table_name)));
+END $$;
+COMMENT ON FUNCTION migrate.overlap IS 'Whether two runs write the same column of the same rows, in their batches or by mending rows in quarantine; with _columns whether the other one writes one of these.';
 
 CREATE FUNCTION migrate.concurrent_runs(_run bigint) RETURNS SETOF migrate.runs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -194,13 +213,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.concurrent_runs IS 'Unfinished runs that write a column that the run writes.';
 
-CREATE FUNCTION migrate.later_runs(_run bigint) RETURNS SETOF migrate.runs
+CREATE FUNCTION migrate.later_runs(_run bigint, _columns text[] DEFAULT NULL) RETURNS SETOF migrate.runs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT o.*
   FROM   migrate.runs AS o
   WHERE  o.run > _run
     AND  CASE WHEN o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
-              THEN migrate.overlap(_run, o.run) END
+              THEN migrate.overlap(_run, o.run, _columns) END
   ORDER  BY o.run DESC
 $$;
-COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, the newest first: theirs lies over it.';
+COMMENT ON FUNCTION migrate.later_runs IS 'Runs that came later and wrote the same columns, or one of _columns, the newest first: theirs lies over it.';

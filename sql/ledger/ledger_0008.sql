@@ -219,18 +219,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.enter IS 'Begins a run of a plan, or goes on with its unfinished one; NULLs when it is complete. Refuses what must not run.';
 
-CREATE FUNCTION migrate.refuse_covered(_run bigint) RETURNS void
+CREATE FUNCTION migrate.refuse_covered(_run bigint, _columns text[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   other migrate.runs;
 BEGIN
-  SELECT o.* INTO other FROM migrate.later_runs(_run) AS o LIMIT 1;
+  SELECT o.* INTO other FROM migrate.later_runs(_run, _columns) AS o LIMIT 1;
   IF other.run IS NOT NULL THEN
     PERFORM migrate.refuse(format('run %s of %s came later and wrote the same columns', other.run, other.name),
       format('first take back run %s', other.run));
   END IF;
 END $$;
-COMMENT ON FUNCTION migrate.refuse_covered IS 'Refuses a run that another one lies over.';
+COMMENT ON FUNCTION migrate.refuse_covered IS 'Refuses to change rows of a run that another one lies over; with _columns, where it does in one of these.';
 
 CREATE FUNCTION migrate.turn_back(_run bigint, _on_conflict text, _reason text, _client_host text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

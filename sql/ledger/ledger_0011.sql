@@ -251,6 +251,7 @@ BEGIN
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
   SET LOCAL search_path = pg_catalog, pg_temp;
   epoch := migrate.seize_applied(_run);
+  PERFORM migrate.refuse_covered(_run);
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
   PERFORM migrate.prepare_opening(_run);
   PERFORM migrate.note_request(_run, 'retry', _reason, NULL);

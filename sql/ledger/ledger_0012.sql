@@ -261,6 +261,7 @@ BEGIN
     PERFORM migrate.refuse(why, 'set another column of the rows; the key stays what it is');
   END IF;
   PERFORM migrate.seize_applied(_run);
+  PERFORM migrate.refuse_covered(_run, ARRAY[_column]);
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   PERFORM migrate.guard_table(_run);
   -- It is one expression: a function of one argument takes no list. On a line of its own, since it may end with a comment.
