@@ -1,5 +1,6 @@
 import MigrateLedger
 import MigratePostgres
+import MigrateSQLFiles
 import MigrateTestSupport
 import TestRuns
 import TestSupport
@@ -7,6 +8,13 @@ import Testing
 
 /// A database need not know all characters.
 @Suite struct `A database in an encoding of one byte a character` {
+  /// Of another one not even that is known of Latin.
+  @Test func `meets nothing but ASCII in what the program brings along`() {
+    for script in Scripts.ledger + [Scripts.catalog] {
+      #expect(script.split(separator: "\n").filter { !$0.utf8.allSatisfy { $0 < 128 } } == [])
+    }
+  }
+
   @Test func `has the ledger, and runs`() async throws {
     try await withDatabase { server in
       let name = "latin_\(UInt32.random(in: 0 ... .max))"
