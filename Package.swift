@@ -69,6 +69,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0015.sql"),
         .embedInCode("ledger/ledger_0016.sql"),
         .embedInCode("ledger/ledger_0017.sql"),
+        .embedInCode("ledger/ledger_0018.sql"),
       ],
       swiftSettings: settings),
 
