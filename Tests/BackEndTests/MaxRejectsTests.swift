@@ -59,6 +59,10 @@ import Testing
     try await withLedger { server in
       try await server.psql(Items.table(rows: 20, bad: [5]))
       try await backEnd.complete(Items.continuing, on: server, batchSize: 10)
+      if backEnd == .procedure {
+        let again = try await backEnd.apply(try await Compiled(Items.continuing, on: server, batchSize: 10), on: server)
+        #expect(again.isDone && again.text.contains("is already applied as run 1; 1 row in quarantine: SELECT * FROM "))
+      }
       let needing = try await Compiled(
         "batch: notes\nneeds: items\nsource: items\nset: {note: upper(note)}\n", on: server)
       let told = try await backEnd.apply(needing, on: server)

@@ -299,6 +299,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.perform IS 'The statements of a batch, or of a part of one, from the capture to the ledger''s entry. _bound_by_capture: it ends where the capture says, and not before _through.';
 
+CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  -- Behind it stands what the session is called otherwise; at a second try it has this name already.
+  SELECT set_config('application_name',
+                    format('migrate run %s batch %s%s', _run, _ordinal, ' (' || nullif(s.name, '') || ')'), true)
+  FROM   current_setting('application_name') AS s(name)
+  WHERE  s.name NOT LIKE 'migrate run %'
+$$;
+COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
+
 CREATE FUNCTION migrate.attempt(
   _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _refusal migrate.attempted
 ) RETURNS migrate.attempted

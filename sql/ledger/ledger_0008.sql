@@ -186,7 +186,9 @@ BEGIN
   ORDER  BY r.run DESC
   LIMIT  1;
   IF other.run IS NOT NULL AND NOT _again THEN
-    RAISE NOTICE '% is already applied as run %', named, other.run
+    waiting := migrate.unresolved_rejects(other.run);
+    RAISE NOTICE '% is already applied as run %', named, other.run || CASE WHEN waiting > 0 THEN
+      format('; %s in quarantine: SELECT * FROM migrate.rejects WHERE run = %s', migrate.counted(waiting, 'row'), other.run) ELSE '' END
     USING HINT = CASE WHEN other.definition_hash = hash THEN 'again = true runs it once more'
                       ELSE 'its definition has changed since; again = true runs the new text' END;
     RETURN;

@@ -81,16 +81,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.paused_by IS 'Who has asked a run to pause that stands, or will at the edge of its batch, and how many seconds ago; no row where nobody has, but a signal or what the run has found.';
 
-CREATE FUNCTION migrate.name_session(_run bigint, _ordinal integer) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  -- Behind it stands what the session is called otherwise; at a second try it has this name already.
-  SELECT set_config('application_name',
-                    format('migrate run %s batch %s%s', _run, _ordinal, ' (' || nullif(s.name, '') || ')'), true)
-  FROM   current_setting('application_name') AS s(name)
-  WHERE  s.name NOT LIKE 'migrate run %'
-$$;
-COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
-
 -- What has become of a row ----------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.runs_over(_table regclass) RETURNS SETOF migrate.runs
