@@ -51,6 +51,35 @@ import Testing
     }
   }
 
+  /// From the third try on each statement reads what was committed last, and a row that it has waited for must fit anew.
+  @Test(arguments: BackEnd.allCases, ["undo: none", "undo: full"])
+  func `since a writer has taken it out, while the batch waited, is left`(backEnd: BackEnd, undo: String) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, price integer, is_open boolean);
+        INSERT INTO t SELECT n, 10, true FROM generate_series(1, 20) AS n;
+        CREATE TABLE sold AS SELECT id FROM t; ANALYZE t, sold
+        """)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nwhere: is_open AND EXISTS (SELECT FROM sold AS s WHERE s.id = t.id)\n"
+          + "set: {price: price * 2, is_open: false}\nthrottle: {pause: 1s}\n\(undo)", on: server, batchSize: 10)
+      try await withSessions("writer", to: server) { sessions in
+        let writer = try #require(sessions["writer"])
+        async let told = backEnd.apply(compiled, on: server)
+        try await server.wait(until: "EXISTS (SELECT FROM migrate.batches)")
+        try await writer.execute("BEGIN; UPDATE t SET price = price * 2, is_open = false WHERE id = 15")
+        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        // Longer than two tries take.
+        try await Task.sleep(for: .seconds(2))
+        try await writer.execute("COMMIT")
+        let words = try await told
+        #expect(words.isDone, "\(words.text)")
+      }
+      #expect(try await server.rows("SELECT DISTINCT price, is_open FROM t") == ["20|f"])
+    }
+  }
+
   /// A second look at a batch, and one in which a row is as it should be, ask each row whether it would change.
   @Test(arguments: BackEnd.allCases) func `is not computed where a row of the batch is as it should be`(
     backEnd: BackEnd

@@ -295,6 +295,25 @@ import Testing
   }
 
   /// Whatever somebody has in his search_path, the ledger's functions mean what they say; and each says what it is for.
+  /// Every script that makes a routine has to say so; without privileges of its own a routine is PUBLIC's.
+  @Test func `lets PUBLIC execute none of its routines, nor read its tables`() async throws {
+    try await withRun(rows: 1, size: 1) { server, _ in
+      let open = try await server.rows(
+        """
+        SELECT p.proname
+        FROM   pg_proc AS p
+        WHERE  p.pronamespace = 'migrate'::regnamespace
+          AND  EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee = 0)
+        UNION  ALL
+        SELECT c.relname
+        FROM   pg_class AS c
+        WHERE  c.relnamespace = 'migrate'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+          AND  EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee = 0)
+        """)
+      #expect(open == [])
+    }
+  }
+
   @Test func `pins the search_path of every function, and explains each`() async throws {
     try await withRun(rows: 1, size: 1) { server, _ in
       let loose = try await server.rows(

@@ -290,7 +290,7 @@ import Testing
             "mend|SET state = 'one' WHERE state = 'note 4' -- that one",
             "mend|SET state = 'two' WHERE run IN (8, 9) AND key = 'k8'",
             "mend|SET v = 1 -- the greatest\nWHERE t.v = (SELECT max(o.v) FROM t AS o WHERE o.v < 100)",
-            "mend|SET state = ('three'\n) WHERE id = 12 -- it",
+            "mend|SET state = ('three') WHERE id = 12 -- it",
           ])
       #expect(
         try await server.value(
@@ -350,7 +350,7 @@ import Testing
         try await server.rows(
           "SELECT request, reason, detail FROM migrate.requests WHERE requested_by = session_user ORDER BY seq")
           == [
-            "mend|NULL|SET v = (t.v + length(note) -- and more\n)", "mend|why not|SET note = (NULL\n)",
+            "mend|NULL|SET v = (t.v + length(note) -- and more\n)", "mend|why not|SET note = (NULL)",
             "retry|mended by SQL|NULL",
           ])
       #expect(try await Psql.revert(compiled, on: server).isDone)

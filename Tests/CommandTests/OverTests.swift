@@ -46,19 +46,13 @@ import Testing
   }
 
   /// In an emergency nobody looks for another word.
-  @Test(arguments: [false, true])
-  func `revert names what takes back a run that is worked on, and verify waits for it`(isPaused: Bool) async throws {
+  @Test func `revert names what takes back a run that is worked on, and verify what waits for it`() async throws {
     try await withProject { project in
       let gate = try await project.gate(behind: 2)
       let child = try project.start(["apply", "close", "--yes"])
       try await project.waitForGate(gate)
       let verify = try await project.migrate("verify", "1")
       #expect(verify.status == 1 && verify.err.contains("\n  help: first: `migrate wait 1`\n"), "\(verify)")
-      if isPaused {
-        #expect(try await project.migrate("pause", "1").status == 0)
-        let later = try await project.migrate("verify", "1")
-        #expect(later.status == 1 && later.err.contains("\n  help: first: `migrate resume 1`\n"), "\(later)")
-      }
       let refused = try await project.migrate("revert", "1", "--yes")
       let way = "\n  help: `migrate cancel 1 --revert` ends it and takes back what it has done\n"
       #expect(refused.status == 1 && refused.err.contains("run 1 is being worked on by "), "\(refused)")

@@ -59,10 +59,12 @@ let documents = [
   func tests(_ path: String) throws {
     let sources = try Self.tests()
     var count = 0
-    for match in try Repository.text(path).matches(of: /test \*([^*]+)\*/) {
-      count += 1
-      let name = match.1.split { $0 == " " || $0 == "\n" }.joined(separator: " ")
-      #expect(sources.contains(name), "there is no test called \(name)")
+    let text = try Repository.text(path).split { $0 == " " || $0 == "\n" }.joined(separator: " ")
+    for list in text.matches(of: /tests? ((?:\*[^*]+\*(?:, | and )?)+)/) {
+      for match in list.1.matches(of: /\*([^*]+)\*/) {
+        count += 1
+        #expect(sources.contains(match.1), "there is no test called \(match.1)")
+      }
     }
     #expect(count > 0)
   }

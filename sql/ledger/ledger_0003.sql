@@ -169,11 +169,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.dependents IS 'Definitions that are applied and need the run''s definition, when no other run of it satisfies them.';
 
+CREATE FUNCTION migrate.visible_relation(_name text) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN to_regclass(_name);
+EXCEPTION WHEN insufficient_privilege THEN
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION migrate.visible_relation IS 'The table of a name; NULL where there is none, or the role may not use its schema, of which to_regclass makes an error.';
+
 CREATE FUNCTION migrate.shares_rows(_table text, _other text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT _table = _other
-      OR EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(_table)) AS p(relid) WHERE p.relid = to_regclass(_other))
-      OR EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(_other)) AS p(relid) WHERE p.relid = to_regclass(_table))
+      OR EXISTS (SELECT FROM pg_partition_ancestors(migrate.visible_relation(_table)) AS p(relid) WHERE p.relid = migrate.visible_relation(_other))
+      OR EXISTS (SELECT FROM pg_partition_ancestors(migrate.visible_relation(_other)) AS p(relid) WHERE p.relid = migrate.visible_relation(_table))
 $$;
 COMMENT ON FUNCTION migrate.shares_rows IS 'Whether two names are of one table, or of a table and one that it is a partition of.';
 

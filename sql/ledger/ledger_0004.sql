@@ -86,7 +86,7 @@ BEGIN
                FROM   jsonb_array_elements(planned.columns) AS p(item)
                UNION  ALL
                -- What was mended comes back as well.
-               SELECT DISTINCT to_jsonb(m) - ARRAY['run', 'fix', 'behind']
+               SELECT DISTINCT jsonb_build_object('name', m.name, 'number', m.number, 'type', m.type, 'type_oid', m.type_oid)
                FROM   migrate.mendings AS m
                WHERE  m.run = _run AND NOT _applying
                  AND  NOT EXISTS (SELECT FROM jsonb_array_elements(planned.columns) AS p(item) WHERE p.item ->> 'name' = m.name)) AS c

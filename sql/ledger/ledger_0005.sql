@@ -56,7 +56,7 @@ DECLARE
                            ON (a.run, a.kind, a.slice, a.ordinal, a.part) = (r.run, 'apply', r.slice, r.ordinal, r.part));
   before bigint;
 BEGIN
-  -- Before it is said that nothing is left, all of them are looked at.
+  -- First before the batch that went back last, then everywhere.
   FOREACH before IN ARRAY array_remove(ARRAY[last, 9223372036854775807], NULL) LOOP
     RETURN QUERY
       SELECT a.*
@@ -66,7 +66,7 @@ BEGIN
                          WHERE (r.run, r.kind, r.slice, r.ordinal, r.part) = (a.run, 'revert', a.slice, a.ordinal, a.part))
       ORDER  BY a.seq DESC
       LIMIT  1;
-    -- Their numbers tell, so that as a rule no batch is looked for that is not there; without statistics that would be each with each.
+    -- The counts are compared first: to look for a batch that is not there joins all with all where the table has no statistics.
     EXIT WHEN FOUND OR migrate.left_to_restore(_run) = 0;
   END LOOP;
 END $$;

@@ -50,3 +50,5 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, with what to do, unless the newest run of that definition that is not reverted, or the newest with that search_path, is completed and has no row in quarantine. Until the transaction ends nobody can take that run back.';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

@@ -32,22 +32,24 @@ extension ResolvedBatch {
   /// is computed stands in the list of a query instead, behind all of its conditions; OFFSET 0 keeps it there.
   private var chosen: SQL {
     let names = key.indices.map { own("chosen_\($0 + 1)") }
-    let (rows, changes) = (own("chosen"), own("changes"))
-    let same: [SQL] = zip(keyColumns, names).map { "\($0) = \(rows).\($1)" }
+    let changes = own("changes")
+    let same: [SQL] = zip(keyColumns, names).map { "\($0) = chosen.\($1)" }
+    // Nothing has locked them where no undo is captured, and only a row that is locked is read again as its last writer has left it.
+    let lock: SQL = capturedColumns.isEmpty ? "\nFOR    NO KEY UPDATE OF \(alias)" : ""
     let computed: SQL = "(\(SQL.joined(computedConditions, by: "\nAND "))) AS \(changes)"
     return """
       FROM  (SELECT \(lines: zip(keyColumns, names).map { "\($0) AS \($1)" } + [computed])
              FROM   \(source)
              \(SQL.filtered(by: batchConditions))
-             OFFSET 0) AS \(rows)
-      \(SQL.filtered(by: range + same + ["\(rows).\(changes)"]))
+             OFFSET 0\(lock)) AS chosen
+      \(SQL.filtered(by: range + same + ["chosen.\(changes)"]))
       """
   }
 
-  /// A name that stands beside the definition's own, and means none of them.
+  /// The name of a column that stands beside those of the definition's table, and is none of theirs.
   private func own(_ base: String) -> SQL {
     var name = base
-    while ([alias] + table.columns.map(\.name)).contains(where: { $0 == Identifier(trusted: name) }) { name += "_" }
+    while table.columns.contains(where: { $0.name == Identifier(trusted: name) }) { name += "_" }
     return SQL(pieces: [.text(name)])
   }
 }

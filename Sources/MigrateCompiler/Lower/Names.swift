@@ -57,7 +57,8 @@ enum Name {
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "conflicts", "found", "heartbeat",
+    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts", "found",
+    "heartbeat",
     "held", "image", "kept", "noted", "own", "rejected", "written",
   ]
 
