@@ -48,16 +48,18 @@ import Testing
   /// In an emergency nobody looks for another word.
   @Test func `revert names what takes back a run that is worked on, and verify what waits for it`() async throws {
     try await withProject { project in
-      let gate = try await project.gate(behind: 2)
+      // Each of its batches is a sign of life.
+      try project.write(
+        "batch: close\nsource: public.items\nset:\n  state: 'closed'\nbatch_size: 10\nthrottle: {pause: 200ms}\n",
+        to: "migrations/close.yaml")
       let child = try project.start(["apply", "close", "--yes"])
-      try await project.waitForGate(gate)
+      try await project.wait(until: "EXISTS (SELECT FROM migrate.batches)")
       let verify = try await project.migrate("verify", "1")
       #expect(verify.status == 1 && verify.err.contains("\n  help: first: `migrate wait 1`\n"), "\(verify)")
       let refused = try await project.migrate("revert", "1", "--yes")
       let way = "\n  help: `migrate cancel 1 --revert` ends it and takes back what it has done\n"
       #expect(refused.status == 1 && refused.err.contains("run 1 is being worked on by "), "\(refused)")
       #expect(refused.err.contains(way), "\(refused)")
-      try await gate.close()
       let cancelled = try await project.migrate("cancel", "1", "--revert", "--yes")
       #expect(cancelled.status == 0, "\(cancelled)")
       #expect(try await child.finish().status == 4)
