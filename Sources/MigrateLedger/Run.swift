@@ -12,7 +12,7 @@ package struct Run: Sendable {
   /// How many may do its batches beside each other.
   package let workers: Int
   /// How many of them do.
-  package var crew = CrewPolicy.asNeeded
+  package var crew = CrewPolicy.usual
   package let keyCount: Int
   /// The last key of the source; `nil` for an empty table, and while ``isBounded`` is false.
   package let upperKey: [String?]?
@@ -53,8 +53,11 @@ package struct Run: Sendable {
 package enum CrewPolicy: Sendable {
   /// All of them, from its first batch on.
   case all
-  /// Two at first, and more as long as they make it faster.
-  case asNeeded
+  /// Two at first, and more as long as they make it faster, which is not tried before so long.
+  case asNeeded(behind: Duration)
+
+  /// To find out costs up to five seconds in which a run may be slower, of which one of a minute notices little.
+  package static let usual = asNeeded(behind: .seconds(25))
 }
 
 /// A statement of a run, ready to be sent.

@@ -22,7 +22,7 @@ extension Ledger {
     // Looks from outside, one transaction each: behind a pooler of one connection a worker needs it to show that it lives.
     while true {
       let look: Look
-      let isWatched = ContinuousClock.now - begun >= .milliseconds(2_500)
+      let isWatched = ContinuousClock.now - begun >= .seconds(5)
       do throws(PostgresError) { look = try self.look(connection, run, isWatched: isWatched) } catch {
         if !error.endsConnection { _ = try? connection.execute("ROLLBACK") }
         throw .database(error)

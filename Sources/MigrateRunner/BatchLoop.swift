@@ -60,6 +60,7 @@ extension Worker {
         if isInTheWay { pause(for: backoff(ladder.number)) }
       case .gaveWay: giveWay(&ladder, place, since: clock)
       }
+      try sign()
       // What shall be shorter now is cut anew.
       if ladder.size < attempt.size { unfinished = nil }
       // The state may have changed, and the old backend of a lost connection may have ended this very batch.
@@ -89,6 +90,7 @@ extension Worker {
   ) throws(PostgresError) -> Verdict {
     switch transacted {
     case .committed(let record):
+      signed = .now
       pacing.note(size: attempt.size, read: record.counts.read, taken: record.duration, run.pace)
       crew.note(rows: record.counts.read)
       if record.counts.read > record.counts.rejected { hasSucceeded = true }

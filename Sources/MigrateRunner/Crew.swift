@@ -43,7 +43,7 @@ final class Crew: Sendable {
       state.open = slices
       switch run.crew {
       case .all: state.size = nil
-      case .asNeeded: state.size = CrewSize(most: run.workers, at: .now)
+      case .asNeeded(let time): state.size = CrewSize(most: run.workers, behind: time, at: .now)
       }
     }
   }

@@ -26,19 +26,23 @@ struct CrewSize {
 
   private struct Count {
     let begun: ContinuousClock.Instant
+    let settling: Duration
     /// Batches since then.
     var batches = 0
     /// From when rows count: the end of a batch.
     var from: ContinuousClock.Instant?
     var rows = 0
 
-    init(_ begun: ContinuousClock.Instant) { self.begun = begun }
+    init(_ begun: ContinuousClock.Instant, settling: Duration = CrewSize.settling) {
+      self.begun = begun
+      self.settling = settling
+    }
 
     /// Rows a second, when enough of them were counted.
     mutating func add(rows more: Int, of workers: Int, at now: ContinuousClock.Instant) -> Double? {
       batches += 1
       guard let from else {
-        if now - begun >= CrewSize.settling, batches >= workers {
+        if now - begun >= settling, batches >= workers {
           self.from = now
           batches = 0
         }
@@ -59,11 +63,12 @@ struct CrewSize {
   private var rest = CrewSize.rests.lowerBound
   private var triesMore = true
 
-  init(most: Int, at now: ContinuousClock.Instant) {
+  /// - Parameter time: how long it counts nothing at first.
+  init(most: Int, behind time: Duration, at now: ContinuousClock.Instant) {
     self.most = most
     least = min(2, most)
     workers = least
-    stage = .counts(Count(now), against: nil)
+    stage = .counts(Count(now, settling: time), against: nil)
   }
 
   /// A batch has committed.
@@ -85,7 +90,7 @@ struct CrewSize {
   mutating func interrupt(at now: ContinuousClock.Instant) {
     switch stage {
     case .rests: return
-    case .counts(_, let other): stage = .counts(Count(now), against: other)
+    case .counts(let count, let other): stage = .counts(Count(now, settling: count.settling), against: other)
     }
   }
 

@@ -32,6 +32,7 @@ extension Worker {
         attempt += 1
         report(.again(failed))
         pause(for: backoff(attempt))
+        try sign()
         if let outcome = try edge() { return outcome }
       }
     }

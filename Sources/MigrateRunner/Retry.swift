@@ -65,6 +65,7 @@ extension Worker {
                 place: BatchPlace(slice: -1, ordinal: 0), next: attempt, reason: error.message,
                 sqlState: error.sqlState?.code, duration: ContinuousClock.now - clock)))
           pause(for: backoff(attempt))
+          try sign()
         }
       }
       behind = last

@@ -30,6 +30,8 @@ package struct Worker: ~Copyable {
   let watch: BlockingWatch?
   /// How fast it goes.
   var pacing = Pacing()
+  /// When it last gave a sign of life.
+  var signed = ContinuousClock.now
   /// A transaction whose COMMIT got no answer.
   var unsettled: String?
   /// How often the server went down without a batch done in between.
@@ -78,10 +80,16 @@ package struct Worker: ~Copyable {
   }
 
   /// Writes down that it works on the run: who looks can tell a worker from an interrupted run.
-  borrowing func enlist() throws(PostgresError) {
+  mutating func enlist() throws(PostgresError) {
     try connection.query(
       "SELECT migrate.enlist($1::bigint, $2::integer, $3::integer, $4::text)",
       [runID, String(number), String(run.epoch), Self.hostName])
+    signed = .now
+  }
+
+  /// Gives a sign of life where the last one is old: tries that are rolled back take theirs back with them.
+  mutating func sign() throws(PostgresError) {
+    if ContinuousClock.now - signed > .seconds(1) { try enlist() }
   }
 
   /// Takes its sign of life back. Behind a pooler its backend stays, and whoever comes next would wait for it to grow cold.

@@ -165,9 +165,15 @@ package struct ScriptWriter: Sendable {
   /// The last line greps; a run that is not through makes psql end with an error.
   private func conclude(expecting state: String) -> String {
     """
-    SELECT migrate.summary(:run) AS summary, state = '\(state)' AS is_done FROM migrate.runs WHERE run = :run \\gset
+    SELECT migrate.summary(:run) AS summary, state = '\(state)' AS is_done, state = 'cancelled' AS is_cancelled
+    FROM   migrate.runs
+    WHERE  run = :run \\gset
     \\echo :summary
     \\if :is_done
+    \\elif :is_cancelled
+    DO $$ BEGIN
+      RAISE EXCEPTION 'the run was cancelled' USING ERRCODE = 'MG003', HINT = 'what it has done stays, and revert.sql takes it back';
+    END $$;
     \\else
     DO $$ BEGIN
       RAISE EXCEPTION 'the run stands still before its end' USING ERRCODE = 'MG003', HINT = 'run this file again: it goes on';

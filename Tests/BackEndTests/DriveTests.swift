@@ -162,6 +162,17 @@ import Testing
     }
   }
 
+  @Test func `tells psql that a run was cancelled, which the same file does not go on with`() async throws {
+    try await withRun { server, compiled in
+      async let told = Psql.apply(compiled, on: server)
+      try await waitForBatches(5, on: server)
+      try await server.psql("SELECT migrate.cancel(1)")
+      let said = try await told
+      #expect(!said.isDone && said.text.contains("the run was cancelled"), "\(said.text)")
+      #expect(!said.text.contains("it goes on"))
+    }
+  }
+
   @Test func `tells psql by its exit status that a run was paused`() async throws {
     try await withRun { server, compiled in
       async let told = Psql.apply(compiled, on: server)

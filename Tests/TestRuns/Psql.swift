@@ -21,10 +21,18 @@ package enum Psql {
     try await run("pg_dump", ["-d", server.redacted])
   }
 
+  /// Debian's /usr/bin/psql is a script that looks for the newest of them each time.
+  private static let folder: String = {
+    let root = "/usr/lib/postgresql"
+    let versions = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []
+    let folders = versions.compactMap(Int.init).sorted(by: >).map { "\(root)/\($0)/bin" }
+    return folders.first { FileManager.default.isExecutableFile(atPath: "\($0)/psql") } ?? "/usr/bin"
+  }()
+
   private static func run(_ program: String, _ arguments: [String]) async throws -> Told {
     try await onThread {
       let process = Process()
-      process.executableURL = URL(fileURLWithPath: "/usr/bin/\(program)")
+      process.executableURL = URL(fileURLWithPath: "\(folder)/\(program)")
       process.arguments = arguments
       process.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"]
       let pipe = Pipe()

@@ -179,6 +179,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       AND  CASE WHEN _worker.back_end = 'procedure' AND a.state IS NOT NULL
                 THEN a.state = 'active' AND a.pid <> pg_backend_pid() AND a.query_start = _worker.called_at
                 ELSE (a.state = 'active' AND a.pid <> pg_backend_pid())
+                     -- Between two statements of a batch that takes long.
+                     OR (a.state LIKE 'idle in transaction%'
+                         AND abs(extract(epoch FROM clock_timestamp() - a.state_change)) < 2)
                      OR abs(extract(epoch FROM clock_timestamp() - _worker.heartbeat_at)) < 15 END)
 $$;
 COMMENT ON FUNCTION migrate.shows_life IS 'Whether a worker, of whatever epoch, gives signs of life.';

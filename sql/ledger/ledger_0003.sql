@@ -110,7 +110,7 @@ BEGIN
   SELECT max(w.heartbeat_at) INTO first FROM migrate.workers AS w WHERE w.run = _run;
   -- A backend can outlive a client that was killed by as long as the server needs to see that nobody is there. A client that lives
   -- gives a sign each second, whatever the clock says.
-  WHILE migrate.is_working(_run) OR NOT _watched AND looks < 125 AND migrate.may_live(_run) LOOP
+  WHILE migrate.is_working(_run) OR NOT _watched AND looks < 250 AND migrate.may_live(_run) LOOP
     SELECT w.heartbeat_at, w.pid, w.client_host INTO beat, pid, client_host
     FROM   migrate.workers AS w
     WHERE  w.run = _run
@@ -136,7 +136,7 @@ BEGIN
   END;
   epoch := migrate.take_over(_run, before);
 END $$;
-COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster. _watched: the caller has seen for two and a half seconds that none of them gives a sign.';
+COMMENT ON FUNCTION migrate.relieve IS 'Takes a run over from workers that are gone: the new epoch; else who works on it; else NULLs: another was faster. _watched: the caller has seen for five seconds that none of them gives a sign.';
 
 -- What forbids a run, or its way back -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import Testing
     private(set) var times: [Int: Double] = [:]
     private var random = SystemRandomNumberGenerator()
 
-    init(most: Int) { size = CrewSize(most: most, at: now) }
+    init(most: Int, behind time: Duration = .seconds(2)) { size = CrewSize(most: most, behind: time, at: now) }
 
     /// Works for so many seconds. - Parameter noise: how far a batch may take less or more, as a share of its time.
     mutating func work(for seconds: Double, noise: Double = 0, _ rate: (Int) -> Double) {
@@ -50,8 +50,14 @@ import Testing
     var trial = Trial(most: 4)
     trial.work(for: 3_600, noise: 0.3) { $0 == 2 ? 100_000 : 87_000 }
     #expect(trial.times[2, default: 0] > 0.98 * trial.times.values.reduce(0, +), "\(trial.times)")
-    // A run of a few seconds has no time to try.
-    #expect(CrewSize.settling + CrewSize.window >= .seconds(5))
+  }
+
+  @Test func `and does not try before it was at work for so long that it hardly matters`() {
+    var trial = Trial(most: 4, behind: .seconds(25))
+    trial.work(for: 27, noise: 0.3, Self.server(taking: 4))
+    #expect(trial.times.keys.sorted() == [2])
+    trial.work(for: 16, noise: 0.3, Self.server(taking: 4))
+    #expect(trial.size.workers == 4)
   }
 
   @Test func `more when the server has got others off its hands, and fewer when it has got them`() {

@@ -163,7 +163,7 @@ import Testing
           """)
       let expected = try await image(of: "orders", on: server, after: Self.change)
       var way = Self.way(4, size: 20)
-      way.crew = .asNeeded
+      way.crew = .asNeeded(behind: .seconds(2))
       let applied = try await migrated(Self.definition, on: server, way)
       #expect(applied.outcome == .completed(leftBehind: 0))
       #expect(expected.differences(to: try await image(of: "orders", on: server)) == [])
