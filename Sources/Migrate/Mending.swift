@@ -174,7 +174,7 @@ extension Runs {
         """
         SELECT a.attname, format('%s.%I', c.relnamespace::regnamespace, c.relname) AS of
         FROM   migrate.runs AS r
-        JOIN   pg_class     AS c ON c.oid = to_regclass(r.plan #>> '{tables,0,name}')
+        JOIN   pg_class     AS c ON c.oid = to_regclass(r.outline #>> '{tables,0,name}')
         JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         WHERE  r.run = $1::bigint
         ORDER  BY a.attnum

@@ -22,9 +22,9 @@ extension Ledger {
       """
       WITH pace AS (
         SELECT r.run, coalesce(t.tuned_at, '-infinity') AS tuned_at,
-               nullif(coalesce(t.max_rate, (r.plan #>> '{throttle,max_rate}')::bigint), 0) AS max_rate,
-               coalesce(t.pause, (r.plan #>> '{throttle,pause}')::interval, '0') AS pause,
-               coalesce((r.plan #>> '{throttle,nice_ratio}')::float8, 0) AS nice_ratio
+               nullif(coalesce(t.max_rate, (r.outline #>> '{throttle,max_rate}')::bigint), 0) AS max_rate,
+               coalesce(t.pause, (r.outline #>> '{throttle,pause}')::interval, '0') AS pause,
+               coalesce((r.outline #>> '{throttle,nice_ratio}')::float8, 0) AS nice_ratio
         FROM   migrate.runs AS r
         LEFT   JOIN migrate.tuning AS t USING (run)
         WHERE  r.run = $1::bigint

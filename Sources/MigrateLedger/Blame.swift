@@ -14,11 +14,11 @@ extension Ledger {
       WITH written AS (
         SELECT c.item, t.oid, c.place AS ordinal
         FROM   migrate.runs AS r,
-               jsonb_array_elements(r.plan -> 'steps')  AS s(step),
+               jsonb_array_elements(r.outline -> 'steps')  AS s(step),
                jsonb_array_elements(s.step -> 'columns'
                                     || CASE WHEN s.step -> 'where' <> 'null' THEN s.step -> 'where' ELSE '[]' END
                                     || coalesce(s.step -> 'validation', '[]')) WITH ORDINALITY AS c(item, place),
-               LATERAL (SELECT CAST(r.plan #>> '{tables,0,oid}' AS oid) AS oid) AS t
+               LATERAL (SELECT CAST(r.outline #>> '{tables,0,oid}' AS oid) AS oid) AS t
         WHERE  r.run = $1::bigint
       ), blamed AS (
         SELECT w.ordinal, w.item,

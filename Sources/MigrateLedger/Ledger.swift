@@ -21,11 +21,11 @@ package enum Ledger {
     let found = try connection.query(
       """
       SELECT r.run, r.name, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
-             \(Pace.columns), coalesce(r.plan ->> 'parallel', '1') AS workers, jsonb_array_length(r.plan -> 'key') AS key_count,
-             to_json(r.started_at) #>> '{}' AS started_at, r.plan #>> '{estimate,rows}' AS estimated_rows,
-             r.on_conflict, r.plan #>> '{steps,0,unavailable}' AS no_undo, r.plan ->> 'format' AS format,
-             migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, r.plan ->> 'on_error' AS on_error,
-             r.plan ? 'expect' AS expects
+             \(Pace.columns), coalesce(r.outline ->> 'parallel', '1') AS workers, jsonb_array_length(r.outline -> 'key') AS key_count,
+             to_json(r.started_at) #>> '{}' AS started_at, r.outline #>> '{estimate,rows}' AS estimated_rows,
+             r.on_conflict, r.outline #>> '{steps,0,unavailable}' AS no_undo, r.outline ->> 'format' AS format,
+             migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, r.outline ->> 'on_error' AS on_error,
+             r.outline ? 'expect' AS expects
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint

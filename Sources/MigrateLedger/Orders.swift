@@ -162,11 +162,11 @@ extension Tuning {
 extension Pace {
   /// The columns that ``init(_:)`` reads, of a run `r`.
   static let columns = """
-    r.plan ->> 'batch_size' AS batch_size,
-    round(extract(epoch FROM (r.plan #>> '{throttle,target_batch_time}')::interval) * 1000)::bigint AS target_batch_time,
-    round(extract(epoch FROM (r.plan #>> '{throttle,pause}')::interval) * 1000)::bigint             AS pause,
-    round(extract(epoch FROM (r.plan #>> '{throttle,max_blocking}')::interval) * 1000)::bigint      AS max_blocking,
-    (r.plan #>> '{throttle,nice_ratio}')::float8 AS nice_ratio, (r.plan #>> '{throttle,max_rate}')::bigint AS max_rate
+    r.outline ->> 'batch_size' AS batch_size,
+    round(extract(epoch FROM (r.outline #>> '{throttle,target_batch_time}')::interval) * 1000)::bigint AS target_batch_time,
+    round(extract(epoch FROM (r.outline #>> '{throttle,pause}')::interval) * 1000)::bigint             AS pause,
+    round(extract(epoch FROM (r.outline #>> '{throttle,max_blocking}')::interval) * 1000)::bigint      AS max_blocking,
+    (r.outline #>> '{throttle,nice_ratio}')::float8 AS nice_ratio, (r.outline #>> '{throttle,max_rate}')::bigint AS max_rate
     """
 
   /// Without its window, which stands among what makes the run hold.

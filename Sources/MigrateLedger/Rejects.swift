@@ -105,7 +105,7 @@ extension Ledger {
   /// The columns by which the run's rows are known, in the order of their keys.
   package static func keyColumns(_ connection: borrowing Connection, _ run: Int64) throws(PostgresError) -> [String] {
     try connection.query(
-      "SELECT jsonb_array_elements_text(r.plan -> 'key') AS name FROM migrate.runs AS r WHERE r.run = $1::bigint",
+      "SELECT jsonb_array_elements_text(r.outline -> 'key') AS name FROM migrate.runs AS r WHERE r.run = $1::bigint",
       [String(run)]
     ).map { (row) throws(PostgresError) in try row.text("name") }
   }

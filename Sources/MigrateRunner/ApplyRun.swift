@@ -75,10 +75,12 @@ extension Worker {
     try begin("REPEATABLE READ READ ONLY", .apply)
     var leftBehind: Int?
     for statement in run.statements(.finish) where statement.name != .dropKeys {
-      let rows = try connection.run(statement, bindings)
       if statement.name == .leftBehind {
-        leftBehind = try rows.onlyRow.int(0)
-      } else if !rows.isEmpty {
+        leftBehind = try count(by: statement, bindings)
+        continue
+      }
+      let rows = try connection.run(statement, bindings)
+      if !rows.isEmpty {
         let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }
         try connection.execute("ROLLBACK")
         return try fail(.check(statement.name, rows: shown, after: nil, through: nil))
@@ -102,6 +104,17 @@ extension Worker {
     }
     guard hasEnded else { return nil }
     return isOurs ? .completed(leftBehind: leftBehind) : .takenOver
+  }
+
+  /// Rows behind the batches; `nil` when of one of them it cannot be told what it would become. The batches are done all the same.
+  private borrowing func count(by statement: RunStatement, _ bindings: Bindings) throws(PostgresError) -> Int? {
+    try connection.execute("SAVEPOINT counted")
+    do throws(PostgresError) { return try connection.run(statement, bindings).onlyRow.int(0) } catch {
+      guard error.class == .rowBad else { throw error }
+      try connection.execute("ROLLBACK TO SAVEPOINT counted")
+      try connection.query("SELECT migrate.warn_uncounted($1::text)", [error.message])
+      return nil
+    }
   }
 
   /// For statements that tell by a row's version who has written it: the run's transactions, the oldest one that was open when

@@ -117,6 +117,34 @@ import Testing
     }
   }
 
+  /// The batches are done, and the row is nobody's fault; it is the next run's.
+  @Test(arguments: BackEnd.allCases) func `since it came in behind the batches does not fail the run, and is told of`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE w (id integer PRIMARY KEY, quantity integer, unit integer);
+        INSERT INTO w SELECT n, n, NULL FROM generate_series(1, 20) AS n; ANALYZE w
+        """)
+      let compiled = try await Compiled(
+        "batch: w\nsource: w\nset: {unit: 100 / quantity}\nthrottle: {pause: 1s}", on: server, batchSize: 10)
+      async let applied = backEnd.apply(compiled, on: server)
+      try await server.wait(until: "EXISTS (SELECT FROM migrate.batches)")
+      try await server.psql("INSERT INTO w VALUES (0, 0, NULL)")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      let words = "rows that came in behind the batches cannot be counted: division by zero"
+      #expect(told.text.contains(words), "\(told.text)")
+      #expect(
+        try await server.rows(
+          "SELECT p.state, p.rows_changed, r.left_behind FROM migrate.progress AS p JOIN migrate.runs AS r USING (run)")
+          == ["completed|20|NULL"])
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.rows("SELECT DISTINCT unit FROM w") == ["NULL"])
+    }
+  }
+
   /// Behind the last batch those that came in behind it are counted; of a row that is done it may not be computable again.
   @Test(arguments: BackEnd.allCases, ["", "where: label <> ''", "on_error: continue"])
   func `since it is done is not computed again`(backEnd: BackEnd, setting: String) async throws {

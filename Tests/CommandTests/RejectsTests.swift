@@ -113,6 +113,10 @@ import Testing
       #expect(
         try await project.value("SELECT string_agg(name || ' ' || state, ', ' ORDER BY run) FROM migrate.runs")
           == "close completed, dearer completed")
+      try project.write("batch: close\nsource: public.items\nset: {state: 'shut'}\n", to: "migrations/close.yaml")
+      let changed = try await project.migrate("apply", "--yes")
+      #expect(changed.status == 3 && changed.err.contains("changed since run 1"), "\(changed)")
+      #expect(changed.err.contains(said), "\(changed)")
       try await project.migrate("rejects", "1", "--fix", "SET price = 1", "--yes")
       #expect(try await project.migrate("apply", "--rejects", "1", "--yes").status == 0)
       let done = try await project.migrate("apply", "close", "--yes")

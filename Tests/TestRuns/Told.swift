@@ -1,4 +1,5 @@
 package import Migrate
+import Synchronization
 
 /// What a back end said at its end.
 package struct Told: Sendable {
@@ -30,7 +31,15 @@ package enum Client {
         number = run.id
       case .new, .complete: number = try runs.begin(compiled.compilation, compiled.definition, ApplyRequest())
       }
-      return Told(try runs.apply(try runs.enter(number), control: control, report: report))
+      let warnings = Mutex<[String]>([])
+      let outcome = try runs.apply(try runs.enter(number), control: control) { event in
+        if case .warned(let warning) = event, let message = warning.message {
+          warnings.withLock { $0.append(message.message) }
+        }
+        report(event)
+      }
+      let told = Told(outcome)
+      return Told(isDone: told.isDone, ([told.text] + warnings.withLock { $0 }).joined(separator: "\n"))
     }
   }
 

@@ -68,10 +68,11 @@ $$;
 COMMENT ON FUNCTION migrate.others_wrote IS 'Whether a transaction that is not the run''s own has been given a number since the run''s upper end was fixed, anywhere in the cluster.';
 
 CREATE FUNCTION migrate.is_restored(_run bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT NOT EXISTS (SELECT FROM migrate.relations AS l
-                     WHERE l.run = _run AND l.name = 'migrate.runs' AND l.relation = 'migrate.runs'::regclass)
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN NOT EXISTS (SELECT FROM migrate.relations AS l
+                     WHERE l.run = _run AND l.name = 'migrate.runs' AND l.relation = 'migrate.runs'::regclass);
+END $$;
 COMMENT ON FUNCTION migrate.is_restored IS 'Whether the ledger came from a dump since the run was begun: its numbers of tables and transactions then mean others here.';
 
 CREATE FUNCTION migrate.versions_since(_run bigint, OUT others boolean, OUT horizon xid, OUT transactions xid[])
@@ -80,7 +81,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          -- The rows of a partition that was attached since are as old as they are.
          CASE WHEN NOT w.restored AND NOT EXISTS (
            SELECT
-           FROM   jsonb_array_elements(r.plan -> 'tables') AS t(item)
+           FROM   jsonb_array_elements(r.outline -> 'tables') AS t(item)
            CROSS  JOIN LATERAL pg_partition_tree(to_regclass(t.item ->> 'name')) AS p
            JOIN   pg_inherits AS i ON i.inhrelid = p.relid
            WHERE  ((i.xmin::text::bigint - r.horizon::xid::text::bigint) & 4294967295) < 2147483648)
@@ -191,20 +192,20 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN (
     WITH written AS (
-      SELECT r.run, r.plan #>> '{tables,0,name}' AS table_name, c.col ->> 'name' AS column_name
+      SELECT r.run, r.outline #>> '{tables,0,name}' AS table_name, c.col ->> 'name' AS column_name
       FROM   migrate.runs AS r,
-             jsonb_array_elements(r.plan -> 'steps')   AS s(step),
+             jsonb_array_elements(r.outline -> 'steps')   AS s(step),
              jsonb_array_elements(s.step -> 'columns') AS c(col)
       WHERE  r.run IN (_run, _other)
       UNION  ALL
-      SELECT r.run, r.plan #>> '{tables,0,name}', m.name
+      SELECT r.run, r.outline #>> '{tables,0,name}', m.name
       FROM   migrate.mendings AS m
       JOIN   migrate.runs     AS r USING (run)
       WHERE  r.run IN (_run, _other)
     ), mine AS (
       SELECT w.table_name, w.column_name FROM written AS w WHERE w.run = _run AND _columns IS NULL
       UNION  ALL
-      SELECT r.plan #>> '{tables,0,name}', c.name FROM migrate.runs AS r, unnest(_columns) AS c(name) WHERE r.run = _run
+      SELECT r.outline #>> '{tables,0,name}', c.name FROM migrate.runs AS r, unnest(_columns) AS c(name) WHERE r.run = _run
     )
     SELECT EXISTS (SELECT FROM written AS theirs JOIN mine USING (column_name)
                    WHERE theirs.run = _other AND migrate.shares_rows(theirs.table_name, mine.table_name)));

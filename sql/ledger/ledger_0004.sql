@@ -1,7 +1,8 @@
--- What has become of a run's table since it was planned, asked by each batch before its first statement and behind its last.
+-- What has become of a run's table since it was planned, asked by each batch before its first statement and behind its last. No
+-- plan of it would be better for knowing the run, and to make one for each of the first five batches takes longer than they do.
 
 CREATE FUNCTION migrate.relabelled(_run bigint) RETURNS SETOF text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   begun record;
   now   text[];
@@ -46,17 +47,17 @@ $$;
 COMMENT ON FUNCTION migrate.computed_from IS 'The columns that a generated column is computed from; none of any other.';
 
 CREATE FUNCTION migrate.changes(_run bigint, _applying boolean) RETURNS TABLE (change text, remedy text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   planned record;
 BEGIN
   FOR planned IN
     SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
-           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.plan -> 'key' AS key, r.collations,
+           t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.outline -> 'key' AS key, r.collations,
            ARRAY(SELECT c.col ->> 'name'
-                 FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
+                 FROM   jsonb_array_elements(r.outline -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
     FROM   migrate.runs AS r
-    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'tables') AS t(item)
     -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
     LEFT   JOIN migrate.relations AS b
            ON  b.run = r.run AND b.name = t.item ->> 'name'
@@ -171,7 +172,7 @@ COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being take
 CREATE FUNCTION migrate.may_lock(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(bool_and(has_table_privilege(to_regclass(t.item ->> 'name'), 'UPDATE')), false)
-  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'tables') AS t(item)
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.may_lock IS 'Whether the role may lock a run''s table as a writer does; who may update only some of its columns may not.';
@@ -189,7 +190,7 @@ BEGIN
       AND  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 16 > 0
       -- The plan is long, and read only where there is one.
       AND  NOT EXISTS (SELECT
-                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'tables') AS t(item)
                        WHERE  r.run = _run AND t.item ->> 'name' = b.name AND t.item -> 'triggers' ? g.tgname::text));
 END $$;
 COMMENT ON FUNCTION migrate.late_triggers IS 'Triggers that fire on updates of a run''s table and were not there when it was planned.';
@@ -204,7 +205,7 @@ $$;
 COMMENT ON FUNCTION migrate.rows_written IS 'How many rows of a run''s table the backend has written that no statistics have yet: of two moments of a transaction the difference is what it wrote in between.';
 
 CREATE FUNCTION migrate.guard_table(_run bigint, _undisturbed xid8 DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   held    regclass;
   broken  text;
@@ -228,7 +229,7 @@ BEGIN
   FOR held IN
     SELECT c.oid
     FROM   migrate.runs AS r
-    CROSS  JOIN LATERAL jsonb_array_elements(r.plan -> 'tables') AS t(item)
+    CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'tables') AS t(item)
     JOIN   pg_class AS c ON c.oid = to_regclass(t.item ->> 'name') AND c.relkind IN ('r', 'p')
     WHERE  r.run = _run
   LOOP
@@ -294,7 +295,7 @@ END $$;
 COMMENT ON FUNCTION migrate.confirm_restored IS 'Before a batch that was taken back commits, where triggers have come since the run: an error when the transaction has written other rows of the table than came back, or a row once more. _written_before is what migrate.rows_written told at its beginning.';
 
 CREATE FUNCTION migrate.confirm(_run bigint) RETURNS xid8
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   written text := current_setting('migrate.rows_written', true);
 BEGIN

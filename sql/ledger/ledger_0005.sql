@@ -23,7 +23,7 @@ COMMENT ON FUNCTION migrate.holders IS 'Who has these transactions open and sinc
 CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(bool_and(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')) IS NOT NULL), true)
-  FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'steps') AS s(step)
+  FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'steps') AS s(step)
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
@@ -105,7 +105,7 @@ COMMENT ON FUNCTION migrate.is_covered IS 'Whether the batches of a run reach fr
 CREATE FUNCTION migrate.canary_done(_run bigint, OUT words text, OUT until timestamptz) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT format('%s read, %s changed', migrate.counted(sum(b.rows_read)::bigint, 'row'), sum(b.rows_changed)),
-         max(b.ended_at) + (r.plan #>> '{canary,hold}')::interval
+         max(b.ended_at) + (r.outline #>> '{canary,hold}')::interval
   FROM   migrate.runs    AS r
   JOIN   migrate.slices  AS s ON s.run = r.run AND s.canary
   JOIN   migrate.batches AS b ON b.run = r.run AND b.kind = 'apply' AND b.slice = s.slice

@@ -54,7 +54,7 @@ COMMENT ON FUNCTION migrate.constants IS 'The values that hold for every stateme
 
 CREATE FUNCTION migrate.final_values(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.plan -> 'key'))
+  SELECT migrate.with_key(migrate.constants(_run, _epoch), 'upper', r.upper_key, jsonb_array_length(r.outline -> 'key'))
          || jsonb_build_object('others', v.others, 'horizon', v.horizon::text, 'transactions', v.transactions::text)
   FROM   migrate.runs AS r,
          migrate.versions_since(_run) AS v
@@ -131,8 +131,8 @@ DECLARE
   throttle jsonb;
   tuned jsonb;
 BEGIN
-  SELECT r.state, f.epoch, r.direction, r.on_conflict, r.plan ->> 'batch_size', r.upper_key, r.bounded_at IS NOT NULL,
-         r.plan -> 'throttle', to_jsonb(t)
+  SELECT r.state, f.epoch, r.direction, r.on_conflict, r.outline ->> 'batch_size', r.upper_key, r.bounded_at IS NOT NULL,
+         r.outline -> 'throttle', to_jsonb(t)
   INTO   state, now, work.direction, work.policy, size, work.upper_key, is_bounded, throttle, tuned
   FROM   migrate.runs AS r
   JOIN   migrate.fence AS f USING (run)
@@ -322,7 +322,7 @@ DECLARE
   statement migrate.statements;
   -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
   -- asked of the change; without undo nobody asks.
-  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+  foresees  boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
                         FROM   migrate.runs AS r
                         WHERE  r.run = _run);
   in_parts  boolean := _refusal.verdict IS NOT NULL;

@@ -102,7 +102,7 @@ BEGIN
   upper := migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
   SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'collect';
   IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
-    given := migrate.with_key(given || jsonb_build_object('size', CASE WHEN r.plan ->> 'batch_size' = 'auto' THEN 1000 ELSE (r.plan ->> 'batch_size')::integer END), 'upper', upper, cardinality(upper));
+    given := migrate.with_key(given || jsonb_build_object('size', CASE WHEN r.outline ->> 'batch_size' = 'auto' THEN 1000 ELSE (r.outline ->> 'batch_size')::integer END), 'upper', upper, cardinality(upper));
     PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
   END IF;
   SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'slices';
@@ -112,6 +112,14 @@ BEGIN
   PERFORM migrate.bound(_run, upper, horizon);
 END $$;
 COMMENT ON FUNCTION migrate.fix_bounds IS 'Fixes where a run ends, and collects its keys where the plan says so.';
+
+CREATE FUNCTION migrate.warn_uncounted(_message text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE WARNING 'rows that came in behind the batches cannot be counted: %', _message
+  USING HINT = 'the run has done all others; mend them and apply it once more';
+END $$;
+COMMENT ON FUNCTION migrate.warn_uncounted IS 'Of a row that came in behind the batches it cannot be told what it would become, so none of them is counted.';
 
 CREATE FUNCTION migrate.look_back(_run bigint, _epoch integer) RETURNS migrate.attempted
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -125,10 +133,20 @@ BEGIN
   FOR statement IN
     SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal
   LOOP
-    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
     IF statement.name = 'left behind' THEN
-      ended.left_behind := (migrate.fields(found[1]))[1]::bigint;
-    ELSIF cardinality(found) > 0 THEN
+      BEGIN
+        found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+        ended.left_behind := (migrate.fields(found[1]))[1]::bigint;
+      EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+        IF migrate.error_class(SQLSTATE) <> 'row' THEN
+          RAISE;
+        END IF;
+        PERFORM migrate.warn_uncounted(SQLERRM);
+      END;
+      CONTINUE;
+    END IF;
+    found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
+    IF cardinality(found) > 0 THEN
       RETURN migrate.stopped(statement.name, found, NULL);
     END IF;
   END LOOP;

@@ -94,7 +94,7 @@ CREATE FUNCTION migrate.lock_text(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN migrate.may_lock(_run) THEN (migrate.statement(_run, 'batches', 'lock')).text
               ELSE (SELECT format('LOCK TABLE %s IN ACCESS SHARE MODE', string_agg(t.item ->> 'name', ', '))
-                    FROM   migrate.runs AS r, jsonb_array_elements(r.plan -> 'tables') AS t(item)
+                    FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'tables') AS t(item)
                     WHERE  r.run = _run) END
 $$;
 COMMENT ON FUNCTION migrate.lock_text IS 'What a transaction that applies says before its snapshot is taken, which LOCK does not do: what others do to the table is then seen, or has to wait. Who may not lock as a writer keeps out at least those who change its columns.';

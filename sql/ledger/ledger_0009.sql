@@ -47,7 +47,7 @@ CREATE FUNCTION migrate.heed_all(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   again := false;
-  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.plan ? 'expect') THEN
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.outline ? 'expect') THEN
     message := migrate.heed(_run, 1, _epoch, _work.verb = 'finish');
     again := coalesce(message = '', false);
     IF message <> '' THEN
@@ -259,8 +259,8 @@ DECLARE
   before  migrate.work;
   ended   migrate.attempted;
   ladder  migrate.ladder;
-  policy  text    := (SELECT r.plan ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
-  heeds   boolean := (SELECT r.plan ?| ARRAY['expect', 'canary'] FROM migrate.runs AS r WHERE r.run = _run);
+  policy  text    := (SELECT r.outline ->> 'on_error' FROM migrate.runs AS r WHERE r.run = _run);
+  heeds   boolean := (SELECT r.outline ?| ARRAY['expect', 'canary'] FROM migrate.runs AS r WHERE r.run = _run);
   heeded  record;
   -- Who is waited for before the first batch, and how many of them were told.
   holders text[];

@@ -51,9 +51,9 @@ CREATE FUNCTION migrate.hopeless_hint(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- What quarantine has of this batch goes with it, so the rows are to be seen in their table only.
   SELECT format('it is the definition that is wrong, or every row; no row has been changed so far; `SELECT * FROM %s WHERE %s IN (%s)` shows the first of them; `migrate cancel %s` ends the run, and then another definition can be applied',
-                to_regclass(r.plan #>> '{tables,0,name}'),
+                to_regclass(r.outline #>> '{tables,0,name}'),
                 (SELECT CASE count(*) WHEN 1 THEN min(format('%I', k.name)) ELSE format('(%s)', string_agg(format('%I', k.name), ', ' ORDER BY k.place)) END
-                 FROM   jsonb_array_elements_text(r.plan -> 'key') WITH ORDINALITY AS k(name, place)),
+                 FROM   jsonb_array_elements_text(r.outline -> 'key') WITH ORDINALITY AS k(name, place)),
                 (SELECT string_agg(CASE cardinality(f.key) WHEN 1 THEN quote_literal(f.key[1])
                                         ELSE (SELECT format('(%s)', string_agg(quote_literal(v.value), ', ' ORDER BY v.place))
                                               FROM   unnest(f.key) WITH ORDINALITY AS v(value, place)) END, ', ' ORDER BY f.rejected_at, f.key)
@@ -169,7 +169,7 @@ DECLARE
 BEGIN
   -- The plan of an older version has none.
   SELECT s.* INTO images FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'batches' AND s.name = 'images';
-  SELECT migrate.violation(to_regclass(r.plan #>> '{tables,0,name}'), _constraint, _column) INTO condition
+  SELECT migrate.violation(to_regclass(r.outline #>> '{tables,0,name}'), _constraint, _column) INTO condition
   FROM   migrate.runs AS r
   WHERE  r.run = _run AND images.run IS NOT NULL;
   IF condition IS NULL THEN

@@ -38,7 +38,7 @@ RETURNS migrate.culprits
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   columns  integer := cardinality(_work.upper_key);
-  foresees boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+  foresees boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
                        FROM   migrate.runs AS r
                        WHERE  r.run = _run);
   given    jsonb := migrate.constants(_run, _epoch)
@@ -123,7 +123,7 @@ DECLARE
 BEGIN
   SELECT string_agg(format('%s = %s', k.theirs, k.ours), ' AND ') INTO same
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key')) AS names, to_regclass(r.plan #>> '{tables,0,name}') AS id) AS t
+  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.outline -> 'key')) AS names, to_regclass(r.outline #>> '{tables,0,name}') AS id) AS t
   CROSS  JOIN LATERAL unnest(migrate.key_values(t.id, t.names, 'q.key'), migrate.key_values(t.id, t.names, '$2')) AS k(theirs, ours)
   WHERE  r.run = _run;
   EXECUTE format($q$SELECT q.key FROM migrate.rejects AS q WHERE q.run = $1 AND q.step = 1 AND q.state = 'open' AND q.key <> $2 AND %s$q$, same)
@@ -168,7 +168,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   columns   integer := cardinality(_key);
   previous  migrate.statements := migrate.statement(_run, 'batches', 'previous');
-  foresees  boolean := (SELECT r.plan #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+  foresees  boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
                         FROM   migrate.runs AS r
                         WHERE  r.run = _run);
   given     jsonb := migrate.constants(_run, _epoch)

@@ -83,8 +83,8 @@ CREATE FUNCTION migrate.key_match(_run bigint, _key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT string_agg(format('t.%I = %s', k.name, k.value), ' AND ')
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key')) AS names) AS c
-  CROSS  JOIN LATERAL unnest(c.names, migrate.key_values(to_regclass(r.plan #>> '{tables,0,name}'), c.names, _key)) AS k(name, value)
+  CROSS  JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(r.outline -> 'key')) AS names) AS c
+  CROSS  JOIN LATERAL unnest(c.names, migrate.key_values(to_regclass(r.outline #>> '{tables,0,name}'), c.names, _key)) AS k(name, value)
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.key_match IS 'SQL: the row t of a run''s table has the key that the expression _key gives as texts.';
@@ -92,15 +92,15 @@ COMMENT ON FUNCTION migrate.key_match IS 'SQL: the row t of a run''s table has t
 CREATE FUNCTION migrate.unfixable(_run bigint, _columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
-           WHEN a.attnum IS NULL           THEN format('%s has no column %I', r.plan #>> '{tables,0,name}', c.name)
-           WHEN r.plan -> 'key' ? c.name   THEN format('%I is the key, by which quarantine knows the row', c.name)
+           WHEN a.attnum IS NULL           THEN format('%s has no column %I', r.outline #>> '{tables,0,name}', c.name)
+           WHEN r.outline -> 'key' ? c.name   THEN format('%I is the key, by which quarantine knows the row', c.name)
            WHEN a.attgenerated <> ''       THEN format('%I is generated', c.name)
            WHEN a.attidentity <> ''        THEN format('%I is an identity, whose values the database gives', c.name)
            ELSE format('the key %I, by which quarantine knows the row, is computed from %I', led.name, c.name)
          END AS why
   FROM   migrate.runs AS r
   -- Where the table is gone, that is told by whoever holds it.
-  JOIN   pg_class AS t ON t.oid = to_regclass(r.plan #>> '{tables,0,name}')
+  JOIN   pg_class AS t ON t.oid = to_regclass(r.outline #>> '{tables,0,name}')
   CROSS  JOIN unnest(_columns) WITH ORDINALITY AS c(name, place)
   LEFT   JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = c.name
                                AND a.attnum > 0 AND NOT a.attisdropped
@@ -108,11 +108,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   LEFT   JOIN LATERAL (
     SELECT k.attname AS name
     FROM   pg_attribute AS k
-    WHERE  k.attrelid = t.oid AND r.plan -> 'key' ? k.attname::text AND c.name = ANY (migrate.computed_from(k.attrelid, k.attnum))
+    WHERE  k.attrelid = t.oid AND r.outline -> 'key' ? k.attname::text AND c.name = ANY (migrate.computed_from(k.attrelid, k.attnum))
     ORDER  BY k.attnum
     LIMIT  1) AS led ON true
   WHERE  r.run = _run
-    AND  (a.attnum IS NULL OR r.plan -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '' OR led.name IS NOT NULL)
+    AND  (a.attnum IS NULL OR r.outline -> 'key' ? c.name OR a.attgenerated <> '' OR a.attidentity <> '' OR led.name IS NOT NULL)
   ORDER  BY c.place
   LIMIT  1
 $$;
@@ -121,7 +121,7 @@ COMMENT ON FUNCTION migrate.unfixable IS 'Why one of these columns cannot be set
 -- The condition stands by itself in a query of the table alone, so that the names in it are the table's.
 CREATE FUNCTION migrate.those_where(_run bigint, _where text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT format(CASE WHEN _where IS NULL THEN '%s' ELSE E'(SELECT t.* FROM %s AS t WHERE (%s\n))' END, r.plan #>> '{tables,0,name}', _where)
+  SELECT format(CASE WHEN _where IS NULL THEN '%s' ELSE E'(SELECT t.* FROM %s AS t WHERE (%s\n))' END, r.outline #>> '{tables,0,name}', _where)
   FROM   migrate.runs AS r
   WHERE  r.run = _run
 $$;
@@ -148,7 +148,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                            FROM   pg_attribute AS a
                            WHERE  a.attrelid = l.table AND a.attnum > 0 AND NOT a.attisdropped
                              AND  a.attgenerated = '' AND a.attidentity = ''
-                             AND  a.attname::text COLLATE "C" <> ALL (_columns) AND NOT r.plan -> 'key' ? a.attname::text
+                             AND  a.attname::text COLLATE "C" <> ALL (_columns) AND NOT r.outline -> 'key' ? a.attname::text
                              AND  EXISTS (SELECT
                                           FROM   pg_trigger AS g
                                           WHERE  g.tgrelid IN (SELECT l.table UNION SELECT d.relid FROM pg_partition_tree(l.table) AS d)
@@ -156,7 +156,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                                             AND  NOT g.tgisinternal AND g.tgtype & 16 <> 0)
                            ORDER  BY a.attnum)
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL (SELECT to_regclass(r.plan #>> '{tables,0,name}') AS table) AS l
+  CROSS  JOIN LATERAL (SELECT to_regclass(r.outline #>> '{tables,0,name}') AS table) AS l
   WHERE  r.run = _run
 $$;
 COMMENT ON FUNCTION migrate.fix_columns IS 'The columns that are set, and behind them those that the table''s triggers may write.';
@@ -167,7 +167,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT _run, _fix, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.atttypid,
          (SELECT max(b.seq) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')
   FROM   migrate.runs AS r
-  JOIN   pg_attribute AS a ON a.attrelid = to_regclass(r.plan #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN   pg_attribute AS a ON a.attrelid = to_regclass(r.outline #>> '{tables,0,name}') AND a.attnum > 0 AND NOT a.attisdropped
   WHERE  r.run = _run
     AND  a.attname IN (SELECT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND f.fix = _fix)
 $$;
@@ -178,13 +178,13 @@ CREATE FUNCTION migrate.fix(
 ) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-  target text    := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  target text    := (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   number integer := (SELECT coalesce(max(f.fix), 0) + 1 FROM migrate.fixes AS f WHERE f.run = _run);
   names  text[]  := migrate.fix_columns(_run, _columns);
   texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
                      FROM   unnest(names) WITH ORDINALITY AS c(name, place));
   keys   text    := (SELECT string_agg(format('t.%I', k.name), ', ')
-                     FROM   migrate.runs AS r, jsonb_array_elements_text(r.plan -> 'key') AS k(name)
+                     FROM   migrate.runs AS r, jsonb_array_elements_text(r.outline -> 'key') AS k(name)
                      WHERE  r.run = _run);
   same   text    := migrate.key_match(_run, 'q.key');
   mended bigint;
@@ -279,7 +279,7 @@ COMMENT ON FUNCTION migrate.mend IS 'Sets a column of the source rows that are i
 CREATE FUNCTION migrate.mended_ahead(_run bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  target    text     := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  target    text     := (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   names     text[]   := ARRAY(SELECT DISTINCT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND NOT f.reverted);
   undo      regclass := to_regclass(format('migrate.undo_%s_1', _run));
   texts     text;
@@ -295,7 +295,7 @@ BEGIN
   INTO   texts
   FROM   unnest(names) WITH ORDINALITY AS n(name, place)
   LEFT   JOIN LATERAL (SELECT (c.col ->> 'number')::integer AS number
-                       FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                       FROM   migrate.runs AS r, jsonb_array_elements(r.outline #> '{tables,0,columns}') AS c(col)
                        WHERE  r.run = _run AND c.col ->> 'name' = n.name) AS c ON true
   LEFT   JOIN pg_attribute AS o ON o.attrelid = undo AND o.attname = format('o_%s', c.number);
   EXECUTE format($sql$

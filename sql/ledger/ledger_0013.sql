@@ -106,7 +106,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      CROSS  JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
      JOIN   pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
      WHERE  i.indrelid = _table AND i.indisprimary AND k.place <= i.indnkeyatts),
-    (SELECT ARRAY(SELECT jsonb_array_elements_text(r.plan -> 'key'))
+    (SELECT ARRAY(SELECT jsonb_array_elements_text(r.outline -> 'key'))
      FROM   migrate.runs_over(_table) AS r
      ORDER  BY r.run DESC
      LIMIT  1))
@@ -141,7 +141,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   ), named AS (
     SELECT k.number,
            coalesce((SELECT c.col ->> 'name'
-                     FROM   migrate.runs AS r, jsonb_array_elements(r.plan #> '{tables,0,columns}') AS c(col)
+                     FROM   migrate.runs AS r, jsonb_array_elements(r.outline #> '{tables,0,columns}') AS c(col)
                      WHERE  r.run = _run AND (c.col ->> 'number')::integer = k.number),
                     (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = _table AND a.attnum = k.number)) AS name
     FROM   kept AS k
@@ -166,7 +166,7 @@ COMMENT ON FUNCTION migrate.image_query IS 'SQL that finds the row with key $1 a
 CREATE FUNCTION migrate.is_of_canary(_run bigint, _key text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (hashtextextended((CASE cardinality(_key) WHEN 1 THEN _key[1] ELSE _key::text END) COLLATE "C", 0) & 9223372036854775807)
-         % (r.plan #>> '{canary,of}')::bigint < (r.plan #>> '{canary,part}')::bigint
+         % (r.outline #>> '{canary,of}')::bigint < (r.outline #>> '{canary,part}')::bigint
   FROM   migrate.runs AS r
   WHERE  r.run = _run
 $$;
@@ -202,7 +202,7 @@ BEGIN
   END IF;
   IF touched.changes IS NOT NULL THEN
     touched.touch := CASE WHEN touched.changes = '[]' THEN 'done' ELSE 'changed' END;
-    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.plan #>> '{steps,0,unavailable}', 'no values are kept')
+    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.outline #>> '{steps,0,unavailable}', 'no values are kept')
                      FROM   migrate.runs AS r
                      WHERE  r.run = _batch.run AND touched.touch = 'done');
     IF _column IS NOT NULL THEN
@@ -284,7 +284,7 @@ DECLARE
                             FROM   migrate.runs_over(_table) AS r
                             WHERE  _column IS NULL
                               OR   EXISTS (SELECT
-                                           FROM   jsonb_array_elements(r.plan -> 'steps') AS s(step)
+                                           FROM   jsonb_array_elements(r.outline -> 'steps') AS s(step)
                                            WHERE  s.step -> 'captured' ? _column
                                              OR   EXISTS (SELECT
                                                           FROM   jsonb_array_elements(s.step -> 'columns') AS c(col)

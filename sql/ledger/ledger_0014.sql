@@ -49,7 +49,7 @@ BEGIN
   ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
       'parallel in the definition, or --workers when it is applied, cuts them');
-  ELSIF _max_rejects IS NOT NULL AND (SELECT r.plan ->> 'max_rejects' IS NULL FROM migrate.runs AS r WHERE r.run = _run) THEN
+  ELSIF _max_rejects IS NOT NULL AND (SELECT r.outline ->> 'max_rejects' IS NULL FROM migrate.runs AS r WHERE r.run = _run) THEN
     PERFORM migrate.refuse(format('run %s puts no row into quarantine, so none can be too many', _run),
       'on_error: continue, or validation, in the definition does');
   END IF;
@@ -93,8 +93,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM   migrate.runs AS r
   LEFT   JOIN migrate.tuning AS t USING (run)
   CROSS  JOIN LATERAL (SELECT l.max, CASE WHEN l.max LIKE '%\%' THEN rtrim(l.max, '%')::numeric END AS part,
-                              (r.plan #>> '{estimate,rows}')::bigint AS expected
-                       FROM  (SELECT coalesce(t.max_rejects, r.plan ->> 'max_rejects')) AS l(max)) AS m
+                              (r.outline #>> '{estimate,rows}')::bigint AS expected
+                       FROM  (SELECT coalesce(t.max_rejects, r.outline ->> 'max_rejects')) AS l(max)) AS m
   CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
                        FROM   migrate.tallies AS t
                        WHERE  t.run = _run) AS c
@@ -151,7 +151,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   LEFT   JOIN migrate.tuning AS t USING (run)
   WHERE  s.run = _run AND s.phase = 'holds'
     -- Behind the canary somebody wants to look, which resume ends.
-    AND (t.holds IS DISTINCT FROM 'none' OR s.name = 'hold when: canary' AND r.plan ? 'canary')
+    AND (t.holds IS DISTINCT FROM 'none' OR s.name = 'hold when: canary' AND r.outline ? 'canary')
   ORDER  BY s.ordinal
 $$;
 COMMENT ON FUNCTION migrate.holds_at_all IS 'The queries that can make a run hold, as it is tuned.';
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION migrate.holds_at_all IS 'The queries that can make a run hol
 CREATE FUNCTION migrate.brakes(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH this AS (
-    SELECT r.run, r.plan, r.plan -> 'throttle' AS throttle, t.max_rate, t.pause
+    SELECT r.run, r.plan, r.outline -> 'throttle' AS throttle, t.max_rate, t.pause
     FROM   migrate.runs AS r
     LEFT   JOIN migrate.tuning AS t USING (run)
     WHERE  r.run = _run
@@ -228,7 +228,7 @@ COMMENT ON FUNCTION migrate.batch_time IS 'What the longest of the last five bat
 CREATE FUNCTION migrate.ends_at(_run bigint, _work interval) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  said   jsonb       := (SELECT r.plan -> 'window'
+  said   jsonb       := (SELECT r.outline -> 'window'
                          FROM   migrate.runs AS r
                          WHERE  r.run = _run AND EXISTS (SELECT FROM migrate.holds_at_all(_run) AS h WHERE h.name = 'hold when: window'));
   left_  interval    := _work;

@@ -33,9 +33,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            WHEN 'min'     THEN m.lowest
            WHEN 'max'     THEN m.highest
            WHEN 'count'   THEN coalesce(m.rows, 0) END,
-         c.read, (r.plan #>> '{estimate,rows}')::bigint
+         c.read, (r.outline #>> '{estimate,rows}')::bigint
   FROM   migrate.runs AS r
-  CROSS  JOIN LATERAL jsonb_to_recordset(r.plan -> 'expect')
+  CROSS  JOIN LATERAL jsonb_to_recordset(r.outline -> 'expect')
                 AS e(name text, of text, text text, words text, at_least numeric, least_included boolean, at_most numeric,
                      most_included boolean, percent boolean)
   CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_read), 0)::bigint AS read, coalesce(sum(t.rows_changed), 0) AS changed,
@@ -70,7 +70,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- part says little of the first rows: of a thousand, or of as many as are expected, or of a whole canary, which is there to be judged.
   CROSS  JOIN LATERAL (SELECT _final OR (f.percent OR f.kind = 'avg')
                                         AND (f.read >= least(1000, f.expected)
-                                             OR r.plan ? 'canary' AND EXISTS (SELECT FROM migrate.canary_done(_run))) AS is_settled) AS s
+                                             OR r.outline ? 'canary' AND EXISTS (SELECT FROM migrate.canary_done(_run))) AS is_settled) AS s
   WHERE  NOT f.name = ANY (r.accepted)
     AND (   (s.is_settled OR f.kind = 'min' ) AND (f.figure < f.at_least OR f.figure = f.at_least AND NOT f.least_included)
          OR (s.is_settled OR NOT f.percent AND f.kind IN ('rows', 'changed', 'rejects', 'count', 'sum', 'max'))

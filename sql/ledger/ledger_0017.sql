@@ -5,7 +5,7 @@
 CREATE FUNCTION migrate.unfix_rows(_run bigint, _fix integer, _columns text[], _policy text, _key text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  target    text := (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
+  target    text := (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   same_key  text := migrate.key_match(_run, 'q.key');
   meant     CONSTANT text := 'q.run = $1 AND q.fix = $2 AND q.columns = $3 AND ($4 IS NULL OR q.key = $4) AND NOT q.reverted';
   off       text := (SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'revert' AND s.name = 'triggers off');
@@ -143,7 +143,7 @@ BEGIN
             WHERE  %s $sql$,
             (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
              FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)),
-            (SELECT r.plan #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run), migrate.key_match(_run, 'q.key'))
+            (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run), migrate.key_match(_run, 'q.key'))
           USING _run, row_.step, this.fix, row_.key, this.columns;
         END;
       END LOOP;

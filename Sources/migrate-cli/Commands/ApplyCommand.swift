@@ -64,7 +64,11 @@ enum ApplyCommand {
         }
       if let word { console.say("  \(ColumnWidth.padded(Printable.line(definition.name.value), to: 24)) \(word)") }
       if isChosen { chosen.append(definition) }
-      if case .complete(let run) = pending, try quarantine(of: run, runs, console) == .rejects { ended = .rejects }
+      switch pending {
+      case .complete(let run), .changed(let run):
+        if !isChosen, try quarantine(of: run, runs, console) == .rejects { ended = .rejects }
+      case .new, .unfinished: break
+      }
     }
     return (chosen, ended)
   }
