@@ -134,7 +134,7 @@ package enum Schema {
     ),
     now(
       "max_rejects", "rows, or percent", default: "1000",
-      "more rows in quarantine end the run; a percentage is of the rows read, which counts from a thousand rows on, or as many of which it is ten rows, or as many as there are"
+      "more rows in quarantine end the run; a percentage is of the rows read, which counts from a thousand rows on, or as many of which it is ten rows, or as many as the statistics promise"
     ),
     now("undo", "full, none, or a map", default: "full", "what is kept for the way back"),
     now("except", at: .undo, "column or columns", "columns that triggers write and revert may leave"),

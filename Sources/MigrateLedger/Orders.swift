@@ -70,10 +70,13 @@ extension Ledger {
 
   /// Asks whether the run shall hold, unless that was asked a moment ago; the run's state.
   package static func askHolds(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) -> RunState {
-    try state(
-      connection.query(
-        "SELECT migrate.ask_holds($1::bigint, $2::integer) AS state", [String(run.id), String(run.epoch)]
-      ).onlyRow.text("state"))
+    // A query that takes longer is a reason to hold, as one that fails is: what is asked of the run meanwhile would not be heard.
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '2s'")
+    let reached = try connection.query(
+      "SELECT migrate.ask_holds($1::bigint, $2::integer) AS state", [String(run.id), String(run.epoch)]
+    ).onlyRow.text("state")
+    try connection.execute("COMMIT")
+    return try state(reached)
   }
 
   /// The rows of a slice's next batch under auto, by what its last one took.

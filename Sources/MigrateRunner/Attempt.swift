@@ -23,7 +23,7 @@ struct Attempt {
   ///
   /// A snapshot costs nothing when nobody writes. From the second try the rows are locked before anything is computed, so a
   /// conflict shows in the first millisecond; from the third each statement sees what has been committed, which always ends,
-  /// also on rows that others never leave alone. Source: measured, see docs/guarantees.md.
+  /// also on rows that others never leave alone. What it promises: docs/guarantees.md.
   enum Guard { case snapshot, lockedSnapshot, locked }
 
   /// The first attempt without one snapshot for all statements.

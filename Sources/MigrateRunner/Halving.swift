@@ -47,7 +47,7 @@ extension Worker {
         if try split(&part, on: &cutting.parts, bindings, attempt) { continue }
         // Under one snapshot the row is there that has failed; under another it may be gone.
         guard part.rows == 1 else { return .notDone(.inexact) }
-        if attempt.guarded != .locked, refusal.isOfForeignKey { return .notDone(.outdated) }
+        if attempt.guarded != .locked, refusal.isOfSnapshot { return .notDone(.outdated) }
         // What a value is looked up in may have changed between the statements. A trigger keeps the row once more.
         if attempt.guarded == .locked, refusal.isOfTrigger, !part.wasDifferent {
           part.wasDifferent = true
@@ -190,7 +190,11 @@ extension Failure {
   /// Of a trigger that left the row out without an error.
   fileprivate var isOfTrigger: Bool { sqlState == nil }
 
-  fileprivate var isOfForeignKey: Bool { sqlState == SQLState.foreignKeyViolation.code }
+  /// What a foreign key refers to is looked up in the transaction's snapshot, and may have come since; so may what is in the way of a
+  /// unique value, and a definition that looks for it would leave the row out.
+  fileprivate var isOfSnapshot: Bool {
+    [SQLState.foreignKeyViolation, .uniqueViolation].contains { $0.code == sqlState }
+  }
 
   /// Nobody wants a quarantine of all rows.
   fileprivate static func hopeless(_ last: Failure, hint: String?) -> Failure {

@@ -41,7 +41,7 @@ struct Ladder {
     case .quarantine:
       // A row that is too large for its page or its index fails in parts as well, and is the one at fault.
       guard error.class == .rowBad, cut(at: failure) else { return false }
-      if error.sqlState == .foreignKeyViolation { distrustSnapshots() }
+      if error.sqlState == .foreignKeyViolation || error.sqlState == .uniqueViolation { distrustSnapshots() }
       return true
     }
   }
@@ -69,8 +69,8 @@ struct Ladder {
     return true
   }
 
-  /// What a foreign key refers to is looked up in the transaction's snapshot, which gets old while rows at fault are looked for; from
-  /// now on each statement has its own.
+  /// What a foreign key refers to, or is in the way of a unique value, is looked up in the transaction's snapshot, which gets old while
+  /// rows at fault are looked for; from now on each statement has its own.
   mutating func distrustSnapshots() {
     number = max(number, Attempt.firstLocked)
     isAtOnce = true

@@ -98,6 +98,8 @@ extension Worker {
   private mutating func transact(_ keys: [[String?]]) throws(PostgresError) -> Together {
     let ordinal = try Ledger.lastBatch(connection, run.id, slice: -1).ordinal + 1
     if let pid = try begin("REPEATABLE READ READ WRITE", .apply) { watch?.begin(pid) }
+    // A run can have come since; what it writes after this snapshot it finds as these rows become.
+    try connection.query("SELECT migrate.refuse_covered($1::bigint)", [runID])
     try connection.execute("SAVEPOINT part")
     for (part, key) in keys.enumerated() {
       let found = constants.with("slice", "-1").with("ordinal", String(ordinal)).with("part", String(part))

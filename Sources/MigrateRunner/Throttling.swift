@@ -7,8 +7,9 @@ extension Worker {
   /// The run may go on, as far as its state says. How long to wait before that is looked at again; `nil`: the next batch may begin.
   mutating func restBeforeBatch() throws(PostgresError) -> Duration? {
     if run.holds, ContinuousClock.now >= pacing.asksAt {
+      let isHeld = try Ledger.askHolds(connection, run) == .holding
       pacing.asked()
-      if try Ledger.askHolds(connection, run) == .holding { return .zero }
+      if isHeld { return .zero }
     }
     return pacing.rest(run.pace)
   }

@@ -117,6 +117,41 @@ import Testing
     }
   }
 
+  /// Row 5 has the batch looked at in parts, and what is in the way of row 15 comes while row 10 is waited for. A definition that looks
+  /// for it leaves row 15 out, had the part been asked in a newer snapshot.
+  @Test(arguments: BackEnd.allCases) func `since another has taken its unique value is not taken for one at fault`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, email text UNIQUE CHECK (email <> 'a5'));
+        INSERT INTO t SELECT n, 'b' || n FROM generate_series(1, 20) AS n; ANALYZE t
+        """)
+      let compiled = try await Compiled(
+        """
+        batch: t
+        source: t
+        where: NOT EXISTS (SELECT FROM t AS o WHERE o.email = 'a' || t.id)
+        set: {email: "'a' || id"}
+        on_error: continue
+        throttle: {lock_timeout: 1s}
+        """, on: server)
+      try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM t WHERE id = 10 FOR UPDATE")
+        async let applied = backEnd.apply(compiled, on: server)
+        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        try await server.psql("INSERT INTO t VALUES (100, 'a15')")
+        try await holder.execute("COMMIT")
+        let told = try await applied
+        #expect(told.isDone, "\(told.text)")
+      }
+      #expect(try await server.rows("SELECT key FROM migrate.rejects") == ["{5}"])
+      #expect(try await server.value("SELECT email FROM t WHERE id = 15") == "b15")
+    }
+  }
+
   /// The batches are done, and the row is nobody's fault; it is the next run's.
   @Test(arguments: BackEnd.allCases) func `since it came in behind the batches does not fail the run, and is told of`(
     backEnd: BackEnd

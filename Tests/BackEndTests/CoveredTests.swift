@@ -56,6 +56,38 @@ import Testing
     }
   }
 
+  /// The retry waits for row 70 when the other run comes.
+  @Test(arguments: BackEnd.allCases)
+  func `has its rows tried again only until the other one comes`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer, CONSTRAINT odd CHECK (v % 20 <> 1));
+        INSERT INTO t SELECT n, n * 10 FROM generate_series(1, 80) AS n; ANALYZE t
+        """)
+      let first = try await Compiled(Self.definition("first", set: "v: v + 1"), on: server, batchSize: 20)
+      let second = try await Compiled(Self.definition("second", set: "v: v + 10", where: "id < 8"), on: server)
+      #expect(try await backEnd.apply(first, on: server).isDone)
+      try await server.psql("ALTER TABLE t DROP CONSTRAINT odd")
+      try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM t WHERE id = 70 FOR UPDATE")
+        async let retried = backEnd.retry(1, on: server)
+        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        #expect(try await backEnd.apply(second, on: server).isDone)
+        let told = try await retried
+        #expect(!told.isDone && told.text.contains(Self.words), "\(told.text)")
+        try await holder.execute("COMMIT")
+      }
+      #expect(try await server.value("SELECT count(*) > 0 FROM t WHERE id >= 70 AND v = id * 10") == "t")
+      #expect(try await backEnd.revert(second, on: server).isDone)
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM t WHERE v = id * 10 + 1") == "80")
+      #expect(try await backEnd.revert(first, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM t WHERE v = id * 10") == "80")
+    }
+  }
+
   /// A column that the first run has only mended.
   @Test(arguments: BackEnd.allCases)
   func `goes back behind one that has written what was mended`(backEnd: BackEnd) async throws {

@@ -15,6 +15,16 @@ import Testing
     }
   }
 
+  /// Nor does it say whether a backslash in a literal escapes: standard_conforming_strings may be off.
+  @Test func `meets no backslash in a plain literal either`() throws {
+    let literal = /(?:^|[^A-Za-z0-9_'])'(?:[^']|'')*'/
+    for script in Scripts.ledger {
+      for line in script.split(separator: "\n") where !line.drop(while: { $0 == " " }).hasPrefix("--") {
+        #expect(!line.matches(of: literal).contains { $0.output.contains("\\") }, "\(line)")
+      }
+    }
+  }
+
   @Test func `has the ledger, and runs`() async throws {
     try await withDatabase { server in
       let name = "latin_\(UInt32.random(in: 0 ... .max))"

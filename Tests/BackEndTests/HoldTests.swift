@@ -170,6 +170,40 @@ import Testing
     }
   }
 
+  /// Nobody waits for what it asks: not who steers the run, nor the run itself, which holds then.
+  @Test func `takes a query that takes long for a reason to hold, and is steered meanwhile`() async throws {
+    try await withLedger { server in
+      try await server.psql(
+        Products.table(rows: 100)
+          + "CREATE FUNCTION ask() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN 1; END $$;"
+      )
+      let yaml = Products.definition + "\nthrottle: {hold_when: {slow: SELECT 1 WHERE ask() = 2}}\n"
+      let compiled = try await Compiled(yaml, on: server)
+      let told = try await applying(compiled, on: server) {
+        try await waitUntilHolding(server)
+        #expect(
+          try await server.value("SELECT hold_reason FROM migrate.progress")
+            == "slow: cannot be asked: canceling statement due to statement timeout")
+        try await withSessions("asker", to: server) { sessions in
+          let asker = try #require(sessions["asker"])
+          try await server.psql("DELETE FROM migrate.asking")
+          try asker.start("SELECT migrate.ask_holds(run, epoch) FROM migrate.fence")
+          try await server.wait(
+            until: "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep')")
+          for word in ["tune(1, _pause => '1ms')", "pause(1)", "resume(1)"] {
+            try await server.psql("SELECT migrate.\(word)")
+          }
+          try await asker.cancel()
+          let reached = try await asker.finish().onlyRow[0]
+          #expect(reached == "holding", "\(reached ?? "")")
+          try await asker.close()
+        }
+        try await server.psql("CREATE OR REPLACE FUNCTION ask() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+      }
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases)
   func `stands aside for a vacuum`(by backEnd: BackEnd) async throws {
     try await withLedger { server in

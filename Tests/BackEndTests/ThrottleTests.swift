@@ -122,6 +122,33 @@ import Testing
     }
   }
 
+  /// The last part of each batch is one row.
+  @Test(arguments: BackEnd.allCases)
+  func `keeps to its rate behind batches that were done in parts`(by backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE t (id integer PRIMARY KEY, v integer CHECK (v % 50 <> 49));
+        INSERT INTO t SELECT n, n - 1 FROM generate_series(1, 150) AS n; ANALYZE t
+        """)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset: {v: v + 1}\non_error: continue\nthrottle: {max_rate: 100}", on: server, batchSize: 50
+      )
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      let paced = try await server.rows(
+        """
+        SELECT count(*), bool_and(next - begun >= rows / 100.0 * interval '1 s'), bool_or(parts > 1)
+        FROM  (SELECT min(started_at) AS begun, sum(rows_read) AS rows, count(*) AS parts,
+                      lead(min(started_at)) OVER (ORDER BY ordinal) AS next
+               FROM   migrate.batches
+               GROUP  BY ordinal) AS b
+        WHERE  next IS NOT NULL
+        """)
+      #expect(paced == ["2|t|t"])
+    }
+  }
+
   @Test(arguments: BackEnd.allCases)
   func `is tuned while it runs, from its next batch on`(by backEnd: BackEnd) async throws {
     try await withLedger { server in

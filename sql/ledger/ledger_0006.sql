@@ -1,6 +1,6 @@
 -- The second back end: a run inside of the server, by the very statements that a client would send.
 -- Errors of its own have SQLSTATEs of class MG: MG001 taken over, MG002 refused, MG003 a check or a trigger stopped it,
--- MG004 not as expected, MG005 the canary is done.
+-- MG004 not as expected, MG005 the canary is done, MG006 (never seen outside) takes back a row that was tried.
 
 CREATE FUNCTION migrate.error_class(_sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -174,6 +174,12 @@ BEGIN
   END IF;
   IF work.verb IN ('batch', 'restore') AND (tuned IS NOT NULL OR throttle ?| ARRAY['pause', 'nice_ratio', 'max_rate']) THEN
     SELECT b.* INTO last FROM migrate.batches AS b WHERE b.run = _run AND b.kind = work.direction ORDER BY b.seq DESC LIMIT 1;
+    -- Its parts forward have begun and ended together.
+    IF work.direction = 'apply' THEN
+      last.rows_read := (SELECT sum(b.rows_read)
+                         FROM   migrate.batches AS b
+                         WHERE  (b.run, b.kind, b.slice, b.ordinal) = (_run, 'apply', last.slice, last.ordinal));
+    END IF;
     work.seconds := migrate.rest(last, coalesce((tuned ->> 'pause')::interval, (throttle ->> 'pause')::interval), (throttle ->> 'nice_ratio')::float8,
                                  coalesce((tuned ->> 'max_rate')::bigint, (throttle ->> 'max_rate')::bigint));
     IF work.seconds > 0 THEN
@@ -208,7 +214,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   -- Whoever was taken over has no say, and what was asked of the run comes first.
   RETURN EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE)
-     AND EXISTS (SELECT FROM migrate.runs  AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR UPDATE);
+     AND EXISTS (SELECT FROM migrate.runs  AS r WHERE r.run = _run AND r.state IN ('running', 'holding') FOR NO KEY UPDATE);
 END $$;
 COMMENT ON FUNCTION migrate.may_move IS 'Whether a worker may make a run that goes on pause or hold; then nobody else moves it until the transaction ends.';
 

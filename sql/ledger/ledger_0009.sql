@@ -181,9 +181,9 @@ BEGIN
   ELSIF _ladder.class = 'row' AND is_batch AND _ended.verdict IN ('error', 'suppressed') AND _policy = 'continue'
         AND (_ladder.refusal).verdict IS NULL THEN
     _ladder.refusal := _ended;
-    -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to is looked up in the
-    -- transaction's snapshot, which gets old meanwhile.
-    _ladder.tries := CASE _ended.sqlstate WHEN '23503' THEN greatest(2, _ladder.tries - 1) ELSE _ladder.tries - 1 END;
+    -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to, or is in the way of a unique
+    -- value, is looked up in the transaction's snapshot, which gets old meanwhile.
+    _ladder.tries := CASE WHEN _ended.sqlstate IN ('23503', '23505') THEN greatest(2, _ladder.tries - 1) ELSE _ladder.tries - 1 END;
     _ladder.next := 'at once';
   END IF;
   RETURN _ladder;

@@ -182,7 +182,7 @@ BEGIN
                format('SELECT i."migrate previous" AS previous, i."migrate key" AS key FROM (%s) AS i WHERE %s ORDER BY i."migrate place"',
                       images.text, condition),
                migrate.arguments(images.arguments, given)) AS q);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
     -- What it asks may not be computable of each of these rows, or not be allowed to be asked; the rows are halved then.
     IF migrate.error_class(SQLSTATE) NOT IN ('row', 'definition') THEN
       RAISE;
@@ -256,7 +256,7 @@ DECLARE
   given   jsonb;
   parts   integer := 0;
   tries   integer := 0;
-  -- Rows that a search would cost as much as one try: measured, see docs/guarantees.md.
+  -- Rows that a search would cost as much as one try: as in Cutting.swift.
   rows_a_try CONSTANT integer := 40;
   is_searched boolean := false;
   reached  text[];
@@ -328,8 +328,9 @@ BEGIN
     ELSIF halves[1]::bigint > 1 THEN
       cut := migrate.cut_part(_run, given, part, tried);
       stack := stack || CASE WHEN jsonb_array_length(cut) > 1 THEN cut ELSE migrate.halved(cut -> 0, halves[2:]) END;
-    ELSIF tried.sqlstate = '23503' AND current_setting('transaction_isolation') = 'repeatable read' THEN
-      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since.
+    ELSIF tried.sqlstate IN ('23503', '23505') AND current_setting('transaction_isolation') = 'repeatable read' THEN
+      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since; what is in the way of a
+      -- unique value may have come since, too, and a definition that looks for it would leave the row out.
       tried.verdict := 'outdated';
       RETURN tried;
     ELSIF tried.sqlstate IS NULL AND _locked AND part -> 'was_different' IS NULL THEN

@@ -177,6 +177,8 @@ DECLARE
 BEGIN
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   PERFORM migrate.guard_table(_run);
+  -- A run can have come since the first look.
+  PERFORM migrate.refuse_covered(_run);
   given := migrate.with_key(migrate.with_key(given, 'through', _key, columns), 'upper', _key, columns);
   given := migrate.with_key(given, 'after', migrate.fields(
     (SELECT q FROM migrate.query(previous.text, migrate.arguments(previous.arguments, given)) AS q)), columns);

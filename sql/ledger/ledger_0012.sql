@@ -335,9 +335,12 @@ COMMENT ON FUNCTION migrate.mendings_due IS 'Whether a revert has rows to take b
 CREATE FUNCTION migrate.unfix_due(_run bigint, _policy text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  next      bigint := (SELECT n.seq FROM migrate.next_to_restore(_run) AS n);
+  next      bigint;
   conflicts bigint;
 BEGIN
+  -- An old backend of ours may be at its COMMIT still; what it has taken back is not taken back twice.
+  PERFORM FROM migrate.mendings AS m WHERE m.run = _run FOR UPDATE;
+  next := (SELECT n.seq FROM migrate.next_to_restore(_run) AS n);
   IF migrate.mendings_due(_run, next) THEN
     EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
     PERFORM migrate.guard_table(_run);

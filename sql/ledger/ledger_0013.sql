@@ -117,7 +117,7 @@ CREATE FUNCTION migrate.key_text(_table regclass, _columns text[], _source text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- An object is kept by its number. One collation for all, since the columns' own need not agree.
   SELECT format('ARRAY[%s]', string_agg(
-    format(CASE WHEN v.value ~ ' AS reg[a-z]+\)( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text) COLLATE "default"' END, v.value),
+    format(CASE WHEN v.value ~ ' AS reg[a-z]+[)]( END)?$' THEN 'CAST(CAST(%s AS oid) AS text)' ELSE 'CAST(%s AS text) COLLATE "default"' END, v.value),
     ', ' ORDER BY v.place))
   FROM   unnest(migrate.key_values(_table, _columns, _source)) WITH ORDINALITY AS v(value, place)
 $$;
@@ -157,7 +157,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                                               row_number, name, number, number), ', '))
               FROM  (SELECT row_number() OVER (ORDER BY number), number, name FROM named) AS n
               HAVING count(*) > 0), $q$'[]'::jsonb$q$),
-    _undo, regexp_replace(n.list, '([kon]_[0-9]+)', 'u.\1', 'g'), n.list,
+    _undo, regexp_replace(n.list, '([kon]_[0-9]+)', E'u.\\1', 'g'), n.list,
     (SELECT string_agg(format('d.k_%s = %s', k.place, k.value), ' AND ') FROM unnest(_keys) WITH ORDINALITY AS k(value, place)))
   FROM   names AS n
 $$;

@@ -29,7 +29,7 @@ CREATE TABLE migrate.asking (
   marked_lsn pg_lsn,
   marked_at  timestamptz
 );
-COMMENT ON TABLE  migrate.asking            IS 'When it was asked last whether a run shall hold, so that its workers together ask once a second and no more.';
+COMMENT ON TABLE  migrate.asking            IS 'When it was asked last whether a run shall hold, so that its workers together ask about once a second.';
 COMMENT ON COLUMN migrate.asking.run        IS 'The run.';
 COMMENT ON COLUMN migrate.asking.asked_at   IS 'When.';
 COMMENT ON COLUMN migrate.asking.marked_lsn IS 'A place in the WAL, noted to see when every standby has come past it.';
@@ -84,7 +84,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- A part is one of the rows read; of the first ones, which say little, one of a thousand, or of as many of which it is ten rows, or of
   -- as many as are expected.
   SELECT CASE
-           WHEN m.max LIKE '%\%' THEN
+           WHEN right(m.max, 1) = '%' THEN
              CASE WHEN c.rejected * 100 > m.part * greatest(c.read, least(greatest(1000, 1000 / nullif(m.part, 0)), m.expected))
                   THEN format('%s of %s read %s in quarantine, more than %s', c.rejected, migrate.counted(c.read::bigint, 'row'),
                               CASE c.rejected WHEN 1 THEN 'is' ELSE 'are' END, m.max) END
@@ -92,7 +92,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          END
   FROM   migrate.runs AS r
   LEFT   JOIN migrate.tuning AS t USING (run)
-  CROSS  JOIN LATERAL (SELECT l.max, CASE WHEN l.max LIKE '%\%' THEN rtrim(l.max, '%')::numeric END AS part,
+  CROSS  JOIN LATERAL (SELECT l.max, CASE WHEN right(l.max, 1) = '%' THEN rtrim(l.max, '%')::numeric END AS part,
                               (r.outline #>> '{estimate,rows}')::bigint AS expected
                        FROM  (SELECT coalesce(t.max_rejects, r.outline ->> 'max_rejects')) AS l(max)) AS m
   CROSS  JOIN LATERAL (SELECT coalesce(sum(t.rows_rejected), 0) AS rejected, coalesce(sum(t.rows_read), 0) AS read
@@ -188,7 +188,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   )
   SELECT format('keeps to %s%s', string_agg(words || CASE WHEN tuned THEN ' as tuned' ELSE '' END, ', ' ORDER BY place),
                 CASE count(lift) WHEN 0 THEN '' ELSE format('; `migrate tune %s %s` lifts %s', _run, string_agg(lift, ' ' ORDER BY place),
-                  CASE WHEN count(lift) < count(*) THEN regexp_replace(string_agg(name, ', ' ORDER BY place), ', ([^,]*)$', ' and \1')
+                  CASE WHEN count(lift) < count(*) THEN regexp_replace(string_agg(name, ', ' ORDER BY place), ', ([^,]*)$', E' and \\1')
                        WHEN count(*) = 1 AND bool_and(name NOT LIKE '%, %') THEN 'it' ELSE 'all of it' END) END)
   FROM   said
   HAVING count(*) > 0
@@ -264,14 +264,20 @@ BEGIN
   FOR statement IN
     SELECT h.* FROM migrate.holds_at_all(_run) AS h
   LOOP
-    -- A transaction inside of this one, so that it cannot write, and that a query which fails is a reason like another: nobody
-    -- knows then whether the run may go on.
+    -- A transaction inside of this one, so that it cannot write, and that a query which fails, or takes longer than a client gives
+    -- it, is a reason like another: nobody knows then whether the run may go on. Who cancels a CALL means the CALL.
     BEGIN
       SET TRANSACTION READ ONLY;
       SELECT (migrate.fields(q))[1] INTO said
       FROM   migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q
       LIMIT  1;
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR QUERY_CANCELED OR ASSERT_FAILURE THEN
+      IF SQLSTATE = '57014' AND EXISTS (SELECT
+                                        FROM   migrate.workers AS w
+                                        WHERE  w.run = _run AND w.back_end = 'procedure' AND w.pid = pg_backend_pid())
+      THEN
+        RAISE;
+      END IF;
       said := 'cannot be asked: ' || SQLERRM;
     END;
     IF said IS NOT NULL THEN
@@ -294,24 +300,31 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found_reason text;
 BEGIN
-  INSERT INTO migrate.asking (run) VALUES (_run) ON CONFLICT (run) DO NOTHING;
   -- Once a second, whoever asks; while it holds, after a quarter of the time for which it has, at most ten seconds.
-  UPDATE migrate.asking AS k
-  SET    asked_at = clock_timestamp()
-  FROM   migrate.runs AS r
-  WHERE  k.run = _run AND r.run = _run
-    AND (k.asked_at < clock_timestamp()
-                      - least(greatest(interval '1 s', (clock_timestamp() - r.held_since) / 4), interval '10 s')
-         -- The clock went back.
-         OR k.asked_at > clock_timestamp());
-  IF FOUND THEN
-    UPDATE migrate.asking AS k
-    SET    marked_lsn = pg_current_wal_lsn(),
-           marked_at  = clock_timestamp()
-    WHERE  k.run = _run
-      AND (k.marked_lsn IS NULL OR NOT EXISTS (SELECT FROM pg_stat_replication AS s WHERE s.replay_lsn < k.marked_lsn));
+  IF NOT EXISTS (SELECT
+                 FROM   migrate.asking AS k
+                 JOIN   migrate.runs   AS r USING (run)
+                 WHERE  k.run = _run
+                   AND  k.asked_at >= clock_timestamp()
+                                      - least(greatest(interval '1 s', (clock_timestamp() - r.held_since) / 4), interval '10 s')
+                   -- The clock did not go back.
+                   AND  k.asked_at <= clock_timestamp())
+  THEN
+    -- Before anything is locked, so that a query which takes long keeps nobody from steering the run.
     found_reason := migrate.hold_reason(_run, _epoch);
-    PERFORM migrate.advance(_run, CASE WHEN found_reason IS NULL THEN 'hold_ended' ELSE 'hold_begun' END);
+    -- Whoever was taken over has no say.
+    IF EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
+      PERFORM FROM migrate.runs AS r WHERE r.run = _run FOR NO KEY UPDATE;
+      INSERT INTO migrate.asking AS k (run, asked_at, marked_lsn, marked_at)
+      VALUES (_run, clock_timestamp(), pg_current_wal_lsn(), clock_timestamp())
+      ON CONFLICT (run) DO UPDATE
+      SET    asked_at = excluded.asked_at,
+             (marked_lsn, marked_at) = (
+               SELECT CASE WHEN m.is_passed THEN excluded.marked_lsn ELSE k.marked_lsn END,
+                      CASE WHEN m.is_passed THEN excluded.marked_at  ELSE k.marked_at  END
+               FROM  (SELECT NOT EXISTS (SELECT FROM pg_stat_replication AS s WHERE s.replay_lsn < k.marked_lsn) AS is_passed) AS m);
+      PERFORM migrate.advance(_run, CASE WHEN found_reason IS NULL THEN 'hold_ended' ELSE 'hold_begun' END);
+    END IF;
     UPDATE migrate.runs AS r
     SET    hold_reason = found_reason
     WHERE  r.run = _run AND r.state = 'holding' AND r.hold_reason IS DISTINCT FROM found_reason;

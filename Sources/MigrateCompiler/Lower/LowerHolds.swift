@@ -120,7 +120,7 @@ extension ResolvedBatch {
                     greatest(s.replay_lag,
                              CASE WHEN s.replay_lsn < h.marked_lsn THEN clock_timestamp() - h.marked_at END) AS lag
              FROM   pg_stat_replication AS s
-             JOIN   migrate.asking AS h ON h.run = \(Role.run)) AS l
+             LEFT   JOIN migrate.asking AS h ON h.run = \(Role.run)) AS l
       WHERE  l.lag > \(limit)
       LIMIT  1
       """)

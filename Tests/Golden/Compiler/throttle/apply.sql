@@ -175,7 +175,7 @@ FROM  (SELECT s.application_name,
               greatest(s.replay_lag,
                        CASE WHEN s.replay_lsn < h.marked_lsn THEN clock_timestamp() - h.marked_at END) AS lag
        FROM   pg_stat_replication AS s
-       JOIN   migrate.asking AS h ON h.run = $1::bigint) AS l
+       LEFT   JOIN migrate.asking AS h ON h.run = $1::bigint) AS l
 WHERE  l.lag > interval '10000ms'
 LIMIT  1;
 
