@@ -29,11 +29,18 @@ extension Runs {
   package borrowing func verifiable(_ reference: String) throws(RunRefusal) -> RunSummary {
     let summary = try find(reference)
     guard summary.state != .completed else { return summary }
+    // To resume one that did not find what it expects accepts that unseen.
+    let isToBeSeen = try asking { (connection) throws(PostgresError) in
+      let found = try Ledger.failure(connection, summary.id)?.sqlState
+      return summary.state == .paused && [SQLState.notAsExpected, .canaryDone].contains { $0.code == found }
+    }
     let goesOn = try asking { (connection) throws(PostgresError) in
       guard summary.state != .paused, summary.state != .failed else { return false }
       return try Ledger.isWorking(connection, summary.id)
     }
-    let way = "first: `migrate \(goesOn ? "wait" : "resume") \(summary.id)`"
+    let way =
+      isToBeSeen
+      ? "look at it: `migrate status \(summary.id)`" : "first: `migrate \(goesOn ? "wait" : "resume") \(summary.id)`"
     throw .refused(
       "run \(summary.id) of \(summary.name) is \(summary.state.rawValue), and only a completed run can be verified",
       remedy: summary.state.hasEnded ? "`migrate history` lists the runs" : way)

@@ -88,6 +88,32 @@ import Testing
     }
   }
 
+  /// It waits in its first batch for row 9, and nothing of it is to be seen.
+  @Test(arguments: BackEnd.allCases)
+  func `is known as soon as the other one is at work`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      let first = try await Self.quarantined(backEnd, on: server)
+      let before = try await server.rows(Self.all)
+      let second = try await Compiled(Self.definition("second", set: "v: v + 10"), on: server)
+      try await withSessions("holder", to: server) { sessions in
+        let holder = try #require(sessions["holder"])
+        try await holder.execute("BEGIN; SELECT FROM t WHERE id = 9 FOR UPDATE")
+        async let applied = backEnd.apply(second, on: server)
+        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        for told in [
+          try await Client.fix(1, "v = 1", on: server), try await backEnd.retry(1, on: server),
+          try await backEnd.revert(first, on: server),
+        ] {
+          #expect(!told.isDone && told.text.contains(Self.words), "\(told.text)")
+        }
+        try await holder.execute("COMMIT")
+        #expect(try await applied.isDone)
+      }
+      #expect(try await backEnd.revert(second, on: server).isDone)
+      #expect(try await server.rows(Self.all) == before)
+    }
+  }
+
   /// A column that the first run has only mended.
   @Test(arguments: BackEnd.allCases)
   func `goes back behind one that has written what was mended`(backEnd: BackEnd) async throws {

@@ -45,6 +45,8 @@ import Testing
         let message = refusal?.message ?? ""
         #expect(message.hasPrefix("close is required and not complete: run 1 is paused: \(told)"), "\(message)")
         #expect(message.hasSuffix("; look at it: migrate status 1"), "\(message)")
+        let verified = try await project.migrate("verify", "close")
+        #expect(verified.status == 1 && verified.err.contains("help: look at it: `migrate status 1`"), "\(verified)")
       }
     }
   }

@@ -228,7 +228,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT o.*
   FROM   migrate.runs AS o
   WHERE  o.run > _run
-    AND  CASE WHEN o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
+    -- One that is at work may have its first batch in hand.
+    AND  CASE WHEN o.state IN ('running', 'holding', 'pausing', 'cancelling')
+                   OR o.state <> 'reverted' AND EXISTS (SELECT FROM migrate.batches AS b WHERE b.run = o.run)
               THEN migrate.overlap(_run, o.run, _columns) END
   ORDER  BY o.run DESC
 $$;

@@ -52,12 +52,14 @@ DECLARE
   planned record;
 BEGIN
   FOR planned IN
-    SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now, b.relation::regclass AS begun,
+    SELECT (SELECT string_agg(quote_ident(p), '.') FROM unnest(parse_ident(t.item ->> 'name')) AS p) AS name, to_regclass(t.item ->> 'name') AS now,
+           b.relation::regclass AS begun, d.relation IS NOT NULL AND b.relation IS NULL AND NOT migrate.is_restored(r.run) AS is_dropped,
            t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.outline -> 'key' AS key, r.collations,
            ARRAY(SELECT c.col ->> 'name'
                  FROM   jsonb_array_elements(r.outline -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
     FROM   migrate.runs AS r
     CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'tables') AS t(item)
+    LEFT   JOIN migrate.relations AS d ON d.run = r.run AND d.name = t.item ->> 'name'
     -- Nothing is known of the table of the run where its number names none any more, or the ledger came from a dump.
     LEFT   JOIN migrate.relations AS b
            ON  b.run = r.run AND b.name = t.item ->> 'name'
@@ -69,6 +71,9 @@ BEGIN
       RETURN QUERY SELECT format('table %s is gone', planned.name), 'bring it back';
     ELSIF planned.now IS NULL THEN
       RETURN QUERY SELECT format('table %s is called %s now', planned.name, planned.begun), 'rename it back';
+    -- On the way back values are compared: what was restored from a dump of the table is taken back as well.
+    ELSIF planned.is_dropped AND _applying THEN
+      RETURN QUERY SELECT format('table %s was dropped, and another one has its name', planned.name), NULL;
     ELSIF planned.now <> planned.begun THEN
       RETURN QUERY SELECT format('%s is another table now, the one of the run is called %s', planned.name, planned.begun),
                           'rename them back';
@@ -254,8 +259,9 @@ BEGIN
   IF broken IS NOT NULL THEN
     RAISE EXCEPTION 'the table has changed since run % was begun: %', _run, broken
     USING ERRCODE = 'object_not_in_prerequisite_state',
-          HINT = format('%s; then %s run %s, which goes on at this batch. It has written nothing since the change', cure,
-                        CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run);
+          HINT = CASE WHEN cure IS NULL THEN format('cancel run %s, and apply anew', _run)
+                      ELSE format('%s; then %s run %s, which goes on at this batch. It has written nothing since the change', cure,
+                                  CASE WHEN applies THEN 'resume' ELSE 'revert' END, _run) END;
   END IF;
   -- What a trigger that came later does to the rows is told by their number, which confirm compares; the setting ends with the
   -- transaction. Who cannot keep one out counts in any case.

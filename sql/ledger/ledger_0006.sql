@@ -315,6 +315,17 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.name_session IS 'Lets pg_stat_activity show which batch a CALL is at, until its transaction ends.';
 
+CREATE FUNCTION migrate.foresees(_run bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
+  -- asked of the change; without undo nobody asks.
+  RETURN (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
+          FROM   migrate.runs AS r
+          WHERE  r.run = _run);
+END $$;
+COMMENT ON FUNCTION migrate.foresees IS 'Whether a batch may take for what its rows became what its capture has foreseen.';
+
 CREATE FUNCTION migrate.attempt(
   _run bigint, _epoch integer, _work migrate.work, _size integer, _locked boolean, _refusal migrate.attempted
 ) RETURNS migrate.attempted
@@ -326,11 +337,7 @@ DECLARE
                                            'changed', NULL, 'eligible', NULL, 'canary', _work.canary);
   columns   integer := cardinality(_work.upper_key);
   statement migrate.statements;
-  -- Who may not lock the table as a writer cannot keep a trigger from coming behind the capture, so what the rows became is
-  -- asked of the change; without undo nobody asks.
-  foresees  boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
-                        FROM   migrate.runs AS r
-                        WHERE  r.run = _run);
+  foresees  boolean := migrate.foresees(_run);
   in_parts  boolean := _refusal.verdict IS NOT NULL;
   -- Whether the capture itself ends the batch after so many rows.
   bound_by_capture boolean := NOT _locked AND EXISTS (SELECT FROM migrate.statements AS s

@@ -38,9 +38,7 @@ RETURNS migrate.culprits
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   columns  integer := cardinality(_work.upper_key);
-  foresees boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
-                       FROM   migrate.runs AS r
-                       WHERE  r.run = _run);
+  foresees boolean := migrate.foresees(_run);
   given    jsonb := migrate.constants(_run, _epoch)
                     || jsonb_build_object('slice', _work.slice, 'ordinal', _work.ordinal, 'size', _size, 'changed', NULL,
                                           'eligible', NULL, 'canary', _work.canary);
@@ -168,9 +166,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   columns   integer := cardinality(_key);
   previous  migrate.statements := migrate.statement(_run, 'batches', 'previous');
-  foresees  boolean := (SELECT r.outline #>> '{steps,0,unavailable}' IS NOT NULL OR migrate.may_lock(_run)
-                        FROM   migrate.runs AS r
-                        WHERE  r.run = _run);
+  foresees  boolean := migrate.foresees(_run);
   given     jsonb := migrate.constants(_run, _epoch)
                      || jsonb_build_object('slice', -1, 'ordinal', _ordinal, 'size', 1, 'changed', NULL, 'eligible', NULL);
   ended     migrate.attempted;

@@ -199,6 +199,8 @@ BEGIN
     WHERE  q.run = $1 AND q.state = 'open'
     FOR    NO KEY UPDATE OF t $sql$, number, texts, migrate.those_where(_run, _where), same)
   USING _run, names, _set;
+  -- A later run may have written these rows while they were waited for.
+  PERFORM migrate.refuse_covered(_run, _columns);
   -- No other relation beside the table, so that the names in _set are its own. What a trigger has kept from being changed is not
   -- mended.
   EXECUTE format($sql$

@@ -36,7 +36,7 @@ enum CancelCommand {
     }
     let noUndo = try console.ask { () throws(RunRefusal) in try runs.undoReason(run) }
     let stays = noUndo.map { "stays and cannot be taken back: \($0)" } ?? "stays; `migrate revert \(run)` takes it back"
-    console.say("what run \(run) has done \(revertsToo ? "is taken back" : stays)")
+    console.say("what run \(run) has done \(revertsToo ? "will be taken back" : stays)")
     guard try console.allows(revertsToo ? "cancel --revert" : "cancel") else { return .interrupted }
     return try console.ask { () throws(RunRefusal) in
       let patience = revertsToo ? patience.revertingToo : patience.alone
