@@ -305,6 +305,20 @@ import Testing
     }
   }
 
+  @Test func `says what each of its columns is`() async throws {
+    try await withLedger { server in
+      let silent = try await server.rows(
+        """
+        SELECT format('%s.%s', c.relname, a.attname)
+        FROM   pg_class     AS c
+        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE  c.relnamespace = 'migrate'::regnamespace AND c.relkind IN ('r', 'v')
+          AND  (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid, 'pg_class') IS NULL)
+        """)
+      #expect(silent == [])
+    }
+  }
+
   /// Whatever somebody has in his search_path, the ledger's functions mean what they say; and each says what it is for.
   /// Every script that makes a routine has to say so; without privileges of its own a routine is PUBLIC's.
   @Test func `lets PUBLIC execute none of its routines, nor read its tables`() async throws {

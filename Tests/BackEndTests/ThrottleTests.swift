@@ -128,11 +128,12 @@ import Testing
     try await withLedger { server in
       try await server.psql(
         """
-        CREATE TABLE t (id integer PRIMARY KEY, v integer CHECK (v % 50 <> 49));
-        INSERT INTO t SELECT n, n - 1 FROM generate_series(1, 150) AS n; ANALYZE t
+        CREATE TABLE t (id integer PRIMARY KEY, v integer CHECK (v < 1000 OR v % 50 > 0));
+        INSERT INTO t SELECT n, n FROM generate_series(1, 150) AS n; ANALYZE t
         """)
       let compiled = try await Compiled(
-        "batch: t\nsource: t\nset: {v: v + 1}\non_error: continue\nthrottle: {max_rate: 100}", on: server, batchSize: 50
+        "batch: t\nsource: t\nset: {v: v + 1000}\non_error: continue\nthrottle: {max_rate: 100}", on: server,
+        batchSize: 50
       )
       let told = try await backEnd.apply(compiled, on: server)
       #expect(told.isDone, "\(told.text)")

@@ -1,4 +1,4 @@
--- What a schema migration asks: whether a change of data is done.
+-- What a schema migration asks: whether a change of data is done; and what the columns of the views are.
 
 -- With the rights of the ledger's owner, so that the role of a schema migration needs EXECUTE on it and nothing else.
 CREATE FUNCTION migrate.require(_name text, _search_path text DEFAULT NULL) RETURNS void
@@ -50,5 +50,51 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION migrate.require IS 'For schema migrations: raises MG002, with what to do, unless the newest run of that definition that is not reverted, or the newest with that search_path, is completed and has no row in quarantine. Until the transaction ends nobody can take that run back.';
+
+-- What the columns of the views are --------------------------------------------------------------------------------------
+
+COMMENT ON COLUMN migrate.progress.run             IS 'The run.';
+COMMENT ON COLUMN migrate.progress.name            IS 'The definition''s name.';
+COMMENT ON COLUMN migrate.progress.state           IS 'As in runs, or interrupted: its workers are gone.';
+COMMENT ON COLUMN migrate.progress.direction       IS 'apply or revert; the figures that follow are this way''s.';
+COMMENT ON COLUMN migrate.progress.rows_expected   IS 'As the statistics promised when it was begun.';
+COMMENT ON COLUMN migrate.progress.batches         IS 'Done so far.';
+COMMENT ON COLUMN migrate.progress.rows_read       IS 'Met by them: changed, unchanged or rejected.';
+COMMENT ON COLUMN migrate.progress.rows_changed    IS 'Written.';
+COMMENT ON COLUMN migrate.progress.rows_unchanged  IS 'Found as they should be.';
+COMMENT ON COLUMN migrate.progress.rows_rejected   IS 'In quarantine; on the way back, not restored.';
+COMMENT ON COLUMN migrate.progress.last_batch_at   IS 'When the last batch ended.';
+COMMENT ON COLUMN migrate.progress.rows_per_second IS 'While its last twenty batches were worked on: a rest or a pause between them does not weigh on it.';
+COMMENT ON COLUMN migrate.progress.failure         IS 'Why it stands still; as in runs.';
+COMMENT ON COLUMN migrate.progress.started_at      IS 'When it was begun.';
+COMMENT ON COLUMN migrate.progress.ended_at        IS 'When it ended; NULL while it goes.';
+COMMENT ON COLUMN migrate.progress.hold_reason     IS 'Why it holds; NULL when it does not.';
+COMMENT ON COLUMN migrate.progress.held_since      IS 'Since when.';
+COMMENT ON COLUMN migrate.history.run             IS 'The run.';
+COMMENT ON COLUMN migrate.history.name            IS 'The definition''s name.';
+COMMENT ON COLUMN migrate.history.state           IS 'As in runs.';
+COMMENT ON COLUMN migrate.history.direction       IS 'apply or revert.';
+COMMENT ON COLUMN migrate.history.parameters      IS 'Their values, by name.';
+COMMENT ON COLUMN migrate.history.started_at      IS 'When it was begun.';
+COMMENT ON COLUMN migrate.history.ended_at        IS 'When it ended.';
+COMMENT ON COLUMN migrate.history.reverted_at     IS 'When it was taken back.';
+COMMENT ON COLUMN migrate.history.started_by      IS 'The role that began it.';
+COMMENT ON COLUMN migrate.history.client_host     IS 'The machine that it was begun on.';
+COMMENT ON COLUMN migrate.history.reason          IS 'Why, in the words of who began it.';
+COMMENT ON COLUMN migrate.history.revert_reason   IS 'Why it was taken back, in the words of who did.';
+COMMENT ON COLUMN migrate.history.version         IS 'Of the program that began it.';
+COMMENT ON COLUMN migrate.history.back_end        IS 'client, or procedure: a CALL within the server.';
+COMMENT ON COLUMN migrate.history.definition_hash IS 'SHA-256 of the text that was applied; definitions has it.';
+COMMENT ON COLUMN migrate.history.rows_changed    IS 'Written; once it goes back, restored.';
+COMMENT ON COLUMN migrate.history.rows_rejected   IS 'In quarantine; once it goes back, not restored.';
+COMMENT ON COLUMN migrate.history.left_behind     IS 'Rows that came to fit behind its batches; NULL where nobody has counted them.';
+COMMENT ON COLUMN migrate.history.held            IS 'How long it has held, all together.';
+COMMENT ON COLUMN migrate.control.run          IS 'The run.';
+COMMENT ON COLUMN migrate.control.request      IS 'pause or cancel.';
+COMMENT ON COLUMN migrate.control.requested_by IS 'The role that asked.';
+COMMENT ON COLUMN migrate.control.client_host  IS 'The machine that it was asked on.';
+COMMENT ON COLUMN migrate.control.reason       IS 'Why, in the words of who asked.';
+COMMENT ON COLUMN migrate.control.requested_at IS 'When.';
+COMMENT ON COLUMN migrate.control.by_worker    IS 'Whether its own worker asked, which got a signal.';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;
