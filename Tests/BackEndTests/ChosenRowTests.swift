@@ -69,7 +69,9 @@ import Testing
         async let told = backEnd.apply(compiled, on: server)
         try await server.wait(until: "EXISTS (SELECT FROM migrate.batches)")
         try await writer.execute("BEGIN; UPDATE t SET price = price * 2, is_open = false WHERE id = 15")
-        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        try await server.wait(
+          until: "EXISTS (SELECT FROM migrate.workers JOIN pg_stat_activity USING (pid) WHERE wait_event_type = 'Lock')"
+        )
         // Longer than two tries take.
         try await Task.sleep(for: .seconds(2))
         try await writer.execute("COMMIT")
@@ -143,7 +145,9 @@ import Testing
         let holder = try #require(sessions["holder"])
         try await holder.execute("BEGIN; SELECT FROM t WHERE id = 10 FOR UPDATE")
         async let applied = backEnd.apply(compiled, on: server)
-        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        try await server.wait(
+          until: "EXISTS (SELECT FROM migrate.workers JOIN pg_stat_activity USING (pid) WHERE wait_event_type = 'Lock')"
+        )
         try await server.psql("INSERT INTO t VALUES (100, 'a15'); INSERT INTO taken VALUES ('a15')")
         try await holder.execute("COMMIT")
         let told = try await applied

@@ -73,7 +73,9 @@ import Testing
         let holder = try #require(sessions["holder"])
         try await holder.execute("BEGIN; SELECT FROM t WHERE id = 70 FOR UPDATE")
         async let retried = backEnd.retry(1, on: server)
-        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        try await server.wait(
+          until: "EXISTS (SELECT FROM migrate.workers JOIN pg_stat_activity USING (pid) WHERE wait_event_type = 'Lock')"
+        )
         #expect(try await backEnd.apply(second, on: server).isDone)
         let told = try await retried
         #expect(!told.isDone && told.text.contains(Self.words), "\(told.text)")
@@ -99,7 +101,9 @@ import Testing
         let holder = try #require(sessions["holder"])
         try await holder.execute("BEGIN; SELECT FROM t WHERE id = 9 FOR UPDATE")
         async let applied = backEnd.apply(second, on: server)
-        try await server.wait(until: "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        try await server.wait(
+          until: "EXISTS (SELECT FROM migrate.workers JOIN pg_stat_activity USING (pid) WHERE wait_event_type = 'Lock')"
+        )
         for told in [
           try await Client.fix(1, "v = 1", on: server), try await backEnd.retry(1, on: server),
           try await backEnd.revert(first, on: server),
