@@ -68,7 +68,7 @@ COMMENT ON COLUMN migrate.runs.identity        IS 'SHA-256 of name, search_path 
 COMMENT ON COLUMN migrate.runs.search_path     IS 'The search_path that the definition''s SQL runs with.';
 COMMENT ON COLUMN migrate.runs.parameters      IS 'Name to type and value, each value as its type''s text.';
 COMMENT ON COLUMN migrate.runs.plan            IS 'The plan as it was shown; a revert needs nothing else.';
-COMMENT ON COLUMN migrate.runs.outline         IS 'The plan without its statements: what each batch asks of it takes a tenth of the time.';
+COMMENT ON COLUMN migrate.runs.outline         IS 'The plan without its statements, which are most of it: each batch asks for something of the rest.';
 COMMENT ON COLUMN migrate.runs.state           IS 'Where the run is in its life; changed by migrate.advance alone.';
 COMMENT ON COLUMN migrate.runs.direction       IS 'Whether the run is being applied or taken back.';
 COMMENT ON COLUMN migrate.runs.on_conflict     IS 'What a revert does with rows that were changed since.';
