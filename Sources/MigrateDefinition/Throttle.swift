@@ -42,6 +42,8 @@ public enum HoldCondition: Sendable {
   case walArchive
   /// A replication slot keeps more WAL than so many bytes.
   case slotLag(bytes: Int)
+  /// A disk of the server has fewer bytes left than these.
+  case freeDisk(bytes: Int)
 }
 
 /// `window:` the times of day at which batches may run, at a place.

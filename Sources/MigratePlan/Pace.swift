@@ -74,11 +74,16 @@ public struct HoldLimits: Sendable, Equatable {
   public var replicationLag: Duration?
   /// Bytes of WAL that a replication slot may keep.
   public var slotLag: Int?
+  /// Bytes that each disk of the server must have left.
+  public var freeDisk: Int?
 
-  package init(activeSessions: Int? = nil, replicationLag: Duration? = nil, slotLag: Int? = nil) {
+  package init(
+    activeSessions: Int? = nil, replicationLag: Duration? = nil, slotLag: Int? = nil, freeDisk: Int? = nil
+  ) {
     self.activeSessions = activeSessions
     self.replicationLag = replicationLag
     self.slotLag = slotLag
+    self.freeDisk = freeDisk
   }
 }
 
@@ -122,7 +127,7 @@ extension Pace {
       Self.member("lock_timeout", lockTimeout), Self.member("max_blocking", maxBlocking),
       limits.activeSessions.map { .init("max_active_sessions", .integer($0)) },
       Self.member("max_replication_lag", limits.replicationLag),
-      limits.slotLag.map { .init("slot_lag", .integer($0)) },
+      limits.slotLag.map { .init("slot_lag", .integer($0)) }, limits.freeDisk.map { .init("free_disk", .integer($0)) },
     ]
     let throttle = said.compactMap(\.self)
     return [.init("batch_size", size)] + (throttle.isEmpty ? [] : [.init("throttle", .object(throttle))])

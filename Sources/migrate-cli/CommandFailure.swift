@@ -65,7 +65,13 @@ enum CommandFailure: Error {
   }
 
   /// The same for programs, one for each thing that is wrong.
-  var events: [JSON] {
+  ///
+  /// - Parameter code: what the program ends with, where the failure by itself does not decide that.
+  func events(endingWith code: ExitCode? = nil) -> [JSON] {
+    facts.map { .object($0 + [.init("exit_code", .integer(Int((code ?? exitCode).rawValue)))]) }
+  }
+
+  private var facts: [[JSON.Member]] {
     switch self {
     case .definitions(let list): list.flatMap { source in source.all.map { event($0, in: source.source) } }
     case .batch(let list, let failure):
@@ -86,8 +92,8 @@ enum CommandFailure: Error {
     case .paused(let run, let message, let remedy):
       [
         [
-          "event": "paused", "run": .integer(run), "reason": .string(message), "remedy": .string(remedy),
-          "exit_code": .integer(Int(exitCode.rawValue)),
+          .init("event", "paused"), .init("run", .integer(run)), .init("reason", .string(message)),
+          .init("remedy", .string(remedy)),
         ]
       ]
     case .usage(let error): [event("usage", error.message, error.remedy)]
@@ -100,15 +106,17 @@ enum CommandFailure: Error {
     }
   }
 
-  private func event(_ code: String, _ message: String, _ remedy: String, _ more: [JSON.Member] = []) -> JSON {
+  private func event(
+    _ code: String, _ message: String, _ remedy: String, _ more: [JSON.Member] = []
+  ) -> [JSON.Member] {
     let head: [JSON.Member] = [
       .init("event", "error"), .init("code", .string(code)), .init("message", .string(message)),
       .init("remedy", .string(remedy)),
     ]
-    return .object(head + more + [.init("exit_code", .integer(Int(exitCode.rawValue)))])
+    return head + more
   }
 
-  private func event(_ diagnostic: Diagnostic, in source: SourceText, _ more: [JSON.Member] = []) -> JSON {
+  private func event(_ diagnostic: Diagnostic, in source: SourceText, _ more: [JSON.Member] = []) -> [JSON.Member] {
     let place = diagnostic.span.map { source.position(of: $0.start) }
     return event(
       diagnostic.code, diagnostic.message, diagnostic.remedy,

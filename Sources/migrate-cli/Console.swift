@@ -59,9 +59,11 @@ struct Console {
   }
 
   /// Says what went wrong: to people on standard error, and with `--json` to programs on standard output besides.
-  func explain(_ failure: CommandFailure) {
+  ///
+  /// - Parameter code: what the program ends with, where the failure by itself does not decide that.
+  func explain(_ failure: CommandFailure, endingWith code: ExitCode? = nil) {
     talk.write(failure.text(renderer))
-    if isJSON { failure.events.forEach { output.write($0.compact + "\n") } }
+    if isJSON { failure.events(endingWith: code).forEach { output.write($0.compact + "\n") } }
   }
 
   /// Asks on a terminal before something changes.

@@ -21,7 +21,7 @@ internal import MigrateCommandLine
       let failure = CommandFailure.usage(error)
       Output.error.write(error.rendered(program: Commands.program.name))
       if CommandLine.arguments.contains("--json") {
-        failure.events.forEach { Output.standard.write($0.compact + "\n") }
+        failure.events().forEach { Output.standard.write($0.compact + "\n") }
       }
       return .usage
     }

@@ -197,7 +197,8 @@ final class RunDisplay: Sendable {
     recorder.end(end.state, last.done, failure: end.failure?.message, undoBytes: undoBytes)
     let elapsed = ContinuousClock.now - begin
     if let failure = end.failure {
-      console.explain(RunEnd.explanation(of: failure, remedy: failure.remedy(of: run.id, run.direction)))
+      let told = RunEnd.explanation(of: failure, remedy: failure.remedy(of: run.id, run.direction))
+      console.explain(told, endingWith: end.code)
     }
     if let pause = end.pause { RunEnd.tell(pause, of: run.id, console) }
     if !end.isWhole, let holders = last.holders {

@@ -120,7 +120,7 @@ struct Summary {
     if let window = pace.window { add("window", "\(window.opens) to \(window.closes), \(window.zone)") }
     let names = holds.compactMap { statement -> String? in
       guard case .holdWhen(let name) = statement.name, name != "window", name != "canary" else { return nil }
-      return name + (Self.limit(of: name, pace.limits).map { " above \($0)" } ?? "")
+      return name + (Self.limit(of: name, pace.limits).map { " \($0)" } ?? "")
     }
     if !names.isEmpty { add("holds for", names.joined(separator: ", ")) }
   }
@@ -128,9 +128,10 @@ struct Summary {
   /// A query of the definition may be called the same only where nothing is ready-made.
   private static func limit(of name: String, _ limits: HoldLimits) -> String? {
     switch name {
-    case "max_active_sessions": limits.activeSessions.map { Wording.count($0) }
-    case "max_replication_lag": limits.replicationLag.map { Wording.duration($0) }
-    case "slot_lag": limits.slotLag.map { Wording.storage($0) }
+    case "max_active_sessions": limits.activeSessions.map { "above \(Wording.count($0))" }
+    case "max_replication_lag": limits.replicationLag.map { "above \(Wording.duration($0))" }
+    case "slot_lag": limits.slotLag.map { "above \(Wording.storage($0))" }
+    case "free_disk": limits.freeDisk.map { "below \(Wording.storage($0))" }
     default: nil
     }
   }

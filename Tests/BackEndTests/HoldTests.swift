@@ -254,6 +254,38 @@ import Testing
     }
   }
 
+  /// More than any disk has, and less than this one.
+  @Test(arguments: BackEnd.allCases) func `stands aside while a disk is short of room`(by backEnd: BackEnd) async throws
+  {
+    try await withLedger { server in
+      try await server.psql(Products.table(rows: 100))
+      let yaml = Products.definition + "\nthrottle: {hold_when: {free_disk: 4000TB}}\n"
+      let expected = try await server.rows(Products.expected)
+      async let applied = backEnd.apply(try await Compiled(yaml, on: server), on: server)
+      try await waitUntilHolding(server)
+      #expect(
+        try await server.value("SELECT hold_reason FROM migrate.progress")
+          == "free_disk: less than 4000 TB are free on the disk of the data directory")
+      #expect(try await server.value("SELECT migrate.short_of_disk(1024)") == nil)
+      try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.has(expected))
+    }
+  }
+
+  @Test func `says what its role needs to ask how much of a disk is free`() async throws {
+    try await withLedger { server in
+      try await server.psql("CREATE ROLE \"no df\"; GRANT USAGE ON SCHEMA migrate TO \"no df\"")
+      try await server.psql("GRANT EXECUTE ON FUNCTION migrate.short_of_disk TO \"no df\"")
+      #expect(
+        try await server.psql("SET ROLE \"no df\"; SELECT migrate.short_of_disk(1024)") == [
+          ["this role may not ask df on the server: GRANT pg_execute_server_program TO \"no df\""]
+        ])
+      try await server.psql("DROP OWNED BY \"no df\"; DROP ROLE \"no df\"")
+    }
+  }
+
   /// With a server of its own, in which a hundred thousand transactions are many, and whose WAL goes nowhere at first.
   @Test func `stands aside for a vacuum that is due, and for an archive that does not take the WAL`() async throws {
     try await withFolder { folder in

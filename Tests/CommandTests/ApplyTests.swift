@@ -113,6 +113,20 @@ import Testing
     }
   }
 
+  /// One that stands still until somebody looks ends as what it is in each of its events.
+  @Test func `tells a program the same exit code in all that it says of a run's end`() async throws {
+    try await withProject { project in
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: 'closed'}\nexpect: {rows: 1..5}\n",
+        to: "migrations/close.yaml")
+      let applied = try await project.migrate("apply", "close", "--yes", "--json")
+      #expect(applied.status == 4)
+      let codes = try applied.events().filter { ["error", "ended"].contains($0["event"]?.text) }
+      #expect(codes.map { $0["event"]?.text } == ["error", "ended"])
+      #expect(codes.allSatisfy { $0["exit_code"]?.integer == 4 }, "\(applied.out)")
+    }
+  }
+
   @Test func `P26 tells a program what happens, a line of JSON for each event`() async throws {
     try await withProject { project in
       let applied = try await project.migrate("apply", "close", "--yes", "--json")

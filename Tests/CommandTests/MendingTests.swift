@@ -60,6 +60,7 @@ import Testing
       #expect(request["detail"]?.text == "SET age = age / 10 WHERE age > 160")
       let again = try await project.migrate("apply", "--rejects", "1", "--yes")
       #expect(again.status == 3 && again.out.hasPrefix("run 1 completed 5 rows 1 rejects "), "\(again)")
+      #expect(again.err.contains("\n2 of 3 rows resolved\n1 row in quarantine: "), "\(again)")
     }
   }
 

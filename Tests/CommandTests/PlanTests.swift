@@ -106,6 +106,7 @@ import Testing
           hold_when:
             autovacuum: true
             slot_lag: 10GB
+            free_disk: 20GB
             nightly backup: SELECT 1 FROM items WHERE id < 0
         """, to: "migrations/slow.yaml")
       let plan = try await project.migrate("plan", "slow")
@@ -116,7 +117,8 @@ import Testing
         "  throttle   rests 20 ms between batches; rests 0.5 times as long as a batch took; at most 100,000 rows a second; "
           + "gives way when somebody waits 300 ms for a batch (only `migrate apply`)",
         "  window     22:00 to 06:00, Europe/Berlin",
-        "  holds for  max_active_sessions above 500, max_replication_lag above 10.0 s, autovacuum, slot_lag above 10GB, nightly backup",
+        "  holds for  max_active_sessions above 500, max_replication_lag above 10.0 s, autovacuum, slot_lag above 10GB, "
+          + "free_disk below 20GB, nightly backup",
         "  locks      ROW EXCLUSIVE on public.items, and the rows of one batch at a time; waits 200 ms for a lock, then tries again",
       ] { #expect(lines.contains(line), "\(line)\n\(lines)") }
       let throttle = try JSON(try await project.migrate("plan", "slow", "--json").out.trimmingLast)["throttle"]

@@ -22,8 +22,9 @@ import Testing
 
     ### Ready-made under `hold_when`
 
-    The run holds while it is so. How much of a disk is free PostgreSQL does not tell, so for that there is none: it takes a query
-    over what your monitoring writes down.
+    The run holds while it is so. How much of a disk is free PostgreSQL does not tell: `free_disk` has the server ask `df`, which
+    takes a role with `pg_execute_server_program`. Where none may have that, ask what your monitoring writes down, by a query:
+    `disks: SELECT FROM ops.disks WHERE free_bytes < 2e10`.
 
     | written | holds while |
     | --- | --- |
@@ -159,6 +160,10 @@ import Testing
     ("wraparound", "wraparound: true", "a vacuum is due that must come before the transaction numbers run out"),
     ("wal_archive", "wal_archive: true", "the last try to archive WAL has failed"),
     ("slot_lag", "slot_lag: 10GB", "a replication slot keeps more WAL than that for its reader"),
+    (
+      "free_disk", "free_disk: 20GB",
+      "a disk of the server has less than that left: of the data directory, the WAL or a tablespace"
+    ),
   ]
 
   @Test(arguments: readyMade.map(\.use)) func `explains what hold_when knows`(use: String) throws {

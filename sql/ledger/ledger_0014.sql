@@ -253,6 +253,35 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.ends_at IS 'When so much work of a run is done, if it begins now and its window, where it has one, is all the time it gets.';
 
+CREATE FUNCTION migrate.short_of_disk(_least bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- Which line is the first that has too little, as the exit status. A mount's name may have spaces, so what is free stands before
+  -- the part in use, wherever that is.
+  program constant text := $program$df -Pk . pg_wal pg_tblspc/* 2>/dev/null | awk -v least=%s '
+    NR > 1 { for (i = 5; i <= NF; i++) if ($i ~ /^[0-9]+%%$/) { if ($(i - 1) + 0 < least) { line = NR; exit } else next } }
+    END    { exit NR < 2 ? 3 : line ? 10 + line : 0 }'$program$;
+  status  integer;
+  detail  text;
+BEGIN
+  IF NOT pg_has_role('pg_execute_server_program', 'USAGE') THEN
+    RETURN format('this role may not ask df on the server: GRANT pg_execute_server_program TO %I', current_user);
+  END IF;
+  -- PostgreSQL itself does not know. Its processes work in the data directory; what is written to the program is nothing, so that
+  -- a transaction which may only read may do it.
+  EXECUTE format('COPY (SELECT 1 WHERE false) TO PROGRAM %L', format(program, _least / 1024));
+  RETURN NULL;
+EXCEPTION WHEN external_routine_exception THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+  status := substring(detail FROM '[0-9]+')::integer;
+  IF status BETWEEN 12 AND 99 THEN
+    RETURN format('less than %s are free on the disk of %s', pg_size_pretty(_least),
+                  CASE status WHEN 12 THEN 'the data directory' WHEN 13 THEN 'the WAL' ELSE 'a tablespace' END);
+  END IF;
+  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'df cannot be asked on the server: ' || detail;
+END $$;
+COMMENT ON FUNCTION migrate.short_of_disk IS 'In words, which disk of the server has fewer bytes left than these; NULL: none. By df, with the right to run a program on the server.';
+
 CREATE FUNCTION migrate.hold_reason(_run bigint, _epoch integer) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

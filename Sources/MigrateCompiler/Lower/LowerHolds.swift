@@ -18,6 +18,7 @@ extension ResolvedBatch {
     case .wraparound: wraparound
     case .walArchive: Self.walArchive
     case .slotLag(let bytes): Self.slotLag(bytes)
+    case .freeDisk(let bytes): Self.freeDisk(bytes)
     case .activeSessions(let most): Self.activeSessions(most)
     case .replicationLag(let most): Self.replicationLag(most)
     case .window(let window): Self.window(window)
@@ -82,6 +83,16 @@ extension ResolvedBatch {
       WHERE  l.kept > \(bytes)
       ORDER  BY l.kept DESC
       LIMIT  1
+      """)
+  }
+
+  private static func freeDisk(_ bytes: Int) -> Statement {
+    Statement(
+      .holdWhen("free_disk"), why: "a disk that is full stops the whole server; df is asked, on the server",
+      """
+      SELECT s.reason
+      FROM   migrate.short_of_disk(\(bytes)) AS s(reason)
+      WHERE  s.reason IS NOT NULL
       """)
   }
 

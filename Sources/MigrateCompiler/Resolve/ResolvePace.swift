@@ -35,8 +35,13 @@ extension Throttle {
       guard case .slotLag(let bytes) = condition else { return nil }
       return bytes
     }.first
+    let freeDisk = holdWhen.compactMap { condition -> Int? in
+      guard case .freeDisk(let bytes) = condition else { return nil }
+      return bytes
+    }.first
     return HoldLimits(
-      activeSessions: maxActiveSessions?.value, replicationLag: maxReplicationLag?.value, slotLag: slotLag)
+      activeSessions: maxActiveSessions?.value, replicationLag: maxReplicationLag?.value, slotLag: slotLag,
+      freeDisk: freeDisk)
   }
 
   /// The definition's own queries, which are read like its checks.
@@ -63,6 +68,7 @@ enum ResolvedHold: Sendable {
   case query(ResolvedCheck)
   case autovacuum, wraparound, walArchive
   case slotLag(bytes: Int)
+  case freeDisk(bytes: Int)
   case activeSessions(most: Int)
   case replicationLag(most: Duration)
   case window(PlannedWindow)
@@ -89,6 +95,7 @@ extension NamedBatch {
       case .wraparound: .wraparound
       case .walArchive: .walArchive
       case .slotLag(let bytes): .slotLag(bytes: bytes)
+      case .freeDisk(let bytes): .freeDisk(bytes: bytes)
       }
     }
     return builtIn.compactMap(\.self) + said

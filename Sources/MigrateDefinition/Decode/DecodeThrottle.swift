@@ -93,16 +93,21 @@ extension Decoder {
     case "autovacuum": return isSaid(scalar, name) ? .autovacuum : nil
     case "wraparound": return isSaid(scalar, name) ? .wraparound : nil
     case "wal_archive": return isSaid(scalar, name) ? .walArchive : nil
-    case "slot_lag":
-      if let bytes = ByteSizeText.read(scalar.text), bytes > 0 { return .slotLag(bytes: bytes) }
-      refuse(.badBytes(name, scalar.text, at: scalar.span))
-    case "disk_free", "disk": refuse(.diskIsNotKnown(name, at: entry.key.span))
-    default: refuse(.unknownHold(name, scalar.text, at: scalar.span))
+    case "slot_lag": return bytes(scalar, name).map { .slotLag(bytes: $0) }
+    case "free_disk": return bytes(scalar, name).map { .freeDisk(bytes: $0) }
+    default:
+      refuse(.unknownHold(name, scalar.text, at: scalar.span))
+      return nil
     }
-    return nil
   }
 
-  static let readyMade = ["autovacuum", "wraparound", "wal_archive", "slot_lag"]
+  static let readyMade = ["autovacuum", "wraparound", "wal_archive", "slot_lag", "free_disk"]
+
+  private mutating func bytes(_ scalar: YAMLScalar, _ name: String) -> Int? {
+    if let bytes = ByteSizeText.read(scalar.text), bytes > 0 { return bytes }
+    refuse(.badBytes(name, scalar.text, at: scalar.span))
+    return nil
+  }
 
   private mutating func isSaid(_ scalar: YAMLScalar, _ name: String) -> Bool {
     if scalar.style == .plain, CoreSchema(scalar.text) == .bool(true) { return true }
@@ -187,13 +192,6 @@ extension Diagnostic {
     Diagnostic(
       "bad-hold", at: span, "a run that holds for its `\(name)` says so by this name, so that no query can have it",
       remedy: "another name: `my \(name)`, or the key `\(name)` of the batch if you mean that")
-  }
-
-  fileprivate static func diskIsNotKnown(_ name: String, at span: SourceSpan) -> Diagnostic {
-    Diagnostic(
-      "bad-hold", at: span, "PostgreSQL does not tell how much of a disk is free",
-      remedy:
-        "a query over what your monitoring writes down: `\(name): SELECT 1 FROM ops.disks WHERE free_bytes < 2e10`")
   }
 
   fileprivate static func unknownHold(_ name: String, _ text: String, at span: SourceSpan) -> Diagnostic {

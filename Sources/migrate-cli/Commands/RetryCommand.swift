@@ -23,11 +23,12 @@ enum RetryCommand {
       }
     }
     let done = try console.ask { () throws(RunRefusal) in try runs.counts(summary.id, .apply) }
-    return try end(outcome, summary, done, ContinuousClock.now - begin, console)
+    return try end(outcome, summary, done, of: waiting, ContinuousClock.now - begin, console)
   }
 
   private static func end(
-    _ outcome: RetryOutcome, _ summary: RunSummary, _ done: BatchCounts, _ elapsed: Duration, _ console: Console
+    _ outcome: RetryOutcome, _ summary: RunSummary, _ done: BatchCounts, of waiting: Int, _ elapsed: Duration,
+    _ console: Console
   ) throws(CommandFailure) -> ExitCode {
     let (word, code): (String, ExitCode) =
       switch outcome {
@@ -43,6 +44,9 @@ enum RetryCommand {
     if outcome == .paused {
       console.say("stopped; `migrate apply --rejects \(summary.id)` tries those that wait")
     }
+    // Somebody else may have tried them at the same time, so this says what has become of them, whoever did it.
+    let resolved = max(0, waiting - done.rejected)
+    console.say("\(Wording.count(resolved)) of \(Wording.count(waiting, "row")) resolved")
     if done.rejected > 0 { console.say(RunEnd.quarantine(done.rejected, of: summary.id)) }
     let tenths = Int(elapsed / .milliseconds(100))
     if console.isJSON {
@@ -51,6 +55,7 @@ enum RetryCommand {
         [
           .init("run", .integer(summary.id)), .init("state", .string(word)), .init("rows", .integer(done.changed)),
           .init("rows_read", .integer(done.read)), .init("rejects", .integer(done.rejected)),
+          .init("resolved", .integer(resolved)),
           .init("exit_code", .integer(Int(code.rawValue))),
         ])
     } else {

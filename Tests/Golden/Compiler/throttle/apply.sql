@@ -217,6 +217,11 @@ WHERE  l.kept > 10737418240
 ORDER  BY l.kept DESC
 LIMIT  1;
 
+-- hold when: free_disk: a disk that is full stops the whole server; df is asked, on the server
+SELECT s.reason
+FROM   migrate.short_of_disk(21474836480) AS s(reason)
+WHERE  s.reason IS NOT NULL;
+
 -- hold when: nightly backup: while it finds a row
 -- $1 :host
 SELECT 'its query finds a row'
