@@ -16,6 +16,8 @@ extension Worker {
   }
 
   private mutating func applyAll() throws(PostgresError) -> RunOutcome {
+    // The connection was lost behind that.
+    if let outcome = crew.outcome { return try standing(behind: crew.join() ?? outcome) }
     if let outcome = try standBehindCrashes() {
       crew.conclude(outcome)
       return try standing(behind: crew.join() ?? outcome)

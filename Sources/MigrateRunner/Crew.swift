@@ -95,6 +95,9 @@ final class Crew: Sendable {
   /// Everyone leaves at the edge of the batch.
   func dismiss() { state.withLock { $0.isDismissed = true } }
 
+  /// How the run has ended for one of them; `nil` as long as it has for none.
+  var outcome: RunOutcome? { state.withLock { $0.outcome } }
+
   /// Waits until all mates have left; how the run has ended, if it has.
   func join() -> RunOutcome? {
     while let mate = state.withLock({ $0.mates.popLast() }) { mate.join() }

@@ -112,6 +112,35 @@ import Testing
     }
   }
 
+  /// P04; the first worker waits for the other one, and has lost its connection when that one is through with it.
+  @Test func `P04: crashes by the batch of another worker each time has the run pause`() async throws {
+    try await TestCluster.withOwn { cluster in
+      let server = cluster.server
+      let shop = try await Shop.fresh(server, rows: 400)
+      try await server.psql(
+        """
+        CREATE FUNCTION shop.crash() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF EXISTS (SELECT FROM migrate.workers WHERE pid = pg_backend_pid() AND worker > 1) THEN
+            PERFORM pg_sleep(0.7);
+            COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID';
+          ELSIF OLD.id % 50 = 0 THEN
+            PERFORM pg_sleep(0.1);
+          END IF;
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER crash BEFORE UPDATE ON shop.products FOR EACH ROW EXECUTE FUNCTION shop.crash();
+        """)
+      let outcome = try await Client(server: server, definition: Shop.definition(workers: 2)).apply()
+      guard case .pausedByServer(let failure) = outcome else {
+        Issue.record("it is not held: \(outcome)")
+        return
+      }
+      #expect(failure.message.contains("went down 3 times without a batch done in between"), "\(failure.message)")
+      #expect(try await shop.trial.state(shop.newestRun) == "paused")
+    }
+  }
+
   /// P04; who restarts it has his reasons.
   @Test func `P04: is restarted again and again within one batch is come back to`() async throws {
     try await TestCluster.withOwn { cluster in
