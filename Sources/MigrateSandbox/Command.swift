@@ -7,6 +7,8 @@ struct Command {
   let arguments: [String]
   /// Only root can run it under another account than its own.
   let account: Account
+  /// `NAME=value`, besides what it has in any case.
+  var variables: [String] = []
 
   struct Outcome {
     /// 0 is success; 128 and the signal's number when one ended it.
@@ -22,7 +24,7 @@ struct Command {
       "/usr/bin/setpriv", "--reuid=\(account.user)", "--regid=\(account.group)", "--clear-groups", "--",
     ]
     let line =
-      ["/usr/bin/env", "-i", "-C", "/", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
+      ["/usr/bin/env", "-i", "-C", "/", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"] + variables
       + (geteuid() == 0 && account.user != 0 ? drop : []) + [program] + arguments
     let (child, end) = try Self.spawning.withLock { _ throws(SandboxError) in try Self.spawn(line) }
     defer { close(end) }

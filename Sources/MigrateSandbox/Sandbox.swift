@@ -17,14 +17,17 @@ package struct Sandbox: Sendable {
 
   private let folder: SandboxFolder
   private let settings: [String: String]
+  private let variables: [String: String]
   private let account: Account
   private let caller: Account?
 
   /// - Parameters:
   ///   - path: the folder, absolute; ``defaultFolder(environment:)`` when `nil`.
   ///   - settings: of the server, over those of the sandbox; in force from the next start on.
+  ///   - variables: in the server's environment.
   package init(
-    folder path: String? = nil, settings: [String: String] = [:], environment: [String: String]
+    folder path: String? = nil, settings: [String: String] = [:], variables: [String: String] = [:],
+    environment: [String: String]
   ) throws(SandboxError) {
     folder =
       if let path { try SandboxFolder(path) } else {
@@ -33,6 +36,7 @@ package struct Sandbox: Sendable {
     account = try Account.forServer(environment: environment)
     caller = geteuid() == 0 ? Account.caller(environment) : nil
     self.settings = settings
+    self.variables = variables
   }
 
   /// `/var/lib/migrate/sandbox` for root, else `~/.local/state/migrate/sandbox`.
@@ -138,7 +142,9 @@ extension Sandbox {
   }
 
   private func run(_ program: String, _ arguments: String...) throws(SandboxError) -> Command.Outcome {
-    try Command(program: program, arguments: arguments, account: account).run()
+    try Command(
+      program: program, arguments: arguments, account: account, variables: variables.map { "\($0.key)=\($0.value)" }
+    ).run()
   }
 
   /// Source: RFC 3986, 2.3; '/' stands for itself in a query.

@@ -13,7 +13,7 @@ package final class TestCluster: Sendable {
   private static let starting = Task {
     try await onThread {
       TestFolder.removeAbandoned()
-      let cluster = try TestCluster(keepingLog: true)
+      let cluster = try TestCluster(shared: true)
       leaving.withLock { $0.append(cluster) }
       atexit { TestCluster.removeLeaving() }
       return cluster
@@ -29,7 +29,7 @@ package final class TestCluster: Sendable {
 
   private let sandbox: Sandbox
   private let folder: TestFolder
-  private let keepsLog: Bool
+  private let isShared: Bool
   private let databases = Atomic(0)
 
   /// The superuser's way in, to database `postgres`.
@@ -44,16 +44,22 @@ package final class TestCluster: Sendable {
   /// PostgreSQL's data folder.
   var dataPath: String { sandbox.dataPath }
 
-  private init(keepingLog: Bool, settings extra: [String: String] = [:]) throws {
+  /// A server's process keeps what a statement had for the next one: given back, each page of it is cleared by the system when it
+  /// comes again, which is a twentieth of what the tests take. Source: mallopt(3).
+  private static let keepingMemory = [
+    "MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TOP_PAD_": "1048576",
+  ]
+
+  private init(shared: Bool, settings extra: [String: String] = [:]) throws {
     folder = try TestFolder()
-    keepsLog = keepingLog
+    isShared = shared
     let settings = [
-      "shared_buffers": "128MB", "max_connections": "400", "timezone": "UTC", "logging_collector": "on",
+      "jit": "off", "shared_buffers": "128MB", "max_connections": "400", "timezone": "UTC", "logging_collector": "on",
       "max_wal_size": "512MB", "log_destination": "jsonlog", "log_filename": "server", "log_rotation_age": "0",
       "log_rotation_size": "0",
     ]
     sandbox = try Sandbox(
-      folder: folder.path + "/s", settings: settings.merging(extra) { $1 },
+      folder: folder.path + "/s", settings: settings.merging(extra) { $1 }, variables: Self.keepingMemory,
       environment: ProcessInfo.processInfo.environment)
     log = ServerLog(path: sandbox.dataPath + "/log/server.json")
     try sandbox.start()
@@ -70,7 +76,7 @@ package final class TestCluster: Sendable {
   private static func withNew<Value: Sendable>(
     _ settings: [String: String], _ body: (TestCluster) async throws -> Value
   ) async throws -> Value {
-    let cluster = try await onThread { try TestCluster(keepingLog: false, settings: settings) }
+    let cluster = try await onThread { try TestCluster(shared: false, settings: settings) }
     let result: Result<Value, any Error>
     do { result = .success(try await body(cluster)) } catch { result = .failure(error) }
     try await onThread { cluster.remove() }
@@ -86,7 +92,7 @@ package final class TestCluster: Sendable {
 
   /// The log can be kept for a look at it: MIGRATE_TEST_SERVER_LOG names the file that gets it.
   private func remove() {
-    if keepsLog, let path = ProcessInfo.processInfo.environment["MIGRATE_TEST_SERVER_LOG"], !path.isEmpty {
+    if isShared, let path = ProcessInfo.processInfo.environment["MIGRATE_TEST_SERVER_LOG"], !path.isEmpty {
       try? FileManager.default.removeItem(atPath: path)
       try? FileManager.default.copyItem(atPath: log.path, toPath: path)
     }
@@ -101,10 +107,12 @@ package final class TestCluster: Sendable {
   package func withDatabase<Value: Sendable>(
     like template: DatabaseTemplate? = nil, loggingStatements: Bool = false, _ body: (Server) async throws -> Value
   ) async throws -> Value {
-    try await Places.databases.taking {
+    func make() async throws -> Value {
       try await template?.make(on: server)
       return try await withNew(like: template?.name ?? "template0", loggingStatements: loggingStatements, body)
     }
+    // Who has a cluster to himself waits for nobody there, and others wait for a cluster.
+    return isShared ? try await Places.databases.taking(make) : try await make()
   }
 
   private func withNew<Value: Sendable>(
@@ -116,7 +124,12 @@ package final class TestCluster: Sendable {
     try await server.psql("CREATE DATABASE \(name) TEMPLATE \(template)")
     if loggingStatements { try await server.psql("ALTER DATABASE \(name) SET log_statement = 'all'") }
     let result: Result<Value, any Error>
-    do { result = .success(try await body(server.database(name))) } catch { result = .failure(error) }
+    let idle = IdleConnections()
+    do {
+      let server = server.database(name)
+      result = .success(try await IdleConnections.$ofTask.withValue(idle) { try await body(server) })
+    } catch { result = .failure(error) }
+    idle.close()
     // A test may have stopped the server.
     _ = try? await server.psql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
     return try result.get()
@@ -141,7 +154,8 @@ package final class DatabaseTemplate: Sendable {
       if let made { return made }
       let task = Task {
         try await server.psql("CREATE DATABASE \(name) TEMPLATE template0")
-        try await fill(server.database(name))
+        // A database that is copied has no connections.
+        try await IdleConnections.$ofTask.withValue(nil) { try await fill(server.database(name)) }
       }
       made = task
       return task
@@ -159,12 +173,14 @@ package func withDatabase<Value: Sendable>(
 }
 
 extension Server {
-  /// Runs a script over a new connection.
+  /// Runs a script over a new connection, or over one that is as good as new.
   /// - Returns: the rows of its last statement, as texts.
   @discardableResult
   package func psql(_ script: String) async throws -> [[String?]] {
-    try await withConnection(to: self.applicationName("psql")) { connection in
-      try connection.execute(script).map { try $0.values }
+    let server = self.applicationName("psql")
+    let idle = IdleConnections.ofTask ?? IdleConnections()
+    return try await onThread {
+      try idle.using(server) { connection in try connection.execute(script).map { try $0.values } }
     }
   }
 }
