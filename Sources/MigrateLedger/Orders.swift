@@ -111,8 +111,8 @@ extension Ledger {
       """
       SELECT failure ->> 'message' AS reason, failure ->> 'hint' AS remedy
       FROM   migrate.runs
-      WHERE  run = $1::bigint AND state = 'paused' AND failure ->> 'sqlstate' IN ('MG004', 'MG005')
-      """, [String(run)]
+      WHERE  run = $1::bigint AND state = 'paused' AND failure ->> 'sqlstate' = ANY ($2::text[])
+      """, [String(run), "{\(SQLState.notAsExpected.code),\(SQLState.canaryDone.code)}"]
     ).map { (row) throws(PostgresError) in (try row.text("reason"), try row.text("remedy")) }.first
   }
 

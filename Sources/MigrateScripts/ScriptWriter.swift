@@ -162,6 +162,11 @@ package struct ScriptWriter: Sendable {
     """
   }
 
+  private var wayBack: String {
+    plan.steps.contains { if case .unavailable = $0.undo { true } else { false } }
+      ? "nothing takes it back: its undo was not kept" : "revert.sql takes it back"
+  }
+
   /// The last line greps; a run that is not through makes psql end with an error.
   private func conclude(expecting state: String) -> String {
     """
@@ -172,7 +177,7 @@ package struct ScriptWriter: Sendable {
     \\if :is_done
     \\elif :is_cancelled
     DO $$ BEGIN
-      RAISE EXCEPTION 'the run was cancelled' USING ERRCODE = 'MG003', HINT = 'what it has done stays, and revert.sql takes it back';
+      RAISE EXCEPTION 'the run was cancelled' USING ERRCODE = 'MG003', HINT = 'what it has done stays, and \(wayBack)';
     END $$;
     \\else
     DO $$ BEGIN

@@ -10,7 +10,7 @@ import Testing
 @Suite struct `migrate.drive` {
   /// A run of the products that has begun and of which nothing is done.
   private func withRun(
-    rows: Int = 4_000, size: Int = 20, _ body: (Server, Compiled) async throws -> Void
+    _ more: String = "", rows: Int = 4_000, size: Int = 20, _ body: (Server, Compiled) async throws -> Void
   ) async throws {
     try await withLedger { server in
       // Slow enough for others to come in between.
@@ -20,7 +20,7 @@ import Testing
           CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NULL; END $$;
           CREATE TRIGGER rest BEFORE UPDATE ON products FOR EACH STATEMENT EXECUTE FUNCTION rest();
           """)
-      let compiled = try await Compiled(Products.definition, on: server, batchSize: size)
+      let compiled = try await Compiled(Products.definition + more, on: server, batchSize: size)
       try await begin(compiled, on: server)
       try await body(server, compiled)
     }
@@ -162,13 +162,19 @@ import Testing
     }
   }
 
-  @Test func `tells psql that a run was cancelled, which the same file does not go on with`() async throws {
-    try await withRun { server, compiled in
+  @Test(arguments: [
+    ("", "what it has done stays, and revert.sql takes it back"),
+    ("\nundo: none", "what it has done stays, and nothing takes it back: its undo was not kept"),
+  ]) func `tells psql that a run was cancelled, which the same file does not go on with`(
+    undo: String, way: String
+  ) async throws {
+    try await withRun(undo) { server, compiled in
       async let told = Psql.apply(compiled, on: server)
       try await waitForBatches(5, on: server)
       try await server.psql("SELECT migrate.cancel(1)")
       let said = try await told
       #expect(!said.isDone && said.text.contains("the run was cancelled"), "\(said.text)")
+      #expect(said.text.contains("HINT:  \(way)"), "\(said.text)")
       #expect(!said.text.contains("it goes on"))
     }
   }

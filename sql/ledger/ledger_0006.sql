@@ -20,6 +20,14 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.error_class IS 'What an error asks for: transient (try again), row, environment (pause), definition.';
 
+CREATE FUNCTION migrate.is_of_snapshot(_sqlstate text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since; what is in the way of a unique
+  -- value may have come since, too, and a definition that looks for it would leave the row out.
+  SELECT coalesce(_sqlstate IN ('23503', '23505'), false)
+$$;
+COMMENT ON FUNCTION migrate.is_of_snapshot IS 'Whether an error can be the age of the snapshot, so that it is believed in a newer one only.';
+
 -- Statements and their values -------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.arguments(_roles text[], _values jsonb) RETURNS text[]

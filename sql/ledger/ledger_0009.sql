@@ -172,18 +172,16 @@ BEGIN
     _ladder.next := 'at once';
   ELSIF _ladder.class = 'transient'
      OR _ladder.class = 'row' AND is_batch AND _ended.verdict = 'error' AND _policy = 'retry' AND _ladder.tries < 10
-     -- These can be the age of the snapshot: the row that is missing, or in the way, was committed since; so was what the
-     -- statement does not find any more, and the next look at the table tells what has become of it.
-     OR (_ended.sqlstate IN ('23503', '23505') OR left(_ended.sqlstate, 2) IN ('42', '0A'))
+     -- So can be what the statement does not find any more, and the next look at the table tells what has become of it.
+     OR (migrate.is_of_snapshot(_ended.sqlstate) OR left(_ended.sqlstate, 2) IN ('42', '0A'))
         AND _ended.sqlstate IS DISTINCT FROM _ladder.last_state THEN
     _ladder.last_state := coalesce(_ended.sqlstate, _ladder.last_state);
     _ladder.next := 'later';
   ELSIF _ladder.class = 'row' AND is_batch AND _ended.verdict IN ('error', 'suppressed') AND _policy = 'continue'
         AND (_ladder.refusal).verdict IS NULL THEN
     _ladder.refusal := _ended;
-    -- Nobody was in the way, so it need not guard itself better; but what a foreign key refers to, or is in the way of a unique
-    -- value, is looked up in the transaction's snapshot, which gets old meanwhile.
-    _ladder.tries := CASE WHEN _ended.sqlstate IN ('23503', '23505') THEN greatest(2, _ladder.tries - 1) ELSE _ladder.tries - 1 END;
+    -- Nobody was in the way, so it need not guard itself better; but a snapshot gets old meanwhile.
+    _ladder.tries := CASE WHEN migrate.is_of_snapshot(_ended.sqlstate) THEN greatest(2, _ladder.tries - 1) ELSE _ladder.tries - 1 END;
     _ladder.next := 'at once';
   END IF;
   RETURN _ladder;

@@ -328,9 +328,7 @@ BEGIN
     ELSIF halves[1]::bigint > 1 THEN
       cut := migrate.cut_part(_run, given, part, tried);
       stack := stack || CASE WHEN jsonb_array_length(cut) > 1 THEN cut ELSE migrate.halved(cut -> 0, halves[2:]) END;
-    ELSIF tried.sqlstate IN ('23503', '23505') AND current_setting('transaction_isolation') = 'repeatable read' THEN
-      -- What a foreign key refers to is looked up in the transaction's snapshot, and may have come since; what is in the way of a
-      -- unique value may have come since, too, and a definition that looks for it would leave the row out.
+    ELSIF migrate.is_of_snapshot(tried.sqlstate) AND current_setting('transaction_isolation') = 'repeatable read' THEN
       tried.verdict := 'outdated';
       RETURN tried;
     ELSIF tried.sqlstate IS NULL AND _locked AND part -> 'was_different' IS NULL THEN
