@@ -56,7 +56,7 @@ import Testing
       let told = try await backEnd.revert(compiled, on: server, onConflict: policy)
       let rows = "SELECT id, n, price FROM t WHERE id IN (5, 6, 7) ORDER BY id"
       if policy == .stop {
-        let said = "row {5} cannot have back what it held before it was mended: new row for relation "
+        let said = "row (5) cannot have back what it held before it was mended: new row for relation "
         #expect(!told.isDone && told.text.contains(said), "\(told.text)")
         #expect(
           try await server.rows(

@@ -152,7 +152,7 @@ import Testing
       try await server.psql("UPDATE p SET note = id WHERE id <> 20; ALTER TABLE p ALTER note TYPE varchar(10)")
       let stopped = try await backEnd.revert(compiled, on: server)
       #expect(
-        !stopped.isDone && stopped.text.contains("row {20} cannot have back what it held before it was mended"),
+        !stopped.isDone && stopped.text.contains("row (20) cannot have back what it held before it was mended"),
         "\(stopped.text)")
       #expect(try await server.value("SELECT note FROM p WHERE id = 20") == "n20")
       let skipped = try await backEnd.revert(compiled, on: server, onConflict: .skip)

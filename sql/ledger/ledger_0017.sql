@@ -132,7 +132,7 @@ BEGIN
             RAISE;
           ELSIF _policy = 'stop' THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-            RAISE EXCEPTION 'row % cannot have back what it held before it was mended: %', row_.key, SQLERRM
+            RAISE EXCEPTION 'row (%) cannot have back what it held before it was mended: %', array_to_string(row_.key, ', '), SQLERRM
             USING ERRCODE = 'MG003', DETAIL = detail,
                   HINT = format('`migrate revert %s --on-conflict skip` leaves it as it was mended; or drop the constraint, or widen the column, and `migrate revert %s` goes on', _run, _run);
           END IF;
