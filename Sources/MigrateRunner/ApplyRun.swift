@@ -50,6 +50,8 @@ extension Worker {
     if let outcome = try edge() { return outcome }
     guard try Ledger.openSlices(connection, run.id).isEmpty else { return nil }
     if let outcome = try heedExpectations(isFinal: true) { return outcome }
+    // Who has committed the last of them may not have come to ask.
+    if let failure = try excess(behind: nil, through: nil) { return try fail(failure) }
     return try finishRun(upper: try isBounded().upper)
   }
 

@@ -161,14 +161,14 @@ extension Worker {
 
 extension Worker {
   /// What ends the run when more rows are in quarantine than it allows.
-  borrowing func excess(behind after: [String?]?, through: [String?]) throws(PostgresError) -> Failure? {
+  borrowing func excess(behind after: [String?]?, through: [String?]?) throws(PostgresError) -> Failure? {
     let found = try connection.query("SELECT migrate.excess($1::bigint) AS excess", [runID]).onlyRow["excess"]
     return found.map {
       Failure(
         message: $0,
         hint:
           "`migrate rejects \(run.id)` lists them, `migrate tune \(run.id) --max-rejects N` allows more; a run that goes on "
-          + "without that stops behind the next batch that has one",
+          + "without that stops behind the next batch that has one, and is not complete with so many",
         after: after, through: through)
     }
   }

@@ -15,18 +15,16 @@ extension Worker {
     let applied = try Ledger.counts(connection, run.id, .apply)
     report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
-    var isMended = try isDue(behind: nil)
+    let isMended = try hasMendings()
     while true {
       if let outcome = try edge() { return outcome }
       let place = try nextPlace()
       if isMended, try isDue(behind: place) {
         if let outcome = try unfix(policy) { return outcome }
-        isMended = try isDue(behind: nil)
       } else if let place {
         if let outcome = try restore(place, policy) { return outcome }
       } else {
         if let outcome = try finishRevert() { return outcome }
-        isMended = try isDue(behind: nil)
       }
     }
   }
@@ -147,6 +145,13 @@ extension Worker {
   }
 
   /// Whether rows in quarantine were mended behind the batch at `place`, `nil` being before the first one, and are not taken back.
+  /// Whether rows of its quarantine were ever mended. Which of them are back by now is asked each time: a crash that was not noticed can
+  /// have taken that back.
+  private borrowing func hasMendings() throws(PostgresError) -> Bool {
+    try connection.query("SELECT EXISTS (SELECT FROM migrate.fixes WHERE run = $1::bigint) AS mended", [runID])
+      .onlyRow.bool("mended")
+  }
+
   private borrowing func isDue(behind place: Place?) throws(PostgresError) -> Bool {
     try connection.query(
       "SELECT migrate.mendings_due($1::bigint, $2::bigint) AS due", [runID, place.map { String($0.seq) }]
@@ -192,7 +197,7 @@ extension Worker {
       try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
       do throws(PostgresError) {
         guard try keepsFence() else { return .takenOver }
-        guard try nextPlace() == nil else {
+        guard try nextPlace() == nil, try !isDue(behind: nil) else {
           try connection.execute("ROLLBACK")
           return nil
         }

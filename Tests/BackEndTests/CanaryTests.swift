@@ -113,6 +113,34 @@ import Testing
     }
   }
 
+  /// A worker asks whether the rest may begin while somebody says so.
+  @Test func `is over for a worker that has waited for who ends it`() async throws {
+    try await withProducts("canary: 10%\nhold: 1h\nbatch_size: 500") { server, compiled in
+      async let applied = Client.apply(compiled, on: server)
+      do {
+        try await server.wait(
+          until: "(SELECT hold_reason LIKE 'canary: %' FROM migrate.progress WHERE state = 'holding')")
+        try await withSessions("who ends it", "worker", to: server) { sessions in
+          let (ender, worker) = (try #require(sessions["who ends it"]), try #require(sessions["worker"]))
+          try await ender.execute("BEGIN; SELECT migrate.end_canary(1, NULL, NULL)")
+          try worker.start("SELECT migrate.heed_canary(1, 2, epoch) FROM migrate.fence")
+          try await server.wait(
+            until:
+              "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'worker' AND wait_event_type = 'Lock')")
+          try await ender.execute("COMMIT")
+          #expect(try await worker.finish().onlyRow[0] == "over")
+          try await ender.close()
+          try await worker.close()
+        }
+      } catch {
+        _ = try? await server.psql("SELECT migrate.cancel(1)")
+        throw error
+      }
+      let told = try await applied
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
   @Test func `is spread over the whole table`() async throws {
     try await withProducts("canary: 10%") { server, compiled in
       _ = try await BackEnd.client.apply(compiled, on: server)

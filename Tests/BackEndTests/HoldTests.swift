@@ -204,6 +204,62 @@ import Testing
     }
   }
 
+  /// Whether the run holds is asked for a while, in which somebody lets it go on.
+  @Test func `takes no answer from before it was tuned`() async throws {
+    try await withLedger { server in
+      try await server.psql(
+        Products.table(rows: 100)
+          + "CREATE FUNCTION ask() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN 1; END $$;"
+      )
+      let yaml = Products.definition + "\nthrottle: {hold_when: {slow: SELECT 1 WHERE ask() = 2}}\n"
+      let compiled = try await Compiled(yaml, on: server)
+      let control = RunControl()
+      async let applied = Client.apply(compiled, on: server, control: control)
+      try await waitUntilHolding(server)
+      control.requestStop()
+      #expect(try await applied.text == "paused")
+      try await withSessions("asker", to: server) { sessions in
+        let asker = try #require(sessions["asker"])
+        try await server.psql("DELETE FROM migrate.asking")
+        try asker.start("SELECT migrate.ask_holds(run, epoch) FROM migrate.fence")
+        try await server.wait(
+          until: "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep')")
+        try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
+        try await asker.cancel()
+        try await asker.finish()
+        #expect(try await server.value("SELECT count(*) FROM migrate.asking") == "0")
+        // What was asked for then is believed.
+        try await asker.execute("SELECT migrate.ask_holds(run, epoch) FROM migrate.fence")
+        #expect(try await server.value("SELECT count(*) FROM migrate.asking") == "1")
+        try await asker.close()
+      }
+      let told = try await Client.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
+  @Test func `holds for the reason that its own workers have found, not for that of one that was taken over`()
+    async throws
+  {
+    try await withBackups { server, compiled in
+      let told = try await applying(compiled, on: server) {
+        try await waitUntilHolding(server)
+        let found = try await server.psql(
+          """
+          BEGIN;
+          UPDATE backups SET finished = current_date;
+          DELETE FROM migrate.asking;
+          SELECT migrate.ask_holds(run, epoch - 1) FROM migrate.fence;
+          CREATE TEMP TABLE found AS SELECT state, hold_reason FROM migrate.runs;
+          COMMIT;
+          SELECT * FROM found
+          """)
+        #expect(found == [["holding", "backup: its query finds a row"]])
+      }
+      #expect(told.isDone, "\(told.text)")
+    }
+  }
+
   @Test(arguments: BackEnd.allCases)
   func `stands aside for a vacuum`(by backEnd: BackEnd) async throws {
     try await withLedger { server in

@@ -37,6 +37,24 @@ import Testing
     }
   }
 
+  /// Whoever has committed the last batch asks behind it, and may have died before.
+  @Test(arguments: BackEnd.allCases)
+  func `is not complete with more than max_rejects, also when nobody was left to ask`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(Items.table(rows: 40, bad: [35, 36, 37, 38]) + "ANALYZE items")
+      let compiled = try await Compiled(Items.continuing + "\nmax_rejects: 3", on: server, batchSize: 20)
+      #expect(try await !backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT sum(rows_read) FROM migrate.batches") == "40")
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone && again.text.contains("4 rows are in quarantine, more than 3"), "\(again.text)")
+      #expect(again.text.contains("and is not complete with so many"), "\(again.text)")
+      #expect(try await server.state() == "failed")
+      try await server.psql("SELECT migrate.tune(1, _max_rejects => '4')")
+      let done = try await backEnd.apply(compiled, on: server)
+      #expect(done.isDone, "\(done.text)")
+    }
+  }
+
   /// Of the first rows a small part is less than a row; that there are two among a thousand says nothing of all.
   @Test(arguments: BackEnd.allCases)
   func `is judged by a small part of its rows when that is ten of them`(backEnd: BackEnd) async throws {

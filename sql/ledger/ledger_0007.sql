@@ -129,6 +129,13 @@ DECLARE
   given     jsonb := migrate.final_values(_run, _epoch);
   found     json[];
 BEGIN
+  -- Who has committed the last of them may not have come to ask.
+  ended.message := migrate.excess(_run);
+  IF ended.message IS NOT NULL THEN
+    ended.verdict := 'stopped';
+    ended.hint := migrate.excess_cure(_run);
+    RETURN ended;
+  END IF;
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   FOR statement IN
     SELECT s.* FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'finish' AND s.name <> 'drop keys' ORDER BY s.ordinal

@@ -129,8 +129,7 @@ BEGIN
     _ended.message := migrate.excess(_run);
     IF _ended.message IS NOT NULL THEN
       _ended.verdict := 'too many rejects';
-      _ended.hint := format('SELECT * FROM migrate.rejects lists them, SELECT migrate.tune(%s, _max_rejects => ''N'') allows more; '
-                            'run again without that, it goes on to the end of the next batch that has one', _run);
+      _ended.hint := migrate.excess_cure(_run);
     END IF;
   END IF;
   RETURN _ended;

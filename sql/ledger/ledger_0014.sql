@@ -102,6 +102,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.excess IS 'In words, that more rows are in quarantine than the run allows; else NULL.';
 
+CREATE FUNCTION migrate.excess_cure(_run bigint) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('SELECT * FROM migrate.rejects lists them, SELECT migrate.tune(%s, _max_rejects => ''N'') allows more; run again without '
+                'that, it goes on to the end of the next batch that has one, and is not complete with so many', _run)
+$$;
+COMMENT ON FUNCTION migrate.excess_cure IS 'What to do when more rows are in quarantine than a run allows.';
+
 -- The size of a batch ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION migrate.next_size(_size bigint, _taken interval, _target interval) RETURNS integer
@@ -260,7 +267,7 @@ DECLARE
   -- the part in use, wherever that is.
   program constant text := $program$df -Pk . pg_wal pg_tblspc/* 2>/dev/null | awk -v least=%s '
     NR > 1 { for (i = 5; i <= NF; i++) if ($i ~ /^[0-9]+%%$/) { if ($(i - 1) + 0 < least) { line = NR; exit } else next } }
-    END    { exit NR < 2 ? 3 : line ? 10 + line : 0 }'$program$;
+    END    { exit NR < 2 ? 3 : line > 20 ? 120 : line ? 100 + line : 0 }'$program$;
   status  integer;
   detail  text;
 BEGIN
@@ -274,9 +281,10 @@ BEGIN
 EXCEPTION WHEN external_routine_exception THEN
   GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
   status := substring(detail FROM '[0-9]+')::integer;
-  IF status BETWEEN 12 AND 99 THEN
+  -- Numbers of signals are less.
+  IF status BETWEEN 102 AND 120 THEN
     RETURN format('less than %s are free on the disk of %s', pg_size_pretty(_least),
-                  CASE status WHEN 12 THEN 'the data directory' WHEN 13 THEN 'the WAL' ELSE 'a tablespace' END);
+                  CASE status WHEN 102 THEN 'the data directory' WHEN 103 THEN 'the WAL' ELSE 'a tablespace' END);
   END IF;
   RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'df cannot be asked on the server: ' || detail;
 END $$;
@@ -324,10 +332,17 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.hold_cure IS 'How somebody lets a run go on that holds for this reason.';
 
+CREATE FUNCTION migrate.lets_go(_run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT concat_ws(' ', t.holds, r.canary_ended_at) FROM migrate.runs AS r LEFT JOIN migrate.tuning AS t USING (run) WHERE r.run = _run
+$$;
+COMMENT ON FUNCTION migrate.lets_go IS 'What somebody has said of whether a run shall hold: how it is tuned, and when its canary was ended.';
+
 CREATE FUNCTION migrate.ask_holds(_run bigint, _epoch integer) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found_reason text;
+  asked_for    text;
 BEGIN
   -- Once a second, whoever asks; while it holds, after a quarter of the time for which it has, at most ten seconds.
   IF NOT EXISTS (SELECT
@@ -339,11 +354,16 @@ BEGIN
                    -- The clock did not go back.
                    AND  k.asked_at <= clock_timestamp())
   THEN
+    asked_for := migrate.lets_go(_run);
     -- Before anything is locked, so that a query which takes long keeps nobody from steering the run.
     found_reason := migrate.hold_reason(_run, _epoch);
     -- Whoever was taken over has no say.
     IF EXISTS (SELECT FROM migrate.fence AS f WHERE f.run = _run AND f.epoch = _epoch FOR SHARE) THEN
       PERFORM FROM migrate.runs AS r WHERE r.run = _run FOR NO KEY UPDATE;
+      -- Somebody has let it go on meanwhile, or has it hold again: this answer is to another question, and is asked for once more.
+      IF migrate.lets_go(_run) IS DISTINCT FROM asked_for THEN
+        RETURN (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
+      END IF;
       INSERT INTO migrate.asking AS k (run, asked_at, marked_lsn, marked_at)
       VALUES (_run, clock_timestamp(), pg_current_wal_lsn(), clock_timestamp())
       ON CONFLICT (run) DO UPDATE
@@ -353,10 +373,10 @@ BEGIN
                       CASE WHEN m.is_passed THEN excluded.marked_at  ELSE k.marked_at  END
                FROM  (SELECT NOT EXISTS (SELECT FROM pg_stat_replication AS s WHERE s.replay_lsn < k.marked_lsn) AS is_passed) AS m);
       PERFORM migrate.advance(_run, CASE WHEN found_reason IS NULL THEN 'hold_ended' ELSE 'hold_begun' END);
+      UPDATE migrate.runs AS r
+      SET    hold_reason = found_reason
+      WHERE  r.run = _run AND r.state = 'holding' AND r.hold_reason IS DISTINCT FROM found_reason;
     END IF;
-    UPDATE migrate.runs AS r
-    SET    hold_reason = found_reason
-    WHERE  r.run = _run AND r.state = 'holding' AND r.hold_reason IS DISTINCT FROM found_reason;
   END IF;
   RETURN (SELECT r.state FROM migrate.runs AS r WHERE r.run = _run);
 END $$;

@@ -34,6 +34,10 @@ BEGIN
   IF NOT migrate.may_move(_run, _epoch) THEN
     RETURN 'holds';
   END IF;
+  -- Who ends its time has the same lock, and may have been first.
+  IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.canary_ended_at IS NOT NULL) THEN
+    RETURN 'over';
+  END IF;
   SELECT * INTO canary FROM migrate.canary_done(_run);
   IF canary.until <= clock_timestamp() THEN
     UPDATE migrate.runs AS r SET canary_ended_at = clock_timestamp() WHERE r.run = _run;
