@@ -102,11 +102,13 @@ extension Runs {
     return mended
   }
 
-  /// In the settings of the plan, which decide about the meaning of names; the table stays what it is.
+  /// In the settings of the plan, which decide about the meaning of names; the table stays what it is. What is committed is not taken
+  /// back by a crash, as a batch may be, which is done again then.
   private static func begin(_ connection: borrowing Connection, _ run: Run) throws(PostgresError) {
     let settings = try run.statement(.batches, .settings).text
     try connection.execute(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.guard_table(\(run.id)); SET LOCAL lock_timeout = '5s'"
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \(settings); SELECT migrate.guard_table(\(run.id)); "
+        + "SET LOCAL lock_timeout = '5s'; SET LOCAL synchronous_commit = DEFAULT"
     )
   }
 

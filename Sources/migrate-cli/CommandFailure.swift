@@ -129,7 +129,7 @@ enum CommandFailure: Error {
   private static func remedy(for error: PostgresError) -> String {
     switch error.origin {
     case .connecting: "is the server up, and is the address right? `--database URL` or DATABASE_URL names it"
-    case .lost: "nothing is lost: `migrate apply` goes on where the ledger says it stopped"
+    case .lost: "nothing is lost: the same command goes on where the ledger says that it stopped"
     case .server: "PostgreSQL refuses with SQLSTATE \(error.sqlState?.code ?? "unknown")"
     case .client, .parameters: "look at what was given to the command"
     }

@@ -80,6 +80,79 @@ import Testing
     }
   }
 
+  /// A cast to text leaves out the blanks at the end of bpchar, and one of an enum's is whatever somebody has made it.
+  @Test(arguments: BackEnd.allCases)
+  func `comes back byte by byte, and an edit of blanks alone is one, whatever a cast makes of a value`(
+    backEnd: BackEnd
+  ) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TYPE mood AS ENUM ('sad', 'glad');
+        CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'feels ' || enum_range(NULL, $1)::text $$;
+        CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood) AS ASSIGNMENT;
+        CREATE TABLE t (id integer PRIMARY KEY, v integer CHECK (v < 1000), code bpchar, mood mood);
+        INSERT INTO t SELECT n, CASE WHEN n IN (3, 5, 7) THEN 995 ELSE n END, 'ab   ', 'sad' FROM generate_series(1, 9) AS n;
+        ANALYZE t
+        """)
+      let compiled = try await Compiled(
+        "batch: t\nsource: t\nset: {v: v + 10}\non_error: continue", on: server, batchSize: 4)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await Client.fix(1, "code = 'z', mood = 'glad', v = 1", on: server).text == "3 rows")
+      #expect(try await backEnd.retry(1, on: server).isDone)
+      try await server.psql("UPDATE t SET code = 'z  ' WHERE id = 5")
+      let told = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(told.text.contains(backEnd == .client ? "reverted(conflicts: 1)" : " 1 conflicts"), "\(told.text)")
+      #expect(
+        try await server.rows(
+          "SELECT id, v, format('%s', code), enum_out(mood) FROM t WHERE id IN (3, 5, 7) ORDER BY id")
+          == ["3|995|ab   |sad", "5|1|z  |glad", "7|995|ab   |sad"])
+      #expect(try await server.rows("SELECT found ->> 'code' FROM migrate.conflicts") == ["z  "])
+    }
+  }
+
+  /// What a batch has done is done again; nobody mends again what was said to be mended.
+  @Test(arguments: [true, false])
+  func `is mended behind a crash when that was said`(bySQL: Bool) async throws {
+    // Nothing is written to the disk besides what waits for it.
+    try await TestCluster.withOwn(settings: ["wal_writer_delay": "10s"]) { cluster in
+      let server = cluster.server
+      try await server.psql(Items.table(rows: 20, bad: [5, 6]) + "ANALYZE items")
+      #expect(try await Client.apply(try await Compiled(Items.continuing, on: server), on: server).isDone)
+      try await server.psql("CHECKPOINT")
+      if bySQL {
+        #expect(try await server.value("SELECT migrate.mend(1, 'v', '5')") == "2")
+      } else {
+        #expect(try await Client.fix(1, "v = 5", on: server).text == "2 rows")
+      }
+      try await cluster.stop(immediately: true)
+      try await cluster.start()
+      #expect(try await server.rows("SELECT id, v FROM items WHERE id IN (15, 18) ORDER BY id") == ["15|5", "18|5"])
+      #expect(try await server.value("SELECT count(*) FROM migrate.fixes") == "2")
+    }
+  }
+
+  /// They work in the settings of the plan; what comes behind them in a transaction means what it would mean without them.
+  @Test(arguments: ["migrate.mend(1, 'v', '5')", "migrate.verify(1)", "migrate.why('items', '{15}')"])
+  func `is in a transaction that keeps its own settings`(call: String) async throws {
+    try await withLedger { server in
+      try await server.psql(Items.table(rows: 20, bad: [5, 6]) + "ANALYZE items")
+      #expect(try await Client.apply(try await Compiled(Items.continuing, on: server), on: server).isDone)
+      let changed = try await server.psql(
+        """
+        SET timezone = 'Asia/Tokyo'; SET datestyle = 'SQL, DMY'; SET lock_timeout = '7s'; SET statement_timeout = '70s';
+        BEGIN;
+        CREATE TEMP TABLE before AS SELECT name, setting FROM pg_settings;
+        SELECT * FROM \(call);
+        CREATE TEMP TABLE changed AS
+        SELECT s.name, b.setting AS before, s.setting AS behind FROM pg_settings AS s JOIN before AS b USING (name) WHERE s.setting <> b.setting;
+        COMMIT;
+        SELECT * FROM changed
+        """)
+      #expect(changed.isEmpty, "\(changed)")
+    }
+  }
+
   /// Row 5 breaks the rule.
   @Test(arguments: BackEnd.allCases, ConflictPolicy.allCases)
   func `has columns of several collations`(backEnd: BackEnd, policy: ConflictPolicy) async throws {

@@ -157,7 +157,12 @@ COMMENT ON FUNCTION migrate.gaps IS 'Batches and slices of a run that do not beg
 
 CREATE FUNCTION migrate.verify(_run bigint)
 RETURNS TABLE (name text, verdict text, figure bigint, detail text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The plan's settings are made within; here they are named, so that the caller's are back behind it.
+SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET xmloption = 'content' SET lc_numeric = 'C' SET lc_monetary = 'C' SET row_security = off SET standard_conforming_strings = on
+SET jit = off SET synchronous_commit = on SET statement_timeout = 0 SET lock_timeout = 0 SET idle_in_transaction_session_timeout = 0
+SET client_connection_check_interval = 0 AS $$
 DECLARE
   this      migrate.runs;
   counts    record;

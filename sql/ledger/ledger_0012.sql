@@ -51,6 +51,13 @@ COMMENT ON COLUMN migrate.mendings.type_oid IS 'The number of that.';
 COMMENT ON COLUMN migrate.mendings.behind   IS 'migrate.batches.seq of the last batch that the run had then: a revert takes back those that came later first.';
 REVOKE ALL ON migrate.fixes, migrate.mendings FROM PUBLIC;
 
+CREATE FUNCTION migrate.text_of(_value anyelement) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+  -- What the type's output function gives: a cast leaves out the blanks at the end of bpchar, and may be anybody's.
+  SELECT format('%s', _value)
+$$;
+COMMENT ON FUNCTION migrate.text_of IS 'A value as text, from which its type reads the same value.';
+
 CREATE FUNCTION migrate.key_values(_table regclass, _columns text[], _source text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- As the batches compare them: the type that is under a domain, without a length, by the column's collation.
@@ -181,7 +188,7 @@ DECLARE
   target text    := (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   number integer := (SELECT coalesce(max(f.fix), 0) + 1 FROM migrate.fixes AS f WHERE f.run = _run);
   names  text[]  := migrate.fix_columns(_run, _columns);
-  texts  text    := (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
+  texts  text    := (SELECT string_agg(format('migrate.text_of(t.%I)', c.name), ', ' ORDER BY c.place)
                      FROM   unnest(names) WITH ORDINALITY AS c(name, place));
   keys   text    := (SELECT string_agg(format('t.%I', k.name), ', ')
                      FROM   migrate.runs AS r, jsonb_array_elements_text(r.outline -> 'key') AS k(name)
@@ -248,7 +255,12 @@ COMMENT ON FUNCTION migrate.fix IS 'Sets columns of the source rows that are in 
 CREATE FUNCTION migrate.mend(
   _run bigint, _column text, _expression text, _reason text DEFAULT NULL, _where text DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The plan's settings are made within; here they are named, so that the caller's are back behind it.
+SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET xmloption = 'content' SET lc_numeric = 'C' SET lc_monetary = 'C' SET row_security = off SET standard_conforming_strings = on
+SET jit = off SET synchronous_commit = on SET statement_timeout = 0 SET lock_timeout = 0 SET idle_in_transaction_session_timeout = 0
+SET client_connection_check_interval = 0 AS $$
 DECLARE
   this   migrate.runs := (SELECT r FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply');
   why    text         := migrate.unfixable(_run, ARRAY[_column]);
@@ -291,8 +303,8 @@ BEGIN
     RETURN 0;
   END IF;
   -- A wrapped value comes out of its wrapper by itself, which has one column.
-  SELECT string_agg(format(CASE WHEN o.attnum IS NULL THEN 'CAST(t.%1$I AS text)'
-                                ELSE 'CASE WHEN b.run IS NULL THEN CAST(t.%1$I AS text) ELSE (SELECT CAST(o.v AS text) FROM unnest(u.%2$I) AS o(v)) END' END,
+  SELECT string_agg(format(CASE WHEN o.attnum IS NULL THEN 'migrate.text_of(t.%1$I)'
+                                ELSE 'CASE WHEN b.run IS NULL THEN migrate.text_of(t.%1$I) ELSE (SELECT migrate.text_of(o.v) FROM unnest(u.%2$I) AS o(v)) END' END,
                            n.name, o.attname), ', ' ORDER BY n.place)
   INTO   texts
   FROM   unnest(names) WITH ORDINALITY AS n(name, place)

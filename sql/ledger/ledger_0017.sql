@@ -17,10 +17,10 @@ DECLARE
   is_rewritten boolean;
 BEGIN
   -- Compared byte by byte, whatever the columns' collations are. No cast to a length, which would cut.
-  SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text) COLLATE "C"', c.name), ', ' ORDER BY c.place)),
+  SELECT format('ARRAY[%s]', string_agg(format('migrate.text_of(t.%I) COLLATE "C"', c.name), ', ' ORDER BY c.place)),
          string_agg(format('%I = CAST(q.before[%s] AS %s)', c.name, c.place, format_type(a.atttypid, -1)), ', ' ORDER BY c.place),
          string_agg(format(CASE a.atttypid WHEN 'numeric'::regtype THEN 'CAST(q.before[%1$s] AS numeric) IS NOT DISTINCT FROM CAST(q.before[%1$s] AS %2$s)'
-                           ELSE 'q.before[%1$s] COLLATE "C" IS NOT DISTINCT FROM CAST(CAST(q.before[%1$s] AS %2$s) AS text)' END,
+                           ELSE 'q.before[%1$s] COLLATE "C" IS NOT DISTINCT FROM migrate.text_of(CAST(q.before[%1$s] AS %2$s))' END,
                            c.place, format_type(a.atttypid, a.atttypmod)), ' AND ' ORDER BY c.place) FILTER (WHERE a.atttypmod <> -1)
   INTO   texts, assigned, fits
   FROM   unnest(_columns) WITH ORDINALITY AS c(name, place)
@@ -141,7 +141,7 @@ BEGIN
             SELECT $1, $2, -$3, $4, 'refused', jsonb_object($5, ARRAY[%s])
             FROM   %s AS t, (SELECT $4 AS key) AS q
             WHERE  %s $sql$,
-            (SELECT string_agg(format('CAST(t.%I AS text)', c.name), ', ' ORDER BY c.place)
+            (SELECT string_agg(format('migrate.text_of(t.%I)', c.name), ', ' ORDER BY c.place)
              FROM   unnest(this.columns) WITH ORDINALITY AS c(name, place)),
             (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run), migrate.key_match(_run, 'q.key'))
           USING _run, row_.step, this.fix, row_.key, this.columns;
