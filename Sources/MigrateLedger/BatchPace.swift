@@ -21,7 +21,9 @@ extension Ledger {
     let rows = try connection.query(
       """
       WITH pace AS (
-        SELECT r.run, coalesce(t.tuned_at, '-infinity') AS tuned_at,
+        SELECT r.run,
+               -- Whether it holds does not decide how fast it goes.
+               CASE WHEN num_nonnulls(t.max_rate, t.pause, t.batch_size, t.workers) > 0 THEN t.tuned_at ELSE '-infinity' END AS tuned_at,
                nullif(coalesce(t.max_rate, (r.outline #>> '{throttle,max_rate}')::bigint), 0) AS max_rate,
                coalesce(t.pause, (r.outline #>> '{throttle,pause}')::interval, '0') AS pause,
                coalesce((r.outline #>> '{throttle,nice_ratio}')::float8, 0) AS nice_ratio

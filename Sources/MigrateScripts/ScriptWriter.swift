@@ -127,7 +127,8 @@ package struct ScriptWriter: Sendable {
         "  psql -v ON_ERROR_STOP=1 -f \(file).sql",
       ] + more.map { "       \($0)" } + [
         "",
-        "Outside of a transaction: not with psql -1 and not after BEGIN. psql ends with 0 when all is done, else with 3.",
+        "Outside of a transaction: not with psql -1 and not after BEGIN. psql ends with 0 when all is done, whether rows are in",
+        "quarantine or not, which migrate.require tells; else with 3.",
       ]).joined(separator: "\n"))
   }
 

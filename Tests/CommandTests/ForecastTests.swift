@@ -175,6 +175,25 @@ private struct Seeded: RandomNumberGenerator {
     }
   }
 
+  /// How fast it goes is another matter.
+  @Test func `is told its rate as before when it is tuned to hold for nothing`() async throws {
+    try await withProject { project in
+      try await project.server.psql("CREATE TABLE busy ()")
+      try project.write(
+        "batch: close\nsource: public.items\nset: {state: 'closed'}\nbatch_size: 100\n"
+          + "throttle: {pause: 4s, hold_when: {busy: SELECT FROM busy}}\n", to: "migrations/close.yaml")
+      let run = try project.start(["apply", "close", "--yes", "-q"])
+      try await project.wait(until: "(SELECT count(*) = 2 FROM migrate.batches)")
+      #expect(try await project.migrate("tune", "1", "--holds", "none").status == 0)
+      let status = try #require(try await project.migrate("status", "1", "--json").events().first)
+      #expect(status["rows_read"]?.integer == 200, "\(status.compact)")
+      #expect(
+        status["rows_per_second"]?.double ?? 0 > 0 && status["seconds_left"]?.double ?? 0 > 0, "\(status.compact)")
+      #expect(try await project.migrate("cancel", "1", "--yes").status == 0)
+      _ = try await run.finish()
+    }
+  }
+
   /// The pace of its last batches says nothing about now.
   @Test func `is told no rate and no time left while it stands, but since when and why`() async throws {
     try await withProject { project in
