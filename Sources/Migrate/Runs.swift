@@ -213,6 +213,9 @@ package struct Runs: ~Copyable {
     let isOurs = try asking { (connection) throws(PostgresError) in
       try Ledger.fenced(connection, run, epoch: epoch) { (connection) throws(PostgresError) in
         try body(connection)
+        // Until its worker has a connection of its own, so that whoever comes meanwhile sees that somebody is at work.
+        try connection.query(
+          "SELECT migrate.enlist($1::bigint, 1, $2::integer, $3::text)", [String(run), String(epoch), Worker.hostName])
         taken = try Ledger.run(connection, run)
       }
     }
