@@ -126,7 +126,8 @@ import Testing
           try worker.start("SELECT migrate.heed_canary(1, 2, epoch) FROM migrate.fence")
           try await server.wait(
             until:
-              "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'worker' AND wait_event_type = 'Lock')")
+              "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'worker' AND wait_event_type = 'Lock' AND datname = current_database())"
+          )
           try await ender.execute("COMMIT")
           #expect(try await worker.finish().onlyRow[0] == "over")
           try await ender.close()

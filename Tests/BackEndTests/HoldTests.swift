@@ -194,7 +194,9 @@ import Testing
           try await server.psql("DELETE FROM migrate.asking")
           try asker.start("SELECT migrate.ask_holds(run, epoch) FROM migrate.fence")
           try await server.wait(
-            until: "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep')")
+            until:
+              "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep' AND datname = current_database())"
+          )
           for word in ["tune(1, _pause => '1ms')", "pause(1)", "resume(1)"] {
             try await server.psql("SELECT migrate.\(word)")
           }
@@ -228,7 +230,9 @@ import Testing
         try await server.psql("DELETE FROM migrate.asking")
         try asker.start("SELECT migrate.ask_holds(run, epoch) FROM migrate.fence")
         try await server.wait(
-          until: "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep')")
+          until:
+            "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'asker' AND wait_event = 'PgSleep' AND datname = current_database())"
+        )
         try await server.psql("SELECT migrate.tune(1, _holds => 'none')")
         try await asker.cancel()
         try await asker.finish()
