@@ -1,7 +1,8 @@
 import MigratePostgres
 import Synchronization
 
-/// The connections of ``Server/psql(_:)`` that nothing uses at the moment, each as if it were new.
+/// The connections of ``Server/psql(_:)`` that nothing uses at the moment, each as it was when it began: what is set for a role or a
+/// database since, only a new one has.
 ///
 /// Most of what a test asks is short, and a process of the server for each question costs more than the answer. They live as long as
 /// the database of a test.
