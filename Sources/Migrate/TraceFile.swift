@@ -82,7 +82,7 @@ package final class TraceFile: Sendable {
             "shorthanded", [.init("migrate.worker", .integer(worker)), .init("migrate.reason", .string(reason))]))
       case .unwatched(let reason):
         state.events.append(happened("unwatched", [.init("migrate.reason", .string(reason))]))
-      case .started, .left, .warned: break
+      case .started, .left, .warned, .tried: break
       }
     }
   }

@@ -4,9 +4,28 @@
 
 /// How long the rest of a run takes.
 package struct Forecast: Sendable, Equatable {
+  package enum Certainty: Sendable, Equatable {
+    /// Too few batches are done to tell.
+    case unknown
+    /// None is measured, and sooner it may not end.
+    case atLeast
+    /// Nine times of ten it lies between these, as far as the batches to come are like the last ones.
+    case between(ClosedRange<Duration>)
+  }
+
   package let left: Duration
-  /// Nine times of ten it lies between these, as far as the batches to come are like the last ones; `nil` while too few are done.
-  package let range: ClosedRange<Duration>?
+  package let certainty: Certainty
+
+  package init(left: Duration, _ certainty: Certainty = .unknown) {
+    self.left = left
+    self.certainty = certainty
+  }
+
+  package var isLeast: Bool { certainty == .atLeast }
+  package var range: ClosedRange<Duration>? { if case .between(let range) = certainty { range } else { nil } }
+  /// The bounds of what is known; of what takes at least so long the upper one is `nil`.
+  package var low: Duration? { isLeast ? left : range?.lowerBound }
+  package var high: Duration? { range?.upperBound }
 }
 
 /// The pace of the last batches, and what follows from it.
@@ -54,19 +73,19 @@ package struct RecentPace: Sendable, Equatable {
     guard rows > 0 else { return nil }
     let least = most.map { Duration.seconds(Double(rows) / $0) }
     guard let forecast = transactions.flatMap({ byTransactions($0, rows: rows) }) ?? unlimited(rows: rows) else {
-      return least.map { Forecast(left: $0, range: nil) }
+      return least.map { Forecast(left: $0, .atLeast) }
     }
     guard let least else { return forecast }
+    guard let range = forecast.range else { return Forecast(left: max(forecast.left, least)) }
     return Forecast(
-      left: max(forecast.left, least),
-      range: forecast.range.map { max($0.lowerBound, least)...max($0.upperBound, least) })
+      left: max(forecast.left, least), .between(max(range.lowerBound, least)...max(range.upperBound, least)))
   }
 
   private func unlimited(rows: Int) -> Forecast? {
     guard let rate = reached else { return nil }
     let left = Double(rows) / rate
     let seen = Double(batches.count)
-    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left), range: nil) }
+    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left)) }
     let variance =
       batches.reduce(0) { sum, batch in
         let difference = batch.seconds - Double(batch.rows) / rate
@@ -75,7 +94,7 @@ package struct RecentPace: Sendable, Equatable {
     let ahead = max(1, Double(rows) * seen / Double(batches.reduce(0) { $0 + $1.rows }))
     let deviation = (variance * ahead * (1 + ahead / seen)).squareRoot()
     let ratio = exp(min(Self.spread * deviation / left, 3))
-    return Forecast(left: .seconds(left), range: .seconds(left / ratio)...(.seconds(left * ratio)))
+    return Forecast(left: .seconds(left), .between(.seconds(left / ratio)...(.seconds(left * ratio))))
   }
 }
 
@@ -96,7 +115,7 @@ extension RecentPace {
     let base = meanSeconds - slope * meanRows
     let left = base * Double(ahead) + slope * Double(rows)
     guard left > 0 else { return nil }
-    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left), range: nil) }
+    guard batches.count >= Self.fewest else { return Forecast(left: .seconds(left)) }
     let variance =
       batches.reduce(0) { sum, batch in
         let difference = batch.seconds - base - slope * Double(batch.rows)
@@ -107,7 +126,7 @@ extension RecentPace {
     let count = Double(ahead)
     let deviation = (variance * count * (1 + count * (1 / seen + distance * distance / spread))).squareRoot()
     let ratio = exp(min(Self.spread * deviation / left, 3))
-    return Forecast(left: .seconds(left), range: .seconds(left / ratio)...(.seconds(left * ratio)))
+    return Forecast(left: .seconds(left), .between(.seconds(left / ratio)...(.seconds(left * ratio))))
   }
 }
 
@@ -116,7 +135,7 @@ extension RunStanding {
   package var forecast: Forecast? { isAtWork ? rest : nil }
 
   /// The same from the moment on that it goes.
-  var rest: Forecast? {
+  package var rest: Forecast? {
     guard let expected, expected > done.read, hasKnownWay else { return nil }
     return pace.forecast(rows: expected - done.read)
   }

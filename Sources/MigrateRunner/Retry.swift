@@ -39,7 +39,7 @@ extension Worker {
         let clock = ContinuousClock.now
         do throws(PostgresError) {
           switch try watched(keys) {
-          case .done: break
+          case .done: report(.tried(rows: keys.count))
           case .ended(.failed) where keys.count > 1:
             // Those before it went back with it. Each by itself they stay done.
             together = 1

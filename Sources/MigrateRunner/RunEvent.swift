@@ -9,6 +9,8 @@ package enum RunEvent: Sendable {
   case waiting([LockHolder])
   /// A batch has committed.
   case batch(BatchRecord)
+  /// Rows of quarantine were tried again, and that has committed.
+  case tried(rows: Int)
   /// A try has failed, and there is another one.
   case again(FailedTry)
   /// The try at a batch has failed that the run ends by.

@@ -152,7 +152,8 @@ final class RunDisplay: Sendable {
     case .reconnecting(let reason): progress.hold(.reconnecting(reason))
     case .reconnected: progress.hold = nil
     case .shorthanded(let worker, _), .left(let worker): progress.workers.remove(worker)
-    case .unwatched, .warned, .gaveUp: break
+    // Rows of quarantine are not tried by what is shown here.
+    case .unwatched, .warned, .gaveUp, .tried: break
     case .holding(let reason):
       progress.hold(.holding(reason))
       progress.pausedAt = progress.pausedAt ?? ContinuousClock.now
@@ -179,7 +180,7 @@ final class RunDisplay: Sendable {
     return ProgressState(
       "run \(run.id) \(progress.label)", rowsDone: progress.done.read,
       rowsTotal: progress.expected > 0 ? progress.expected : nil, rate: rate, elapsed: elapsed, left: forecast?.left,
-      range: forecast?.range,
+      range: forecast?.range, isLeast: forecast?.isLeast == true,
       kept: kept > 0 ? Wording.count(kept, run.direction == .revert ? "conflict" : "reject") : nil,
       workers: progress.workers.count,
       note: progress.hold.map { $0.words.note(for: now - $0.since) })
@@ -242,8 +243,8 @@ private struct Foresight {
   var document: JSON {
     func seconds(_ duration: Duration?) -> JSON { duration.map { .number(String($0 / .seconds(1))) } ?? .null }
     return .object([
-      .init("seconds_left", seconds(forecast.left)), .init("low", seconds(forecast.range?.lowerBound)),
-      .init("high", seconds(forecast.range?.upperBound)), .init("seconds_taken", seconds(took)),
+      .init("seconds_left", seconds(forecast.left)), .init("low", seconds(forecast.low)),
+      .init("high", seconds(forecast.high)), .init("seconds_taken", seconds(took)),
     ])
   }
 }

@@ -38,6 +38,7 @@ struct RunEventText {
           .init("rows_rejected", .integer(record.counts.rejected)),
           .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
         ])
+    case .tried(let rows): console.event("tried", [run, .init("rows", .integer(rows))])
     case .again(let failed):
       console.event(
         "again",
@@ -101,7 +102,7 @@ struct RunEventText {
     case .reconnecting(let reason): "trying again: \(Printable.line(RunHold.firstLine(of: reason)))"
     case .reconnected(let after): "going on after \(Wording.duration(after))"
     case .warned(let warning): line(warning)
-    case .started, .batch, .again, .gaveUp, .left: nil
+    case .started, .batch, .tried, .again, .gaveUp, .left: nil
     }
   }
 

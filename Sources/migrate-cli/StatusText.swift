@@ -27,8 +27,8 @@ enum StatusText {
     let isOver = standing.state == .completed || standing.state == .reverted
     return ProgressState(
       label, rowsDone: done, rowsTotal: isOver ? done : standing.expected.map { max($0, done) },
-      rate: isOver ? nil : standing.rate, left: forecast?.left, range: forecast?.range, kept: kept(standing),
-      workers: standing.workers.count, note: note)
+      rate: isOver ? nil : standing.rate, left: forecast?.left, range: forecast?.range,
+      isLeast: forecast?.isLeast == true, kept: kept(standing), workers: standing.workers.count, note: note)
   }
 
   /// Rows left out so far, in words; `nil` for none.
@@ -51,7 +51,7 @@ enum StatusText {
     add("held since", standing.heldSince)
     if standing.state != .holding { add("stands", standing.standstill.flatMap { stands($0, standing) }) }
     add("help", standing.holdCure.map { "\($0) lets it go on at once" })
-    add("done at", standing.endsAt.map { "about \($0)" })
+    add("done at", standing.endsAt.map { "\(standing.rest?.isLeast == true ? "not before" : "about") \($0)" })
     add("tuned", standing.tuned.map { "\(TuningText.words($0.tuning)) by \($0.by) at \($0.at)" })
     for worker in standing.workers { add("worker \(worker.number)", words(worker)) }
     let place = failureAtItsPlace(standing, console)
@@ -113,7 +113,7 @@ enum StatusText {
 
   private static func words(_ forecast: Forecast, _ console: Console) -> String {
     let range = forecast.range.flatMap { Wording.range($0, unicode: console.page.unicode) }
-    return Wording.roughly(forecast.left) + (range.map { " (\($0))" } ?? "")
+    return Wording.left(forecast.left, isLeast: forecast.isLeast) + (range.map { " (\($0))" } ?? "")
   }
 
   private static func words(_ worker: WorkerSight) -> String {
@@ -165,8 +165,8 @@ enum StatusText {
       .init("percent", .optional(Self.progress(standing).percent)),
       .init("rows_per_second", standing.rate.map { .number(String($0)) } ?? .null),
       .init("seconds_left", seconds(standing.left)),
-      .init("seconds_left_low", seconds(standing.forecast?.range?.lowerBound)),
-      .init("seconds_left_high", seconds(standing.forecast?.range?.upperBound)),
+      .init("seconds_left_low", seconds(standing.forecast?.low)),
+      .init("seconds_left_high", seconds(standing.forecast?.high)),
     ]
     let rest: [JSON.Member] = [
       .init("waits_for", .optional(standing.hold)), .init("remedy", .optional(standing.holdCure)),

@@ -293,10 +293,15 @@ import Testing
       #expect(
         stopped.status == 4 && stopped.lines.last?.hasPrefix("run 1 completed 80 rows 40 rejects ") == true,
         "\(stopped)")
+      #expect(stopped.err.contains("run 1 people --rejects  30 %  30 of ~100 rows  "), "\(stopped)")
       #expect(stopped.err.contains("stopped; `migrate apply --rejects 1` tries those that wait"), "\(stopped)")
       #expect(try await project.value("SELECT state FROM migrate.runs") == "completed")
-      let again = try await project.migrate("apply", "--rejects", "1", "--yes")
-      #expect(again.status == 0 && again.out.hasPrefix("run 1 completed 120 rows 0 rejects "), "\(again)")
+      let again = try await project.migrate("apply", "--rejects", "1", "--yes", "--json")
+      let events = try again.events()
+      #expect(
+        again.status == 0 && events.last?["rows"]?.integer == 120 && events.last?["rejects"]?.integer == 0, "\(again)")
+      #expect(
+        events.filter { $0["event"]?.text == "tried" }.compactMap { $0["rows"]?.integer } == [30, 10], "\(again)")
       #expect(
         try await project.server.psql(
           "SELECT request, reason, client_host IS NOT NULL FROM migrate.requests ORDER BY seq")

@@ -172,6 +172,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.is_of_canary IS 'Whether a row belongs to the canary of a run, as its batches decide that; NULL in a run without one.';
 
+CREATE FUNCTION migrate.spellings(_run bigint, _table regclass, _columns text[], _given text[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  spellings text[];
+BEGIN
+  PERFORM set_config('search_path', coalesce(migrate.plan_path(_run), 'pg_catalog, pg_temp'), true);
+  EXECUTE format(
+    $q$SELECT array_agg(q.key::text)
+       FROM  (SELECT r.key FROM migrate.rejects   AS r WHERE r.run = $1
+              UNION
+              SELECT f.key FROM migrate.fixes     AS f WHERE f.run = $1
+              UNION
+              SELECT c.key FROM migrate.conflicts AS c WHERE c.run = $1) AS q
+       WHERE  ROW(%s) = ROW(%s)$q$,
+    array_to_string(migrate.key_values(_table, _columns, 'q.key'), ', '),
+    array_to_string(migrate.key_values(_table, _columns, '$2'), ', '))
+  INTO spellings USING _run, _given;
+  RETURN coalesce(spellings, '{}');
+END $$;
+COMMENT ON FUNCTION migrate.spellings IS 'How the ledger writes a key where a run has left a row out, mended it, or found it changed: equal values can have several texts, as 3.5 and 3.50.';
+
 CREATE TYPE migrate.touch AS (
   run bigint, touch text, note text, changes jsonb, ordinal integer, seq bigint, at timestamptz, restored_at timestamptz,
   conflict text, instead jsonb, reject jsonb, done_by text, client_host text, reason text
@@ -179,7 +200,7 @@ CREATE TYPE migrate.touch AS (
 COMMENT ON TYPE migrate.touch IS 'What a run has made of a row: changed, done, rejected or maybe; or mended, which somebody else than its batches has done, whom done_by, client_host and reason tell.';
 
 CREATE FUNCTION migrate.touch_by(
-  _batch migrate.batches, _table regclass, _keys text[], _given text[], _kept text[], _column text
+  _batch migrate.batches, _table regclass, _keys text[], _given text[], _spellings text[], _column text
 ) RETURNS migrate.touch
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -197,7 +218,7 @@ BEGIN
            to_jsonb(r) - ARRAY['run', 'step', 'key', 'reasons', 'kind', 'state', 'fixed_row', 'settled_at']
     INTO   refused, touched.reject
     FROM   migrate.rejects AS r
-    WHERE  r.run = _batch.run AND r.key = _kept
+    WHERE  r.run = _batch.run AND r.key::text = ANY (_spellings)
     LIMIT  1;
   END IF;
   IF touched.changes IS NOT NULL THEN
@@ -230,12 +251,12 @@ BEGIN
   WHERE  (b.run, b.kind, b.slice, b.ordinal, b.part) = (_batch.run, 'revert', _batch.slice, _batch.ordinal, _batch.part);
   SELECT c.reason, c.found INTO touched.conflict, touched.instead
   FROM   migrate.conflicts AS c
-  WHERE  c.run = _batch.run AND c.seq = _batch.seq AND c.key = _kept;
+  WHERE  c.run = _batch.run AND c.seq = _batch.seq AND c.key::text = ANY (_spellings);
   RETURN touched;
 END $$;
 COMMENT ON FUNCTION migrate.touch_by IS 'What a batch has made of a row whose key lies within its bounds; NULL: nothing.';
 
-CREATE FUNCTION migrate.mendings_of(_run bigint, _kept text[], _column text) RETURNS SETOF migrate.touch
+CREATE FUNCTION migrate.mendings_of(_run bigint, _spellings text[], _column text) RETURNS SETOF migrate.touch
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT f.run, 'mended', coalesce(q.detail, 'SET ' || f.set_list),
          (SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
@@ -246,7 +267,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM   migrate.fixes AS f
   LEFT   JOIN migrate.requests  AS q ON (q.run, q.seq) = (f.run, f.request)
   LEFT   JOIN migrate.conflicts AS c ON (c.run, c.step, c.seq, c.key) = (f.run, f.step, -f.fix, f.key)
-  WHERE  f.run = _run AND f.key = _kept AND (_column IS NULL OR _column = ANY (f.columns))
+  WHERE  f.run = _run AND f.key::text = ANY (_spellings) AND (_column IS NULL OR _column = ANY (f.columns))
   ORDER  BY f.fix DESC
 $$;
 COMMENT ON FUNCTION migrate.mendings_of IS 'How a row was mended that waited in the quarantine of a run.';
@@ -277,6 +298,7 @@ DECLARE
   given   text[];
   keys    text[];
   kept    text[];
+  known   text[];
   batch   migrate.batches;
   touched migrate.touch;
   -- Or what was mended in its quarantine did.
@@ -302,7 +324,6 @@ BEGIN
   LOOP
     PERFORM set_config('search_path', coalesce(migrate.plan_path(this.run), 'pg_catalog, pg_temp'), true);
     columns := ARRAY(SELECT jsonb_array_elements_text(this.plan -> 'key'));
-    given := _key;
     touched := NULL;
     touched.run := this.run;
     touched.touch := 'maybe';
@@ -311,20 +332,21 @@ BEGIN
       touched.note := format('its key (%s) is not there any more', array_to_string(columns, ', '));
       RETURN NEXT touched;
       CONTINUE;
-    ELSIF columns <> meant THEN
-      -- It has walked another key: that of the row as it is now.
-      EXECUTE format('SELECT %s FROM %s AS t WHERE %s', (SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c), ', ')) FROM unnest(columns) AS c),
-                     _table, (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
-                              FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
-      INTO given USING _key;
-      IF given IS NULL THEN
-        touched.note := format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', '));
-        RETURN NEXT touched;
-        CONTINUE;
-      END IF;
     END IF;
+    -- As the row writes it, 3.50 where 3.5 is asked for, for a canary goes by that; or another key, by which the run has gone.
+    EXECUTE format('SELECT %s FROM %s AS t WHERE %s', (SELECT format('ARRAY[%s]', string_agg(format('CAST(t.%I AS text)', c), ', ')) FROM unnest(columns) AS c),
+                   _table, (SELECT string_agg(format('t.%I = %s', m.name, m.value), ' AND ')
+                            FROM unnest(meant, migrate.key_values(_table, meant, '$1')) AS m(name, value)))
+    INTO given USING _key;
+    IF given IS NULL AND columns <> meant THEN
+      touched.note := format('it has walked (%s), which of a row that is gone nobody knows', array_to_string(columns, ', '));
+      RETURN NEXT touched;
+      CONTINUE;
+    END IF;
+    given := coalesce(given, _key);
     EXECUTE format('SELECT %s', migrate.key_text(_table, columns, '$1')) INTO kept USING given;
-    RETURN QUERY SELECT * FROM migrate.mendings_of(this.run, kept, _column);
+    known := migrate.spellings(this.run, _table, columns, given);
+    RETURN QUERY SELECT * FROM migrate.mendings_of(this.run, known, _column);
     CONTINUE WHEN this.run <> ALL (writes);
     -- Both passes of a canary go over all keys, and a row belongs to one of them.
     FOR batch IN EXECUTE format(
@@ -339,7 +361,7 @@ BEGIN
       array_to_string(keys, ', '), array_to_string(migrate.key_values(_table, columns, 'b.through_key'), ', '))
       USING given, this.run, migrate.is_of_canary(this.run, kept)
     LOOP
-      touched := migrate.touch_by(batch, _table, keys, given, kept, _column);
+      touched := migrate.touch_by(batch, _table, keys, given, known, _column);
       CONTINUE WHEN touched.touch IS NULL;
       RETURN NEXT touched;
     END LOOP;

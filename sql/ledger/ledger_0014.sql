@@ -48,7 +48,7 @@ BEGIN
     PERFORM migrate.refuse(format('run %s is %s, so there is nothing to tune', _run, state), 'SELECT * FROM migrate.history');
   ELSIF _workers > 1 AND (SELECT count(*) = 1 FROM migrate.slices AS s WHERE s.run = _run AND s.canary IS NOT TRUE) THEN
     PERFORM migrate.refuse(format('the keys of run %s are one slice, which one worker walks', _run),
-      'parallel in the definition, or --workers when it is applied, cuts them');
+      'parallel in the definition, or --workers when it is applied, cuts them, unless migrate plan says why it does not');
   ELSIF _max_rejects IS NOT NULL AND (SELECT r.outline ->> 'max_rejects' IS NULL FROM migrate.runs AS r WHERE r.run = _run) THEN
     PERFORM migrate.refuse(format('run %s puts no row into quarantine, so none can be too many', _run),
       'on_error: continue, or validation, in the definition does');

@@ -26,7 +26,7 @@ package struct ProgressBar: Sendable {
       state.kept.map { (.kept, Printable.line($0)) },
       (.count, counts.short),
       state.fraction.map { _ in (.bar, ColumnWidth.blanks(Self.narrowestBar)) },
-      state.left.map { (.time, "\(Wording.roughly($0)) left") },
+      state.left.map { (.time, "\(Wording.left($0, isLeast: state.isLeast)) left") },
       (.count, counts.long),
       time(state).map { (.time, $0) },
       state.rate.flatMap(Self.rate).map { (.rate, $0) },
@@ -74,7 +74,7 @@ package struct ProgressBar: Sendable {
   private func time(_ state: ProgressState) -> String? {
     guard let left = state.left else { return nil }
     let range = state.range.flatMap { Wording.range($0, unicode: unicode) }
-    return "\(Wording.roughly(left)) left" + (range.map { " (\($0))" } ?? "")
+    return "\(Wording.left(left, isLeast: state.isLeast)) left" + (range.map { " (\($0))" } ?? "")
   }
 
   /// One is what everybody expects.

@@ -11,6 +11,8 @@ package struct ProgressState: Sendable, Equatable {
   package let left: Duration?
   /// Between what times it probably ends.
   package let range: ClosedRange<Duration>?
+  /// Whether nothing is known but that it does not end sooner.
+  package let isLeast: Bool
   /// What was left out so far, in words: `3 rejects`.
   package let kept: String?
   /// Who works on it; `nil` when nobody can tell.
@@ -20,8 +22,8 @@ package struct ProgressState: Sendable, Equatable {
 
   package init(
     _ label: String, rowsDone: Int, rowsTotal: Int? = nil, rate: Double? = nil, elapsed: Duration? = nil,
-    left: Duration? = nil, range: ClosedRange<Duration>? = nil, kept: String? = nil, workers: Int? = nil,
-    note: String? = nil
+    left: Duration? = nil, range: ClosedRange<Duration>? = nil, isLeast: Bool = false, kept: String? = nil,
+    workers: Int? = nil, note: String? = nil
   ) {
     self.label = label
     self.rowsDone = rowsDone
@@ -30,6 +32,7 @@ package struct ProgressState: Sendable, Equatable {
     self.elapsed = elapsed
     self.left = left
     self.range = range
+    self.isLeast = isLeast
     self.kept = kept
     self.workers = workers
     self.note = note

@@ -65,6 +65,11 @@ package enum Wording {
     return whole < 60 ? "\(whole) s" : long(whole)
   }
 
+  /// What is left, or what is known of it: `at least 44 s`.
+  package static func left(_ duration: Duration, isLeast: Bool) -> String {
+    (isLeast ? "at least " : "") + roughly(duration)
+  }
+
   /// `35–52 s`, `50 s–1 min 10 s`; `nil` when both ends read alike.
   package static func range(_ range: ClosedRange<Duration>, unicode: Bool) -> String? {
     let (low, high) = (roughly(range.lowerBound), roughly(range.upperBound))

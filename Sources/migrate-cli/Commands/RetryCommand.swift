@@ -1,5 +1,6 @@
 internal import Migrate
 internal import MigrateCommandLine
+internal import Synchronization
 
 /// `migrate apply --rejects RUN`: the rows in quarantine once more, under the plan that has left them out.
 enum RetryCommand {
@@ -17,11 +18,12 @@ enum RetryCommand {
     let control = RunControl()
     let watch = try? SignalWatch.start { _, count in count > 1 ? control.requestCancel() : control.requestStop() }
     defer { watch?.stop() }
-    let outcome = try console.ask { () throws(RunRefusal) in
-      try runs.retry(summary, reason: console.arguments[Options.reason], control: control) { event in
-        if let line = RunEventText.line(event, summary.id) { console.say(line) }
-      }
+    let display = RetryDisplay(summary, waiting, console)
+    let retried = Result { () throws(RunRefusal) in
+      try runs.retry(summary, reason: console.arguments[Options.reason], control: control) { display.show($0) }
     }
+    display.finish()
+    let outcome = try console.ask(retried.get)
     let done = try console.ask { () throws(RunRefusal) in try runs.counts(summary.id, .apply) }
     return try end(outcome, summary, done, of: waiting, ContinuousClock.now - begin, console)
   }
@@ -63,5 +65,38 @@ enum RetryCommand {
         "run \(summary.id) \(word) \(done.changed) rows \(done.rejected) rejects \(tenths / 10).\(tenths % 10) s")
     }
     return code
+  }
+}
+
+/// How many of the rows were tried so far: a bar on a terminal, lines elsewhere, events when asked for JSON.
+private final class RetryDisplay: Sendable {
+  private let summary: RunSummary
+  private let waiting: Int
+  private let console: Console
+  private let bar: ProgressDisplay?
+  private let begin = ContinuousClock.now
+  private let tried = Atomic(0)
+
+  init(_ summary: RunSummary, _ waiting: Int, _ console: Console) {
+    (self.summary, self.waiting, self.console) = (summary, waiting, console)
+    bar = console.progressDisplay
+  }
+
+  func show(_ event: RunEvent) {
+    if console.isJSON { RunEventText(summary.id).write(event, done: BatchCounts(), console) }
+    if case .tried(let rows) = event {
+      let done = tried.add(rows, ordering: .sequentiallyConsistent).newValue
+      bar?.show(state(done, ContinuousClock.now - begin))
+    }
+    if let line = RunEventText.line(event, summary.id) { bar?.say(line) }
+  }
+
+  func finish() { bar?.finish() }
+
+  private func state(_ done: Int, _ elapsed: Duration) -> ProgressState {
+    let rate = elapsed > .zero ? Double(done) / (elapsed / .seconds(1)) : nil
+    return ProgressState(
+      "run \(summary.id) \(summary.name) --rejects", rowsDone: done, rowsTotal: max(waiting, done), rate: rate,
+      elapsed: elapsed, left: rate.map { .seconds(Double(max(0, waiting - done)) / $0) })
   }
 }
