@@ -20,6 +20,10 @@ public struct BatchOperation: Sendable {
   public let source: Source
   /// Which source rows; `nil` is all of them.
   public let filter: SourceFragment?
+  /// What is read besides the source row, in order.
+  public let joins: [Join]
+  /// The names under `join` of those that could not be read.
+  package let unreadJoins: [String]
   /// Declared under `params:`, in order.
   public let parameters: [ParameterDeclaration]
   /// New values of columns of the source table, in order, never empty. `setSpan` is the key `set`.

@@ -5,9 +5,9 @@ package enum Schema {
   /// A map in which keys of ours stand.
   package enum Place: String, Sendable, CaseIterable {
     case top, source, parameter, value, checks, undo
-    case throttle, expectation
+    case throttle, expectation, join
     // Places that the keys of later versions bring along.
-    case step, join, onConflict
+    case step, onConflict
 
     /// How a message names it: "at the top", "under `source`".
     package var phrase: String {
@@ -81,6 +81,18 @@ package enum Schema {
     now("key", at: .source, "column or columns", default: "primary key", "what batches walk: unique and NOT NULL"),
     now("as", at: .source, "name", default: "the table's name", "what SQL calls the source row besides `batch`"),
     now("where", "SQL boolean", default: "all rows", "which source rows; NULL is no"),
+    now(
+      "join", "name: map",
+      "at most one row of something else for a source row; `set` and `validation` read it as `name.column`"),
+    now("table", at: .join, "table", "what is joined"),
+    now("query", at: .join, "SELECT", "what is joined instead of a table; it means whole tables, not the batch"),
+    now(
+      "match", at: .join, "SQL boolean", default: "required",
+      "which row of it, with one equality at least; it may name earlier joins"),
+    now(
+      "missing", at: .join, "reject, skip or null", default: "reject",
+      "what a source row does that finds none: it goes to quarantine, is left as it is, or goes on with NULL; one that finds two goes to quarantine"
+    ),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
     now("default", at: .parameter, "constant", "without it the parameter has to be given"),

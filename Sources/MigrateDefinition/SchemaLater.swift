@@ -44,11 +44,6 @@ extension Schema {
   ]
 
   private static let rowKeys = [
-    later("join", "name: map", "at most one row of another table for a source row", meanwhile: subselect),
-    later("table", at: .join, "table", "what is joined", meanwhile: subselect),
-    later("query", at: .join, "SELECT", "what is joined", meanwhile: subselect),
-    later("match", at: .join, "SQL boolean", "which row of it", meanwhile: subselect),
-    later("missing", at: .join, "reject, skip or null", default: "reject", "when there is none", meanwhile: subselect),
     later("let", "name: value", "computed once a source row, then a column of `batch`", meanwhile: repeated),
     later("steps", "list", "several changes in one transaction", meanwhile: ownTable),
   ]

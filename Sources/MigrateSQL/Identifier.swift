@@ -75,6 +75,9 @@ extension Identifier {
     return isPlain && !beginsWithDigit && !Self.reserved.contains(name) ? name : quoted
   }
 
+  /// Whether it cannot stand bare as the name of a table or column.
+  package var isReserved: Bool { Self.reserved.contains(name) }
+
   /// The words that name no column and no table without quotes. Source: PostgreSQL manual, appendix C.
   private static let reserved = Set(
     """

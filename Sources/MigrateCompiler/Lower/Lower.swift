@@ -23,7 +23,8 @@ extension ResolvedBatch {
   }
 
   private var stepStatements: [Statement] {
-    let validate = validation.isEmpty ? [] : [validate]
+    let validate = judges ? [validate] : []
+    if !joins.isEmpty { return joinedStatements(validate) }
     return switch undo {
     case .captured:
       foreseesImages
@@ -38,14 +39,26 @@ extension ResolvedBatch {
   /// Whether a batch has a change that only changes, the capture before it having told all that is kept.
   var changesAsCaptured: Bool {
     switch undo {
-    case .captured: foreseesImages
+    case .captured: joins.isEmpty ? foreseesImages : foreseesJoined
     case .none: foreseesKeys
+    }
+  }
+
+  /// What is read of other tables is read once, by the capture; the change writes what it has computed.
+  private func joinedStatements(_ validate: [Statement]) -> [Statement] {
+    switch undo {
+    case .captured:
+      let captures = [captureJoined(locked: false), captureJoined(locked: true)] + validate
+      return foreseesJoined
+        ? captures + [changeAsCaptured(updateAsComputed), change]
+        : captures + [change] + (hasAfterTriggers ? [image] : [])
+    case .none: return [changeWithoutUndo] + validate
     }
   }
 
   /// Without undo only the keys are kept. Where a batch does every row the index alone tells them, which costs less than to have
   /// them from the change; which rows break a rule it does not.
-  private var foreseesKeys: Bool { filter == nil && canary == nil && !hasTriggers && validation.isEmpty }
+  private var foreseesKeys: Bool { filter == nil && canary == nil && !hasTriggers && !judges && joins.isEmpty }
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {

@@ -68,8 +68,8 @@ extension ResolvedBatch {
     return Statement(
       .leftBehind, why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """
-      SELECT count(*)\(would)
-      FROM   \(source)
+      SELECT \(countOfRows)\(would)
+      FROM   \(rows(.chosen(conditions)))
       \(SQL.filtered(by: conditions))
       """)
   }

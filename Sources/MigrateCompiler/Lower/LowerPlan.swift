@@ -52,7 +52,8 @@ extension ResolvedBatch {
 
   /// The change over all rows, whose plan EXPLAIN shows.
   var explainable: RenderedSQL {
-    RenderedSQL(
+    guard joins.isEmpty else { return RenderedSQL(explainedJoin(.all)) }
+    return RenderedSQL(
       """
       UPDATE \(source)
       SET    \(lines: assignmentLines)

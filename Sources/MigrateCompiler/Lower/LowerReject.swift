@@ -46,7 +46,7 @@ extension ResolvedBatch {
       why: "of a part that a constraint has refused: its rows as they would be written, to ask which of them break it",
       """
       SELECT \(lines: own + columns)
-      FROM   \(source)
+      FROM   \(rows(.batch))
       \(SQL.filtered(by: batchConditions))
       """)
   }

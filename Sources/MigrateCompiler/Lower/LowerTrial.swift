@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(update),
+      change: RenderedSQL(joins.isEmpty ? update : explainedJoin(.batch)),
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 

@@ -41,14 +41,14 @@ extension ResolvedBatch {
       .change, step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(update)
+        \(joins.isEmpty ? update : updateAsComputed)
         RETURNING \(lines: capturedKeys + images)
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
         FROM  (SELECT * FROM changed ORDER BY \(list: keyNames)) AS s
       )
       UPDATE \(Name.undo(Self.step)) AS u
-      SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined((validation.isEmpty ? [] : ["u.exact IS NOT FALSE"]) + exact, by: " AND ")))"])
+      SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined((judges ? ["u.exact IS NOT FALSE"] : []) + exact, by: " AND ")))"])
       FROM   image
       WHERE  \(Self.place)
       """)
@@ -57,16 +57,16 @@ extension ResolvedBatch {
   /// Without undo the change gives its keys and nothing is captured before.
   var changeWithoutUndo: Statement {
     let names = keyNames
-    let answer: SQL = validation.isEmpty ? "" : "\nRETURNING rows_read > coalesce(cardinality(k_1), 0) AS leaves_out"
+    let answer: SQL = !judges ? "" : "\nRETURNING rows_read > coalesce(cardinality(k_1), 0) AS leaves_out"
     return Statement(
       .change, step: Self.step, why: "undo: none, so only the keys are kept",
       """
-      WITH changed AS (
-        \(update)
+      WITH \(joins.isEmpty ? "" : "\(lockedRows), ")changed AS (
+        \(joins.isEmpty ? update : updateJoined)
         RETURNING \(lines: capturedKeys)
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" } + ["true"])
+      SELECT \(lines: [Self.placeValues, joins.isEmpty ? eligibleRows : "(SELECT count(*) FROM \(Name.locked))"] + names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s\(answer)
       """)
   }

@@ -17,7 +17,7 @@ extension ResolvedBatch {
   }
 
   /// A rule over the source row: what the columns become is computed on the spot.
-  private func inRow(_ condition: RowCondition) -> SQL {
+  func inRow(_ condition: RowCondition) -> SQL {
     let held: (Int) -> SQL = { number in column(number).map { "\(alias).\($0.name)" } ?? "NULL" }
     // In parentheses, since a rule can take an element of it.
     guard condition.hasScope else {
@@ -87,10 +87,10 @@ extension ResolvedBatch {
       """)
   }
 
-  var rejectedName: [SQL] { validation.isEmpty ? [] : ["rows_rejected"] }
+  var rejectedName: [SQL] { judges ? ["rows_rejected"] : [] }
   var rejectedCount: [SQL] { validation.isEmpty ? [] : ["count(*) FILTER (WHERE s.valid IS NOT TRUE)"] }
   /// What a capture answers: whether there is something for `validate` to do.
-  var leavesOut: [SQL] { validation.isEmpty ? [] : ["rows_rejected > 0 AS leaves_out"] }
+  var leavesOut: [SQL] { judges ? ["rows_rejected > 0 AS leaves_out"] : [] }
 
   // MARK: The reasons.
 
@@ -107,18 +107,28 @@ extension ResolvedBatch {
     let keepsValues = !capturedColumns.isEmpty
     let names: SQL = "run, step, key, row, new_values, reasons, message"
     let row: SQL = keepsValues ? Name.image("\(alias).*") : "CAST(NULL AS jsonb)"
+    let values: SQL = keepsValues ? newValues : "CAST(NULL AS jsonb)"
+    let broken: SQL =
+      joins.isEmpty
+      ? """
+      SELECT \(keyAsTexts) AS key,
+             \(row) AS row,
+             \(values) AS new_values,
+             array_remove(ARRAY[\(lines: reasons)], NULL) AS reasons
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions + guarded([breaksRule])))
+      """ : reasonsOfJoined(row: row, newValues: values, rules: reasons)
+    let clauses: [SQL] =
+      [
+        "SELECT \(Role.run), \(Self.step), s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')",
+        "FROM  (\(broken)) AS s",
+      ] + (joins.isEmpty ? [] : ["WHERE  cardinality(s.reasons) > 0"])
     return Statement(
       .validate, step: Self.step, why: "only in a batch with rows that break a rule: to quarantine with every reason",
       """
       WITH rejected AS (
         INSERT INTO migrate.rejects (\(names))
-        SELECT \(Role.run), \(Self.step), s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
-        FROM  (SELECT \(keyAsTexts) AS key,
-                      \(row) AS row,
-                      \(keepsValues ? newValues : "CAST(NULL AS jsonb)") AS new_values,
-                      array_remove(ARRAY[\(lines: reasons)], NULL) AS reasons
-               FROM   \(source)
-               \(SQL.filtered(by: batchConditions + guarded([breaksRule])))) AS s
+        \(SQL.joined(clauses, by: "\n"))
         \(Self.rejectedAgain)
         RETURNING key
       )
@@ -131,7 +141,7 @@ extension ResolvedBatch {
 
   /// What the columns would become, as JSON: the reasons are about them.
   private var newValues: SQL {
-    let values: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image)) AS \($0.column.name)" }
+    let values: [SQL] = assignments.map { "\(computed($0)) AS \($0.column.name)" }
     return "(SELECT \(Name.image("\(Resolver.written).*")) FROM (SELECT \(list: values)) AS \(Resolver.written))"
   }
 

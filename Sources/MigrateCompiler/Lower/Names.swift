@@ -59,13 +59,18 @@ enum Name {
   static let ofRelations: Set = [
     "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts", "found",
     "heartbeat",
-    "held", "image", "kept", "noted", "own", "rejected", "written",
+    "held", "image", "joined", "kept", "migrate locked", "noted", "own", "rejected", "written",
   ]
 
   /// What an image has besides its columns, which it stands among by their names. Known to `migrate.violating_rows`.
   static let imageKey: SQL = "\"migrate key\""
   static let imageBefore: SQL = "\"migrate previous\""
   static let imagePlace: SQL = "\"migrate place\""
+
+  /// What a row of a join has besides its columns.
+  static let match: SQL = "\"migrate match\""
+  /// The rows of a batch that has locked them before it reads what is joined.
+  static let locked: SQL = "\"migrate locked\""
 
   /// A row as JSON, whatever it holds.
   static func image(_ row: SQL) -> SQL { "migrate.row_image(\(row))" }

@@ -140,10 +140,14 @@ extension NamedBatch {
         SELECT count(*),
                \(lines: counts)
         FROM  (SELECT \(lines: values)
-               FROM   \(table.name) AS \(alias) TABLESAMPLE SYSTEM (\(share)) REPEATABLE (1)
+               FROM   \(table.name) AS \(alias) TABLESAMPLE SYSTEM (\(share)) REPEATABLE (1)\(joinsOfSample)
                \(condition)) AS s
         """),
       share: table.sampleShare / 3)
+  }
+
+  private var joinsOfSample: SQL {
+    joins.reduce("") { $0 + "\nLEFT   JOIN (\($1.rows)) AS \($1.name) ON (\($1.match))" }
   }
 
   private static func sampled(_ index: Int) -> Identifier { Identifier(trusted: "v_\(index)") }

@@ -7,6 +7,7 @@ internal import MigrateSQL
 package struct ParsedBatch: Sendable {
   package let definition: Definition
   let filter: SQLExpression?
+  let joins: [ParsedJoin]
   let values: [ParsedValue]
   let validation: [ParsedRule]
   let checks: [ParsedCheck]
@@ -41,6 +42,7 @@ package struct ParsedBatch: Sendable {
     let operation = definition.operation
     var problems: [Diagnostic] = definition.problems
     filter = operation.filter.flatMap { Self.expression($0, &problems) }
+    joins = operation.joins.compactMap { Self.join($0, &problems) }
     values = operation.set.map { assignment in
       switch assignment.value {
       case .sql(let fragment): Self.expression(fragment, &problems).map(ParsedValue.sql) ?? .unreadable
@@ -58,9 +60,8 @@ package struct ParsedBatch: Sendable {
     var checks: [ParsedCheck] = []
     for (moment, list) in moments {
       for check in list {
-        do throws(SQLDiagnostics) {
-          checks.append(ParsedCheck(moment: moment, check: check, query: try SQLQuery.parse(check.query)))
-        } catch { problems += error.all }
+        guard let query = Self.query(check.query, &problems) else { continue }
+        checks.append(ParsedCheck(moment: moment, check: check, query: query))
       }
     }
     self.checks = checks
@@ -71,6 +72,23 @@ package struct ParsedBatch: Sendable {
       return ParsedExpectation(expectation: expectation, value: Self.expression(fragment, &problems))
     }
     self.problems = problems
+  }
+
+  private static func join(_ join: Join, _ problems: inout [Diagnostic]) -> ParsedJoin? {
+    let rows: ParsedJoin.Rows? =
+      switch join.rows {
+      case .table(let table): .table(table)
+      case .query(let fragment): query(fragment, &problems).map(ParsedJoin.Rows.query)
+      }
+    guard let match = expression(join.match, &problems), let rows else { return nil }
+    return ParsedJoin(name: join.name, rows: rows, match: match, missing: join.missing)
+  }
+
+  private static func query(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLQuery? {
+    do throws(SQLDiagnostics) { return try SQLQuery.parse(fragment) } catch {
+      problems += error.all
+      return nil
+    }
   }
 
   private static func expression(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLExpression? {
@@ -96,8 +114,26 @@ package struct ParsedBatch: Sendable {
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
-    return (filter.map { [$0 as any SQLText] } ?? []) + expressions + validation.map(\.condition) + checks.map(\.query)
-      + expectations.compactMap { $0.value }
+    let joined = joins.flatMap { join -> [any SQLText] in
+      switch join.rows {
+      case .table: [join.match]
+      case .query(let query): [query, join.match]
+      }
+    }
+    let filters: [any SQLText] = filter.map { [$0] } ?? []
+    let judging: [any SQLText] = validation.map(\.condition) + checks.map(\.query)
+    return filters + joined + expressions + judging + expectations.compactMap(\.value)
+  }
+
+  /// The tables that the definition names, the source first.
+  var tables: [TableReference] {
+    [definition.operation.source.table.value]
+      + joins.compactMap { join in
+        switch join.rows {
+        case .table(let table): table.value
+        case .query: nil
+        }
+      }
   }
 
   /// Whether a sub-select stands in `where` or `set`.
@@ -125,7 +161,7 @@ package struct ParsedBatch: Sendable {
     }
     return CatalogQuery(
       searchPath: searchPath ?? self.searchPath,
-      tables: [CatalogQuery.Name(schema: operation.source.table.value.schema, name: operation.source.table.value.name)],
+      tables: tables.map { CatalogQuery.Name(schema: $0.schema, name: $0.name) },
       functions: Array(Set(functions)), types: operation.parameters.map(\.type.value))
   }
 

@@ -18,11 +18,24 @@ extension Resolver {
     checkNames(expression, parameters)
     for call in expression.functions where call.depth == 0 { checkCall(call, expression) }
     problems += expression.sqlValuesThatNameColumns(table.columns.map(\.name.name))
-    let isKnown = problems.count == count && isBound(expression)
+    let isKnown = problems.count == count && isBound(expression) && !namesUnknownJoin(expression)
     checkClock(expression)
     checkSelfReads(expression)
     warnAboutDivision(expression)
     return isKnown
+  }
+
+  private func namesUnknownJoin(_ expression: SQLExpression) -> Bool {
+    expression.columns.contains { use in
+      use.qualifier.map { unknownJoins.contains($0.name) && use.scope.binding(of: $0.name) == nil } ?? false
+    }
+  }
+
+  /// What holds for the query of a join, which sees its own FROM alone.
+  mutating func checkText(_ query: SQLQuery, _ parameters: Parameters) {
+    checkParameters(query, parameters)
+    checkClock(query)
+    checkSelfReads(query)
   }
 
   /// `checks`: a query of its own, which sees its own FROM.
@@ -42,7 +55,7 @@ extension Resolver {
   }
 
   /// Whether the type of every parameter is known.
-  private func isBound(_ text: any SQLText) -> Bool { text.parameters.allSatisfy { parameter($0.name) != nil } }
+  func isBound(_ text: any SQLText) -> Bool { text.parameters.allSatisfy { parameter($0.name) != nil } }
 
   mutating func checkFilter(_ filter: SQLExpression) {
     for call in filter.functions where volatility(of: call) == .volatile {
@@ -65,7 +78,10 @@ extension Resolver {
 
   private mutating func checkQualified(_ column: ColumnUse, _ qualifier: ColumnUse.Part, _ text: any SQLText) {
     guard column.parts.count == 2, column.scope.binding(of: qualifier.name) == nil else { return }
+    if let join = joins.first(where: { $0.name == qualifier.name }) { return checkColumn(column, of: join, text) }
+    if column.isStar, isJoined { refuseWholeRow(qualifier, text) }
     guard qualifier.name == Self.batch || qualifier.name == alias, let name = column.column else { return }
+    if isJoined, Self.systemColumns.contains(name.name.name) { refuseWholeRow(name, text) }
     if table.column(name.name.name) == nil, !Self.systemColumns.contains(name.name.name) {
       problems.append(misspelt(name, text, parameters: [:], isQualified: true))
     }
@@ -74,7 +90,24 @@ extension Resolver {
     }
   }
 
+  private mutating func checkColumn(_ use: ColumnUse, of join: NamedJoin, _ text: any SQLText) {
+    guard let name = use.column, let columns = join.columns, !columns.contains(name.name) else { return }
+    problems.append(
+      .unknownJoinColumn(
+        name.name.name, of: join.name.name,
+        nearest: Suggestion.nearest(to: name.name.name, among: columns.map(\.name)), at: text.span(of: name.range)))
+  }
+
+  /// Whether the definition has a `join`.
+  private var isJoined: Bool { !operation.joins.isEmpty }
+
+  private mutating func refuseWholeRow(_ part: ColumnUse.Part, _ text: any SQLText) {
+    guard part.name == Self.batch || part.name == alias || Self.systemColumns.contains(part.name.name) else { return }
+    problems.append(.wholeRowBesideJoin(part.name.name, at: text.span(of: part.range)))
+  }
+
   private mutating func checkBare(_ name: ColumnUse.Part, _ text: any SQLText, _ parameters: Parameters) {
+    if isJoined, table.column(name.name.name) == nil { refuseWholeRow(name, text) }
     guard table.column(name.name.name) == nil, name.name != alias, name.name != Self.batch else { return }
     guard !Self.systemColumns.contains(name.name.name) else { return }
     problems.append(misspelt(name, text, parameters: parameters, isQualified: false))
@@ -117,7 +150,7 @@ extension Resolver {
   }
 
   /// Sub-selects over the very table that is written: what they find depends on which batches have been there before.
-  private mutating func checkSelfReads(_ expression: SQLExpression) {
+  private mutating func checkSelfReads(_ expression: any SQLText) {
     let written = Set(operation.set.map { Identifier(trusted: $0.column.value) })
     for relation in expression.relations where isTarget(relation) {
       let inner = expression.columns.filter { $0.depth > 0 }
@@ -162,11 +195,14 @@ extension Resolver {
       if let qualifier = column.qualifier {
         guard column.parts.count == (column.isStar ? 1 : 2), isRow(qualifier, column) else { continue }
         edits.append((qualifier.range, .verbatim(rowName.quoted)))
-      } else if let name = column.column, column.scope == .top, table.column(name.name.name) == nil,
-        isRow(name, column)
-      {
-        // The whole row.
-        edits.append((name.range, .verbatim(rowName.quoted)))
+      } else if let name = column.column, column.scope == .top {
+        if table.column(name.name.name) != nil {
+          // A join may have a column of that name, too.
+          if isJoined { edits.append((name.range.lowerBound..<name.range.lowerBound, .verbatim(rowName.quoted + "."))) }
+        } else if isRow(name, column) {
+          // The whole row.
+          edits.append((name.range, .verbatim(rowName.quoted)))
+        }
       }
     }
     guard let range else { return SQL(text, replacing: edits) }

@@ -16,7 +16,7 @@ extension Resolver {
         let isKnown = checkExpression(expression, parameters)
         let value = rewritten(expression)
         if isKnown {
-          ask(column == nil ? .value : .assignment(resolved.count), "SELECT \(value) FROM \(row)")
+          ask(column == nil ? .value : .assignment(resolved.count), "SELECT \(value) FROM \(joinedRow)")
         }
         let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
         if isVolatile { warnAboutVolatile(expression, column: name) }

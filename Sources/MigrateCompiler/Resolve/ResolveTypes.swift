@@ -8,6 +8,8 @@ package import MigrateSQL
 package struct Probe: Sendable {
   package enum Subject: Sendable, Equatable {
     case filter
+    /// A join's query, or its condition.
+    case join
     /// The assignment of this place among those whose columns are known.
     case assignment(Int)
     /// What a column becomes that the table does not have, or that cannot be written.
@@ -24,7 +26,7 @@ package struct Probe: Sendable {
   package var assignment: Int? {
     switch subject {
     case .assignment(let number): number
-    case .filter, .value, .rule, .check: nil
+    case .filter, .join, .value, .rule, .check: nil
     }
   }
 }
@@ -47,12 +49,13 @@ extension Resolution {
     let outOfReach = ["missing-privilege", "not-a-table", "no-replica-identity"]
     guard let batch, !problems.contains(where: { outOfReach.contains($0.code) }) else { return nil }
     switch probe.subject {
-    case .filter: return probe.sql
+    case .filter, .join: return probe.sql
     case .value, .rule, .check: return nil
     case .assignment(let number):
       let assignment = batch.assignments[number]
       let value = assignment.column.assignable(assignment.value, from: type)
-      return RenderedSQL("UPDATE \(batch.table.name) AS \(batch.alias) SET \(assignment.column.name) = \(value)")
+      return RenderedSQL(
+        "UPDATE \(batch.table.name) AS \(batch.alias) SET \(assignment.column.name) = \(value)\(batch.joinsOfAny)")
     }
   }
 }
@@ -65,6 +68,12 @@ extension NamedBatch {
     let computes = filter.operators.contains { !harmless.contains($0.name) }
     guard computes || !filter.functions.isEmpty || !filter.casts.isEmpty else { return nil }
     return PlannedFilter(value: filter.text, place: parsed.definition.source.place(of: filter.fragment.span))
+  }
+
+  /// For an UPDATE that is planned and never run.
+  fileprivate var joinsOfAny: SQL {
+    guard !joins.isEmpty else { return "" }
+    return " FROM \(list: joins.map { "(\($0.rows)) AS \($0.name)" })"
   }
 
   /// The operation with the types that the database told, one for each assignment.
@@ -91,7 +100,7 @@ extension NamedBatch {
       checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
     }
     let batch = ResolvedBatch(
-      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter,
+      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
       validation: validation,
       undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,

@@ -40,6 +40,10 @@ extension Resolver {
   private func rowCondition(_ expression: SQLExpression) -> RowCondition {
     var holes: [(range: Range<Int>, part: RowCondition.Part)] = []
     for use in expression.columns {
+      // What it reads of a join stands in its text.
+      if use.scope == .top, let qualifier = use.qualifier, joins.contains(where: { $0.name == qualifier.name }) {
+        continue
+      }
       guard use.scope == .top, !use.isStar, let name = use.column, let column = table.column(name.name.name),
         use.parts.count <= 2
       else { return RowCondition(parts: [.sql(rewritten(expression))], hasScope: true) }
@@ -68,7 +72,7 @@ extension Resolver {
   private func probe(_ expression: SQLExpression, _ assignments: [NamedAssignment]) -> SQL {
     let columns: [SQL] = table.columns.filter { !$0.isGenerated }.map { "CAST(NULL AS \($0.image)) AS \($0.name)" }
     return """
-      SELECT FROM \(row) CROSS JOIN LATERAL (SELECT FROM (SELECT \(list: columns)) AS \(Self.written)
+      SELECT FROM \(joinedRow) CROSS JOIN LATERAL (SELECT FROM (SELECT \(list: columns)) AS \(Self.written)
       WHERE (\(rewritten(expression)))) AS found
       """
   }

@@ -13,6 +13,8 @@ struct ResolvedBatch: Sendable {
   let key: [Column]
   /// Which rows; `nil` is all.
   let filter: SQL?
+  /// What is read besides the source row.
+  let joins: [NamedJoin]
   /// Whether a sub-select stands in it.
   let filterHasQuery: Bool
   /// The filter for people, when it can fail on a row.
@@ -58,7 +60,10 @@ struct ResolvedBatch: Sendable {
   }
 
   /// Whether rows can go to quarantine.
-  var rejects: Bool { isolatesErrors || !validation.isEmpty }
+  var rejects: Bool { isolatesErrors || judges }
+
+  /// Whether rows can be told to go there before the database has a say: by a rule, or by what a join has found.
+  var judges: Bool { !validation.isEmpty || joins.contains(where: \.rejects) }
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
   var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }

@@ -19,6 +19,10 @@ struct Resolver {
   var probes: [Probe] = []
   /// Parameters that some SQL names.
   var usedParameters: Set<Identifier> = []
+  /// Those of `join` that are resolved, in order.
+  var joins: [NamedJoin] = []
+  /// Of which something is wrong, so that what is read of them says nothing more.
+  var unknownJoins: [Identifier] = []
   /// Declared and built in.
   var resolvedParameters: Parameters = [:]
 
@@ -45,6 +49,7 @@ struct Resolver {
       checkFilter(expression)
       return filter
     }
+    resolveJoins(key: key, parameters)
     let assignments = resolveAssignments(key: key, parameters)
     let validation = resolveValidation(assignments, parameters)
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
@@ -63,7 +68,7 @@ struct Resolver {
     checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
-      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter,
+      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, joins: joins,
       assignments: assignments, validation: validation, checks: checks, measures: measures, undo: undo,
       hasAfterTriggers: triggers.hasAfter, warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
@@ -104,6 +109,7 @@ package struct NamedBatch: Sendable {
   let alias: Identifier
   let key: [Column]
   let filter: SQL?
+  let joins: [NamedJoin]
   let assignments: [NamedAssignment]
   let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]

@@ -25,7 +25,7 @@ extension Decoder {
     }
   }
 
-  private mutating func table(_ entry: YAMLEntry) -> Located<TableReference>? {
+  mutating func table(_ entry: YAMLEntry) -> Located<TableReference>? {
     guard let name = text(entry, "a table, such as `shop.products`") else { return nil }
     let bytes = Array(name.value.utf8)
     if let parameter = Self.parameter(in: bytes) {

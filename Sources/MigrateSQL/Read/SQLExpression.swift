@@ -9,6 +9,8 @@ package struct SQLExpression: SQLText {
   package let endsInLineComment: Bool
   /// How it is built, as far as rules ask.
   package let shape: SQLShape
+  /// What must be equal for it to be true, as far as its text tells.
+  package let equalities: [Equality]
   /// What is divided by what, wherever it stands, with the bytes of the sign.
   package let divisions: [Division]
 
@@ -22,7 +24,8 @@ package struct SQLExpression: SQLText {
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
     return SQLExpression(
       fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
-      shape: SQLShape(target, of: collector), divisions: collector.divisions.map { Division($0, of: collector) })
+      shape: SQLShape(target, of: collector), equalities: Equality.all(in: target, of: collector),
+      divisions: collector.divisions.map { Division($0, of: collector) })
   }
 
   /// `dividend / divisor`.

@@ -5,19 +5,21 @@ package struct SQLQuery: SQLText {
   package let fragment: SourceFragment
   package let facts: SQLFacts
   package let endsInLineComment: Bool
+  package let outputs: QueryOutputs
 
   /// Reads `fragment`.
   /// - Throws: what is wrong with it: no SQL, no query, more than one statement, one that writes or locks.
   package static func parse(_ fragment: SourceFragment) throws(SQLDiagnostics) -> SQLQuery {
     let reader = try SQLReader(fragment, prefix: "")
-    guard reader.statement.node("SelectStmt") != nil else {
+    guard let select = reader.statement.node("SelectStmt") else {
       throw SQLDiagnostics(.notAQuery(reader.sql, in: fragment))
     }
     var collector = reader.collect()
     collector.walk(reader.statement)
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
     return SQLQuery(
-      fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment)
+      fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
+      outputs: QueryOutputs(of: select))
   }
 }
 

@@ -1,0 +1,252 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigratePlan
+internal import MigrateSQL
+
+/// What is read of other tables: once a batch, by the capture, which keeps what it has computed; the change writes that. So a join
+/// costs what it costs once, and no row is judged by one state of it and written by another.
+extension ResolvedBatch {
+  /// The source rows that a join is read for.
+  enum JoinedRows {
+    /// Those of the batch.
+    case batch
+    /// The same, locked before. What was waited for is seen as it became, with what is joined to that.
+    case locked
+    /// Those for which these conditions hold.
+    case chosen([SQL])
+    /// All, and all of the join.
+    case all
+  }
+
+  // MARK: The rows
+
+  /// The source with what is joined, as it stands behind FROM.
+  func rows(_ wanted: JoinedRows) -> SQL {
+    let base: SQL =
+      switch wanted {
+      case .batch, .chosen, .all: source
+      case .locked: "\(Name.locked) AS \(alias)"
+      }
+    let joined: [SQL] = joins.map { join in
+      let word: SQL = join.missing == .skip ? "JOIN" : "LEFT JOIN"
+      let conditions: SQL = .joined(["(\(join.match))"] + reached(join, by: wanted), by: "\nAND ")
+      return """
+        \(word) (\(join.rows)) AS \(join.name)
+          ON \(conditions)
+        """
+    }
+    return .joined([base] + joined, by: "\n")
+  }
+
+  /// Which rows of a join these source rows can meet: said besides its condition, since PostgreSQL takes such a one into a query that
+  /// groups, and an equality with a column of the source it does not.
+  private func reached(_ join: NamedJoin, by rows: JoinedRows) -> [SQL] {
+    func among(_ column: SQL, _ value: SQL, _ from: SQL) -> [SQL] {
+      ["\(column) = ANY (ARRAY(SELECT DISTINCT \(value)\n\(from)))"]
+    }
+    switch (join.reach, rows) {
+    case (nil, _), (_, .all): return []
+    case (.key(let column), .batch), (.key(let column), .locked):
+      return [
+        "(\(Role.afterNone) OR \(column) > \(Role.after(0, key[0])))", "\(column) <= \(Role.through(0, key[0]))",
+      ]
+    case (.key(let column), .chosen(let conditions)):
+      return among(column, keyColumns[0], "FROM   \(source)\n\(SQL.filtered(by: conditions))")
+    case (.values(let column, let value), .batch):
+      return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: batchConditions))")
+    case (.values(let column, let value), .chosen(let conditions)):
+      return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: conditions))")
+    case (.values(let column, let value), .locked):
+      return among(column, value, "FROM   \(Name.locked) AS \(alias)")
+    }
+  }
+
+  /// The batch's rows, locked: each as its last writer has left it.
+  var lockedRows: SQL {
+    """
+    \(Name.locked) AS MATERIALIZED (
+      SELECT *
+      FROM   \(source)
+      \(SQL.filtered(by: batchConditions))
+      ORDER  BY \(list: keyColumns)
+      FOR    NO KEY UPDATE OF \(alias)
+    )
+    """
+  }
+
+  // MARK: What they become
+
+  /// Whether what the capture has computed is what will be stored.
+  var foreseesJoined: Bool { !hasTriggers && capturedColumns.allSatisfy(\.storesWhatIsAssigned) }
+
+  /// True where every join has what it must have; `nil` where none must.
+  private var isWhole: SQL? {
+    let there: [SQL] = joins.filter { $0.missing == .reject }.map { "\($0.isThere) IS NOT NULL" }
+    return there.isEmpty ? nil : .joined(there, by: " AND ")
+  }
+
+  /// A value, or NULL where there is nothing to compute it from.
+  private func whenWhole(_ value: SQL) -> SQL { isWhole.map { "CASE WHEN \($0) THEN \(value) END" } ?? value }
+
+  /// What is assigned, computed where it can be, with the scale and without the length that the column has.
+  func computed(_ assignment: ResolvedAssignment) -> SQL {
+    whenWhole("CAST(\(assignment.value) AS \(assignment.column.image))")
+  }
+
+  private var needsCount: Bool { joins.contains { !$0.isSingle } }
+
+  /// Whether the row is in order, of what ``computedRows(_:)`` gives; `nil` where every row is.
+  private func isInOrder(_ row: SQL) -> SQL? {
+    let tests: [SQL] =
+      (isWhole == nil && validation.isEmpty ? [] : ["\(row).valid"]) + (needsCount ? ["\(row).matches = 1"] : [])
+    return tests.isEmpty ? nil : .joined(tests, by: " AND ")
+  }
+
+  /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
+  private func computedRows(_ rows: JoinedRows) -> SQL {
+    let old: [SQL] = capturedOrWritten.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.old($0))" }
+    let new: [SQL] = assignments.map { assignment in
+      let value = computed(assignment)
+      let column = assignment.column
+      return column.isWrapped && !capturedColumns.isEmpty
+        ? "CAST(ROW(\(value)) AS \(Name.wrapper(Self.step, column))) AS \(Name.new(column))"
+        : "\(value) AS \(Name.new(column))"
+    }
+    let rules: SQL? = validation.isEmpty ? nil : isValid
+    let valid: [SQL] =
+      switch (isWhole, rules) {
+      case (nil, nil): []
+      case (let whole?, nil): ["(\(whole)) AS valid"]
+      case (nil, let rules?): ["(\(rules)) AS valid"]
+      case (let whole?, let rules?): ["CASE WHEN \(whole) THEN (\(rules)) ELSE false END AS valid"]
+      }
+    let count: [SQL] = needsCount ? ["count(*) OVER same AS matches", "row_number() OVER same AS place"] : []
+    let conditions: [SQL] =
+      switch rows {
+      case .batch: batchConditions
+      case .chosen(let conditions): conditions
+      case .all: filterConditions
+      case .locked: []
+      }
+    let filter: [SQL] = conditions.isEmpty ? [] : [.filtered(by: conditions)]
+    let clauses: [SQL] =
+      ["SELECT \(lines: capturedKeys + old + new + valid + count)", "FROM   \(self.rows(rows))"] + filter + sameRow
+      + ["ORDER  BY \(list: keyColumns)", "OFFSET 0"]
+    return .joined(clauses, by: "\n")
+  }
+
+  /// Without undo nothing is captured, and what is written is compared all the same.
+  private var capturedOrWritten: [Column] { capturedColumns.isEmpty ? assignments.map(\.column) : capturedColumns }
+
+  private var sameRow: [SQL] { needsCount ? ["WINDOW same AS (PARTITION BY \(list: keyColumns))"] : [] }
+
+  /// True where the row changes, of what ``computedRows(_:)`` gives.
+  private func differs(_ row: SQL) -> SQL? {
+    guard comparesImages else { return nil }
+    return differing(
+      assignments.map { assignment in
+        let column = assignment.column
+        let (old, new): (SQL, SQL) = ("\(row).\(Name.old(column))", "\(row).\(Name.new(column))")
+        return column.isPadded ? (column, "CAST(\(old) AS text)", "CAST(\(new) AS text)") : (column, old, new)
+      })
+  }
+
+  /// Reads what is joined, keeps old values and new ones of the rows that change, and counts those that are not in order.
+  func captureJoined(locked: Bool) -> Statement {
+    let written = assignments.map(\.column)
+    let names = keyNames + capturedColumns.map { Name.old($0) } + written.map { Name.new($0) }
+    let inOrder = isInOrder("s")
+    let only: SQL = inOrder.map { " FILTER (WHERE \($0))" } ?? ""
+    let rejected: [SQL] = judges ? ["count(*) FILTER (WHERE (\(inOrder ?? "true")) IS NOT TRUE)"] : []
+    let first: [SQL] = needsCount ? ["s.place = 1"] : []
+    let chosen: [SQL] =
+      differs("s").map { differs in
+        guard let inOrder else { return [differs] }
+        return ["(\(differs)\n OR (\(inOrder)) IS NOT TRUE)"]
+      } ?? []
+    let read: SQL = locked ? "(SELECT count(*) FROM \(Name.locked))" : eligibleRows
+    let answers: [SQL] = (locked ? [] : ["\(foreseesJoined ? "true" : "false") AS as_captured"]) + leavesOut
+    let clauses: [SQL] =
+      (locked ? ["WITH \(lockedRows)"] : []) + [
+        """
+        INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: rejectedName + names))
+        SELECT \(lines: [Self.placeValues, read] + rejected + names.map { "array_agg(s.\($0))\(only)" })
+        FROM  (\(computedRows(locked ? .locked : .batch))) AS s
+        """
+      ] + (first + chosen).prefix(1).map { _ in .filtered(by: first + chosen) }
+      + (answers.isEmpty ? [] : ["RETURNING \(list: answers)"])
+    return Statement(
+      locked ? .captureLocked : .capture, step: Self.step,
+      why: locked
+        ? "from the second attempt on the rows are locked before anything is computed"
+        : "the old values and the new ones, for which what is joined is read once",
+      SQL.joined(clauses, by: "\n"))
+  }
+
+  /// Writes what the capture has computed.
+  var updateAsComputed: SQL {
+    let written = assignments.map(\.column)
+    return """
+      UPDATE \(source)
+      SET    \(lines: written.map { "\($0.name) = d.\(Name.new($0))" })
+      FROM   \(lines: unnested(keyNames + written.map { Name.new($0) }))
+      WHERE  \(Self.placeRead)
+        AND  \(sameKey)
+      """
+  }
+
+  /// Without undo: reads what is joined and writes, in one statement.
+  var updateJoined: SQL {
+    let same: [SQL] = zip(keyColumns, keyNames).map { "\($0) = s.\($1)" }
+    let tests =
+      (needsCount ? ["s.place = 1"] : []) + (isInOrder("s").map { [$0] } ?? []) + (differs("s").map { [$0] } ?? [])
+    return """
+      UPDATE \(source)
+      SET    \(lines: assignments.map { "\($0.column.name) = s.\(Name.new($0.column))" })
+      FROM  (\(computedRows(.locked))) AS s
+      \(SQL.filtered(by: same + tests))
+      """
+  }
+
+  /// What is computed of all rows, whose plan EXPLAIN shows, or of a batch's.
+  func explainedJoin(_ rows: JoinedRows) -> SQL { computedRows(rows) }
+
+  // MARK: What is not in order
+
+  /// The rows of a batch with all that is not in order about each, as `validate` needs them.
+  func reasonsOfJoined(row: SQL, newValues: SQL, rules: [SQL]) -> SQL {
+    let missing: [SQL] = joins.filter { $0.missing == .reject }.map { join in
+      "CASE WHEN \(join.isThere) IS NULL THEN \(Literal("\(join.name.name): no row matches")) END"
+    }
+    let several = joins.filter { !$0.isSingle }.map(\.name.name).joined(separator: ", ")
+    let count: [SQL] =
+      needsCount
+      ? [
+        "CASE WHEN count(*) OVER same > 1 THEN format(\(Literal("\(several): %s rows match")), count(*) OVER same) END"
+      ] : []
+    return """
+      SELECT DISTINCT ON (\(list: keyColumns))
+             \(keyAsTexts) AS key,
+             \(row) AS row,
+             \(newValues) AS new_values,
+             array_remove(ARRAY[\(lines: missing + count + rules.map(whenWhole))], NULL) AS reasons
+      FROM   \(rows(.batch))
+      \(SQL.joined([.filtered(by: batchConditions + notDone)] + sameRow, by: "\n"))
+      ORDER  BY \(list: keyColumns)
+      """
+  }
+
+  /// Without undo the change has been before.
+  private var notDone: [SQL] {
+    guard capturedColumns.isEmpty else { return [] }
+    let keys: [SQL] = keyNames.map { "unnest(b.\($0))" }
+    return [
+      "(\(list: keyColumns)) NOT IN (SELECT \(list: keys) FROM \(Name.undo(Self.step)) AS b WHERE \(Self.placeRead))"
+    ]
+  }
+
+  // MARK: What is left behind
+
+  /// The number of source rows among those that a join has given.
+  var countOfRows: SQL { needsCount ? "count(DISTINCT \(keyAsTexts))" : "count(*)" }
+}

@@ -1,0 +1,251 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// A join whose SQL has been parsed.
+struct ParsedJoin: Sendable {
+  enum Rows: Sendable {
+    case table(Located<TableReference>)
+    case query(SQLQuery)
+  }
+
+  let name: Located<String>
+  let rows: Rows
+  let match: SQLExpression
+  let missing: Join.Missing
+}
+
+/// A join whose names are resolved.
+struct NamedJoin: Sendable {
+  /// How the rows of a batch tell which rows of the join they need, so that no batch reads all of it.
+  enum Reach: Sendable {
+    /// A column of the join is the key that batches walk.
+    case key(column: SQL)
+    /// A column of the join equals something of the source row.
+    case values(column: SQL, of: SQL)
+  }
+
+  let name: Identifier
+  /// A query of what is joined, each row with the mark that it is there.
+  let rows: SQL
+  let match: SQL
+  let missing: Join.Missing
+  /// `nil` where nothing narrows it down.
+  let reach: Reach?
+  /// Whether a source row can find two.
+  let isSingle: Bool
+  /// The names of its columns; `nil` where only the database knows.
+  let columns: [Identifier]?
+
+  /// Tells a row that is there from the NULLs of one that is not.
+  var isThere: SQL { "\(name).\(Name.match)" }
+
+  /// Whether it can send a source row to quarantine.
+  var rejects: Bool { missing == .reject || !isSingle }
+}
+
+extension Resolver {
+  /// `join:` in order: the condition of each may name those before it.
+  mutating func resolveJoins(key: [Column], _ parameters: Parameters) {
+    unknownJoins += operation.unreadJoins.map(Identifier.init(trusted:))
+    let read = parsed.joins.map(\.name.value)
+    unknownJoins += operation.joins.map(\.name.value).filter { !read.contains($0) }.map(Identifier.init(trusted:))
+    for join in parsed.joins {
+      let count = problems.count
+      checkName(of: join)
+      guard let known = rows(of: join, parameters), problems.count == count else {
+        unknownJoins.append(Identifier(trusted: join.name.value))
+        continue
+      }
+      let (rows, columns, table) = known
+      let name = Identifier(trusted: join.name.value)
+      // In sight of its own condition.
+      joins.append(
+        NamedJoin(
+          name: name, rows: rows, match: "", missing: join.missing, reach: nil, isSingle: false, columns: columns))
+      let isKnown = checkExpression(join.match, parameters)
+      checkFilter(join.match)
+      let match = rewritten(join.match)
+      let equalities = join.match.equalities.compactMap { Meeting($0, of: name) }
+      if equalities.isEmpty, isKnown {
+        problems.append(.joinWithoutEquality(join.name.value, at: join.match.fragment.span))
+      }
+      joins[joins.count - 1] = NamedJoin(
+        name: name, rows: rows, match: match, missing: join.missing,
+        reach: reach(equalities, of: join, key: key),
+        isSingle: isSingle(equalities.map(\.column.name), join, table), columns: columns)
+      if isKnown { ask(.join, "SELECT FROM \(joinedRow) WHERE (\(match))") }
+    }
+  }
+
+  /// The source row with a row of each join, in a FROM that is never run.
+  var joinedRow: SQL { joins.reduce(row) { $0 + "\nCROSS  JOIN (\($1.rows)) AS \($1.name)" } }
+
+  private mutating func checkName(of join: ParsedJoin) {
+    let name = join.name.value
+    let identifier = Identifier(trusted: name)
+    if identifier.isReserved {
+      problems.append(.reservedJoin(name, at: join.name.span))
+    } else if identifier == Self.batch || identifier == alias || identifier.name == "excluded" {
+      problems.append(.takenJoin(name, at: join.name.span))
+    }
+  }
+
+  // MARK: What is joined
+
+  private mutating func rows(
+    of join: ParsedJoin, _ parameters: Parameters
+  ) -> (SQL, columns: [Identifier]?, table: Table?)? {
+    switch join.rows {
+    case .table(let reference):
+      guard let table = asked(join) else {
+        problems.append(.unknownTable(reference.value, at: reference.span, catalog))
+        return nil
+      }
+      let used = table.columns.filter { isRead($0.name, of: join) }
+      if !table.rights.schema {
+        problems.append(.mayNotEnter(table.name.schema, catalog.server.user, at: reference.span))
+      } else if let missing = used.first(where: { !table.rights.select && !$0.maySelect }) {
+        problems.append(.mayNotRead(missing.name, of: table.name, catalog.server.user, at: reference.span))
+      }
+      checkReads(of: join, table, at: reference.span)
+      let columns: [SQL] = used.map { "\(Self.joined).\($0.name)" }
+      return (
+        "SELECT \(list: mark(join) + columns) FROM \(table.name) AS \(Self.joined)",
+        table.columns.map(\.name), table
+      )
+    case .query(let query):
+      let count = problems.count
+      checkText(query, parameters)
+      if let use = query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) {
+        problems.append(.batchInJoin(at: query.span(of: use.range)))
+      }
+      for call in query.functions where volatility(of: call) == .volatile {
+        problems.append(.volatileJoin(call.name.last?.name ?? "", at: query.span(of: call.range)))
+      }
+      let rewritten = rewritten(query)
+      guard problems.count == count else { return nil }
+      if isBound(query) { ask(.join, "SELECT FROM (\(rewritten)) AS found") }
+      let marked: SQL = "SELECT \(list: mark(join) + ["\(Self.joined).*"]) FROM (\(rewritten)) AS \(Self.joined)"
+      return (join.missing == .reject ? marked : rewritten, query.outputs.names, nil)
+    }
+  }
+
+  /// The table of a join; the catalog tells of those that were asked for in their order, the source first.
+  private func asked(_ join: ParsedJoin) -> Table? {
+    let before = parsed.joins.prefix { !$0.name.value.utf8.elementsEqual(join.name.value.utf8) }
+    let place = 1 + before.count { if case .table = $0.rows { true } else { false } }
+    return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
+  }
+
+  /// Where nothing is found all columns are NULL, which those of a row that is there can be, too.
+  private func mark(_ join: ParsedJoin) -> [SQL] { join.missing == .reject ? ["true AS \(Name.match)"] : [] }
+
+  private static let joined = Identifier(trusted: "joined")
+
+  /// Whether some SQL of the definition reads this column of the join.
+  private func isRead(_ column: Identifier, of join: ParsedJoin) -> Bool {
+    let name = Identifier(trusted: join.name.value)
+    return parsed.texts.contains { text in
+      text.columns.contains { $0.qualifier?.name == name && ($0.isStar || $0.column?.name == column) }
+    }
+  }
+
+  /// A row of the very table that is written: what it holds depends on which batches have been there before.
+  private mutating func checkReads(of join: ParsedJoin, _ table: Table, at span: SourceSpan) {
+    guard table.oid == self.table.oid else { return }
+    for assignment in operation.set where isRead(Identifier(trusted: assignment.column.value), of: join) {
+      problems.append(.readsWhatIsWritten(assignment.column.value, table.name.description, at: span))
+    }
+  }
+
+  // MARK: Which of its rows
+
+  /// An equality between a column of a join and something that is not the join's.
+  private struct Meeting {
+    let column: ColumnUse.Part
+    let value: SQLShape
+    /// The bytes of the value.
+    let range: Range<Int>?
+
+    init?(_ equality: Equality, of join: Identifier) {
+      func column(_ shape: SQLShape) -> ColumnUse.Part? {
+        guard case .column(let use) = shape, use.qualifier?.name == join, use.parts.count == 2 else { return nil }
+        return use.column
+      }
+      if let left = column(equality.left), !equality.right.names(join) {
+        (self.column, value, range) = (left, equality.right, equality.ranges?.right)
+      } else if let right = column(equality.right), !equality.left.names(join) {
+        (self.column, value, range) = (right, equality.left, equality.ranges?.left)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  private func reach(_ meetings: [Meeting], of join: ParsedJoin, key: [Column]) -> NamedJoin.Reach? {
+    let name = Identifier(trusted: join.name.value)
+    for meeting in meetings {
+      guard key.count == 1, isKey(meeting.value, key[0]) else { continue }
+      return .key(column: "\(name).\(meeting.column.name)")
+    }
+    // A table by itself is joined row by row where that is better.
+    guard case .query = join.rows else { return nil }
+    for meeting in meetings {
+      guard let range = meeting.range, isOfSource(join.match, range) else { continue }
+      return .values(column: "\(name).\(meeting.column.name)", of: rewritten(join.match, within: range))
+    }
+    return nil
+  }
+
+  /// Whether it is the key, in an order that does not depend on a collation: the join's column may have another.
+  private func isKey(_ shape: SQLShape, _ key: Column) -> Bool {
+    guard case .column(let use) = shape, use.scope == .top, use.column?.name == key.name, key.category != "S" else {
+      return false
+    }
+    return use.qualifier.map { $0.name == alias || $0.name == Self.batch } ?? true
+  }
+
+  /// Whether the bytes name columns of the source row alone, and something of it.
+  private func isOfSource(_ text: SQLExpression, _ range: Range<Int>) -> Bool {
+    let uses = text.columns.filter { range.contains($0.range.lowerBound) }
+    let isFixed = !text.functions.contains {
+      range.contains($0.range.lowerBound) && volatility(of: $0) == .volatile
+    }
+    return isFixed && !uses.isEmpty
+      && uses.allSatisfy { use in
+        use.scope == .top && (use.qualifier.map { $0.name == alias || $0.name == Self.batch } ?? true)
+      }
+  }
+
+  /// Whether no two rows can match: a unique index is met as a whole, or the query is grouped by what is met.
+  private func isSingle(_ met: [Identifier], _ join: ParsedJoin, _ table: Table?) -> Bool {
+    switch join.rows {
+    case .table:
+      guard let table else { return false }
+      let numbers = Set(met.compactMap { table.column($0.name)?.number })
+      return table.indexes.contains { index in
+        index.isUnique && index.isValid && index.isImmediate && !index.isPartial && !index.columns.contains(0)
+          && numbers.isSuperset(of: index.columns)
+      }
+    case .query(let query):
+      let multiplies = query.functions.contains { call in candidates(for: call).contains(where: \.returnsSet) }
+      return !multiplies && query.outputs.distinct.map { Set(met).isSuperset(of: $0) } == true
+    }
+  }
+}
+
+extension SQLShape {
+  /// Whether it names the join, or holds what is not known here.
+  fileprivate func names(_ join: Identifier) -> Bool {
+    switch self {
+    case .column(let use): use.qualifier?.name == join
+    case .infix(_, let left, let right): left.names(join) || right.names(join)
+    case .prefix(_, let inner), .not(let inner), .cast(let inner, _): inner.names(join)
+    case .and(let terms), .or(let terms), .call(_, let terms): terms.contains { $0.names(join) }
+    case .parameter, .constant: false
+    case .other: true
+    }
+  }
+}

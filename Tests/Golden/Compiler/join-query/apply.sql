@@ -1,0 +1,351 @@
+-- ===== prepare: once, in the transaction that begins the run
+
+-- undo table: a row a batch, an array a column; never the table's own row type, which would forbid DDL
+CREATE TABLE migrate.undo_{run}_1 (slice integer,
+                                   ordinal integer,
+                                   part integer,
+                                   rows_read bigint NOT NULL,
+                                   k_1 bigint[] COMPRESSION lz4,
+                                   o_2 text[] COMPRESSION lz4,
+                                   n_2 text[] COMPRESSION lz4,
+                                   exact boolean,
+                                   reverted boolean NOT NULL DEFAULT false,
+                                   PRIMARY KEY (slice, ordinal, part));
+
+-- ===== bounds: once, before the first batch
+
+-- lockers: the transactions that may hold rows below the upper end which nobody can see yet
+SELECT l.virtualtransaction
+FROM   pg_locks AS l
+WHERE  l.locktype = 'relation'
+  AND  l.relation IN (SELECT to_regclass('"shop"."users"') UNION SELECT relid FROM pg_partition_tree(to_regclass('"shop"."users"')))
+  AND  l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND  l.granted
+  AND  l.pid IS DISTINCT FROM pg_backend_pid()
+  AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+
+-- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
+SELECT CAST("users"."id" AS text) AS upper_1
+FROM   "shop"."users" AS "users"
+ORDER  BY "users"."id" DESC
+LIMIT  1;
+
+-- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL synchronous_commit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- lock: before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait
+LOCK TABLE "shop"."users" IN ROW EXCLUSIVE MODE;
+
+-- bound: the key of the batch's last row; no row: the batch goes to the upper end
+-- $1 after.none, $2 after.1, $3 upper.1, $4 size
+SELECT CAST("users"."id" AS text) AS through_1
+FROM   "shop"."users" AS "users"
+WHERE  ($1::boolean OR "users"."id" > $2::bigint)
+  AND  "users"."id" <= $3::bigint
+  AND  ("users".id > 2)
+ORDER  BY "users"."id"
+OFFSET $4::bigint - 1
+LIMIT  1;
+
+-- capture: the old values and the new ones, for which what is joined is read once
+-- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+SELECT $1::integer, $2::integer, $3::integer,
+       coalesce($4::bigint, (SELECT count(*)
+                             FROM   "shop"."users" AS "users"
+                             WHERE  ($5::boolean OR "users"."id" > $6::bigint)
+                               AND  "users"."id" <= $7::bigint
+                               AND  ("users".id > 2))),
+       array_agg(s.k_1),
+       array_agg(s.o_2),
+       array_agg(s.n_2)
+FROM  (SELECT "users"."id" AS k_1,
+              "users"."vip_level" AS o_2,
+              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2
+       FROM   "shop"."users" AS "users"
+              LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+                ON (spent.user_id = users.id)
+                   AND ($5::boolean OR "spent"."user_id" > $6::bigint)
+                   AND "spent"."user_id" <= $7::bigint
+       WHERE  ($5::boolean OR "users"."id" > $6::bigint)
+         AND  "users"."id" <= $7::bigint
+         AND  ("users".id > 2)
+       ORDER  BY "users"."id"
+       OFFSET 0) AS s
+WHERE  record_image_ne(ROW(s.o_2), ROW(s.n_2))
+RETURNING true AS as_captured;
+
+-- capture locked: from the second attempt on the rows are locked before anything is computed
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+WITH "migrate locked" AS MATERIALIZED (
+       SELECT *
+       FROM   "shop"."users" AS "users"
+       WHERE  ($1::boolean OR "users"."id" > $2::bigint)
+         AND  "users"."id" <= $3::bigint
+         AND  ("users".id > 2)
+       ORDER  BY "users"."id"
+       FOR    NO KEY UPDATE OF "users"
+     )
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+SELECT $4::integer, $5::integer, $6::integer,
+       (SELECT count(*) FROM "migrate locked"),
+       array_agg(s.k_1),
+       array_agg(s.o_2),
+       array_agg(s.n_2)
+FROM  (SELECT "users"."id" AS k_1,
+              "users"."vip_level" AS o_2,
+              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2
+       FROM   "migrate locked" AS "users"
+              LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+                ON (spent.user_id = users.id)
+                   AND ($1::boolean OR "spent"."user_id" > $2::bigint)
+                   AND "spent"."user_id" <= $3::bigint
+       ORDER  BY "users"."id"
+       OFFSET 0) AS s
+WHERE  record_image_ne(ROW(s.o_2), ROW(s.n_2));
+
+-- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
+-- $1 slice, $2 ordinal, $3 part
+UPDATE "shop"."users" AS "users"
+SET    "vip_level" = d.n_2
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.n_2) AS d(k_1, n_2)
+WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  "users"."id" = d.k_1;
+
+-- change: a range of the key, not a join with the batch, which costs half as much again
+-- $1 slice, $2 ordinal, $3 part
+WITH changed AS (
+  UPDATE "shop"."users" AS "users"
+  SET    "vip_level" = d.n_2
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2) AS d(k_1, n_2)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "users"."id" = d.k_1
+  RETURNING "users"."id" AS k_1,
+            "users"."vip_level" AS n_2
+), image AS (
+  SELECT array_agg(s.k_1) AS k_1,
+         array_agg(s.n_2) AS n_2
+  FROM  (SELECT * FROM changed ORDER BY k_1) AS s
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    n_2 = image.n_2,
+       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+FROM   image
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+
+-- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 changed, $7 slice, $8 ordinal, $9 part
+WITH heartbeat AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+)
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, epoch, exact)
+SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
+FROM   migrate.undo_{run}_1 AS u
+CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_2), 0) AS rows_changed) AS c
+CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
+RETURNING exact, rows_read, rows_changed, xid,
+          (SELECT coalesce(cardinality(u.k_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
+
+-- ===== finish: once, after the last batch
+
+-- left behind: rows that became eligible behind the batches, counted and not passed over in silence
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions
+SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."vip_level"), ROW(CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text))))
+FROM   "shop"."users" AS "users"
+       LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+         ON (spent.user_id = users.id)
+            AND "spent"."user_id" = ANY (ARRAY(SELECT DISTINCT "users"."id"
+                FROM   "shop"."users" AS "users"
+                WHERE  "users"."id" <= $1::bigint
+                  AND  $2::boolean
+                  AND  ($3::bigint IS NULL
+                        OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
+                  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+                  AND  ("users".id > 2)
+                  AND  NOT EXISTS (SELECT
+                                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                                   WHERE  d.k_1 = "users"."id")))
+WHERE  "users"."id" <= $1::bigint
+  AND  $2::boolean
+  AND  ($3::bigint IS NULL
+        OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+  AND  ("users".id > 2)
+  AND  NOT EXISTS (SELECT
+                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
+                   WHERE  d.k_1 = "users"."id");
+
+-- ===== revert: the way back, one transaction for each batch, the last one first
+
+-- settings: what decides about the meaning of a text is said, in each transaction
+SET LOCAL search_path = "pg_catalog", "public", pg_temp;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL xmloption = 'content';
+SET LOCAL lc_numeric = 'C';
+SET LOCAL lc_monetary = 'C';
+SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL jit = off;
+SET LOCAL synchronous_commit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '500ms';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '1s';
+
+-- untouched: when these are all rows that the run changed, none needs to be compared
+-- $1 transactions
+SELECT count(*) AS rows_untouched
+FROM   "shop"."users" AS "users"
+WHERE  "users".xmin IN (SELECT unnest($1::xid[]));
+
+-- conflicts ahead: rows changed since, all batches at once; under stop there must be none
+SELECT count(*) AS conflicts
+FROM   migrate.undo_{run}_1 AS b
+CROSS  JOIN LATERAL unnest(b.k_1, b.n_2) AS d(k_1, n_2)
+LEFT   JOIN "shop"."users" AS "users" ON "users"."id" = d.k_1
+WHERE  NOT b.reverted
+  AND  ("users"."id" IS NULL
+        OR record_image_ne(ROW("users"."vip_level"), ROW(d.n_2)));
+
+-- mark: a second revert of the same batch waits here and then finds nothing to do
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.undo_{run}_1 AS u
+SET    reverted = true
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
+  AND  NOT u.reverted;
+
+-- restore: one statement compares and writes, so no edit is lost between the two
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."users" AS "users"
+  SET    "vip_level" = d.o_2
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "users"."id" = d.k_1
+    AND  record_image_eq(ROW("users"."vip_level"), ROW(d.n_2))
+  RETURNING "users"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM  (SELECT d.k_1
+       FROM   migrate.undo_{run}_1 AS b,
+              unnest(b.k_1) AS d(k_1)
+       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
+       EXCEPT
+       SELECT k_1 FROM back) AS d;
+
+-- seize: under force what is overwritten is kept first, and the rows locked meanwhile
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH d AS MATERIALIZED (
+  SELECT d.k_1,
+         record_image_ne(ROW("users"."vip_level"), ROW(d.n_2)) AS differs,
+         jsonb_object(ARRAY['vip_level'],
+                      ARRAY[CAST("users"."vip_level" AS text)]) AS found
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.n_2) AS d(k_1, n_2),
+         "shop"."users" AS "users"
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "users"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "users"
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
+FROM   d
+WHERE  d.differs;
+
+-- restore forced: under force the old values come back over whatever has been kept
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  UPDATE "shop"."users" AS "users"
+  SET    "vip_level" = d.o_2
+  FROM   migrate.undo_{run}_1 AS b,
+         unnest(b.k_1, b.o_2, b.n_2) AS d(k_1, o_2, n_2)
+  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "users"."id" = d.k_1
+    AND  (record_image_eq(ROW("users"."vip_level"), ROW(d.n_2))
+          OR EXISTS (SELECT
+                     FROM   migrate.conflicts AS c
+                     WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
+                       AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
+  RETURNING "users"."id" AS k_1
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
+FROM  (SELECT d.k_1
+       FROM   migrate.undo_{run}_1 AS b,
+              unnest(b.k_1) AS d(k_1)
+       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
+       EXCEPT
+       SELECT k_1 FROM back) AS d
+ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
+
+-- look: what is there instead of the values that the run had left
+-- $1 run, $2 seq
+UPDATE migrate.conflicts AS c
+SET    reason = 'edited',
+       found = jsonb_object(ARRAY['vip_level'],
+                            ARRAY[CAST("users"."vip_level" AS text)])
+FROM   "shop"."users" AS "users"
+WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
+  AND  c.reason = 'gone'
+  AND  "users"."id" = CAST(c.key[1] AS bigint);
+
+-- finish: the ledger's entry; no row: another worker has taken over
+-- $1 run, $2 worker, $3 epoch, $4 seq
+WITH heartbeat AS (
+  UPDATE migrate.workers
+  SET    heartbeat_at = clock_timestamp()
+  WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
+), conflicts AS (
+  SELECT count(*) FILTER (WHERE reason <> 'overwritten') AS rows_kept
+  FROM   migrate.conflicts
+  WHERE  run = $1::bigint AND seq = $4::bigint
+)
+INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                             rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
+SELECT a.run, 'revert', a.slice, a.ordinal, a.part, a.after_key, a.through_key,
+       a.rows_changed, a.rows_changed - c.rows_kept, 0, c.rows_kept, f.epoch, true
+FROM   migrate.batches AS a, conflicts AS c,
+       (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
+WHERE  a.run = $1::bigint
+  AND  a.kind = 'apply'
+  AND  a.seq = $4::bigint
+RETURNING rows_read, rows_changed, rows_rejected;
+
+-- drop undo: everything is as it was, so the undo has done its work
+DROP TABLE migrate.undo_{run}_1;
