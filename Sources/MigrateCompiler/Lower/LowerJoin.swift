@@ -104,14 +104,8 @@ extension ResolvedBatch {
 
   /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
   private func computedRows(_ rows: JoinedRows) -> SQL {
-    let old: [SQL] = capturedOrWritten.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.old($0))" }
-    let new: [SQL] = assignments.map { assignment in
-      let value = computed(assignment)
-      let column = assignment.column
-      return column.isWrapped && !capturedColumns.isEmpty
-        ? "CAST(ROW(\(value)) AS \(Name.wrapper(Self.step, column))) AS \(Name.new(column))"
-        : "\(value) AS \(Name.new(column))"
-    }
+    let old: [SQL] = capturedOrWritten.map { "\($0.plain(of: alias)) AS \(Name.old($0))" }
+    let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" }
     let rules: SQL? = validation.isEmpty ? nil : isValid
     let valid: [SQL] =
       switch (isWhole, rules) {
@@ -151,10 +145,18 @@ extension ResolvedBatch {
       })
   }
 
+  /// As an array can hold it.
+  private func wrapped(_ value: SQL, _ column: Column) -> SQL {
+    column.isWrapped ? "CAST(ROW(\(value)) AS \(Name.wrapper(Self.step, column)))" : value
+  }
+
   /// Reads what is joined, keeps old values and new ones of the rows that change, and counts those that are not in order.
   func captureJoined(locked: Bool) -> Statement {
     let written = assignments.map(\.column)
     let names = keyNames + capturedColumns.map { Name.old($0) } + written.map { Name.new($0) }
+    let elements: [SQL] =
+      keyNames.map { "s.\($0)" } + capturedColumns.map { wrapped("s.\(Name.old($0))", $0) }
+      + written.map { wrapped("s.\(Name.new($0))", $0) }
     let inOrder = isInOrder("s")
     let only: SQL = inOrder.map { " FILTER (WHERE \($0))" } ?? ""
     let rejected: [SQL] = judges ? ["count(*) FILTER (WHERE (\(inOrder ?? "true")) IS NOT TRUE)"] : []
@@ -170,7 +172,7 @@ extension ResolvedBatch {
       (locked ? ["WITH \(lockedRows)"] : []) + [
         """
         INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: rejectedName + names))
-        SELECT \(lines: [Self.placeValues, read] + rejected + names.map { "array_agg(s.\($0))\(only)" })
+        SELECT \(lines: [Self.placeValues, read] + rejected + elements.map { "array_agg(\($0))\(only)" })
         FROM  (\(computedRows(locked ? .locked : .batch))) AS s
         """
       ] + (first + chosen).prefix(1).map { _ in .filtered(by: first + chosen) }
