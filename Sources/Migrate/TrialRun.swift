@@ -64,6 +64,9 @@ struct TrialRun {
     let hasSchema = try connection.query("SELECT to_regnamespace('migrate') IS NOT NULL AS there").onlyRow
     if try !hasSchema.bool("there") { try connection.execute("CREATE SCHEMA migrate") }
     for statement in plan.statements(.prepare) { try run(statement, constants, connection) }
+    for statement in plan.statements(.bounds) {
+      if case .stage = statement.name { try run(statement, constants, connection) }
+    }
   }
 
   func starts(_ trial: Trial, _ connection: borrowing Connection) throws(PostgresError) -> [[String?]] {

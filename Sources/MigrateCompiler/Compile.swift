@@ -23,13 +23,15 @@ package struct CompileInputs: Sendable {
   package let workers: Int?
   package let estimatedRows: Int
   package let coverage: Coverage
+  /// Joins, by their place, of which a batch would read all however few rows it needs: no index leads to them.
+  package let unreached: Set<Int>
   /// What a sample has shown of the assignments that may lose something.
   package let samples: [Int: Sampled]
 
   package init(
     identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, workers: Int? = nil,
     estimatedRows: Int,
-    coverage: Coverage = .walked, samples: [Int: Sampled] = [:]
+    coverage: Coverage = .walked, unreached: Set<Int> = [], samples: [Int: Sampled] = [:]
   ) {
     self.identity = identity
     self.parameters = parameters
@@ -38,6 +40,7 @@ package struct CompileInputs: Sendable {
     self.workers = workers
     self.estimatedRows = estimatedRows
     self.coverage = coverage
+    self.unreached = unreached
     self.samples = samples
   }
 }
@@ -70,7 +73,7 @@ package enum Compiler {
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
-      walk: batch.walk, trial: batch.trial)
+      counted: batch.counted, readings: batch.readings, walk: batch.walk, trial: batch.trial)
   }
 }
 
@@ -80,6 +83,10 @@ package struct Compilation: Sendable {
   package let warnings: Diagnostics
   /// The change without its undo, for EXPLAIN: the undo table does not exist yet.
   package let explainable: RenderedSQL
+  /// The rows that it meets, for EXPLAIN, where it does not tell them itself.
+  package let counted: RenderedSQL?
+  /// For each join that a batch may read in part.
+  package let readings: [JoinReading]
   /// How a walk would begin, for EXPLAIN: whether an index leads to the eligible rows. `nil` when all rows are eligible.
   package let walk: RenderedSQL?
   /// For `plan --explain` and `--measure`.

@@ -72,13 +72,23 @@ extension Step {
       .init("columns", .array(columns.map(\.document))),
       .init("where", filter.map(\.document) ?? .null),
     ]
-    return .object(members + rules + [undo.member])
+    let read: [JSON.Member] = joins.isEmpty ? [] : [.init("joins", .array(joins.map(\.document)))]
+    return .object(members + read + rules + [undo.member])
   }
 }
 
 extension WrittenColumn {
   fileprivate var document: JSON {
     .object([.init("name", .string(name)), .init("value", .string(value)), .init("place", place.document)])
+  }
+}
+
+extension PlannedJoin {
+  fileprivate var document: JSON {
+    .object([
+      .init("name", .string(name)), .init("rows", .string(rows)), .init("match", .string(match)),
+      .init("missing", .string(missing)), .init("is_single", .bool(isSingle)),
+    ])
   }
 }
 

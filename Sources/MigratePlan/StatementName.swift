@@ -20,6 +20,8 @@ extension Statement {
     case collect
     /// Cuts the keys for several workers.
     case slices
+    /// Reads a join into a table, by the join's name: several statements, one after another.
+    case stage(String)
 
     // Phase `batches`.
     /// Pins what decides about the meaning of a text; of phase `revert`, too.
@@ -100,6 +102,7 @@ extension Statement.Name: LosslessStringConvertible {
   private static let checkMark = "check: "
   private static let holdMark = "hold when: "
   private static let wrapperMark = "wrapper for column "
+  private static let stageMark = "stage: "
 
   /// The name as it is shown and stored.
   public var description: String {
@@ -141,6 +144,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .restoreRewritten: "restore rewritten"
     case .triggersOn: "triggers on"
     case .dropUndo: "drop undo"
+    case .stage(let join): Self.stageMark + join
     case .check(let label): Self.checkMark + label
     case .holdWhen(let name): Self.holdMark + name
     }
@@ -168,6 +172,8 @@ extension Statement.Name: LosslessStringConvertible {
       self = .check(label)
     } else if let name = Self.rest(of: description, behind: Self.holdMark) {
       self = .holdWhen(name)
+    } else if let join = Self.rest(of: description, behind: Self.stageMark) {
+      self = .stage(join)
     } else if let number = Self.rest(of: description, behind: Self.wrapperMark), let column = Int(number) {
       self = .wrapper(column: column)
     } else {

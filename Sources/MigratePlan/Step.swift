@@ -8,6 +8,8 @@ public struct Step: Sendable, Equatable {
   public let table: String
   /// The columns that the definition writes, each with what it becomes.
   public let columns: [WrittenColumn]
+  /// What is read besides the rows that are written, in order.
+  public let joins: [PlannedJoin]
   /// Which rows, by an expression that computes something; `nil` when it only compares, or all rows are meant.
   public let filter: PlannedFilter?
   /// What must be true of a row as it would be written; one that breaks a rule goes to quarantine.
@@ -16,13 +18,15 @@ public struct Step: Sendable, Equatable {
   public let undo: Undo
 
   package init(
-    number: Int, verb: String, table: String, columns: [WrittenColumn], filter: PlannedFilter?,
+    number: Int, verb: String, table: String, columns: [WrittenColumn], joins: [PlannedJoin] = [],
+    filter: PlannedFilter?,
     validation: [PlannedRule], undo: Undo
   ) {
     self.number = number
     self.verb = verb
     self.table = table
     self.columns = columns
+    self.joins = joins
     self.filter = filter
     self.validation = validation
     self.undo = undo
@@ -42,6 +46,28 @@ public struct WrittenColumn: Sendable, Equatable {
     self.name = name
     self.value = value
     self.place = place
+  }
+}
+
+/// What is read for each source row besides it.
+public struct PlannedJoin: Sendable, Equatable {
+  /// What SQL calls it.
+  public let name: String
+  /// The table, or the query.
+  public let rows: String
+  /// Which of its rows belongs to a source row.
+  public let match: String
+  /// What a source row does that finds none: reject, skip or null.
+  public let missing: String
+  /// Whether it is certain that none finds two; one that does goes to quarantine.
+  public let isSingle: Bool
+
+  package init(name: String, rows: String, match: String, missing: String, isSingle: Bool) {
+    self.name = name
+    self.rows = rows
+    self.match = match
+    self.missing = missing
+    self.isSingle = isSingle
   }
 }
 

@@ -15,7 +15,7 @@ extension Worker {
   package mutating func retry() throws(PostgresError) -> RetryOutcome {
     try enlist()
     do throws(PostgresError) {
-      let outcome = try retryAll()
+      let outcome = try stageAnew() ? try retryAll() : .takenOver
       leave()
       return outcome
     } catch {
@@ -23,6 +23,19 @@ extension Worker {
       leave()
       throw error
     }
+  }
+
+  /// What a row has missed may have come since.
+  private mutating func stageAnew() throws(PostgresError) -> Bool {
+    guard !run.staging.isEmpty else { return true }
+    try begin("READ COMMITTED READ WRITE", .apply)
+    guard try keepsFence() else {
+      try connection.execute("ROLLBACK")
+      return false
+    }
+    try stage()
+    try connection.commit()
+    return true
   }
 
   private mutating func retryAll() throws(PostgresError) -> RetryOutcome {

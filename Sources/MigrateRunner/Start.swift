@@ -38,10 +38,16 @@ extension Worker {
     if let upper, let slices = run.statements(.bounds).first(where: { $0.name == .slices }) {
       try connection.run(slices, constants.with(key: upper, as: "upper", count: run.keyCount))
     }
+    try stage()
     // In the same transaction as the keys: both are there, or neither.
     try Ledger.bound(connection, run.id, upper: upper, horizon: horizon)
     try connection.commit()
     return nil
+  }
+
+  /// Reads into tables what batches would read as a whole each time; anew where that has been done before.
+  borrowing func stage() throws(PostgresError) {
+    for statement in run.staging { try connection.run(statement, constants) }
   }
 
   /// Whether the last key is fixed, and that; `nil` for an empty source.
@@ -58,5 +64,12 @@ extension Worker {
     for row in try connection.run(statement, constants) { found.insert(try row.text(0)) }
     try connection.commit()
     return found
+  }
+}
+
+extension Run {
+  /// What reads joins into tables.
+  var staging: [RunStatement] {
+    statements(.bounds).filter { if case .stage = $0.name { true } else { false } }
   }
 }

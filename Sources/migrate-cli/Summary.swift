@@ -21,6 +21,7 @@ struct Summary {
     for column in plan.steps.flatMap(\.columns) {
       lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
     }
+    for join in plan.steps.flatMap(\.joins) { lines.append(Line(title: "joins", text: Self.words(join))) }
     let rows = "about \(Wording.count(plan.estimate.rows)), in " + Self.batches(plan)
     lines.append(Line(title: "rows", text: [rows] + (staleness.map { [Printable.line(Self.words($0))] } ?? [])))
     if plan.parallel > 1 {
@@ -65,6 +66,19 @@ struct Summary {
     }
     for need in plan.needs { add("needs", need) }
     add(surroundings)
+  }
+
+  /// What is read besides the row, which of it, and what becomes of a row that finds none or two.
+  private static func words(_ join: PlannedJoin) -> [String] {
+    let missing =
+      switch join.missing {
+      case "skip": "is left as it is"
+      case "null": "goes on with NULL"
+      default: "goes to quarantine"
+      }
+    let several = join.isSingle ? "" : ", one that finds two goes to quarantine"
+    let last = "where \(Printable.line(join.match)); a row that finds none \(missing)\(several)"
+    return laidOut(Printable.line("\(join.name): "), join.rows) + [last]
   }
 
   /// Behind the estimate, for which it is the reason to doubt it.
@@ -160,10 +174,15 @@ struct Summary {
       let type = plan.tables.flatMap(\.columns).first { $0.name.utf8.elementsEqual(column.name.utf8) }?.type
       return [Printable.line(name + onOneLine(column.value) + (type.map { " (\($0))" } ?? ""))]
     }
-    let margin = String(repeating: " ", count: ColumnWidth.of(name))
-    let lines = column.value.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true)
+    return laidOut(name, column.value)
+  }
+
+  /// SQL behind what it is for, its further lines under the first.
+  private static func laidOut(_ title: String, _ sql: String) -> [String] {
+    let margin = String(repeating: " ", count: ColumnWidth.of(title))
+    let lines = sql.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true)
       .map { Printable.block(String(decoding: $0, as: UTF8.self)) }
-    return [name + (lines.first ?? "")] + lines.dropFirst().map { margin + $0 }
+    return [title + (lines.first ?? "")] + lines.dropFirst().map { margin + $0 }
   }
 
   /// A constant of several lines as SQL writes it on one.

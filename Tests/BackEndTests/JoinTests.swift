@@ -244,4 +244,65 @@ import Testing
           == ["Germany|16", "Éire|17", "NULL|67"])
     }
   }
+
+  /// A hundred thousand payments without an index, of which each batch would read all.
+  private static let payments = """
+    CREATE TABLE users (id bigint PRIMARY KEY, level text NOT NULL, spent numeric(12,2));
+    INSERT INTO users SELECT n * 3, 'bronze' FROM generate_series(1, 400) AS n;
+    CREATE TABLE payments (user_id bigint NOT NULL, amount numeric(10,2) NOT NULL);
+    INSERT INTO payments SELECT 3 * (1 + n % 350), n % 97 FROM generate_series(1, 150000) AS n; ANALYZE users, payments;
+    """
+
+  @Test(arguments: BackEnd.allCases, ["users.id", "abs(users.id)"])
+  func `is read once where each batch would read all of it`(backEnd: BackEnd, key: String) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.payments)
+      let query = "SELECT user_id, sum(amount) AS total FROM payments WHERE amount < :most GROUP BY user_id"
+      let definition = """
+        batch: users
+        source: users
+        params: {most: {type: numeric, default: 90}}
+        join:
+          paid: {query: "\(query)", match: paid.user_id = \(key)}
+        set: {spent: round(paid.total)}
+        """
+      let compiled = try await Compiled(definition, on: server, batchSize: 30)
+      #expect(compiled.plan.warnings.map(\.code) == ["staged-join"])
+      #expect(compiled.plan.statements(.bounds).count { $0.name == .stage("paid") } == 4)
+      let expected = """
+        SELECT id, level, (SELECT sum(amount) FROM payments WHERE user_id = id AND amount < 90)
+        FROM users ORDER BY id
+        """
+      let becomes = try await server.rows(expected)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.rows("SELECT id, level, spent FROM users ORDER BY id") == becomes)
+      #expect(
+        try await server.value("SELECT count(*) FROM migrate.rejects WHERE message = 'paid: no row matches'") == "50")
+      // What a row has missed is read anew.
+      try await server.psql("INSERT INTO payments SELECT id, 7 FROM users WHERE spent IS NULL AND id < 1180")
+      let again = try await backEnd.retry(1, on: server)
+      #expect(again.isDone, "\(again.text)")
+      #expect(try await server.value("SELECT count(*) FROM users WHERE spent = 7") == "43")
+      #expect(try await server.value("SELECT bool_and(verdict <> 'not ok') FROM migrate.verify(1)") == "t")
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.value("SELECT count(spent) FROM users") == "0")
+      #expect(try await server.value("SELECT to_regclass('migrate.join_1_1')") == nil)
+    }
+  }
+
+  @Test func `that an index leads to is read by each batch`() async throws {
+    try await withLedger { server in
+      try await server.psql(Self.payments + "CREATE INDEX ON payments (user_id); ANALYZE payments")
+      let query = "SELECT user_id, sum(amount) AS total FROM payments GROUP BY user_id"
+      for key in ["users.id", "abs(users.id)"] {
+        let compiled = try await Compiled(
+          "batch: users\nsource: users\njoin:\n  paid: {query: \"\(query)\", match: paid.user_id = \(key), missing: skip}\n"
+            + "set: {spent: round(paid.total)}\nbatch_size: 100", on: server)
+        #expect(compiled.plan.warnings.isEmpty)
+        #expect(compiled.plan.statements(.bounds).count == 2)
+      }
+    }
+  }
 }

@@ -87,6 +87,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.lockers IS 'The transactions that hold a write lock on the source of a run.';
 
+CREATE FUNCTION migrate.stage(_run bigint, _given jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.execute(s.text, migrate.arguments(s.arguments, _given))
+  FROM   (SELECT * FROM migrate.statements WHERE run = _run AND phase = 'bounds' AND name LIKE 'stage: %' ORDER BY ordinal) AS s;
+END $$;
+COMMENT ON FUNCTION migrate.stage IS 'Reads into tables what the batches of a run would read as a whole each time; anew where that has been done before.';
+
 CREATE FUNCTION migrate.fix_bounds(_run bigint, _epoch integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -109,6 +118,7 @@ BEGIN
   IF statement.run IS NOT NULL AND upper IS NOT NULL THEN
     PERFORM migrate.execute(statement.text, migrate.arguments(statement.arguments, migrate.with_key(given, 'upper', upper, cardinality(upper))));
   END IF;
+  PERFORM migrate.stage(_run, given);
   PERFORM migrate.bound(_run, upper, horizon);
 END $$;
 COMMENT ON FUNCTION migrate.fix_bounds IS 'Fixes where a run ends, and collects its keys where the plan says so.';

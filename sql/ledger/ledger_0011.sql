@@ -253,6 +253,8 @@ BEGIN
   PERFORM migrate.enlist(_run, 1, epoch, NULL, 'procedure');
   PERFORM migrate.prepare_opening(_run);
   PERFORM migrate.note_request(_run, 'retry', _reason, NULL);
+  -- What a row has missed may have come since.
+  PERFORM migrate.stage(_run, migrate.constants(_run, epoch));
   keys := ARRAY(SELECT q.key::text FROM migrate.rejects AS q WHERE q.run = _run AND q.step = 1 AND q.state = 'open' ORDER BY q.key);
   ordinal := coalesce((SELECT max(b.ordinal) FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply' AND b.slice = -1), 0);
   FOREACH this IN ARRAY keys LOOP

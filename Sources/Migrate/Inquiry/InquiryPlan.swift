@@ -19,18 +19,22 @@ extension Inquiry {
     do throws(PostgresError) {
       let identity = try identity(connection)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
-      func lower(rows: Int, _ coverage: Coverage = .walked, _ samples: [Int: Sampled] = [:]) -> Compilation {
+      func lower(
+        rows: Int, _ coverage: Coverage = .walked, unreached: Set<Int> = [], _ samples: [Int: Sampled] = [:]
+      ) -> Compilation {
         Compiler.lower(
           batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
-            workers: request.workers, estimatedRows: rows, coverage: coverage, samples: samples))
+            workers: request.workers, estimatedRows: rows, coverage: coverage,
+            unreached: unreached, samples: samples))
       }
       let draft = lower(rows: 0)
       do throws(PostgresError) {
-        let rows = try estimate(connection, draft.explainable)
+        let rows = try estimate(connection, draft)
         let coverage = try coverage(connection, rows: rows, walk: draft.walk)
-        return lower(rows: rows, coverage, try sampled(connection, batch))
+        let unreached = try unreached(connection, draft.readings)
+        return lower(rows: rows, coverage, unreached: unreached, try sampled(connection, batch))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
         try connection.execute("ROLLBACK")
@@ -66,10 +70,28 @@ extension Inquiry {
   }
 
   /// Rows that the planner expects the change to meet.
-  private func estimate(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> Int {
-    let child = try explained(connection, change)?["Plans"]?.elements.first
-    return Int(child?["Plan Rows"]?.double ?? 0)
+  private func estimate(_ connection: borrowing Connection, _ draft: Compilation) throws(PostgresError) -> Int {
+    let plan = try explained(connection, draft.explainable)
+    let counted = try draft.counted.map { (sql) throws(PostgresError) in try explained(connection, sql) }
+    return Int((counted ?? plan?["Plans"]?.elements.first)?["Plan Rows"]?.double ?? 0)
   }
+
+  /// The joins of which all is read for a few rows, since the list of what they need is no condition of an index. Of a small one that
+  /// does not matter.
+  private func unreached(
+    _ connection: borrowing Connection, _ readings: [JoinReading]
+  ) throws(PostgresError) -> Set<Int> {
+    var found: Set<Int> = []
+    for reading in readings {
+      let whole = try explained(connection, reading.whole)?["Total Cost"]?.double ?? 0
+      guard whole > Self.smallCost else { continue }
+      if try explained(connection, reading.part)?.holdsListCondition != true { found.insert(reading.join) }
+    }
+    return found
+  }
+
+  /// In the planner's unit, a page read in order: some ten milliseconds.
+  private static var smallCost: Double { 2_000 }
 
   /// The top node of a statement's plan.
   private func explained(_ connection: borrowing Connection, _ change: RenderedSQL) throws(PostgresError) -> JSON? {
@@ -81,6 +103,15 @@ extension Inquiry {
 }
 
 extension JSON {
+  /// Whether an index is asked for a list of values that a sub-select gives, anywhere in a plan.
+  fileprivate var holdsListCondition: Bool {
+    // Up to PostgreSQL 16 by a number, since then by what gives it.
+    let isList = [self["Index Cond"]?.text, self["Recheck Cond"]?.text].contains { condition in
+      condition.map { $0.contains("= ANY ($") || $0.contains("= ANY ((InitPlan") } ?? false
+    }
+    return isList || (self["Plans"]?.elements ?? []).contains(where: \.holdsListCondition)
+  }
+
   /// Whether an index narrows the rows down anywhere in a plan.
   fileprivate var holdsIndexCondition: Bool {
     self["Index Cond"] != nil || self["Recheck Cond"] != nil

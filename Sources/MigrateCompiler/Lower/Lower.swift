@@ -8,7 +8,8 @@ extension ResolvedBatch {
     [
       Phase(.before, checksBefore.map { $0.statement() }),
       Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
-      Phase(.bounds, [lockers, upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? [])),
+      Phase(
+        .bounds, [lockers, upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? []) + staging),
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
@@ -17,7 +18,7 @@ extension ResolvedBatch {
       Phase(.holds, holds.map { statement($0) }),
       Phase(
         .finish,
-        [leftBehind] + checksAfter.map { $0.statement() } + (coverage == .collected ? [dropKeys] : [])),
+        [leftBehind] + checksAfter.map { $0.statement() } + (dropOwn == nil ? [] : [dropKeys])),
       Phase(.revert, revert),
     ]
   }

@@ -124,8 +124,13 @@ extension ResolvedBatch {
 
   var dropKeys: Statement {
     Statement(
-      .dropKeys, why: "every batch is done, and no row is in quarantine that would be tried again", dropKeysText)
+      .dropKeys, why: "every batch is done, and no row is in quarantine that would be tried again",
+      dropOwn ?? "")
   }
 
-  var dropKeysText: SQL { "DROP TABLE IF EXISTS \(Self.keysTable)" }
+  /// Drops the tables that batches have read besides those of the user; `nil` where there are none.
+  var dropOwn: SQL? {
+    let tables = (coverage == .collected ? [Self.keysTable] : []) + stagedTables
+    return tables.isEmpty ? nil : "DROP TABLE IF EXISTS \(list: tables)"
+  }
 }

@@ -1,7 +1,15 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
 internal import MigratePlan
-internal import MigrateSQL
+package import MigrateSQL
+
+/// How a join can be read, for EXPLAIN: by a few rows of the source, and as a whole.
+package struct JoinReading: Sendable {
+  /// Its place among the joins.
+  package let join: Int
+  package let part: RenderedSQL
+  package let whole: RenderedSQL
+}
 
 /// What is read of other tables: once a batch, by the capture, which keeps what it has computed; the change writes that. So a join
 /// costs what it costs once, and no row is judged by one state of it and written by another.
@@ -10,12 +18,22 @@ extension ResolvedBatch {
   enum JoinedRows {
     /// Those of the batch.
     case batch
+    /// The same before there is a run.
+    case explained
     /// The same, locked before. What was waited for is seen as it became, with what is joined to that.
     case locked
     /// Those for which these conditions hold.
     case chosen([SQL])
     /// All, and all of the join.
     case all
+
+    /// Whether what the run has staged can be read: a row that came in behind the batches is held against what is there now.
+    fileprivate var isOfRun: Bool {
+      switch self {
+      case .batch, .locked: true
+      case .explained, .chosen, .all: false
+      }
+    }
   }
 
   // MARK: The rows
@@ -24,14 +42,17 @@ extension ResolvedBatch {
   func rows(_ wanted: JoinedRows) -> SQL {
     let base: SQL =
       switch wanted {
-      case .batch, .chosen, .all: source
+      case .batch, .explained, .chosen, .all: source
       case .locked: "\(Name.locked) AS \(alias)"
       }
-    let joined: [SQL] = joins.map { join in
+    let joined: [SQL] = joins.enumerated().map { index, join in
       let word: SQL = join.missing == .skip ? "JOIN" : "LEFT JOIN"
-      let conditions: SQL = .joined(["(\(join.match))"] + reached(join, by: wanted), by: "\nAND ")
+      let isStaged = join.isStaged && wanted.isOfRun
+      let relation: SQL = isStaged ? Name.staged(index) : "(\(join.rows))"
+      let reach = isStaged ? [] : reached(join, by: wanted)
+      let conditions: SQL = .joined(["(\(join.match))"] + reach, by: "\nAND ")
       return """
-        \(word) (\(join.rows)) AS \(join.name)
+        \(word) \(relation) AS \(join.name)
           ON \(conditions)
         """
     }
@@ -41,18 +62,19 @@ extension ResolvedBatch {
   /// Which rows of a join these source rows can meet: said besides its condition, since PostgreSQL takes such a one into a query that
   /// groups, and an equality with a column of the source it does not.
   private func reached(_ join: NamedJoin, by rows: JoinedRows) -> [SQL] {
-    func among(_ column: SQL, _ value: SQL, _ from: SQL) -> [SQL] {
-      ["\(column) = ANY (ARRAY(SELECT DISTINCT \(value)\n\(from)))"]
+    func among(_ column: Identifier, _ value: SQL, _ from: SQL) -> [SQL] {
+      ["\(join.name).\(column) = ANY (ARRAY(SELECT DISTINCT \(value)\n\(from)))"]
     }
     switch (join.reach, rows) {
     case (nil, _), (_, .all): return []
-    case (.key(let column), .batch), (.key(let column), .locked):
+    case (.key(let column), .batch), (.key(let column), .locked), (.key(let column), .explained):
+      let column: SQL = "\(join.name).\(column)"
       return [
         "(\(Role.afterNone) OR \(column) > \(Role.after(0, key[0])))", "\(column) <= \(Role.through(0, key[0]))",
       ]
     case (.key(let column), .chosen(let conditions)):
       return among(column, keyColumns[0], "FROM   \(source)\n\(SQL.filtered(by: conditions))")
-    case (.values(let column, let value), .batch):
+    case (.values(let column, let value), .batch), (.values(let column, let value), .explained):
       return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: batchConditions))")
     case (.values(let column, let value), .chosen(let conditions)):
       return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: conditions))")
@@ -60,6 +82,48 @@ extension ResolvedBatch {
       return among(column, value, "FROM   \(Name.locked) AS \(alias)")
     }
   }
+
+  /// Of each join that a batch reads in part, how a part of it is read, and all of it.
+  var readings: [JoinReading] {
+    joins.enumerated().compactMap { index, join in
+      let value: SQL
+      switch join.reach {
+      case nil: return nil
+      case .key: value = keyColumns[0]
+      case .values(_, let wanted): value = wanted
+      }
+      guard let column = join.reach?.column else { return nil }
+      let all: SQL = "SELECT *\nFROM   (\(join.rows)) AS \(join.name)"
+      let few: SQL = "ARRAY(SELECT \(value) FROM \(source) LIMIT 3)"
+      return JoinReading(
+        join: index, part: RenderedSQL("\(all)\nWHERE  \(join.name).\(column) = ANY (\(few))"), whole: RenderedSQL(all))
+    }
+  }
+
+  /// Reads the joins that are staged into tables, with what the planner has to know of them.
+  var staging: [Statement] {
+    joins.enumerated().filter(\.element.isStaged).flatMap { index, join -> [Statement] in
+      let table = Name.staged(index)
+      let column: [Statement] =
+        join.reach.map { reach in
+          [
+            Statement(
+              .stage(join.name.name), why: "for batches that are small beside it",
+              "CREATE INDEX ON \(table) (\(reach.column))")
+          ]
+        } ?? []
+      return [
+        Statement(.stage(join.name.name), why: "it may be there already", "DROP TABLE IF EXISTS \(table)"),
+        Statement(
+          .stage(join.name.name), why: "no index leads to the rows that a batch needs, so it is read once",
+          "CREATE TABLE \(table) AS\n\(join.rows)"),
+      ] + column + [
+        Statement(.stage(join.name.name), why: "a new table has no statistics", "ANALYZE \(table)")
+      ]
+    }
+  }
+
+  var stagedTables: [SQL] { joins.indices.filter { joins[$0].isStaged }.map(Name.staged) }
 
   /// The batch's rows, locked: each as its last writer has left it.
   var lockedRows: SQL {
@@ -117,7 +181,7 @@ extension ResolvedBatch {
     let count: [SQL] = needsCount ? ["count(*) OVER same AS matches", "row_number() OVER same AS place"] : []
     let conditions: [SQL] =
       switch rows {
-      case .batch: batchConditions
+      case .batch, .explained: batchConditions
       case .chosen(let conditions): conditions
       case .all: filterConditions
       case .locked: []

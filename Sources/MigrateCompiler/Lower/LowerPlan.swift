@@ -14,7 +14,7 @@ extension ResolvedBatch {
         MigratePlan.Step(
           number: Self.step, verb: "update", table: table.name.description,
           columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
-          filter: plannedFilter,
+          joins: joins.map(\.planned), filter: plannedFilter,
           validation: validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) }, undo: way)
       ],
       warnings: warnings.all.map { warning in
@@ -48,6 +48,13 @@ extension ResolvedBatch {
       },
       index: table.indexes.first { $0.isWalkable && Set($0.columns) == Set(key.map(\.number)) }?.name ?? "",
       triggers: table.triggers.filter(\.firesOnUpdate).map(\.name))
+  }
+
+  /// The eligible rows, where ``explainable`` does not tell how many they are.
+  var counted: RenderedSQL? {
+    guard !joins.isEmpty else { return nil }
+    let clauses: [SQL] = ["SELECT", "FROM   \(source)"] + (filter == nil ? [] : [.filtered(by: filterConditions)])
+    return RenderedSQL(.joined(clauses, by: "\n"))
   }
 
   /// The change over all rows, whose plan EXPLAIN shows.

@@ -189,7 +189,7 @@ extension ResolvedBatch {
   private var dropUndo: Statement {
     let types: [SQL] = capturedColumns.filter(\.isWrapped).map { "DROP TYPE \(Name.wrapper(Self.step, $0))" }
     // Kept for rows in quarantine that would be tried again.
-    let keys = rejects && coverage == .collected ? [dropKeysText] : []
+    let keys = rejects ? dropOwn.map { [$0] } ?? [] : []
     return Statement(
       .dropUndo, step: Self.step, why: "everything is as it was, so the undo has done its work",
       SQL.joined(["DROP TABLE \(Name.undo(Self.step))"] + types + keys, by: ";\n"))

@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(joins.isEmpty ? update : explainedJoin(.batch)),
+      change: RenderedSQL(joins.isEmpty ? update : explainedJoin(.explained)),
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 

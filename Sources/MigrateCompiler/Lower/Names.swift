@@ -69,6 +69,8 @@ enum Name {
 
   /// What a row of a join has besides its columns.
   static let match: SQL = "\"migrate match\""
+  /// The table that a join is read into.
+  static func staged(_ join: Int) -> SQL { SQL(pieces: [.text("migrate.join_"), .run, .text("_\(join + 1)")]) }
   /// The rows of a batch that has locked them before it reads what is joined.
   static let locked: SQL = "\"migrate locked\""
 

@@ -10,6 +10,14 @@ extension Diagnostic {
       remedy: "add one between a column of \(join) and the source row: `\(join).… = …`")
   }
 
+  /// Read by each batch it would cost as much as there are batches.
+  static func stagedJoin(_ join: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "staged-join", .warning, at: span,
+      "no index leads to the rows of \(join) that a batch needs, so it is read once, when the run starts, into a table",
+      remedy: "an index on what the condition compares lets each batch read its part, as it is then")
+  }
+
   /// 41: the name stands bare in SQL.
   static func reservedJoin(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(

@@ -1,6 +1,7 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
 internal import MigrateDiagnostics
+internal import MigratePlan
 internal import MigrateSQL
 
 /// A join whose SQL has been parsed.
@@ -16,14 +17,31 @@ struct ParsedJoin: Sendable {
   let missing: Join.Missing
 }
 
+extension ParsedJoin {
+  fileprivate func planned(isSingle: Bool) -> PlannedJoin {
+    let text =
+      switch rows {
+      case .table(let table): [table.value.schema, table.value.name].compactMap(\.self).joined(separator: ".")
+      case .query(let query): query.text
+      }
+    return PlannedJoin(name: name.value, rows: text, match: match.text, missing: missing.rawValue, isSingle: isSingle)
+  }
+}
+
 /// A join whose names are resolved.
 struct NamedJoin: Sendable {
   /// How the rows of a batch tell which rows of the join they need, so that no batch reads all of it.
   enum Reach: Sendable {
-    /// A column of the join is the key that batches walk.
-    case key(column: SQL)
-    /// A column of the join equals something of the source row.
-    case values(column: SQL, of: SQL)
+    /// The column of the join is the key that batches walk.
+    case key(Identifier)
+    /// The column of the join equals something of the source row.
+    case values(Identifier, of: SQL)
+
+    var column: Identifier {
+      switch self {
+      case .key(let column), .values(let column, _): column
+      }
+    }
   }
 
   let name: Identifier
@@ -37,6 +55,13 @@ struct NamedJoin: Sendable {
   let isSingle: Bool
   /// The names of its columns; `nil` where only the database knows.
   let columns: [Identifier]?
+  /// For people.
+  let planned: PlannedJoin
+  /// Where the definition says which of its rows are meant.
+  let span: SourceSpan
+
+  /// Whether it is read into a table when the run starts: each batch would read all of it, since no index leads to what it needs.
+  var isStaged = false
 
   /// Tells a row that is there from the NULLs of one that is not.
   var isThere: SQL { "\(name).\(Name.match)" }
@@ -60,21 +85,22 @@ extension Resolver {
       }
       let (rows, columns, table) = known
       let name = Identifier(trusted: join.name.value)
-      // In sight of its own condition.
-      joins.append(
+      let equalities = join.match.equalities.compactMap { Meeting($0, of: name) }
+      let isSingle = isSingle(equalities.map(\.column.name), join, table)
+      func named(_ match: SQL, _ reach: NamedJoin.Reach?) -> NamedJoin {
         NamedJoin(
-          name: name, rows: rows, match: "", missing: join.missing, reach: nil, isSingle: false, columns: columns))
+          name: name, rows: rows, match: match, missing: join.missing, reach: reach, isSingle: isSingle,
+          columns: columns, planned: join.planned(isSingle: isSingle), span: join.match.fragment.span)
+      }
+      // In sight of its own condition.
+      joins.append(named("", nil))
       let isKnown = checkExpression(join.match, parameters)
       checkFilter(join.match)
-      let match = rewritten(join.match)
-      let equalities = join.match.equalities.compactMap { Meeting($0, of: name) }
       if equalities.isEmpty, isKnown {
         problems.append(.joinWithoutEquality(join.name.value, at: join.match.fragment.span))
       }
-      joins[joins.count - 1] = NamedJoin(
-        name: name, rows: rows, match: match, missing: join.missing,
-        reach: reach(equalities, of: join, key: key),
-        isSingle: isSingle(equalities.map(\.column.name), join, table), columns: columns)
+      let match = rewritten(join.match)
+      joins[joins.count - 1] = named(match, reach(equalities, of: join, key: key))
       if isKnown { ask(.join, "SELECT FROM \(joinedRow) WHERE (\(match))") }
     }
   }
@@ -185,16 +211,15 @@ extension Resolver {
   }
 
   private func reach(_ meetings: [Meeting], of join: ParsedJoin, key: [Column]) -> NamedJoin.Reach? {
-    let name = Identifier(trusted: join.name.value)
     for meeting in meetings {
       guard key.count == 1, isKey(meeting.value, key[0]) else { continue }
-      return .key(column: "\(name).\(meeting.column.name)")
+      return .key(meeting.column.name)
     }
     // A table by itself is joined row by row where that is better.
     guard case .query = join.rows else { return nil }
     for meeting in meetings {
       guard let range = meeting.range, isOfSource(join.match, range) else { continue }
-      return .values(column: "\(name).\(meeting.column.name)", of: rewritten(join.match, within: range))
+      return .values(meeting.column.name, of: rewritten(join.match, within: range))
     }
     return nil
   }

@@ -99,6 +99,11 @@ extension NamedBatch {
     func resolved(_ moment: ParsedBatch.ParsedCheck.Moment) -> [ResolvedCheck] {
       checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
     }
+    var joins = joins
+    for index in inputs.unreached.sorted() {
+      joins[index].isStaged = true
+      warnings.append(.stagedJoin(joins[index].name.name, at: joins[index].span))
+    }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
