@@ -8,11 +8,11 @@ enum OtherTools {
   private static let words: [(keys: [String], remedy: String)] = [
     (
       ["lookup", "lookups", "joins", "enrich"],
-      "a lookup is a `join`, which is not there yet; until then a sub-select in `set` reads the other table"
+      "a lookup is a `join`: `join: {name: {table: …, match: …}}`"
     ),
     (
       ["on", "using"],
-      "the condition of a `join` is `match`; both are not there yet, until then a sub-select in `set` has a WHERE of its own"
+      "the condition of a `join` is `match`"
     ),
     (["filter", "filters", "condition", "conditions", "predicate", "criteria"], "which rows is said by `where`"),
     (

@@ -87,7 +87,7 @@ let refusalsOfReadings: [Refusal] = [
     a.yaml:4:1: error: "lookup" is a key of other tools [key-of-other-tools]
       4 | lookup: x
         | ^^^^^^
-      help: a lookup is a `join`, which is not there yet; until then a sub-select in `set` reads the other table
+      help: a lookup is a `join`: `join: {name: {table: …, match: …}}`
 
     a.yaml:5:1: error: "on" is a key of other tools [key-of-other-tools]
       5 | on: y
