@@ -92,7 +92,7 @@ let refusalsOfReadings: [Refusal] = [
     a.yaml:5:1: error: "on" is a key of other tools [key-of-other-tools]
       5 | on: y
         | ^^
-      help: the condition of a `join` is `match`; both are not there yet, until then a sub-select in `set` has a WHERE of its own
+      help: the condition of a `join` is `match`
     """),
   Refusal(
     "49",

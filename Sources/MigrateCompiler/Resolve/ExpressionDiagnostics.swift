@@ -75,7 +75,8 @@ extension Diagnostic {
   static func aggregate(_ name: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "aggregate-over-batch", at: span, "the aggregate \(name) here would run over one batch",
-      remedy: "put it into the query of a `join`, which means the whole table; or into a sub-select: `(SELECT \(name)(…) FROM …)`")
+      remedy: "put it into the query of a `join`, which means the whole table; or into a sub-select: "
+        + "`(SELECT \(name)(…) FROM …)`")
   }
 
   /// 30: like an aggregate, it sees no row beyond its batch.
