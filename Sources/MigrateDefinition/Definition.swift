@@ -24,6 +24,8 @@ public struct BatchOperation: Sendable {
   public let joins: [Join]
   /// The names under `join` of those that could not be read.
   package let unreadJoins: [String]
+  /// Values that are computed once a source row, in order: a name and what it stands for.
+  public let lets: [Assignment]
   /// Declared under `params:`, in order.
   public let parameters: [ParameterDeclaration]
   /// New values of columns of the source table, in order, never empty. `setSpan` is the key `set`.

@@ -93,6 +93,9 @@ package enum Schema {
       "missing", at: .join, "reject, skip or null", default: "reject",
       "what a source row does that finds none: it goes to quarantine, is left as it is, or goes on with NULL; one that finds two goes to quarantine"
     ),
+    now(
+      "let", "name: value",
+      "computed once a source row, then a name in `set`, `validation` and later values; sees the joins"),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
     now("default", at: .parameter, "constant", "without it the parameter has to be given"),

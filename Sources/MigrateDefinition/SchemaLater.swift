@@ -17,7 +17,6 @@ extension Schema {
     "load the file with psql's `\\copy` into a table with a primary key, and name that as `source`"
   private static let subselect =
     "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
-  private static let repeated = "write the expression out wherever it is needed"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
@@ -44,8 +43,7 @@ extension Schema {
   ]
 
   private static let rowKeys = [
-    later("let", "name: value", "computed once a source row, then a column of `batch`", meanwhile: repeated),
-    later("steps", "list", "several changes in one transaction", meanwhile: ownTable),
+    later("steps", "list", "several changes in one transaction", meanwhile: ownTable)
   ]
 
   private static let writeKeys = [

@@ -73,7 +73,15 @@ extension Step {
       .init("where", filter.map(\.document) ?? .null),
     ]
     let read: [JSON.Member] = joins.isEmpty ? [] : [.init("joins", .array(joins.map(\.document)))]
-    return .object(members + read + rules + [undo.member])
+    let computed: [JSON.Member] =
+      lets.isEmpty
+      ? []
+      : [
+        .init(
+          "lets",
+          .array(lets.map { .object([.init("name", .string($0.name)), .init("value", .string($0.value))]) }))
+      ]
+    return .object(members + read + computed + rules + [undo.member])
   }
 }
 

@@ -10,6 +10,8 @@ public struct Step: Sendable, Equatable {
   public let columns: [WrittenColumn]
   /// What is read besides the rows that are written, in order.
   public let joins: [PlannedJoin]
+  /// What is computed once a source row, in order.
+  public let lets: [PlannedLet]
   /// Which rows, by an expression that computes something; `nil` when it only compares, or all rows are meant.
   public let filter: PlannedFilter?
   /// What must be true of a row as it would be written; one that breaks a rule goes to quarantine.
@@ -19,6 +21,7 @@ public struct Step: Sendable, Equatable {
 
   package init(
     number: Int, verb: String, table: String, columns: [WrittenColumn], joins: [PlannedJoin] = [],
+    lets: [PlannedLet] = [],
     filter: PlannedFilter?,
     validation: [PlannedRule], undo: Undo
   ) {
@@ -27,6 +30,7 @@ public struct Step: Sendable, Equatable {
     self.table = table
     self.columns = columns
     self.joins = joins
+    self.lets = lets
     self.filter = filter
     self.validation = validation
     self.undo = undo
@@ -46,6 +50,19 @@ public struct WrittenColumn: Sendable, Equatable {
     self.name = name
     self.value = value
     self.place = place
+  }
+}
+
+/// A value that is computed once a source row.
+public struct PlannedLet: Sendable, Equatable {
+  /// What the other expressions call it.
+  public let name: String
+  /// The expression, or the constant, as the definition writes it.
+  public let value: String
+
+  package init(name: String, value: String) {
+    self.name = name
+    self.value = value
   }
 }
 

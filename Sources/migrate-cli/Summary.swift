@@ -22,6 +22,9 @@ struct Summary {
       lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
     }
     for join in plan.steps.flatMap(\.joins) { lines.append(Line(title: "joins", text: Self.words(join))) }
+    for value in plan.steps.flatMap(\.lets) {
+      lines.append(Line(title: "computes", text: Self.laidOut(Printable.line("\(value.name) = "), value.value)))
+    }
     let rows = "about \(Wording.count(plan.estimate.rows)), in " + Self.batches(plan)
     lines.append(Line(title: "rows", text: [rows] + (staleness.map { [Printable.line(Self.words($0))] } ?? [])))
     if plan.parallel > 1 {

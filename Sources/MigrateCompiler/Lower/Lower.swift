@@ -25,7 +25,7 @@ extension ResolvedBatch {
 
   private var stepStatements: [Statement] {
     let validate = judges ? [validate] : []
-    if !joins.isEmpty { return joinedStatements(validate) }
+    if isComposed { return joinedStatements(validate) }
     return switch undo {
     case .captured:
       foreseesImages
@@ -40,7 +40,7 @@ extension ResolvedBatch {
   /// Whether a batch has a change that only changes, the capture before it having told all that is kept.
   var changesAsCaptured: Bool {
     switch undo {
-    case .captured: joins.isEmpty ? foreseesImages : foreseesJoined
+    case .captured: isComposed ? foreseesJoined : foreseesImages
     case .none: foreseesKeys
     }
   }
@@ -59,7 +59,7 @@ extension ResolvedBatch {
 
   /// Without undo only the keys are kept. Where a batch does every row the index alone tells them, which costs less than to have
   /// them from the change; which rows break a rule it does not.
-  private var foreseesKeys: Bool { filter == nil && canary == nil && !hasTriggers && !judges && joins.isEmpty }
+  private var foreseesKeys: Bool { filter == nil && canary == nil && !hasTriggers && !judges && !isComposed }
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {

@@ -27,6 +27,9 @@ extension ResolvedBatch {
     /// All, and all of the join.
     case all
 
+    /// Whether the rows are only counted: then nothing is computed that is another each time.
+    fileprivate var isCounted: Bool { if case .chosen = self { true } else { false } }
+
     /// Whether what the run has staged can be read: a row that came in behind the batches is held against what is there now.
     fileprivate var isOfRun: Bool {
       switch self {
@@ -56,7 +59,16 @@ extension ResolvedBatch {
           ON \(conditions)
         """
     }
-    return .joined([base] + joined, by: "\n")
+    // Behind OFFSET 0, so that each is computed once, wherever it is used.
+    let computed: [SQL] =
+      wanted.isCounted && !comparesImages
+      ? [] : lets.map { "CROSS JOIN LATERAL (SELECT \(ofRow($0)) AS \($0.name) OFFSET 0) AS \($0.row)" }
+    return .joined([base] + joined + computed, by: "\n")
+  }
+
+  /// A value that does not name the row would be computed once for all rows, a number of a sequence for instance.
+  private func ofRow(_ item: NamedLet) -> SQL {
+    item.isVolatile ? "CASE WHEN \(keyColumns[0]) IS NOT NULL THEN \(item.value) END" : item.value
   }
 
   /// Which rows of a join these source rows can meet: said besides its condition, since PostgreSQL takes such a one into a query that

@@ -14,7 +14,8 @@ extension ResolvedBatch {
         MigratePlan.Step(
           number: Self.step, verb: "update", table: table.name.description,
           columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
-          joins: joins.map(\.planned), filter: plannedFilter,
+          joins: joins.map(\.planned), lets: lets.map { PlannedLet(name: $0.name.name, value: $0.text) },
+          filter: plannedFilter,
           validation: validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) }, undo: way)
       ],
       warnings: warnings.all.map { warning in
@@ -52,14 +53,14 @@ extension ResolvedBatch {
 
   /// The eligible rows, where ``explainable`` does not tell how many they are.
   var counted: RenderedSQL? {
-    guard !joins.isEmpty else { return nil }
+    guard isComposed else { return nil }
     let clauses: [SQL] = ["SELECT", "FROM   \(source)"] + (filter == nil ? [] : [.filtered(by: filterConditions)])
     return RenderedSQL(.joined(clauses, by: "\n"))
   }
 
   /// The change over all rows, whose plan EXPLAIN shows.
   var explainable: RenderedSQL {
-    guard joins.isEmpty else { return RenderedSQL(explainedJoin(.all)) }
+    guard !isComposed else { return RenderedSQL(explainedJoin(.all)) }
     return RenderedSQL(
       """
       UPDATE \(source)

@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(joins.isEmpty ? update : explainedJoin(.explained)),
+      change: RenderedSQL(isComposed ? explainedJoin(.explained) : update),
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 

@@ -41,7 +41,7 @@ extension ResolvedBatch {
       .change, step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
-        \(joins.isEmpty ? update : updateAsComputed)
+        \(isComposed ? updateAsComputed : update)
         RETURNING \(lines: capturedKeys + images)
       ), image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
@@ -61,12 +61,12 @@ extension ResolvedBatch {
     return Statement(
       .change, step: Self.step, why: "undo: none, so only the keys are kept",
       """
-      WITH \(joins.isEmpty ? "" : "\(lockedRows), ")changed AS (
-        \(joins.isEmpty ? update : updateJoined)
+      WITH \(isComposed ? "\(lockedRows), " : "")changed AS (
+        \(isComposed ? updateJoined : update)
         RETURNING \(lines: capturedKeys)
       )
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names), exact)
-      SELECT \(lines: [Self.placeValues, joins.isEmpty ? eligibleRows : "(SELECT count(*) FROM \(Name.locked))"] + names.map { "array_agg(s.\($0))" } + ["true"])
+      SELECT \(lines: [Self.placeValues, isComposed ? "(SELECT count(*) FROM \(Name.locked))" : eligibleRows] + names.map { "array_agg(s.\($0))" } + ["true"])
       FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s\(answer)
       """)
   }

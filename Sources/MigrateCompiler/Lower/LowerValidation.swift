@@ -109,20 +109,21 @@ extension ResolvedBatch {
     let row: SQL = keepsValues ? Name.image("\(alias).*") : "CAST(NULL AS jsonb)"
     let values: SQL = keepsValues ? newValues : "CAST(NULL AS jsonb)"
     let broken: SQL =
-      joins.isEmpty
-      ? """
+      isComposed
+      ? reasonsOfJoined(row: row, newValues: values, rules: reasons)
+      : """
       SELECT \(keyAsTexts) AS key,
              \(row) AS row,
              \(values) AS new_values,
              array_remove(ARRAY[\(lines: reasons)], NULL) AS reasons
       FROM   \(source)
       \(SQL.filtered(by: batchConditions + guarded([breaksRule])))
-      """ : reasonsOfJoined(row: row, newValues: values, rules: reasons)
+      """
     let clauses: [SQL] =
       [
         "SELECT \(Role.run), \(Self.step), s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')",
         "FROM  (\(broken)) AS s",
-      ] + (joins.isEmpty ? [] : ["WHERE  cardinality(s.reasons) > 0"])
+      ] + (isComposed ? ["WHERE  cardinality(s.reasons) > 0"] : [])
     return Statement(
       .validate, step: Self.step, why: "only in a batch with rows that break a rule: to quarantine with every reason",
       """

@@ -147,7 +147,9 @@ extension NamedBatch {
   }
 
   private var joinsOfSample: SQL {
-    joins.reduce("") { $0 + "\nLEFT   JOIN (\($1.rows)) AS \($1.name) ON (\($1.match))" }
+    let none: SQL = ""
+    let joined = joins.reduce(none) { $0 + "\nLEFT   JOIN (\($1.rows)) AS \($1.name) ON (\($1.match))" }
+    return lets.reduce(joined) { $0 + "\nCROSS  JOIN LATERAL (SELECT \($1.value) AS \($1.name)) AS \($1.row)" }
   }
 
   private static func sampled(_ index: Int) -> Identifier { Identifier(trusted: "v_\(index)") }

@@ -8,6 +8,7 @@ package struct ParsedBatch: Sendable {
   package let definition: Definition
   let filter: SQLExpression?
   let joins: [ParsedJoin]
+  let lets: [ParsedLet]
   let values: [ParsedValue]
   let validation: [ParsedRule]
   let checks: [ParsedCheck]
@@ -43,13 +44,8 @@ package struct ParsedBatch: Sendable {
     var problems: [Diagnostic] = definition.problems
     filter = operation.filter.flatMap { Self.expression($0, &problems) }
     joins = operation.joins.compactMap { Self.join($0, &problems) }
-    values = operation.set.map { assignment in
-      switch assignment.value {
-      case .sql(let fragment): Self.expression(fragment, &problems).map(ParsedValue.sql) ?? .unreadable
-      case .text(let text): .text(text)
-      case .constant(let constant): .constant(constant)
-      }
-    }
+    lets = operation.lets.map { ParsedLet(name: $0.column, value: Self.value($0.value, &problems)) }
+    values = operation.set.map { Self.value($0.value, &problems) }
     validation = operation.validation.compactMap { rule in
       Self.expression(rule.condition, &problems).map { ParsedRule(reason: rule.reason.value, condition: $0) }
     }
@@ -72,6 +68,14 @@ package struct ParsedBatch: Sendable {
       return ParsedExpectation(expectation: expectation, value: Self.expression(fragment, &problems))
     }
     self.problems = problems
+  }
+
+  private static func value(_ value: AssignedValue, _ problems: inout [Diagnostic]) -> ParsedValue {
+    switch value {
+    case .sql(let fragment): expression(fragment, &problems).map(ParsedValue.sql) ?? .unreadable
+    case .text(let text): .text(text)
+    case .constant(let constant): .constant(constant)
+    }
   }
 
   private static func join(_ join: Join, _ problems: inout [Diagnostic]) -> ParsedJoin? {
@@ -110,7 +114,7 @@ package struct ParsedBatch: Sendable {
 
   /// All SQL texts of the definition.
   var texts: [any SQLText] {
-    let expressions = values.compactMap { value -> (any SQLText)? in
+    let expressions = (lets.map(\.value) + values).compactMap { value -> (any SQLText)? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
@@ -136,16 +140,16 @@ package struct ParsedBatch: Sendable {
       }
   }
 
-  /// Whether a sub-select stands in `where` or `set`.
+  /// Whether a sub-select stands in `where`, `let` or `set`.
   var hasSubquery: Bool { expressions.contains(where: \.facts.hasSubquery) }
 
   func usesOperator(of names: [String]) -> Bool {
     expressions.contains { $0.operators.contains { names.contains($0.name) } }
   }
 
-  /// `where` and `set`.
+  /// `where`, `let` and `set`.
   private var expressions: [SQLExpression] {
-    let expressions = values.compactMap { value -> SQLExpression? in
+    let expressions = (lets.map(\.value) + values).compactMap { value -> SQLExpression? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }

@@ -27,7 +27,8 @@ extension Resolver {
 
   private func namesUnknownJoin(_ expression: SQLExpression) -> Bool {
     expression.columns.contains { use in
-      use.qualifier.map { unknownJoins.contains($0.name) && use.scope.binding(of: $0.name) == nil } ?? false
+      if use.qualifier == nil, let part = use.column, unknownLets.contains(part.name) { return true }
+      return use.qualifier.map { unknownJoins.contains($0.name) && use.scope.binding(of: $0.name) == nil } ?? false
     }
   }
 
@@ -70,7 +71,7 @@ extension Resolver {
     for column in text.columns {
       if let qualifier = column.qualifier {
         checkQualified(column, qualifier, text)
-      } else if column.scope == .top, let name = column.column {
+      } else if column.scope == .top, let name = column.column, letNamed(column) == nil {
         checkBare(name, text, parameters)
       }
     }
@@ -79,9 +80,10 @@ extension Resolver {
   private mutating func checkQualified(_ column: ColumnUse, _ qualifier: ColumnUse.Part, _ text: any SQLText) {
     guard column.parts.count == 2, column.scope.binding(of: qualifier.name) == nil else { return }
     if let join = joins.first(where: { $0.name == qualifier.name }) { return checkColumn(column, of: join, text) }
-    if column.isStar, isJoined { refuseWholeRow(qualifier, text) }
+    if column.isStar, isComposed { refuseWholeRow(qualifier, text) }
     guard qualifier.name == Self.batch || qualifier.name == alias, let name = column.column else { return }
-    if isJoined, Self.systemColumns.contains(name.name.name) { refuseWholeRow(name, text) }
+    if letNamed(column) != nil || unknownLets.contains(name.name) { return }
+    if isComposed, Self.systemColumns.contains(name.name.name) { refuseWholeRow(name, text) }
     if table.column(name.name.name) == nil, !Self.systemColumns.contains(name.name.name) {
       problems.append(misspelt(name, text, parameters: [:], isQualified: true))
     }
@@ -98,8 +100,8 @@ extension Resolver {
         nearest: Suggestion.nearest(to: name.name.name, among: columns.map(\.name)), at: text.span(of: name.range)))
   }
 
-  /// Whether the definition has a `join`.
-  private var isJoined: Bool { !operation.joins.isEmpty }
+  /// Whether a row is more than the table's.
+  private var isComposed: Bool { !operation.joins.isEmpty || !operation.lets.isEmpty }
 
   private mutating func refuseWholeRow(_ part: ColumnUse.Part, _ text: any SQLText) {
     guard part.name == Self.batch || part.name == alias || Self.systemColumns.contains(part.name.name) else { return }
@@ -107,7 +109,8 @@ extension Resolver {
   }
 
   private mutating func checkBare(_ name: ColumnUse.Part, _ text: any SQLText, _ parameters: Parameters) {
-    if isJoined, table.column(name.name.name) == nil { refuseWholeRow(name, text) }
+    if unknownLets.contains(name.name) { return }
+    if isComposed, table.column(name.name.name) == nil { refuseWholeRow(name, text) }
     guard table.column(name.name.name) == nil, name.name != alias, name.name != Self.batch else { return }
     guard !Self.systemColumns.contains(name.name.name) else { return }
     problems.append(misspelt(name, text, parameters: parameters, isQualified: false))
@@ -192,13 +195,19 @@ extension Resolver {
       parameter(use.name).map { (use.range, .parameter($0)) }
     }
     for column in text.columns {
-      if let qualifier = column.qualifier {
+      if let named = letNamed(column),
+        column.qualifier.map({ column.scope.binding(of: $0.name) == nil }) ?? (column.scope == .top)
+      {
+        edits.append((column.range, .verbatim("\(named.row.quoted).\(named.name.quoted)")))
+      } else if let qualifier = column.qualifier {
         guard column.parts.count == (column.isStar ? 1 : 2), isRow(qualifier, column) else { continue }
         edits.append((qualifier.range, .verbatim(rowName.quoted)))
       } else if let name = column.column, column.scope == .top {
         if table.column(name.name.name) != nil {
           // A join may have a column of that name, too.
-          if isJoined { edits.append((name.range.lowerBound..<name.range.lowerBound, .verbatim(rowName.quoted + "."))) }
+          if isComposed {
+            edits.append((name.range.lowerBound..<name.range.lowerBound, .verbatim(rowName.quoted + ".")))
+          }
         } else if isRow(name, column) {
           // The whole row.
           edits.append((name.range, .verbatim(rowName.quoted)))

@@ -105,8 +105,7 @@ extension Resolver {
     }
   }
 
-  /// The source row with a row of each join, in a FROM that is never run.
-  var joinedRow: SQL { joins.reduce(row) { $0 + "\nCROSS  JOIN (\($1.rows)) AS \($1.name)" } }
+  var joinedRow: SQL { composed(row, joins, lets) }
 
   private mutating func checkName(of join: ParsedJoin) {
     let name = join.name.value

@@ -18,7 +18,7 @@ extension Resolver {
         if isKnown {
           ask(column == nil ? .value : .assignment(resolved.count), "SELECT \(value) FROM \(joinedRow)")
         }
-        let isVolatile = expression.functions.contains { volatility(of: $0) == .volatile }
+        let isVolatile = isVolatile(expression)
         if isVolatile { warnAboutVolatile(expression, column: name) }
         guard let column else { continue }
         refuseShift(of: column, expression.shape, at: assignment.value.span)

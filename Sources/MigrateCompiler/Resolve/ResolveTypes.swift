@@ -54,8 +54,15 @@ extension Resolution {
     case .assignment(let number):
       let assignment = batch.assignments[number]
       let value = assignment.column.assignable(assignment.value, from: type)
-      return RenderedSQL(
-        "UPDATE \(batch.table.name) AS \(batch.alias) SET \(assignment.column.name) = \(value)\(batch.joinsOfAny)")
+      let row: SQL = "\(batch.table.name) AS \(batch.alias)"
+      guard batch.joins.isEmpty, batch.lets.isEmpty else {
+        return RenderedSQL(
+          """
+          UPDATE \(row) SET \(assignment.column.name) = s.v
+          FROM (SELECT \(value) AS v FROM \(composed(row, batch.joins, batch.lets))) AS s
+          """)
+      }
+      return RenderedSQL("UPDATE \(row) SET \(assignment.column.name) = \(value)")
     }
   }
 }
@@ -68,12 +75,6 @@ extension NamedBatch {
     let computes = filter.operators.contains { !harmless.contains($0.name) }
     guard computes || !filter.functions.isEmpty || !filter.casts.isEmpty else { return nil }
     return PlannedFilter(value: filter.text, place: parsed.definition.source.place(of: filter.fragment.span))
-  }
-
-  /// For an UPDATE that is planned and never run.
-  fileprivate var joinsOfAny: SQL {
-    guard !joins.isEmpty else { return "" }
-    return " FROM \(list: joins.map { "(\($0.rows)) AS \($0.name)" })"
   }
 
   /// The operation with the types that the database told, one for each assignment.
@@ -106,6 +107,7 @@ extension NamedBatch {
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,
+      lets: lets,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
       validation: validation,
       undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,
@@ -148,4 +150,10 @@ extension Column {
     }
     return "CAST(\(value) AS \(isDomain ? self.type : image))"
   }
+}
+
+/// A source row with any row of each join and what `let` gives, in a FROM that is planned and never run.
+func composed(_ row: SQL, _ joins: [NamedJoin], _ lets: [NamedLet]) -> SQL {
+  let joined = joins.reduce(row) { $0 + "\nCROSS JOIN (\($1.rows)) AS \($1.name)" }
+  return lets.reduce(joined) { $0 + "\nCROSS JOIN LATERAL (SELECT \($1.value) AS \($1.name)) AS \($1.row)" }
 }

@@ -26,6 +26,11 @@ extension Resolver {
     for call in condition.functions where volatility(of: call) == .volatile {
       problems.append(.volatileRule(call.name.last?.name ?? "", at: condition.span(of: call.range)))
     }
+    for use in condition.columns {
+      if let named = letNamed(use), named.isVolatile {
+        problems.append(.ruleOverVolatileLet(named.name.name, at: condition.span(of: use.range)))
+      }
+    }
     for use in condition.columns where use.qualifier == nil {
       guard let name = use.column, let column = table.column(name.name.name) else { continue }
       let span = condition.span(of: use.range)
@@ -41,6 +46,7 @@ extension Resolver {
     var holes: [(range: Range<Int>, part: RowCondition.Part)] = []
     for use in expression.columns {
       // What it reads of a join stands in its text.
+      if use.scope == .top, letNamed(use) != nil { continue }
       if use.scope == .top, let qualifier = use.qualifier, joins.contains(where: { $0.name == qualifier.name }) {
         continue
       }
@@ -92,6 +98,13 @@ extension Diagnostic {
       "\"\(column)\" becomes another value each time it is computed, so what a rule sees is not what is written",
       remedy: "look at the rows when they are written: a constraint of the table, or `checks: {batch: …}`; "
         + "`batch.\(column)` is the old value")
+  }
+
+  fileprivate static func ruleOverVolatileLet(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "rule-over-volatile", at: span,
+      "\"\(name)\" is another value each time it is computed, so what a rule sees is not what is written",
+      remedy: "look at the rows when they are written: a constraint of the table, or `checks: {batch: …}`")
   }
 
   fileprivate static func ruleOverGenerated(_ column: String, from expression: String?, at span: SourceSpan)

@@ -15,6 +15,8 @@ struct ResolvedBatch: Sendable {
   let filter: SQL?
   /// What is read besides the source row.
   let joins: [NamedJoin]
+  /// What is computed once a source row.
+  let lets: [NamedLet]
   /// Whether a sub-select stands in it.
   let filterHasQuery: Bool
   /// The filter for people, when it can fail on a row.
@@ -61,6 +63,9 @@ struct ResolvedBatch: Sendable {
 
   /// Whether rows can go to quarantine.
   var rejects: Bool { isolatesErrors || judges }
+
+  /// Whether a row is more than the table's: what it becomes is then computed once, by the capture, and written by the change.
+  var isComposed: Bool { !joins.isEmpty || !lets.isEmpty }
 
   /// Whether rows can be told to go there before the database has a say: by a rule, or by what a join has found.
   var judges: Bool { !validation.isEmpty || joins.contains(where: \.rejects) }

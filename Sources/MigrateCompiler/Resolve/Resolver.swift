@@ -21,6 +21,9 @@ struct Resolver {
   var usedParameters: Set<Identifier> = []
   /// Those of `join` that are resolved, in order.
   var joins: [NamedJoin] = []
+  /// Those of `let` that are resolved, in order.
+  var lets: [NamedLet] = []
+  var unknownLets: [Identifier] = []
   /// Of which something is wrong, so that what is read of them says nothing more.
   var unknownJoins: [Identifier] = []
   /// Declared and built in.
@@ -50,6 +53,7 @@ struct Resolver {
       return filter
     }
     resolveJoins(key: key, parameters)
+    resolveLets(parameters)
     let assignments = resolveAssignments(key: key, parameters)
     let validation = resolveValidation(assignments, parameters)
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
@@ -69,6 +73,7 @@ struct Resolver {
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, joins: joins,
+      lets: lets,
       assignments: assignments, validation: validation, checks: checks, measures: measures, undo: undo,
       hasAfterTriggers: triggers.hasAfter, warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
@@ -110,6 +115,7 @@ package struct NamedBatch: Sendable {
   let key: [Column]
   let filter: SQL?
   let joins: [NamedJoin]
+  let lets: [NamedLet]
   let assignments: [NamedAssignment]
   let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]

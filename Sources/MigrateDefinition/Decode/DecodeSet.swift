@@ -15,6 +15,22 @@ extension Decoder {
     }
   }
 
+  /// `let:`, a map of names to values.
+  mutating func lets(_ entry: YAMLEntry) -> [Assignment] {
+    guard let mapping = map(entry.value, "`let`", example: "let: {mail: lower(email)}") else { return [] }
+    if mapping.entries.isEmpty, mapping.isWhole, isComplete {
+      refuse(.wrongKind("`let` is empty", example: "let: {mail: lower(email)}", at: entry.value.span))
+    }
+    return mapping.entries.compactMap { entry in
+      let name = Located(entry.key.text, at: entry.key.span)
+      guard NameRules.isParameterName(name.value) else {
+        refuse(.badLetName(name.value, at: name.span))
+        return nil
+      }
+      return assignedValue(entry, inFlow: mapping.isFlow).map { Assignment(column: name, value: $0) }
+    }
+  }
+
   /// Whether `count` columns are all that stand under `set`.
   func isWhole(_ entry: YAMLEntry, _ count: Int) -> Bool {
     switch entry.value.content {
@@ -64,6 +80,13 @@ extension Decoder {
 }
 
 extension Diagnostic {
+  fileprivate static func badLetName(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "bad-let-name", at: span,
+      "\"\(name)\" cannot name a value: SQL needs it bare, so small letters, digits and _ can, not beginning with a digit",
+      remedy: "for instance `\(NameRules.batchName(like: name))`")
+  }
+
   /// 3: nothing behind the colon is NULL to YAML; whether NULL, an empty text or neither is meant must be said.
   fileprivate static func noColumnValue(_ column: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(

@@ -34,6 +34,7 @@ struct Decoder {
     if fields["source"] == nil { refuseMissing("source", in: fields, root) }
     let filter = fields["where"].flatMap { sql($0, inFlow: fields.isFlow, "one SQL condition") }
     let joined = fields["join"].map { self.joins($0) } ?? (read: [], unread: [])
+    let lets = fields["let"].map { self.lets($0) } ?? []
     let parameters = fields["params"].map { self.parameters($0) } ?? []
     let assignments = fields["set"].map { self.assignments($0) } ?? []
     if fields["set"] == nil {
@@ -60,7 +61,7 @@ struct Decoder {
     let isSetWhole = fields["set"].map { isWhole($0, assignments.count) } ?? false
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
-      source: rows, filter: filter, joins: joined.read, unreadJoins: joined.unread, parameters: parameters,
+      source: rows, filter: filter, joins: joined.read, unreadJoins: joined.unread, lets: lets, parameters: parameters,
       set: assignments, setSpan: setSpan,
       isSetWhole: isSetWhole,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
