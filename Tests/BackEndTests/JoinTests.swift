@@ -158,7 +158,7 @@ import Testing
 
   /// From the third try on the rows are locked first, and what is joined to them follows what they became meanwhile.
   @Test(arguments: BackEnd.allCases, ["full", "none"])
-  func `follows a row that another has changed while the batch waited for it`(backEnd: BackEnd, undo: String)
+  func `C02: follows a row that another has changed while the batch waited for it`(backEnd: BackEnd, undo: String)
     async throws
   {
     let join = Self.cases[2]
@@ -254,7 +254,7 @@ import Testing
     """
 
   @Test(arguments: BackEnd.allCases, ["users.id", "abs(users.id)"])
-  func `is read once where each batch would read all of it`(backEnd: BackEnd, key: String) async throws {
+  func `K27: is read once where each batch would read all of it`(backEnd: BackEnd, key: String) async throws {
     try await withLedger { server in
       try await server.psql(Self.payments)
       let query = "SELECT user_id, sum(amount) AS total FROM payments WHERE amount < :most GROUP BY user_id"
@@ -279,6 +279,8 @@ import Testing
       #expect(try await server.rows("SELECT id, level, spent FROM users ORDER BY id") == becomes)
       #expect(
         try await server.value("SELECT count(*) FROM migrate.rejects WHERE message = 'paid: no row matches'") == "50")
+      #expect(
+        try await server.value("SELECT reltuples > 0 FROM pg_class WHERE oid = 'migrate.join_1_1'::regclass") == "t")
       // What a row has missed is read anew.
       try await server.psql("INSERT INTO payments SELECT id, 7 FROM users WHERE spent IS NULL AND id < 1180")
       let again = try await backEnd.retry(1, on: server)
@@ -289,6 +291,34 @@ import Testing
       #expect(back.isDone, "\(back.text)")
       #expect(try await server.value("SELECT count(spent) FROM users") == "0")
       #expect(try await server.value("SELECT to_regclass('migrate.join_1_1')") == nil)
+    }
+  }
+
+  /// Of fifty rows, more than five batches have, none is chosen; and where the batches end depends on the source alone.
+  @Test(arguments: BackEnd.allCases, ["full", "none"])
+  func `K23 K24: that many rows of fit gives none of them, and its neighbours theirs`(backEnd: BackEnd, undo: String)
+    async throws
+  {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE parents (id integer PRIMARY KEY, picked integer);
+        INSERT INTO parents SELECT n FROM generate_series(1, 30) AS n;
+        CREATE TABLE children (parent integer NOT NULL, number integer NOT NULL);
+        INSERT INTO children SELECT CASE WHEN n <= 50 THEN 10 WHEN n <= 53 THEN 11 ELSE n - 53 END, n FROM generate_series(1, 83) AS n
+        """)
+      let compiled = try await Compiled(
+        "batch: p\nsource: parents\njoin: {child: {table: children, match: child.parent = parents.id}}\n"
+          + "set: {picked: child.number}\nundo: \(undo)", on: server, batchSize: 9)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM parents WHERE picked = id + 53") == "28")
+      #expect(
+        try await server.rows("SELECT key[1], message FROM migrate.rejects ORDER BY 1")
+          == ["10|child: 51 rows match", "11|child: 4 rows match"])
+      #expect(
+        try await server.rows("SELECT through_key[1], rows_read FROM migrate.batches ORDER BY seq")
+          == ["9|9", "18|9", "27|9", "30|3"])
     }
   }
 

@@ -7,15 +7,16 @@ import Testing
 
 /// P01; the real client, killed at random moments, forward and back.
 @Suite struct `A client that is killed` {
-  @Test(arguments: [1, 4]) func `P01 P19: is gone on with by the next one, and by a revert`(workers: Int) async throws {
-    var random = Torture.random("kills of \(workers)")
-    let kills = Torture.count(10, torture: 200)
+  @Test(arguments: [(1, Shop.definition), (4, Shop.definition), (1, Shop.joined), (4, Shop.joined)])
+  func `P01 P19: is gone on with by the next one, and by a revert`(workers: Int, definition: String) async throws {
+    var random = Torture.random("kills of \(workers) at \(definition.utf8.count) bytes")
+    let kills = Torture.count(definition == Shop.joined ? 5 : 10, torture: 200)
     // Of each worker a few batches, and of eight slices for each the most have several.
     let batches = workers == 1 ? 12 : workers * 8 * 3
     let apply = ["apply", "prices", "--yes", "--workers", "\(workers)"]
     try await withLedger { server in
       try await withFolder { folder in
-        let program = try Program(folder: folder, server: server, definition: Shop.definition)
+        let program = try Program(folder: folder, server: server, definition: definition)
         var killed = 0
         while killed < kills {
           let shop = try await Shop.fresh(server, rows: batches * 10)

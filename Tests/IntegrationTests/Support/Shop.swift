@@ -22,6 +22,20 @@ package struct Shop: Sendable {
     batch_size: 10
     """
 
+  /// The same by a factor that is joined, and a value that is computed once a row.
+  package static let joined = """
+    batch: prices
+    source: {table: shop.products, as: p}
+    where: status = 'active'
+    join:
+      rate:
+        query: SELECT id AS product, max(length(status)) / 3 AS factor FROM shop.twin GROUP BY id
+        match: rate.product = p.id
+    let: {dearer: p.price * rate.factor}
+    set: {price: dearer}
+    batch_size: 10
+    """
+
   /// The same, done by so many workers.
   package static func definition(workers: Int) -> String { "\(definition)\nparallel: \(workers)" }
 
