@@ -1,8 +1,36 @@
+import Foundation
 import MigrateJSON
 import TestSupport
 import Testing
 
 @Suite struct `Apply` {
+  @Test func `with --expect-one runs one that is pending, and neither none nor two`() async throws {
+    try await withProject { project in
+      try await project.server.psql("CREATE TABLE t (id integer PRIMARY KEY, n integer); INSERT INTO t VALUES (1, 1)")
+      func define(_ name: String) throws {
+        try project.write("batch: \(name)\nsource: public.t\nset: {n: n + 1}\n", to: "migrations/\(name).yaml")
+      }
+      try FileManager.default.removeItem(atPath: project.folder + "/migrations")
+      try define("first")
+      let one = try await project.migrate("apply", "--all", "--expect-one", "--yes")
+      #expect(one.status == 0 && one.lines.last?.hasPrefix("run 1 completed 1 rows") == true, "\(one)")
+      let none = try await project.start(["apply", "--expect-one", "--yes"]).finish()
+      #expect(none.status == 1 && none.err.contains("nothing is pending, and --expect-one expects one"), "\(none)")
+      try define("second")
+      try define("third")
+      let two = try await project.start(["apply", "--expect-one", "--yes"]).finish()
+      #expect(
+        two.status == 1 && two.err.contains("2 definitions are pending, and --expect-one expects one: second, third"),
+        "\(two)")
+      let named = try await project.start(["apply", "second", "--all", "--yes"]).finish()
+      #expect(
+        named.status == 1 && named.err.contains("--all is about all that is pending, and here are names"), "\(named)")
+      #expect(try await project.value("SELECT n FROM t") == "2")
+      #expect(try await project.migrate("apply", "--all", "--yes").status == 0)
+      #expect(try await project.value("SELECT n FROM t") == "4")
+    }
+  }
+
   @Test func `without a name lists what is pending, in the order of needs, and runs it`() async throws {
     try await withProject { project in
       try project.write(

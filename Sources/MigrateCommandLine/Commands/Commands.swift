@@ -28,7 +28,7 @@ package enum Commands {
     positionals: [Positionals.names],
     options: [
       Options.dryRun, Options.parameters, Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers,
-      Options.again,
+      Options.again, Options.allPending, Options.expectOne,
       Options.concurrent, Options.rejects, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
     ],
     // A second try goes by the plan of the run, in one worker.
@@ -36,10 +36,12 @@ package enum Commands {
       [Options.rejects, Options.dryRun], [Options.rejects, Options.again], [Options.rejects, Options.parameters],
       [Options.rejects, Options.parameterFile], [Options.rejects, Options.searchPath],
       [Options.rejects, Options.batchSize], [Options.rejects, Options.workers], [Options.rejects, Options.concurrent],
-      [Options.rejects, Options.metrics], [Options.rejects, Options.trace],
+      [Options.rejects, Options.metrics], [Options.rejects, Options.trace], [Options.rejects, Options.allPending],
+      [Options.rejects, Options.expectOne],
     ],
     examples: [
       Command.Example("migrate apply --rejects 17", "The rows in quarantine of run 17, once they are mended."),
+      Command.Example("migrate apply --all --expect-one --yes", "In a deploy that brings one definition along."),
       Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),
       Command.Example("migrate apply prices --yes --json", "In a script: no question, events as JSON lines."),
     ],

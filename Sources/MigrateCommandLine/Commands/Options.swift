@@ -43,6 +43,9 @@ package enum Options {
     help: "Workers: just as many, at once, where `parallel` is a limit; also when a run goes on, up to its slices."
   )
   package static let again = Option.flag("again", help: "Run it although it was completed before.")
+  package static let allPending = Option.flag("all", help: "All definitions that are pending, as without a name.")
+  package static let expectOne = Option.flag(
+    "expect-one", help: "Refuse unless just one definition is pending: for deploys.")
   package static let concurrent = Option.flag(
     "concurrent", help: "Run beside another run that changes the same columns.")
   package static let reason = Option.optional(
@@ -105,7 +108,7 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix, condition,
+    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix, condition,
     maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.

@@ -14,12 +14,19 @@ enum ApplyCommand {
       }
       return try RetryCommand.run(reference.text, console)
     }
+    if !names.isEmpty {
+      for option in [Options.allPending, Options.expectOne] where console.arguments[option] {
+        throw .refused(
+          "--\(option.description.name) is about all that is pending, and here are names", remedy: "leave out the one or the other")
+      }
+    }
     var definitions = try console.definitions(names)
     var ended = ExitCode.done
     let session = try console.session(for: definitions)
     let runs = try console.runs()
     if names.isEmpty {
       (definitions, ended) = try pending(definitions, runs, console)
+      if console.arguments[Options.expectOne] { try refuseOthers(definitions) }
       if definitions.isEmpty {
         console.say("nothing is pending")
         return ended
@@ -42,6 +49,19 @@ enum ApplyCommand {
       if code == .rejects { ended = code }
     }
     return ended
+  }
+
+  /// Who expects one knows what will run without having looked.
+  private static func refuseOthers(_ pending: [Definition]) throws(CommandFailure) {
+    guard pending.count != 1 else { return }
+    let names = pending.map(\.name.value).joined(separator: ", ")
+    throw .refused(
+      pending.isEmpty
+        ? "nothing is pending, and --expect-one expects one definition"
+        : "\(pending.count) definitions are pending, and --expect-one expects one: \(names)",
+      remedy: pending.isEmpty
+        ? "`migrate history` shows what has run; without --expect-one nothing is done"
+        : "apply those before by name, one after the other")
   }
 
   /// What is to be done when nobody says what: listed, all of it, and returned as far as apply would run it; and whether rows of what is
