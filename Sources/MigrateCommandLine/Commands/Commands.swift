@@ -41,7 +41,7 @@ package enum Commands {
     ],
     examples: [
       Command.Example("migrate apply --rejects 17", "The rows in quarantine of run 17, once they are mended."),
-      Command.Example("migrate apply --all --expect-one --yes", "In a deploy that brings one definition along."),
+      Command.Example("migrate apply --all --yes", "Everything that is pending, in the order of `needs`."),
       Command.Example("migrate apply prices --param rate=1.05", "Change the rows, after asking."),
       Command.Example("migrate apply prices --yes --json", "In a script: no question, events as JSON lines."),
     ],

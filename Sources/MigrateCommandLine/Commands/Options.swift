@@ -108,7 +108,8 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects, fix, condition,
+    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects,
+    fix, condition,
     maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,
   ]
   /// Those that name a file or a folder; in migrate.yaml its path counts from there.

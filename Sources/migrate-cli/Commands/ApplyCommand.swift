@@ -17,7 +17,8 @@ enum ApplyCommand {
     if !names.isEmpty {
       for option in [Options.allPending, Options.expectOne] where console.arguments[option] {
         throw .refused(
-          "--\(option.description.name) is about all that is pending, and here are names", remedy: "leave out the one or the other")
+          "--\(option.description.name) is about all that is pending, and here are names",
+          remedy: "leave out the one or the other")
       }
     }
     var definitions = try console.definitions(names)
