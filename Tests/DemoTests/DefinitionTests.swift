@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct `The demo's definitions` {
   static let names = [
-    "clean_emails", "expire_grants", "forget_users", "noon_prices", "order_days", "raise_prices", "release_stock",
+    "clean_emails", "expire_grants", "forget_users", "noon_prices", "order_days", "price_by_category", "raise_prices",
+    "release_stock",
     "retire_products",
     "total_spent", "vip_level",
   ]

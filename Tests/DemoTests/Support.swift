@@ -72,22 +72,23 @@ struct Shop: Sendable {
     return rows.first?.first.flatMap(\.self)
   }
 
-  func plan(_ name: String, batchSize: Int? = nil) async throws -> Compilation {
+  func plan(_ name: String, batchSize: Int? = nil, workers: Int? = nil) async throws -> Compilation {
     let definition = try Self.definition(name)
     return try await onThread { [server] in
       var request = CompileRequest()
       request.batchSize = batchSize
+      request.workers = workers
       return try Session(to: server).compile(definition, request)
     }
   }
 
   /// Applies it, or goes on with it.
   func apply(
-    _ name: String, batchSize: Int? = nil, control: RunControl = RunControl(),
+    _ name: String, batchSize: Int? = nil, workers: Int? = nil, control: RunControl = RunControl(),
     report: @escaping @Sendable (RunEvent) -> Void = { _ in }
   ) async throws -> RunOutcome {
     let definition = try Self.definition(name)
-    let compilation = try await plan(name, batchSize: batchSize)
+    let compilation = try await plan(name, batchSize: batchSize, workers: workers)
     return try await onThread { [server] in
       let runs = try Runs(on: server)
       let number: Int64

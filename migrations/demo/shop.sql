@@ -112,6 +112,11 @@ INSERT INTO shop.stock
 SELECT 1 + pg_temp.chance(n, 41, 10), n, pg_temp.chance(n, 42, 200), greatest(0, pg_temp.chance(n, 43, 40) - 30)
 FROM   amounts, generate_series(1, amounts.products, 5) AS n;
 
+-- Toys are priced one by one, so there is no strategy for them.
+CREATE TABLE shop.price_strategies (category text PRIMARY KEY, factor numeric NOT NULL, smallest numeric(12, 2) NOT NULL);
+INSERT INTO shop.price_strategies
+VALUES ('garden', 1.10, 5), ('kitchen', 1.05, 7.5), ('office', 1.025, 2), ('tools', 0.98, 20);
+
 -- Keys and indexes after the rows, which is several times as quick.
 ALTER TABLE shop.products     ADD PRIMARY KEY (id);
 ALTER TABLE shop.users        ADD PRIMARY KEY (id), ADD UNIQUE (email);
@@ -125,4 +130,4 @@ CREATE INDEX        point_grants_expiry ON shop.point_grants (expires_at) WHERE 
 
 DROP FUNCTION pg_temp.chance(bigint, bigint, bigint);
 DROP TABLE amounts;
-ANALYZE shop.products, shop.users, shop.orders, shop.point_grants, shop.stock;
+ANALYZE shop.products, shop.users, shop.orders, shop.point_grants, shop.stock, shop.price_strategies;
