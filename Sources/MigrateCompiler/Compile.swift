@@ -12,6 +12,16 @@ package enum Coverage: Sendable, Equatable {
   case collected
 }
 
+/// How a batch reads a join.
+package enum JoinWay: Sendable, Equatable {
+  /// All of it.
+  case whole
+  /// The rows that it needs, by an index.
+  case part
+  /// From a table, into which all of it is read when the run starts.
+  case staged
+}
+
 /// What the compiler is told besides the definition and the catalog.
 package struct CompileInputs: Sendable {
   package let identity: String
@@ -23,15 +33,15 @@ package struct CompileInputs: Sendable {
   package let workers: Int?
   package let estimatedRows: Int
   package let coverage: Coverage
-  /// Joins, by their place, of which a batch would read all however few rows it needs: no index leads to them.
-  package let unreached: Set<Int>
+  /// How batches read a join, by its place, where that is not as usual.
+  package let joinWays: [Int: JoinWay]
   /// What a sample has shown of the assignments that may lose something.
   package let samples: [Int: Sampled]
 
   package init(
     identity: String, parameters: [PlannedParameter], searchPath: [String], batchSize: Int?, workers: Int? = nil,
     estimatedRows: Int,
-    coverage: Coverage = .walked, unreached: Set<Int> = [], samples: [Int: Sampled] = [:]
+    coverage: Coverage = .walked, joinWays: [Int: JoinWay] = [:], samples: [Int: Sampled] = [:]
   ) {
     self.identity = identity
     self.parameters = parameters
@@ -40,7 +50,7 @@ package struct CompileInputs: Sendable {
     self.workers = workers
     self.estimatedRows = estimatedRows
     self.coverage = coverage
-    self.unreached = unreached
+    self.joinWays = joinWays
     self.samples = samples
   }
 }

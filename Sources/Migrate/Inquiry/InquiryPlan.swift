@@ -20,21 +20,21 @@ extension Inquiry {
       let identity = try identity(connection)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
       func lower(
-        rows: Int, _ coverage: Coverage = .walked, unreached: Set<Int> = [], _ samples: [Int: Sampled] = [:]
+        rows: Int, _ coverage: Coverage = .walked, joinWays: [Int: JoinWay] = [:], _ samples: [Int: Sampled] = [:]
       ) -> Compilation {
         Compiler.lower(
           batch, types: types,
           CompileInputs(
             identity: identity, parameters: parameters, searchPath: searchPath, batchSize: request.batchSize,
             workers: request.workers, estimatedRows: rows, coverage: coverage,
-            unreached: unreached, samples: samples))
+            joinWays: joinWays, samples: samples))
       }
       let draft = lower(rows: 0)
       do throws(PostgresError) {
         let rows = try estimate(connection, draft)
         let coverage = try coverage(connection, rows: rows, walk: draft.walk)
-        let unreached = try unreached(connection, draft.readings)
-        return lower(rows: rows, coverage, unreached: unreached, try sampled(connection, batch))
+        let ways = try joinWays(connection, draft.readings)
+        return lower(rows: rows, coverage, joinWays: ways, try sampled(connection, batch))
       } catch {
         if error.endsConnection || error.origin != .server { throw error }
         try connection.execute("ROLLBACK")
@@ -76,18 +76,18 @@ extension Inquiry {
     return Int((counted ?? plan?["Plans"]?.elements.first)?["Plan Rows"]?.double ?? 0)
   }
 
-  /// The joins of which all is read for a few rows, since the list of what they need is no condition of an index. Of a small one that
-  /// does not matter.
-  private func unreached(
+  /// Of a small join it does not matter how it is read. Of a large one each batch reads what it needs, where an index takes the list
+  /// of that.
+  private func joinWays(
     _ connection: borrowing Connection, _ readings: [JoinReading]
-  ) throws(PostgresError) -> Set<Int> {
-    var found: Set<Int> = []
+  ) throws(PostgresError) -> [Int: JoinWay] {
+    var ways: [Int: JoinWay] = [:]
     for reading in readings {
       let whole = try explained(connection, reading.whole)?["Total Cost"]?.double ?? 0
       guard whole > Self.smallCost else { continue }
-      if try explained(connection, reading.part)?.holdsListCondition != true { found.insert(reading.join) }
+      ways[reading.join] = try explained(connection, reading.part)?.holdsListCondition == true ? .part : .staged
     }
-    return found
+    return ways
   }
 
   /// In the planner's unit, a page read in order: some ten milliseconds.

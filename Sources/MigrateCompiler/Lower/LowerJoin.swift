@@ -50,9 +50,9 @@ extension ResolvedBatch {
       }
     let joined: [SQL] = joins.enumerated().map { index, join in
       let word: SQL = join.missing == .skip ? "JOIN" : "LEFT JOIN"
-      let isStaged = join.isStaged && wanted.isOfRun
+      let isStaged = join.way == .staged && wanted.isOfRun
       let relation: SQL = isStaged ? Name.staged(index) : "(\(join.rows))"
-      let reach = isStaged ? [] : reached(join, by: wanted)
+      let reach = join.way == .part ? reached(join, by: wanted) : []
       let conditions: SQL = .joined(["(\(join.match))"] + reach, by: "\nAND ")
       return """
         \(word) \(relation) AS \(join.name)
@@ -75,14 +75,15 @@ extension ResolvedBatch {
   /// groups, and an equality with a column of the source it does not.
   private func reached(_ join: NamedJoin, by rows: JoinedRows) -> [SQL] {
     func among(_ column: Identifier, _ value: SQL, _ from: SQL) -> [SQL] {
-      ["\(join.name).\(column) = ANY (ARRAY(SELECT DISTINCT \(value)\n\(from)))"]
+      ["\(join.name).\(column) = ANY (ARRAY(SELECT \(value)\n\(from)))"]
     }
     switch (join.reach, rows) {
     case (nil, _), (_, .all): return []
     case (.key(let column), .batch), (.key(let column), .locked), (.key(let column), .explained):
       let column: SQL = "\(join.name).\(column)"
       return [
-        "(\(Role.afterNone) OR \(column) > \(Role.after(0, key[0])))", "\(column) <= \(Role.through(0, key[0]))",
+        // Not beyond it: where the column is of another type two keys can be one value there.
+        "(\(Role.afterNone) OR \(column) >= \(Role.after(0, key[0])))", "\(column) <= \(Role.through(0, key[0]))",
       ]
     case (.key(let column), .chosen(let conditions)):
       return among(column, keyColumns[0], "FROM   \(source)\n\(SQL.filtered(by: conditions))")
@@ -114,7 +115,7 @@ extension ResolvedBatch {
 
   /// Reads the joins that are staged into tables, with what the planner has to know of them.
   var staging: [Statement] {
-    joins.enumerated().filter(\.element.isStaged).flatMap { index, join -> [Statement] in
+    joins.enumerated().filter { $0.element.way == .staged }.flatMap { index, join -> [Statement] in
       let table = Name.staged(index)
       let column: [Statement] =
         join.reach.map { reach in
@@ -135,7 +136,7 @@ extension ResolvedBatch {
     }
   }
 
-  var stagedTables: [SQL] { joins.indices.filter { joins[$0].isStaged }.map(Name.staged) }
+  var stagedTables: [SQL] { joins.indices.filter { joins[$0].way == .staged }.map(Name.staged) }
 
   /// The batch's rows, locked: each as its last writer has left it.
   var lockedRows: SQL {

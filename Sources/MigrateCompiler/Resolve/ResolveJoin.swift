@@ -42,6 +42,13 @@ struct NamedJoin: Sendable {
       case .key(let column), .values(let column, _): column
       }
     }
+
+    var usualWay: JoinWay {
+      switch self {
+      case .key: .part
+      case .values: .whole
+      }
+    }
   }
 
   let name: Identifier
@@ -60,8 +67,8 @@ struct NamedJoin: Sendable {
   /// Where the definition says which of its rows are meant.
   let span: SourceSpan
 
-  /// Whether it is read into a table when the run starts: each batch would read all of it, since no index leads to what it needs.
-  var isStaged = false
+  /// How a batch reads it. A range of the key is asked of each row in no time; a list of values pays where an index takes it.
+  var way: JoinWay
 
   /// Tells a row that is there from the NULLs of one that is not.
   var isThere: SQL { "\(name).\(Name.match)" }
@@ -90,7 +97,8 @@ extension Resolver {
       func named(_ match: SQL, _ reach: NamedJoin.Reach?) -> NamedJoin {
         NamedJoin(
           name: name, rows: rows, match: match, missing: join.missing, reach: reach, isSingle: isSingle,
-          columns: columns, planned: join.planned(isSingle: isSingle), span: join.match.fragment.span)
+          columns: columns, planned: join.planned(isSingle: isSingle), span: join.match.fragment.span,
+          way: reach?.usualWay ?? .whole)
       }
       // In sight of its own condition.
       joins.append(named("", nil))

@@ -101,9 +101,9 @@ extension NamedBatch {
       checks.filter { $0.0.moment == moment }.map { ResolvedCheck(name: $0.0.check.name.value, query: $0.1) }
     }
     var joins = joins
-    for index in inputs.unreached.sorted() {
-      joins[index].isStaged = true
-      warnings.append(.stagedJoin(joins[index].name.name, at: joins[index].span))
+    for (index, way) in inputs.joinWays.sorted(by: { $0.key < $1.key }) {
+      joins[index].way = way
+      if way == .staged { warnings.append(.stagedJoin(joins[index].name.name, at: joins[index].span)) }
     }
     let batch = ResolvedBatch(
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,

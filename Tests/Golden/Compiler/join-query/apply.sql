@@ -83,7 +83,7 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "shop"."users" AS "users"
               LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
                 ON (spent.user_id = users.id)
-                   AND ($5::boolean OR "spent"."user_id" > $6::bigint)
+                   AND ($5::boolean OR "spent"."user_id" >= $6::bigint)
                    AND "spent"."user_id" <= $7::bigint
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
@@ -116,7 +116,7 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "migrate locked" AS "users"
               LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
                 ON (spent.user_id = users.id)
-                   AND ($1::boolean OR "spent"."user_id" > $2::bigint)
+                   AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                    AND "spent"."user_id" <= $3::bigint
        ORDER  BY "users"."id"
        OFFSET 0) AS s
@@ -182,7 +182,7 @@ SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."vip_level"), ROW(CAST
 FROM   "shop"."users" AS "users"
        LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
          ON (spent.user_id = users.id)
-            AND "spent"."user_id" = ANY (ARRAY(SELECT DISTINCT "users"."id"
+            AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"
                 WHERE  "users"."id" <= $1::bigint
                   AND  $2::boolean

@@ -90,10 +90,6 @@ FROM  (SELECT "u_row"."id" AS k_1,
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                 ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
-                   AND "cheap"."user_id" = ANY (ARRAY(SELECT DISTINCT "u_row".id + 0
-                       FROM   "shop"."users" AS "u_row"
-                       WHERE  ($5::boolean OR "u_row"."id" > $6::bigint)
-                         AND  "u_row"."id" <= $7::bigint))
        WHERE  ($5::boolean OR "u_row"."id" > $6::bigint)
          AND  "u_row"."id" <= $7::bigint
        WINDOW same AS (PARTITION BY "u_row"."id")
@@ -134,8 +130,6 @@ FROM  (SELECT "u_row"."id" AS k_1,
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                 ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
-                   AND "cheap"."user_id" = ANY (ARRAY(SELECT DISTINCT "u_row".id + 0
-                       FROM   "migrate locked" AS "u_row"))
        WINDOW same AS (PARTITION BY "u_row"."id")
        ORDER  BY "u_row"."id"
        OFFSET 0) AS s
@@ -162,10 +156,6 @@ WITH rejected AS (
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                   ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
-                     AND "cheap"."user_id" = ANY (ARRAY(SELECT DISTINCT "u_row".id + 0
-                         FROM   "shop"."users" AS "u_row"
-                         WHERE  ($2::boolean OR "u_row"."id" > $3::bigint)
-                           AND  "u_row"."id" <= $4::bigint))
          WHERE  ($2::boolean OR "u_row"."id" > $3::bigint)
            AND  "u_row"."id" <= $4::bigint
          WINDOW same AS (PARTITION BY "u_row"."id")
@@ -258,10 +248,6 @@ FROM   "shop"."users" AS "u_row"
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
          ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
-            AND "cheap"."user_id" = ANY (ARRAY(SELECT DISTINCT "u_row".id + 0
-                FROM   "shop"."users" AS "u_row"
-                WHERE  ($1::boolean OR "u_row"."id" > $2::bigint)
-                  AND  "u_row"."id" <= $3::bigint))
 WHERE  ($1::boolean OR "u_row"."id" > $2::bigint)
   AND  "u_row"."id" <= $3::bigint;
 
@@ -312,18 +298,6 @@ FROM   "shop"."users" AS "u_row"
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
          ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
-            AND "cheap"."user_id" = ANY (ARRAY(SELECT DISTINCT "u_row".id + 0
-                FROM   "shop"."users" AS "u_row"
-                WHERE  "u_row"."id" <= $1::bigint
-                  AND  $2::boolean
-                  AND  ($3::bigint IS NULL
-                        OR ((CAST(CAST("u_row".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
-                  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "u_row".xmin)
-                  AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
-                                   WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("u_row"."id" AS text)])
-                  AND  NOT EXISTS (SELECT
-                                   FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                                   WHERE  d.k_1 = "u_row"."id")))
 WHERE  "u_row"."id" <= $1::bigint
   AND  $2::boolean
   AND  ($3::bigint IS NULL

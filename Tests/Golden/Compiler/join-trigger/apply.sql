@@ -108,7 +108,7 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "shop"."users" AS "users"
               LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                 ON (users.id = spent.user_id)
-                   AND ($5::boolean OR "spent"."user_id" > $6::bigint)
+                   AND ($5::boolean OR "spent"."user_id" >= $6::bigint)
                    AND "spent"."user_id" <= $7::bigint
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
@@ -144,7 +144,7 @@ FROM  (SELECT "users"."id" AS k_1,
        FROM   "migrate locked" AS "users"
               LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                 ON (users.id = spent.user_id)
-                   AND ($1::boolean OR "spent"."user_id" > $2::bigint)
+                   AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                    AND "spent"."user_id" <= $3::bigint
        ORDER  BY "users"."id"
        OFFSET 0) AS s
@@ -165,7 +165,7 @@ WITH rejected AS (
          FROM   "shop"."users" AS "users"
                 LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                   ON (users.id = spent.user_id)
-                     AND ($2::boolean OR "spent"."user_id" > $3::bigint)
+                     AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
                      AND "spent"."user_id" <= $4::bigint
          WHERE  ($2::boolean OR "users"."id" > $3::bigint)
            AND  "users"."id" <= $4::bigint
@@ -272,7 +272,7 @@ SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."note"), ROW(CAST(spen
 FROM   "shop"."users" AS "users"
        LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
          ON (users.id = spent.user_id)
-            AND "spent"."user_id" = ANY (ARRAY(SELECT DISTINCT "users"."id"
+            AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"
                 WHERE  "users"."id" <= $1::bigint
                   AND  NOT EXISTS (SELECT FROM migrate.rejects AS r

@@ -83,7 +83,7 @@ WITH "migrate locked" AS MATERIALIZED (
          FROM   "migrate locked" AS "users"
                 JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
                   ON (spent.user_id = users.id)
-                     AND ($1::boolean OR "spent"."user_id" > $2::bigint)
+                     AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                      AND "spent"."user_id" <= $3::bigint
          WINDOW same AS (PARTITION BY "users"."id")
          ORDER  BY "users"."id"
@@ -115,7 +115,7 @@ WITH rejected AS (
          FROM   "shop"."users" AS "users"
                 JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
                   ON (spent.user_id = users.id)
-                     AND ($2::boolean OR "spent"."user_id" > $3::bigint)
+                     AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
                      AND "spent"."user_id" <= $4::bigint
          WHERE  ($2::boolean OR "users"."id" > $3::bigint)
            AND  "users"."id" <= $4::bigint
@@ -200,7 +200,7 @@ SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_im
 FROM   "shop"."users" AS "users"
        JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
          ON (spent.user_id = users.id)
-            AND "spent"."user_id" = ANY (ARRAY(SELECT DISTINCT "users"."id"
+            AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"
                 WHERE  "users"."id" <= $1::bigint
                   AND  $2::boolean
