@@ -80,6 +80,7 @@ DECLARE
   given   jsonb := migrate.with_key(migrate.with_key(_given, 'after', _after, columns), 'through', _through, columns);
   keys    migrate.statements := migrate.statement(_run, 'batches', 'keys');
   change  migrate.statements;
+  capture migrate.statements;
   -- What stands between the parentheses of EXECUTE, and where in it the key does.
   listed  text[];
   none    integer;
@@ -95,6 +96,9 @@ BEGIN
   listed := ARRAY(SELECT pg_catalog.quote_nullable(a.value)
                   FROM   unnest(migrate.arguments(change.arguments, given)) WITH ORDINALITY AS a(value, place) ORDER BY a.place);
   none := pg_catalog.array_position(change.arguments, 'after.none');
+  IF none IS NULL THEN
+    capture := migrate.statement(_run, 'batches', 'capture');
+  END IF;
   FOR n IN 1 .. columns LOOP
     afters := afters || pg_catalog.array_position(change.arguments, 'after.' || n);
     ends := ends || pg_catalog.array_position(change.arguments, 'through.' || n);
@@ -109,12 +113,17 @@ BEGIN
   previous_key := _after;
   FOR found IN SELECT q FROM migrate.query(keys.text, migrate.arguments(keys.arguments, given)) AS q LOOP
     key := migrate.fields(found);
-    listed[none] := pg_catalog.quote_literal(previous_key IS NULL);
-    FOR n IN 1 .. columns LOOP
+    given := migrate.with_key(migrate.with_key(_given, 'after', previous_key, columns), 'through', key, columns);
+    FOR n IN 1 .. CASE WHEN none IS NOT NULL THEN columns ELSE 0 END LOOP
+      listed[none] := pg_catalog.quote_literal(previous_key IS NULL);
       listed[afters[n]] := pg_catalog.quote_nullable(previous_key[n]);
       listed[ends[n]] := pg_catalog.quote_nullable(key[n]);
     END LOOP;
     BEGIN
+      -- A change that asks for no stretch writes what the capture has computed of it.
+      IF none IS NULL THEN
+        PERFORM migrate.execute(capture.text, migrate.arguments(capture.arguments, given));
+      END IF;
       EXECUTE 'EXECUTE migrate_change(' || pg_catalog.array_to_string(listed, ', ') || ')';
       -- The only way to undo it.
       RAISE EXCEPTION USING ERRCODE = 'MG006';

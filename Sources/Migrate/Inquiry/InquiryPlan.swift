@@ -85,9 +85,18 @@ extension Inquiry {
     for reading in readings {
       let whole = try explained(connection, reading.whole)?["Total Cost"]?.double ?? 0
       guard whole > Self.smallCost else { continue }
-      ways[reading.join] = try explained(connection, reading.part)?.holdsListCondition == true ? .part : .staged
+      ways[reading.join] = try isReached(connection, reading.part) ? .part : .staged
     }
     return ways
+  }
+
+  /// Whether an index takes the list; of values that are arrays themselves there is none.
+  private func isReached(_ connection: borrowing Connection, _ part: RenderedSQL) throws(PostgresError) -> Bool {
+    do throws(PostgresError) { return try explained(connection, part)?.holdsListCondition == true } catch {
+      guard error.origin == .server, !error.endsConnection else { throw error }
+      try connection.execute("ROLLBACK")
+      return false
+    }
   }
 
   /// In the planner's unit, a page read in order: some ten milliseconds.

@@ -117,20 +117,21 @@ extension ResolvedBatch {
   var staging: [Statement] {
     joins.enumerated().filter { $0.element.way == .staged }.flatMap { index, join -> [Statement] in
       let table = Name.staged(index)
-      let column: [Statement] =
-        join.reach.map { reach in
-          [
-            Statement(
-              .stage(join.name.name), why: "for batches that are small beside it",
-              "CREATE INDEX ON \(table) (\(reach.column))")
-          ]
-        } ?? []
+      // Of a text it could be too long for an index.
+      var index: [Statement] = []
+      if case .key(let column) = join.reach {
+        index = [
+          Statement(
+            .stage(join.name.name), why: "for batches that are small beside it",
+            "CREATE INDEX ON \(table) (\(column))")
+        ]
+      }
       return [
         Statement(.stage(join.name.name), why: "it may be there already", "DROP TABLE IF EXISTS \(table)"),
         Statement(
           .stage(join.name.name), why: "no index leads to the rows that a batch needs, so it is read once",
           "CREATE TABLE \(table) AS\n\(join.rows)"),
-      ] + column + [
+      ] + index + [
         Statement(.stage(join.name.name), why: "a new table has no statistics", "ANALYZE \(table)")
       ]
     }

@@ -93,7 +93,7 @@ extension Resolver {
       let (rows, columns, table) = known
       let name = Identifier(trusted: join.name.value)
       let equalities = join.match.equalities.compactMap { Meeting($0, of: name) }
-      let isSingle = isSingle(equalities.map(\.column.name), join, table)
+      let isSingle = isSingle(equalities, table)
       func named(_ match: SQL, _ reach: NamedJoin.Reach?) -> NamedJoin {
         NamedJoin(
           name: name, rows: rows, match: match, missing: join.missing, reach: reach, isSingle: isSingle,
@@ -160,8 +160,11 @@ extension Resolver {
       let rewritten = rewritten(query)
       guard problems.count == count else { return nil }
       if isBound(query) { ask(.join, "SELECT FROM (\(rewritten)) AS found") }
-      let marked: SQL = "SELECT \(list: mark(join) + ["\(Self.joined).*"]) FROM (\(rewritten)) AS \(Self.joined)"
-      return (join.missing == .reject ? marked : rewritten, query.outputs.names, nil)
+      let read = readColumns(of: join)
+      // What nobody reads may have no name of its own.
+      let rows: SQL =
+        "SELECT \(list: mark(join) + read.map { "\(Self.joined).\($0)" }) FROM (\(rewritten)) AS \(Self.joined)"
+      return (rows, query.outputs.names, nil)
     }
   }
 
@@ -176,6 +179,13 @@ extension Resolver {
   private func mark(_ join: ParsedJoin) -> [SQL] { join.missing == .reject ? ["true AS \(Name.match)"] : [] }
 
   private static let joined = Identifier(trusted: "joined")
+
+  /// The columns of the join that some SQL of the definition reads, each once, in the order of their names.
+  private func readColumns(of join: ParsedJoin) -> [Identifier] {
+    let name = Identifier(trusted: join.name.value)
+    let uses = parsed.texts.flatMap(\.columns).filter { $0.qualifier?.name == name }.compactMap { $0.column?.name }
+    return Set(uses).sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+  }
 
   /// Whether some SQL of the definition reads this column of the join.
   private func isRead(_ column: Identifier, of join: ParsedJoin) -> Bool {
@@ -231,12 +241,11 @@ extension Resolver {
     return nil
   }
 
-  /// Whether it is the key, in an order that does not depend on a collation: the join's column may have another.
+  /// Whether it is the key, in an order that is the same whatever the join's column is: no text, whose order is a collation's, and
+  /// no moment without a zone, of which two can change places where clocks are set.
   private func isKey(_ shape: SQLShape, _ key: Column) -> Bool {
-    guard case .column(let use) = shape, use.scope == .top, use.column?.name == key.name, key.category != "S" else {
-      return false
-    }
-    return use.qualifier.map { $0.name == alias || $0.name == Self.batch } ?? true
+    guard case .column(let use) = shape, isOfRow(use), use.column?.name == key.name else { return false }
+    return key.category != "S" && (key.category != "D" || key.base.spelling == "timestamp with time zone")
   }
 
   /// Whether the bytes name columns of the source row alone, and something of it.
@@ -246,25 +255,28 @@ extension Resolver {
       range.contains($0.range.lowerBound) && volatility(of: $0) == .volatile
     }
     return isFixed && !uses.isEmpty
-      && uses.allSatisfy { use in
-        use.scope == .top && (use.qualifier.map { $0.name == alias || $0.name == Self.batch } ?? true)
-      }
+      && uses.allSatisfy(isOfRow)
   }
 
-  /// Whether no two rows can match: a unique index is met as a whole, or the query is grouped by what is met.
-  private func isSingle(_ met: [Identifier], _ join: ParsedJoin, _ table: Table?) -> Bool {
-    switch join.rows {
-    case .table:
-      guard let table else { return false }
-      let numbers = Set(met.compactMap { table.column($0.name)?.number })
-      return table.indexes.contains { index in
-        index.isUnique && index.isValid && index.isImmediate && !index.isPartial && !index.columns.contains(0)
-          && numbers.isSuperset(of: index.columns)
-      }
-    case .query(let query):
-      let multiplies = query.functions.contains { call in candidates(for: call).contains(where: \.returnsSet) }
-      return !multiplies && query.outputs.distinct.map { Set(met).isSuperset(of: $0) } == true
+  /// Whether no two rows can match: a unique index is met as a whole, by columns of its own types, so that equal there is equal here.
+  /// Of a query only the rows tell.
+  private func isSingle(_ meetings: [Meeting], _ table: Table?) -> Bool {
+    guard let table, table.kind == .table || table.kind == .partitioned, !table.isInherited else { return false }
+    let numbers = meetings.compactMap { meeting -> Int? in
+      guard let column = table.column(meeting.column.name.name), case .column(let use) = meeting.value,
+        isOfRow(use), let own = use.column.flatMap({ self.table.column($0.name.name) })
+      else { return nil }
+      return own.baseOID == column.baseOID && own.collation == nil && column.collation == nil ? column.number : nil
     }
+    return table.indexes.contains { index in
+      index.isUnique && index.isValid && index.isImmediate && !index.isPartial && !index.columns.contains(0)
+        && Set(numbers).isSuperset(of: index.columns)
+    }
+  }
+
+  /// Whether it is a column of the source row.
+  private func isOfRow(_ use: ColumnUse) -> Bool {
+    use.scope == .top && (use.qualifier.map { $0.name == alias || $0.name == Self.batch } ?? true)
   }
 }
 

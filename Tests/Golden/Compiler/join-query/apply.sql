@@ -5,6 +5,7 @@ CREATE TABLE migrate.undo_{run}_1 (slice integer,
                                    ordinal integer,
                                    part integer,
                                    rows_read bigint NOT NULL,
+                                   rows_rejected bigint NOT NULL DEFAULT 0,
                                    k_1 bigint[] COMPRESSION lz4,
                                    o_2 text[] COMPRESSION lz4,
                                    n_2 text[] COMPRESSION lz4,
@@ -67,31 +68,37 @@ LIMIT  1;
 
 -- capture: the old values and the new ones, for which what is joined is read once
 -- $1 slice, $2 ordinal, $3 part, $4 eligible, $5 after.none, $6 after.1, $7 through.1
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, k_1, o_2, n_2)
 SELECT $1::integer, $2::integer, $3::integer,
        coalesce($4::bigint, (SELECT count(*)
                              FROM   "shop"."users" AS "users"
                              WHERE  ($5::boolean OR "users"."id" > $6::bigint)
                                AND  "users"."id" <= $7::bigint
                                AND  ("users".id > 2))),
-       array_agg(s.k_1),
-       array_agg(s.o_2),
-       array_agg(s.n_2)
+       count(*) FILTER (WHERE (s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.matches = 1),
+       array_agg(s.n_2) FILTER (WHERE s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."vip_level" AS o_2,
-              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2
+              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "shop"."users" AS "users"
-              LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+              LEFT JOIN (SELECT "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "joined") AS "spent"
                 ON (spent.user_id = users.id)
                    AND ($5::boolean OR "spent"."user_id" >= $6::bigint)
                    AND "spent"."user_id" <= $7::bigint
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
          AND  ("users".id > 2)
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  record_image_ne(ROW(s.o_2), ROW(s.n_2))
-RETURNING true AS as_captured;
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_2), ROW(s.n_2))
+        OR (s.matches = 1) IS NOT TRUE)
+RETURNING true AS as_captured, rows_rejected > 0 AS leaves_out;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -104,23 +111,63 @@ WITH "migrate locked" AS MATERIALIZED (
        ORDER  BY "users"."id"
        FOR    NO KEY UPDATE OF "users"
      )
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_2, n_2)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, k_1, o_2, n_2)
 SELECT $4::integer, $5::integer, $6::integer,
        (SELECT count(*) FROM "migrate locked"),
-       array_agg(s.k_1),
-       array_agg(s.o_2),
-       array_agg(s.n_2)
+       count(*) FILTER (WHERE (s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.matches = 1),
+       array_agg(s.n_2) FILTER (WHERE s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."vip_level" AS o_2,
-              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2
+              CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS n_2,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "migrate locked" AS "users"
-              LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+              LEFT JOIN (SELECT "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "joined") AS "spent"
                 ON (spent.user_id = users.id)
                    AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                    AND "spent"."user_id" <= $3::bigint
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  record_image_ne(ROW(s.o_2), ROW(s.n_2));
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_2), ROW(s.n_2))
+        OR (s.matches = 1) IS NOT TRUE)
+RETURNING rows_rejected > 0 AS leaves_out;
+
+-- validate: only in a batch with rows that break a rule: to quarantine with every reason
+-- $1 run, $2 after.none, $3 after.1, $4 through.1, $5 slice, $6 ordinal, $7 part
+WITH rejected AS (
+  INSERT INTO migrate.rejects (run, step, key, row, new_values, reasons, message)
+  SELECT $1::bigint, 1, s.key, s.row, s.new_values, s.reasons, array_to_string(s.reasons, '; ')
+  FROM  (SELECT DISTINCT ON ("users"."id")
+                ARRAY[CAST("users"."id" AS text)] AS key,
+                migrate.row_image("users".*) AS row,
+                (SELECT migrate.row_image("written".*) FROM (SELECT CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text) AS "vip_level") AS "written") AS new_values,
+                array_remove(ARRAY[CASE WHEN count(*) OVER same > 1 THEN format('spent: %s rows match', count(*) OVER same) END], NULL) AS reasons
+         FROM   "shop"."users" AS "users"
+                LEFT JOIN (SELECT "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "joined") AS "spent"
+                  ON (spent.user_id = users.id)
+                     AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
+                     AND "spent"."user_id" <= $4::bigint
+         WHERE  ($2::boolean OR "users"."id" > $3::bigint)
+           AND  "users"."id" <= $4::bigint
+           AND  ("users".id > 2)
+         WINDOW same AS (PARTITION BY "users"."id")
+         ORDER  BY "users"."id") AS s
+  WHERE  cardinality(s.reasons) > 0
+  ON CONFLICT (run, step, key) DO UPDATE
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+         rejected_at = excluded.rejected_at
+  RETURNING key
+)
+UPDATE migrate.undo_{run}_1 AS u
+SET    exact = CASE WHEN r.rows <> u.rows_rejected THEN false END
+FROM  (SELECT count(*) AS rows FROM rejected) AS r
+WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
 
 -- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
 -- $1 slice, $2 ordinal, $3 part
@@ -149,7 +196,7 @@ WITH changed AS (
 )
 UPDATE migrate.undo_{run}_1 AS u
 SET    n_2 = image.n_2,
-       exact = (u.k_1 IS NOT DISTINCT FROM image.k_1)
+       exact = (u.exact IS NOT FALSE AND u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
 
@@ -161,26 +208,62 @@ WITH heartbeat AS (
   WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
 )
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                             rows_read, rows_changed, rows_unchanged, epoch, exact)
+                             rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
-       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed, f.epoch,
+       u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
        coalesce(u.exact, $6::bigint = coalesce(cardinality(u.n_2), 0))
 FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce($6::bigint, cardinality(u.n_2), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
-RETURNING exact, rows_read, rows_changed, xid,
+RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
           (SELECT coalesce(cardinality(u.k_1), 0)
            FROM   migrate.undo_{run}_1 AS u
            WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)) AS rows_captured;
 
+-- reject: the only row of a part that failed goes to quarantine, and counts as read
+-- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 through.1, $10 slice, $11 ordinal, $12 part
+WITH rejected AS (
+  INSERT INTO migrate.rejects (run, step, key, row, sqlstate, message, detail, column_name, constraint_name)
+  SELECT $1::bigint,
+         1,
+         ARRAY[CAST("users"."id" AS text)],
+         migrate.row_image("users".*),
+         $2::text,
+         $3::text,
+         $4::text,
+         $5::text,
+         $6::text
+  FROM   "shop"."users" AS "users"
+  WHERE  ($7::boolean OR "users"."id" > $8::bigint)
+    AND  "users"."id" <= $9::bigint
+    AND  ("users".id > 2)
+  ON CONFLICT (run, step, key) DO UPDATE
+  SET    row = excluded.row, new_values = excluded.new_values, reasons = excluded.reasons,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail,
+         column_name = excluded.column_name, constraint_name = excluded.constraint_name,
+         rejected_at = excluded.rejected_at
+  RETURNING key
+)
+INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, exact)
+SELECT $10::integer, $11::integer, $12::integer, count(*), count(*), true
+FROM   rejected;
+
+-- previous: for a row of quarantine that is tried again: the key behind which it stands; no row: it is the first
+-- $1 through.1
+SELECT CAST("users"."id" AS text) AS previous_1
+FROM   "shop"."users" AS "users"
+WHERE  "users"."id" < $1::bigint
+ORDER  BY "users"."id" DESC
+LIMIT  1;
+
 -- ===== finish: once, after the last batch
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
--- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."vip_level"), ROW(CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text))))
+-- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 run
+SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_image_ne(ROW("users"."vip_level"), ROW(CAST(CASE WHEN spent.total > 3000 THEN 'gold' WHEN spent.total > 1000 THEN 'silver' ELSE 'bronze' END AS text))))
 FROM   "shop"."users" AS "users"
-       LEFT JOIN (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "spent"
+       LEFT JOIN (SELECT "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY user_id) AS "joined") AS "spent"
          ON (spent.user_id = users.id)
             AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"
@@ -190,6 +273,8 @@ FROM   "shop"."users" AS "users"
                         OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
                   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
                   AND  ("users".id > 2)
+                  AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
+                                   WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("users"."id" AS text)])
                   AND  NOT EXISTS (SELECT
                                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                                    WHERE  d.k_1 = "users"."id")))
@@ -199,6 +284,8 @@ WHERE  "users"."id" <= $1::bigint
         OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
   AND  ("users".id > 2)
+  AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
+                   WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("users"."id" AS text)])
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
                    WHERE  d.k_1 = "users"."id");

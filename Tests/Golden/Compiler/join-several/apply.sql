@@ -86,7 +86,7 @@ FROM  (SELECT "u_row"."id" AS k_1,
        FROM   "shop"."users" AS "u_row"
               JOIN (SELECT "joined"."code" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper("u_row".country))
-              LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
+              LEFT JOIN (SELECT true AS "migrate match", "joined"."country", "joined"."most", "joined"."user_id" FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                 ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
@@ -126,7 +126,7 @@ FROM  (SELECT "u_row"."id" AS k_1,
        FROM   "migrate locked" AS "u_row"
               JOIN (SELECT "joined"."code" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper("u_row".country))
-              LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
+              LEFT JOIN (SELECT true AS "migrate match", "joined"."country", "joined"."most", "joined"."user_id" FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                 ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
@@ -148,11 +148,11 @@ WITH rejected AS (
                 migrate.row_image("u_row".*) AS row,
                 (SELECT migrate.row_image("written".*) FROM (SELECT CASE WHEN "cheap"."migrate match" IS NOT NULL THEN CAST(cheap.most AS character varying) END AS "note") AS "written") AS new_values,
                 array_remove(ARRAY[CASE WHEN "cheap"."migrate match" IS NULL THEN 'cheap: no row matches' END,
-                                   CASE WHEN count(*) OVER same > 1 THEN format('cheap: %s rows match', count(*) OVER same) END], NULL) AS reasons
+                                   CASE WHEN count(*) OVER same > 1 THEN format('land, cheap: %s rows match', count(*) OVER same) END], NULL) AS reasons
          FROM   "shop"."users" AS "u_row"
                 JOIN (SELECT "joined"."code" FROM "shop"."countries" AS "joined") AS "land"
                   ON (land.code = upper("u_row".country))
-                LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
+                LEFT JOIN (SELECT true AS "migrate match", "joined"."country", "joined"."most", "joined"."user_id" FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
                   ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
@@ -244,7 +244,7 @@ SELECT ARRAY[CAST("u_row"."id" AS text)] AS "migrate key",
 FROM   "shop"."users" AS "u_row"
        JOIN (SELECT "joined"."code" FROM "shop"."countries" AS "joined") AS "land"
          ON (land.code = upper("u_row".country))
-       LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
+       LEFT JOIN (SELECT true AS "migrate match", "joined"."country", "joined"."most", "joined"."user_id" FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
          ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)
@@ -294,7 +294,7 @@ SELECT count(DISTINCT ARRAY[CAST("u_row"."id" AS text)]) FILTER (WHERE record_im
 FROM   "shop"."users" AS "u_row"
        JOIN (SELECT "joined"."code" FROM "shop"."countries" AS "joined") AS "land"
          ON (land.code = upper("u_row".country))
-       LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
+       LEFT JOIN (SELECT true AS "migrate match", "joined"."country", "joined"."most", "joined"."user_id" FROM (SELECT user_id, country, max(amount) AS most FROM shop.orders JOIN shop.users ON users.id = user_id
 WHERE amount > 16300 GROUP BY user_id, country, orders.id -- one or two a user
 ) AS "joined") AS "cheap"
          ON (cheap.country = lower(land.code) AND "u_row".id + 0 = cheap.user_id)

@@ -73,23 +73,27 @@ SELECT $1::integer, $2::integer, $3::integer,
                              FROM   "shop"."users" AS "users"
                              WHERE  ($5::boolean OR "users"."id" > $6::bigint)
                                AND  "users"."id" <= $7::bigint)),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."note" AS o_4,
               CASE WHEN "land"."migrate match" IS NOT NULL THEN CAST(land.name AS character varying) END AS n_4,
-              CASE WHEN "land"."migrate match" IS NOT NULL THEN (("users"."id" > 5 OR land.name <> 'France')) ELSE false END AS valid
+              CASE WHEN "land"."migrate match" IS NOT NULL THEN (("users"."id" > 5 OR land.name <> 'France')) ELSE false END AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "shop"."users" AS "users"
               LEFT JOIN (SELECT true AS "migrate match", "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper("users".country))
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
-        OR (s.valid) IS NOT TRUE)
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING false AS as_captured, rows_rejected > 0 AS leaves_out;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
@@ -105,21 +109,25 @@ WITH "migrate locked" AS MATERIALIZED (
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, k_1, o_4, n_4)
 SELECT $4::integer, $5::integer, $6::integer,
        (SELECT count(*) FROM "migrate locked"),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."note" AS o_4,
               CASE WHEN "land"."migrate match" IS NOT NULL THEN CAST(land.name AS character varying) END AS n_4,
-              CASE WHEN "land"."migrate match" IS NOT NULL THEN (("users"."id" > 5 OR land.name <> 'France')) ELSE false END AS valid
+              CASE WHEN "land"."migrate match" IS NOT NULL THEN (("users"."id" > 5 OR land.name <> 'France')) ELSE false END AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "migrate locked" AS "users"
               LEFT JOIN (SELECT true AS "migrate match", "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper("users".country))
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
-        OR (s.valid) IS NOT TRUE)
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING rows_rejected > 0 AS leaves_out;
 
 -- validate: only in a batch with rows that break a rule: to quarantine with every reason
@@ -132,6 +140,7 @@ WITH rejected AS (
                 migrate.row_image("users".*) AS row,
                 (SELECT migrate.row_image("written".*) FROM (SELECT CASE WHEN "land"."migrate match" IS NOT NULL THEN CAST(land.name AS character varying) END AS "note") AS "written") AS new_values,
                 array_remove(ARRAY[CASE WHEN "land"."migrate match" IS NULL THEN 'land: no row matches' END,
+                                   CASE WHEN count(*) OVER same > 1 THEN format('land: %s rows match', count(*) OVER same) END,
                                    CASE WHEN "land"."migrate match" IS NOT NULL THEN CASE ("users"."id" > 5 OR land.name <> 'France')
                                                                                        WHEN true  THEN NULL
                                                                                        WHEN false THEN 'no France for the first'
@@ -141,6 +150,7 @@ WITH rejected AS (
                   ON (land.code = upper("users".country))
          WHERE  ($2::boolean OR "users"."id" > $3::bigint)
            AND  "users"."id" <= $4::bigint
+         WINDOW same AS (PARTITION BY "users"."id")
          ORDER  BY "users"."id") AS s
   WHERE  cardinality(s.reasons) > 0
   ON CONFLICT (run, step, key) DO UPDATE
@@ -237,7 +247,7 @@ LIMIT  1;
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 run
-SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."note"), ROW(CAST(land.name AS character varying))))
+SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_image_ne(ROW("users"."note"), ROW(CAST(land.name AS character varying))))
 FROM   "shop"."users" AS "users"
        LEFT JOIN (SELECT true AS "migrate match", "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
          ON (land.code = upper("users".country))

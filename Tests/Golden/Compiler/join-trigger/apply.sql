@@ -95,27 +95,31 @@ SELECT $1::integer, $2::integer, $3::integer,
                              FROM   "shop"."users" AS "users"
                              WHERE  ($5::boolean OR "users"."id" > $6::bigint)
                                AND  "users"."id" <= $7::bigint)),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.o_2) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."note" AS o_4,
               "users"."vip_level" AS o_2,
               CASE WHEN "spent"."migrate match" IS NOT NULL THEN CAST(spent.total AS character varying) END AS n_4,
-              ("spent"."migrate match" IS NOT NULL) AS valid
+              ("spent"."migrate match" IS NOT NULL) AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "shop"."users" AS "users"
-              LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
+              LEFT JOIN (SELECT true AS "migrate match", "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                 ON (users.id = spent.user_id)
                    AND ($5::boolean OR "spent"."user_id" >= $6::bigint)
                    AND "spent"."user_id" <= $7::bigint
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
-        OR (s.valid) IS NOT TRUE)
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING false AS as_captured, rows_rejected > 0 AS leaves_out;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
@@ -131,25 +135,29 @@ WITH "migrate locked" AS MATERIALIZED (
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, k_1, o_4, o_2, n_4)
 SELECT $4::integer, $5::integer, $6::integer,
        (SELECT count(*) FROM "migrate locked"),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.o_2) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."note" AS o_4,
               "users"."vip_level" AS o_2,
               CASE WHEN "spent"."migrate match" IS NOT NULL THEN CAST(spent.total AS character varying) END AS n_4,
-              ("spent"."migrate match" IS NOT NULL) AS valid
+              ("spent"."migrate match" IS NOT NULL) AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "migrate locked" AS "users"
-              LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
+              LEFT JOIN (SELECT true AS "migrate match", "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                 ON (users.id = spent.user_id)
                    AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                    AND "spent"."user_id" <= $3::bigint
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
-        OR (s.valid) IS NOT TRUE)
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_4), ROW(s.n_4))
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING rows_rejected > 0 AS leaves_out;
 
 -- validate: only in a batch with rows that break a rule: to quarantine with every reason
@@ -161,14 +169,16 @@ WITH rejected AS (
                 ARRAY[CAST("users"."id" AS text)] AS key,
                 migrate.row_image("users".*) AS row,
                 (SELECT migrate.row_image("written".*) FROM (SELECT CASE WHEN "spent"."migrate match" IS NOT NULL THEN CAST(spent.total AS character varying) END AS "note") AS "written") AS new_values,
-                array_remove(ARRAY[CASE WHEN "spent"."migrate match" IS NULL THEN 'spent: no row matches' END], NULL) AS reasons
+                array_remove(ARRAY[CASE WHEN "spent"."migrate match" IS NULL THEN 'spent: no row matches' END,
+                                   CASE WHEN count(*) OVER same > 1 THEN format('spent: %s rows match', count(*) OVER same) END], NULL) AS reasons
          FROM   "shop"."users" AS "users"
-                LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
+                LEFT JOIN (SELECT true AS "migrate match", "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
                   ON (users.id = spent.user_id)
                      AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
                      AND "spent"."user_id" <= $4::bigint
          WHERE  ($2::boolean OR "users"."id" > $3::bigint)
            AND  "users"."id" <= $4::bigint
+         WINDOW same AS (PARTITION BY "users"."id")
          ORDER  BY "users"."id") AS s
   WHERE  cardinality(s.reasons) > 0
   ON CONFLICT (run, step, key) DO UPDATE
@@ -268,9 +278,9 @@ LIMIT  1;
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 run
-SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."note"), ROW(CAST(spent.total AS character varying))))
+SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_image_ne(ROW("users"."note"), ROW(CAST(spent.total AS character varying))))
 FROM   "shop"."users" AS "users"
-       LEFT JOIN (SELECT true AS "migrate match", "joined".* FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
+       LEFT JOIN (SELECT true AS "migrate match", "joined"."total", "joined"."user_id" FROM (SELECT user_id, sum(amount) AS total FROM shop.orders GROUP BY 1) AS "joined") AS "spent"
          ON (users.id = spent.user_id)
             AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"

@@ -81,7 +81,7 @@ WITH "migrate locked" AS MATERIALIZED (
                 count(*) OVER same AS matches,
                 row_number() OVER same AS place
          FROM   "migrate locked" AS "users"
-                JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
+                JOIN (SELECT "joined"."amount", "joined"."user_id" FROM (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "joined") AS "spent"
                   ON (spent.user_id = users.id)
                      AND ($1::boolean OR "spent"."user_id" >= $2::bigint)
                      AND "spent"."user_id" <= $3::bigint
@@ -113,7 +113,7 @@ WITH rejected AS (
                 CAST(NULL AS jsonb) AS new_values,
                 array_remove(ARRAY[CASE WHEN count(*) OVER same > 1 THEN format('spent: %s rows match', count(*) OVER same) END], NULL) AS reasons
          FROM   "shop"."users" AS "users"
-                JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
+                JOIN (SELECT "joined"."amount", "joined"."user_id" FROM (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "joined") AS "spent"
                   ON (spent.user_id = users.id)
                      AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
                      AND "spent"."user_id" <= $4::bigint
@@ -198,7 +198,7 @@ LIMIT  1;
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 run
 SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_image_ne(ROW("users"."vip_level"), ROW(CAST(CASE WHEN spent.amount > 3000 THEN 'gold' ELSE 'bronze' END AS text))))
 FROM   "shop"."users" AS "users"
-       JOIN (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "spent"
+       JOIN (SELECT "joined"."amount", "joined"."user_id" FROM (SELECT user_id, amount FROM shop.orders WHERE amount > 16300) AS "joined") AS "spent"
          ON (spent.user_id = users.id)
             AND "spent"."user_id" = ANY (ARRAY(SELECT "users"."id"
                 FROM   "shop"."users" AS "users"

@@ -75,18 +75,20 @@ SELECT $1::integer, $2::integer, $3::integer,
                              FROM   "shop"."users" AS "users"
                              WHERE  ($5::boolean OR "users"."id" > $6::bigint)
                                AND  "users"."id" <= $7::bigint)),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_2) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.n_2) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."email" AS o_2,
               "users"."note" AS o_4,
               CAST("migrate let 1"."mail" AS text) AS n_2,
               CAST(concat_ws(' ', "migrate let 2"."host", land.name, "migrate let 3"."origin") AS character varying) AS n_4,
-              (("migrate let 2"."host" <> '')) AS valid
+              (("migrate let 2"."host" <> '')) AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "shop"."users" AS "users"
               LEFT JOIN (SELECT "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper(users.country))
@@ -95,11 +97,13 @@ FROM  (SELECT "users"."id" AS k_1,
               CROSS JOIN LATERAL (SELECT CAST('legacy' AS text) AS "origin" OFFSET 0) AS "migrate let 3"
        WHERE  ($5::boolean OR "users"."id" > $6::bigint)
          AND  "users"."id" <= $7::bigint
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_2, s.o_4),
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_2, s.o_4),
                         ROW(s.n_2, s.n_4))
-        OR (s.valid) IS NOT TRUE)
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING false AS as_captured, rows_rejected > 0 AS leaves_out;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
@@ -115,29 +119,33 @@ WITH "migrate locked" AS MATERIALIZED (
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, rows_rejected, k_1, o_2, o_4, n_2, n_4)
 SELECT $4::integer, $5::integer, $6::integer,
        (SELECT count(*) FROM "migrate locked"),
-       count(*) FILTER (WHERE (s.valid) IS NOT TRUE),
-       array_agg(s.k_1) FILTER (WHERE s.valid),
-       array_agg(s.o_2) FILTER (WHERE s.valid),
-       array_agg(s.o_4) FILTER (WHERE s.valid),
-       array_agg(s.n_2) FILTER (WHERE s.valid),
-       array_agg(s.n_4) FILTER (WHERE s.valid)
+       count(*) FILTER (WHERE (s.valid AND s.matches = 1) IS NOT TRUE),
+       array_agg(s.k_1) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.o_4) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_2) FILTER (WHERE s.valid AND s.matches = 1),
+       array_agg(s.n_4) FILTER (WHERE s.valid AND s.matches = 1)
 FROM  (SELECT "users"."id" AS k_1,
               "users"."email" AS o_2,
               "users"."note" AS o_4,
               CAST("migrate let 1"."mail" AS text) AS n_2,
               CAST(concat_ws(' ', "migrate let 2"."host", land.name, "migrate let 3"."origin") AS character varying) AS n_4,
-              (("migrate let 2"."host" <> '')) AS valid
+              (("migrate let 2"."host" <> '')) AS valid,
+              count(*) OVER same AS matches,
+              row_number() OVER same AS place
        FROM   "migrate locked" AS "users"
               LEFT JOIN (SELECT "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
                 ON (land.code = upper(users.country))
               CROSS JOIN LATERAL (SELECT lower(trim("users".email)) AS "mail" OFFSET 0) AS "migrate let 1"
               CROSS JOIN LATERAL (SELECT split_part("migrate let 1"."mail", '@', 2) AS "host" OFFSET 0) AS "migrate let 2"
               CROSS JOIN LATERAL (SELECT CAST('legacy' AS text) AS "origin" OFFSET 0) AS "migrate let 3"
+       WINDOW same AS (PARTITION BY "users"."id")
        ORDER  BY "users"."id"
        OFFSET 0) AS s
-WHERE  (record_image_ne(ROW(s.o_2, s.o_4),
+WHERE  s.place = 1
+  AND  (record_image_ne(ROW(s.o_2, s.o_4),
                         ROW(s.n_2, s.n_4))
-        OR (s.valid) IS NOT TRUE)
+        OR (s.valid AND s.matches = 1) IS NOT TRUE)
 RETURNING rows_rejected > 0 AS leaves_out;
 
 -- validate: only in a batch with rows that break a rule: to quarantine with every reason
@@ -149,7 +157,8 @@ WITH rejected AS (
                 ARRAY[CAST("users"."id" AS text)] AS key,
                 migrate.row_image("users".*) AS row,
                 (SELECT migrate.row_image("written".*) FROM (SELECT CAST("migrate let 1"."mail" AS text) AS "email", CAST(concat_ws(' ', "migrate let 2"."host", land.name, "migrate let 3"."origin") AS character varying) AS "note") AS "written") AS new_values,
-                array_remove(ARRAY[CASE ("migrate let 2"."host" <> '')
+                array_remove(ARRAY[CASE WHEN count(*) OVER same > 1 THEN format('land: %s rows match', count(*) OVER same) END,
+                                   CASE ("migrate let 2"."host" <> '')
                                      WHEN true  THEN NULL
                                      WHEN false THEN 'has a host'
                                      ELSE            'has a host: is NULL' END], NULL) AS reasons
@@ -161,6 +170,7 @@ WITH rejected AS (
                 CROSS JOIN LATERAL (SELECT CAST('legacy' AS text) AS "origin" OFFSET 0) AS "migrate let 3"
          WHERE  ($2::boolean OR "users"."id" > $3::bigint)
            AND  "users"."id" <= $4::bigint
+         WINDOW same AS (PARTITION BY "users"."id")
          ORDER  BY "users"."id") AS s
   WHERE  cardinality(s.reasons) > 0
   ON CONFLICT (run, step, key) DO UPDATE
@@ -261,8 +271,8 @@ LIMIT  1;
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions, $5 run
-SELECT count(*) FILTER (WHERE record_image_ne(ROW("users"."email", "users"."note"),
-                                              ROW(CAST("migrate let 1"."mail" AS text), CAST(concat_ws(' ', "migrate let 2"."host", land.name, "migrate let 3"."origin") AS character varying))))
+SELECT count(DISTINCT ARRAY[CAST("users"."id" AS text)]) FILTER (WHERE record_image_ne(ROW("users"."email", "users"."note"),
+                                                                                       ROW(CAST("migrate let 1"."mail" AS text), CAST(concat_ws(' ', "migrate let 2"."host", land.name, "migrate let 3"."origin") AS character varying))))
 FROM   "shop"."users" AS "users"
        LEFT JOIN (SELECT "joined"."code", "joined"."name" FROM "shop"."countries" AS "joined") AS "land"
          ON (land.code = upper(users.country))
