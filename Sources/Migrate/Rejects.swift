@@ -51,7 +51,20 @@ extension Runs {
       var worker = try Worker(
         server: server.applicationName("migrate run \(run.id) \(run.name)"), run: run, control: control, report: report)
       return try worker.retry()
-    } catch { throw .database(error) }
+    } catch {
+      // Whoever takes a run over ends the sessions of who was at it.
+      if error.endsConnection || error.origin == .lost, isTakenOver(run) { return .takenOver }
+      throw .database(error)
+    }
+  }
+
+  /// Whether somebody else works on the run since, asked in a session of its own: this one's may be ended, too.
+  private borrowing func isTakenOver(_ run: Run) -> Bool {
+    guard let connection = try? Connection(to: server),
+      let fence = try? connection.query("SELECT epoch FROM migrate.fence WHERE run = $1::bigint", [String(run.id)])
+        .onlyRow.int("epoch")
+    else { return false }
+    return fence != run.epoch
   }
 
   /// The run, when its rows in quarantine are its own to change: nobody takes it back.

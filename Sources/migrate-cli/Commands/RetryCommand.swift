@@ -24,8 +24,19 @@ enum RetryCommand {
     }
     display.finish()
     let outcome = try console.ask(retried.get)
-    let done = try console.ask { () throws(RunRefusal) in try runs.counts(summary.id, .apply) }
+    // Who was taken over has lost this session, too.
+    let done: BatchCounts
+    if let known = try? runs.counts(summary.id, .apply) {
+      done = known
+    } else {
+      done = try newCounts(summary.id, console)
+    }
     return try end(outcome, summary, done, of: waiting, ContinuousClock.now - begin, console)
+  }
+
+  private static func newCounts(_ run: Int64, _ console: Console) throws(CommandFailure) -> BatchCounts {
+    let runs = try console.runs()
+    return try console.ask { () throws(RunRefusal) in try runs.counts(run, .apply) }
   }
 
   private static func end(
