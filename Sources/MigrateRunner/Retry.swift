@@ -70,7 +70,11 @@ extension Worker {
           if error.endsConnection || error.origin == .lost { throw error }
           try connection.execute("ROLLBACK")
           if control.isStopRequested { return .paused }
-          guard error.class == .transient, attempt < Self.mostAttempts else { throw error }
+          guard error.class == .transient, attempt < Self.mostAttempts else {
+            // Who has taken the run over has taken our places in its undo too.
+            if try !Ledger.keepsFence(connection, run.id, epoch: run.epoch) { return .takenOver }
+            throw error
+          }
           attempt += 1
           report(
             .again(

@@ -27,6 +27,28 @@ import Testing
     }
   }
 
+  /// Between the look at what was done last and the first row somebody else can have taken the run over, and have tried rows.
+  @Test func `and whoever is overtaken among them says so, not what it met`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        "CREATE TABLE r (id integer PRIMARY KEY, n integer, m integer); INSERT INTO r VALUES (1, -1, 0), (2, 1, 0)")
+      try project.write(
+        "batch: r\nsource: public.r\nset: {m: m + 1}\nvalidation: {positive: n > 0}\nmax_rejects: 1000\n",
+        to: "migrations/r.yaml")
+      #expect(try await project.migrate("apply", "r", "--yes").status == 3)
+      try await project.server.psql("UPDATE r SET n = 5")
+      let editor = try await Session("editor", to: project.server)
+      try await editor.execute("BEGIN; SELECT FROM r WHERE id = 1 FOR UPDATE")
+      let late = try project.start(["apply", "--rejects", "r", "--yes"])
+      try await project.waitForGate(editor)
+      try await project.server.psql(
+        "SELECT migrate.take_over(1, epoch) FROM migrate.fence; UPDATE migrate.undo_1_1 SET slice = -1, ordinal = 1")
+      try await editor.execute("COMMIT")
+      let outcome = try await late.finish()
+      #expect(outcome.status == 4 && outcome.out.contains("taken over"), "\(outcome)")
+    }
+  }
+
   private static let reasons = [
     "a run of close has begun in this moment", "run 1 is being worked on by",
     "run 1 has just been taken over by somebody else",

@@ -279,6 +279,8 @@ BEGIN
       END IF;
       tries := tries + 1;
       IF tries >= 20 OR (ended.verdict = 'error' AND migrate.error_class(ended.sqlstate) <> 'transient') THEN
+        -- Who has taken the run over has taken our places in its undo too.
+        PERFORM migrate.keep_fence(_run, epoch);
         RAISE EXCEPTION 'row (%) of run % cannot be tried again: %', pg_catalog.array_to_string(this::text[], ', '), _run,
           coalesce(ended.message, ended.verdict)
         USING ERRCODE = coalesce(ended.sqlstate, 'MG003'), HINT = 'those before it are done, it and those behind it wait in quarantine';
