@@ -176,7 +176,8 @@ SELECT jsonb_build_object(
     'published_without_identity', c.relreplident = 'n' AND EXISTS (
       SELECT FROM pg_publication AS p, pg_get_publication_tables(p.pubname) AS t WHERE t.relid = c.oid),
     'may', jsonb_build_object('schema', has_schema_privilege(n.oid, 'USAGE'), 'select', has_table_privilege(c.oid, 'SELECT'),
-                              'update', has_table_privilege(c.oid, 'UPDATE')),
+                              'update', has_table_privilege(c.oid, 'UPDATE'),
+                              'insert', has_table_privilege(c.oid, 'INSERT'), 'delete', has_table_privilege(c.oid, 'DELETE')),
     'columns', (SELECT jsonb_agg(jsonb_build_object(
         'number', a.attnum, 'name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
@@ -203,7 +204,7 @@ SELECT jsonb_build_object(
           JOIN   pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
                                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = e.adrelid AND d.refobjsubid > 0
           WHERE  e.adrelid = a.attrelid AND e.adnum = a.attnum AND d.refobjsubid <> e.adnum) END,
-        'identity', a.attidentity <> '',
+        'identity', a.attidentity <> '', 'has_default', a.atthasdef OR a.attidentity <> '',
         'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
                       FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
                       WHERE  l.oid = a.attcollation AND a.attcollation <> b.typcollation),
@@ -258,7 +259,7 @@ SELECT jsonb_build_object(
         'name', g.tgname,
         'timing', CASE WHEN g.tgtype & 2 > 0 THEN 'before' WHEN g.tgtype & 64 > 0 THEN 'instead' ELSE 'after' END,
         'row', g.tgtype & 1 > 0,
-        'update', g.tgtype & 16 > 0,
+        'update', g.tgtype & 16 > 0, 'insert', g.tgtype & 4 > 0, 'delete', g.tgtype & 8 > 0,
         -- A partition may have its columns in other places: by their names.
         'of_columns', (SELECT coalesce(jsonb_agg(a.attnum ORDER BY a.attnum), '[]')
                        FROM   unnest(g.tgattr) AS x
@@ -288,8 +289,11 @@ SELECT jsonb_build_object(
       JOIN   pg_language AS l ON l.oid = p.prolang
       WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')),
     'referenced_by', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'name', f.conname, 'table', format('%s.%s', fns.nspname, fc.relname), 'columns', to_jsonb(f.confkey),
-        'on_update', f.confupdtype)), '[]')
+        'name', f.conname, 'schema', fns.nspname, 'table', fc.relname, 'oid', fc.oid::bigint, 'columns', to_jsonb(f.confkey),
+        'referring', (SELECT jsonb_agg(a.attname ORDER BY k.place)
+                      FROM   unnest(f.conkey) WITH ORDINALITY AS k(n, place)
+                      JOIN   pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n),
+        'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
       WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
     FROM tables JOIN pg_class AS c ON c.oid = tables.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),

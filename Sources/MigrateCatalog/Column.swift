@@ -34,6 +34,8 @@ package struct Column: Sendable {
   /// The columns that it is computed from, by number; empty unless it is generated.
   package let computedFrom: [Int]
   package let isIdentity: Bool
+  /// Whether it gets a value where none is given.
+  package let hasDefault: Bool
   /// Where it is not the type's own: what the order of its values is decided by.
   package let collation: QualifiedName?
   package let mayUpdate: Bool
@@ -66,6 +68,7 @@ package struct Column: Sendable {
     expression = item.document["expression"]?.text
     computedFrom = item.integers("computed_from")
     isIdentity = try item.flag("identity")
+    hasDefault = try item.flag("has_default")
     if let document = item.document["collation"], document != .null {
       let name = DocumentReader(document)
       collation = QualifiedName(

@@ -13,6 +13,8 @@ package struct Table: Sendable {
     package let schema: Bool
     package let select: Bool
     package let update: Bool
+    package let insert: Bool
+    package let delete: Bool
   }
 
   /// What a statement does to a table, which it may name without its schema.
@@ -94,7 +96,9 @@ package struct Table: Sendable {
     reads = item.document["reads"]?.elements.compactMap(\.text) ?? []
     isPublishedWithoutIdentity = try item.flag("published_without_identity")
     let may = try item.object("may")
-    rights = Rights(schema: try may.flag("schema"), select: try may.flag("select"), update: try may.flag("update"))
+    rights = Rights(
+      schema: try may.flag("schema"), select: try may.flag("select"), update: try may.flag("update"),
+      insert: try may.flag("insert"), delete: try may.flag("delete"))
     columns = try item.objects("columns").map { (column) throws(Malformed) in try Column(column) }
     indexes = try item.objects("indexes").map { (index) throws(Malformed) in try Index(index) }
     triggers = try item.objects("triggers").map { (trigger) throws(Malformed) in try Trigger(trigger) }

@@ -7,6 +7,8 @@ package struct Trigger: Sendable {
   package let timing: Timing
   package let isForEachRow: Bool
   package let firesOnUpdate: Bool
+  package let firesOnInsert: Bool
+  package let firesOnDelete: Bool
   /// ENABLE ALWAYS: also when session_replication_role says otherwise.
   package let firesAlways: Bool
   /// For `UPDATE OF`: the columns; empty means any.
@@ -24,6 +26,8 @@ package struct Trigger: Sendable {
     timing = try item.word("timing")
     isForEachRow = try item.flag("row")
     firesOnUpdate = try item.flag("update")
+    firesOnInsert = try item.flag("insert")
+    firesOnDelete = try item.flag("delete")
     firesAlways = try item.flag("always")
     ofColumns = item.integers("of_columns")
     function = try item.text("function")

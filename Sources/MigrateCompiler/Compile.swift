@@ -83,7 +83,7 @@ package enum Compiler {
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
-      counted: batch.counted, readings: batch.readings, walk: batch.walk, trial: batch.trial)
+      counted: batch.counted, explainedSteps: batch.explainedSteps, readings: batch.readings, walk: batch.walk, trial: batch.trial)
   }
 }
 
@@ -95,6 +95,8 @@ package struct Compilation: Sendable {
   package let explainable: RenderedSQL
   /// The rows that it meets, for EXPLAIN, where it does not tell them itself.
   package let counted: RenderedSQL?
+  /// What each step writes of all rows, without its undo, for EXPLAIN.
+  package let explainedSteps: [RenderedSQL]
   /// For each join that a batch may read in part.
   package let readings: [JoinReading]
   /// How a walk would begin, for EXPLAIN: whether an index leads to the eligible rows. `nil` when all rows are eligible.

@@ -28,12 +28,16 @@ public struct BatchOperation: Sendable {
   public let lets: [Assignment]
   /// Declared under `params:`, in order.
   public let parameters: [ParameterDeclaration]
-  /// New values of columns of the source table, in order, never empty. `setSpan` is the key `set`.
+  /// New values of columns of the source table, in order; empty where there are ``steps``. `setSpan` is the key `set`.
   public let set: [Assignment]
   /// The place of the key `set`.
   public let setSpan: SourceSpan
   /// Whether each of its columns could be read, so that ``set`` has all of them.
   package let isSetWhole: Bool
+  /// What is written besides or instead, in order; empty where ``set`` is all.
+  public let steps: [StepDefinition]
+  /// Whether there are steps, though none of them could be read.
+  package let isStepped: Bool
   /// Rules for the row as it would be written, in order.
   public let validation: [ValidationRule]
   /// Queries that must find nothing.

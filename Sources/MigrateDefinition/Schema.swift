@@ -7,7 +7,7 @@ package enum Schema {
     case top, source, parameter, value, checks, undo
     case throttle, expectation, join
     // Places that the keys of later versions bring along.
-    case step, onConflict
+    case step, emit, onConflict
 
     /// How a message names it: "at the top", "under `source`".
     package var phrase: String {
@@ -19,6 +19,7 @@ package enum Schema {
       case .checks: "under `checks`"
       case .undo: "under `undo`"
       case .step: "in a step"
+      case .emit: "under `emit`"
       case .join: "under a `join`"
       case .onConflict: "under `on_conflict`"
       case .throttle: "under `throttle`"
@@ -50,7 +51,7 @@ package enum Schema {
   }
 
   /// All keys, in the order in which a reference shows them.
-  package static let keys = available + later
+  package static let keys = available + writingKeys.flatMap { [$0(.top), $0(.step)] } + later
 
   /// The key called `name` at `place`, if the language has one.
   package static func key(_ name: String, at place: Place) -> Key? {
@@ -62,7 +63,7 @@ package enum Schema {
 
   /// Another place at which a key of this name may stand and is read.
   package static func otherPlace(of name: String, than place: Place) -> Place? {
-    available.first { $0.place != place && $0.name.utf8.elementsEqual(name.utf8) }?.place
+    keys.first { $0.isAvailable && $0.place != place && $0.name.utf8.elementsEqual(name.utf8) }?.place
   }
 
   private static func now(
@@ -96,10 +97,13 @@ package enum Schema {
     now(
       "let", "name: value",
       "computed once a source row, then a name in `set`, `validation` and later values; sees the joins"),
+    now("steps", "list", "several writes, done in order in one transaction a batch; a single one may stand at the top"),
+    now("set", at: .step, "column: value", "new values; right sides see the row that is changed, and `batch`"),
+    now("notify", at: .emit, "channel", "who listens there gets the one value `payload`, when the batch commits"),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
     now("default", at: .parameter, "constant", "without it the parameter has to be given"),
-    now("set", "column: value", default: "required", "new values; right sides see the old row, all at once"),
+    now("set", "column: value", "new values; right sides see the old row, all at once"),
     now("sql", at: .value, "SQL", "an expression that YAML wants quoted"),
     now("value", at: .value, "constant", "any constant: a list for an array or JSON, a map for JSON"),
     now(
@@ -156,5 +160,26 @@ package enum Schema {
     now("timezone", "zone", default: "UTC", "the zone of all SQL of the definition"),
     now("search_path", "schema or schemas", default: "public", "schemas for unqualified names, after pg_catalog"),
     now("needs", "name or names", "definitions that must be complete before, with no row in quarantine"),
+  ]
+
+  /// Keys of a step; those of a single step may stand at the top.
+  private static let writingKeys: [@Sendable (Place) -> Key] = [
+    { now("update", at: $0, "table", "changes rows of a table: those that `match`, or the batch's own") },
+    { now("insert", at: $0, "table", "adds rows to a table; a revert removes those that nobody has touched") },
+    { now("delete", at: $0, "table", "removes rows of a table: those that `match`, or the batch's own") },
+    { now("emit", at: $0, "table, or a map", "adds events to a table, or sends them; a revert leaves them there") },
+    {
+      now("from", at: $0, "name: SELECT", default: "`batch`", "the rows a step works from; the query may read `batch`")
+    },
+    {
+      now(
+        "match", at: $0, "SQL boolean", default: "the batch's own rows",
+        "which rows of the table, with one equality at least")
+    },
+    {
+      now(
+        "values", at: $0, "column: value", default: "columns of the same name",
+        "what a new row holds; other columns take their default")
+    },
   ]
 }

@@ -21,7 +21,7 @@ extension Schema {
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
   /// What the language has and this version does not read yet.
-  static let later = sourceKeys + rowKeys + stepKeys.flatMap { [$0(.top), $0(.step)] } + writeKeys + runKeys
+  static let later = sourceKeys + stepKeys.flatMap { [$0(.top), $0(.step)] } + writeKeys + runKeys
 
   private static let sourceKeys = [
     later(
@@ -40,10 +40,6 @@ extension Schema {
     later("escape", at: .source, "character", default: "\"", "before a quote in a field", meanwhile: copied),
     later("null_text", at: .source, "text", default: "unquoted empty", "what is NULL in a CSV file", meanwhile: copied),
     later("encoding", at: .source, "name", default: "UTF8", "of a CSV file", meanwhile: copied),
-  ]
-
-  private static let rowKeys = [
-    later("steps", "list", "several changes in one transaction", meanwhile: ownTable)
   ]
 
   private static let writeKeys = [
@@ -83,23 +79,12 @@ extension Schema {
 
   /// Keys of a step; those of a single step may stand at the top.
   private static let stepKeys: [@Sendable (Place) -> Key] = [
-    { later("update", at: $0, "table", "changes rows of a table", meanwhile: ownTable) },
-    { later("insert", at: $0, "table", "adds rows to a table", meanwhile: insertByHand) },
-    {
-      later(
-        "delete", at: $0, "table", "removes rows of a table",
-        meanwhile: "mark the rows by `set`, say `deleted_at: :started_at`, and delete them by hand")
-    },
     {
       later(
         "move", at: $0, "table", "removes rows here and adds them there",
         meanwhile: "mark the rows by `set`, and move them with INSERT … SELECT and DELETE by hand")
     },
-    { later("emit", at: $0, "table, or notify", "writes events", meanwhile: insertByHand) },
-    { later("from", at: $0, "name: SELECT", "the rows a step works from", meanwhile: subselect) },
-    { later("match", at: $0, "SQL boolean", "which target rows", meanwhile: subselect) },
     { later("missing", at: $0, "skip or reject", default: "skip", "a row without target row", meanwhile: subselect) },
-    { later("values", at: $0, "column: value", "what is inserted", meanwhile: insertByHand) },
     { later("to", at: $0, "table", "where moved rows go", meanwhile: insertByHand) },
     { later("on_conflict", at: $0, "map", "what an existing row does", meanwhile: insertByHand) },
     { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) },

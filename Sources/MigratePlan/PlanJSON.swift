@@ -81,7 +81,14 @@ extension Step {
           "lets",
           .array(lets.map { .object([.init("name", .string($0.name)), .init("value", .string($0.value))]) }))
       ]
-    return .object(members + read + computed + rules + [undo.member])
+    let work: [JSON.Member] =
+      self.work.map { work in
+        [
+          .init("relation", .optional(work.relation)), .init("match", .optional(work.match)),
+          .init("from", .optional(work.from)),
+        ]
+      } ?? []
+    return .object(members + work + read + computed + rules + [undo.member])
   }
 }
 
@@ -123,6 +130,7 @@ extension Undo {
   fileprivate var member: JSON.Member {
     switch self {
     case .captured(let columns): .init("captured", .strings(columns))
+    case .stays: .init("stays", .bool(true))
     case .unavailable(let reason): .init("unavailable", .string(reason))
     }
   }

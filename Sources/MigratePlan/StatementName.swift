@@ -6,6 +6,8 @@ extension Statement {
     // Phase `prepare`.
     /// Creates the table that keeps what was there, and by it the way back.
     case undoTable
+    /// Creates the table of the batches of a run with several steps.
+    case imageTable
     /// Creates the type in which undo keeps the values of an array or composite column, by the column's number.
     case wrapper(column: Int)
     /// Creates the table of the keys that are collected.
@@ -108,6 +110,7 @@ extension Statement.Name: LosslessStringConvertible {
   public var description: String {
     switch self {
     case .undoTable: "undo table"
+    case .imageTable: "image table"
     case .wrapper(let column): "\(Self.wrapperMark)\(column)"
     case .keysTable: "keys table"
     case .lockers: "lockers"
@@ -152,7 +155,7 @@ extension Statement.Name: LosslessStringConvertible {
 
   /// The names that are always the same text.
   private static let fixed: [Self] = [
-    .undoTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
+    .undoTable, .imageTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
     .validate,
     .change,
     .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .leftBehind, .dropKeys,

@@ -18,9 +18,11 @@ public struct Step: Sendable, Equatable {
   public let validation: [PlannedRule]
   /// The way back.
   public let undo: Undo
+  /// Of one of several writes: what it works on; `nil` for an update of the source's own rows that stands by itself.
+  public let work: StepWork?
 
   package init(
-    number: Int, verb: String, table: String, columns: [WrittenColumn], joins: [PlannedJoin] = [],
+    number: Int, verb: String, table: String, work: StepWork? = nil, columns: [WrittenColumn], joins: [PlannedJoin] = [],
     lets: [PlannedLet] = [],
     filter: PlannedFilter?,
     validation: [PlannedRule], undo: Undo
@@ -34,6 +36,23 @@ public struct Step: Sendable, Equatable {
     self.filter = filter
     self.validation = validation
     self.undo = undo
+    self.work = work
+  }
+}
+
+/// What one of several writes works on.
+public struct StepWork: Sendable, Equatable {
+  /// Schema and name of the table, each in double quotes, as `to_regclass` reads them; `nil` for a channel.
+  public let relation: String?
+  /// Which rows of the table, as the definition writes it; `nil` is the batch's own, or new ones.
+  public let match: String?
+  /// The rows that it works from, as the definition writes it; `nil` is the batch's own.
+  public let from: String?
+
+  package init(relation: String?, match: String?, from: String?) {
+    self.relation = relation
+    self.match = match
+    self.from = from
   }
 }
 
@@ -140,6 +159,8 @@ public struct PlannedRule: Sendable, Equatable {
 public enum Undo: Sendable, Equatable {
   /// The old and new values of these columns are kept, and the statements of phase `revert` put them back.
   case captured(columns: [String])
+  /// What it writes are facts: a revert leaves them.
+  case stays
   /// It cannot be taken back, for this reason.
   case unavailable(reason: String)
 }

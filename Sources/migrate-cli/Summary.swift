@@ -17,9 +17,9 @@ struct Summary {
   ///   - isMeasured: whether the time that it takes is told elsewhere.
   init(_ plan: Plan, _ surroundings: Surroundings?, _ staleness: Staleness?, isMeasured: Bool = false) {
     name = plan.definition
-    for step in plan.steps { add("table", "\(step.table) (\(step.verb))") }
-    for column in plan.steps.flatMap(\.columns) {
-      lines.append(Line(title: "sets", text: Self.assignment(column, plan)))
+    for step in plan.steps where step.work == nil {
+      add("table", "\(step.table) (\(step.verb))")
+      for column in step.columns { lines.append(Line(title: "sets", text: Self.assignment(column, plan))) }
     }
     for join in plan.steps.flatMap(\.joins) { lines.append(Line(title: "joins", text: Self.words(join))) }
     for value in plan.steps.flatMap(\.lets) {
@@ -32,8 +32,15 @@ struct Summary {
         "workers",
         "up to \(Wording.count(plan.parallel)) beside each other, each with a connection and a slice of the keys")
     }
+    for step in plan.steps {
+      if let work = step.work { lines.append(Line(title: "step \(step.number)", text: Self.words(step, work, plan))) }
+    }
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
-    for step in plan.steps { add("undo", Self.undo(step, plan)) }
+    if plan.steps.contains(where: { $0.work != nil }) {
+      add("undo", "of each step, about \(Wording.bytes(plan.estimate.undoBytes)) and what it writes elsewhere, before compression")
+    } else {
+      for step in plan.steps { add("undo", Self.undo(step, plan)) }
+    }
     for rule in plan.steps.flatMap(\.validation) { add("validates", "\(rule.reason): \(rule.value)") }
     addChecks(of: plan)
     switch plan.onError {
@@ -55,10 +62,11 @@ struct Summary {
       add("expects", "\(what): \(expected.words); else the run pauses")
     }
     for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
-    for step in plan.steps {
+    let locked = plan.steps.filter { $0.work.map { $0.relation != nil } ?? true }.map(\.table)
+    for table in Set(locked).sorted() {
       add(
         "locks",
-        "ROW EXCLUSIVE on \(step.table), and the rows of one batch at a time; waits \(Wording.duration(plan.pace.lockTimeout ?? Pace.usualLockTimeout)) for a lock, then tries again"
+        "ROW EXCLUSIVE on \(table), and the rows of one batch at a time; waits \(Wording.duration(plan.pace.lockTimeout ?? Pace.usualLockTimeout)) for a lock, then tries again"
       )
     }
     if !isMeasured {
@@ -69,6 +77,16 @@ struct Summary {
     }
     for need in plan.needs { add("needs", need) }
     add(surroundings)
+  }
+
+  /// One of several writes: the verb and its table, which of its rows, from which rows, and with what.
+  private static func words(_ step: Step, _ work: StepWork, _ plan: Plan) -> [String] {
+    let own = step.verb == "update" || step.verb == "delete" ? ", the batch's own rows" : ""
+    let rows = work.match.map { laidOut(Printable.line("where "), $0) } ?? []
+    let from = work.from.map { laidOut(Printable.line("from "), $0) } ?? []
+    let back = step.undo == .stays ? ", which a revert leaves" : ""
+    return [Printable.line("\(step.verb) \(step.table)\(work.match == nil ? own : "")\(back)")] + from + rows
+      + step.columns.flatMap { assignment($0, plan) }
   }
 
   /// What is read besides the row, which of it, and what becomes of a row that finds none or two.
@@ -205,6 +223,7 @@ struct Summary {
     switch step.undo {
     case .captured(let columns):
       "old and new \(columns.joined(separator: ", ")), about \(Wording.bytes(plan.estimate.undoBytes)) before compression"
+    case .stays: "none: what it writes stays"
     case .unavailable(let reason): "none: \(reason)"
     }
   }

@@ -14,6 +14,7 @@ import Testing
       let operation = try definition(golden.text("definition.yaml")).operation
       let users =
         operation.joins.map(\.name.value) + operation.joins.compactMap { _ in operation.source.alias?.value }
+        + operation.steps.compactMap { $0.from?.name.value }
         + ["users", "u_row"].filter { _ in !operation.joins.isEmpty }
       let phases = try JSON(golden.text("plan.json"))["phases"]?.elements ?? []
       for statement in phases.flatMap({ $0["statements"]?.elements ?? [] }) {

@@ -220,6 +220,7 @@ CREATE TABLE migrate.batches (
   rows_changed   bigint      NOT NULL,
   rows_unchanged bigint      NOT NULL,
   rows_rejected  bigint      NOT NULL DEFAULT 0,
+  rows_written   bigint[],
   epoch          integer     NOT NULL,
   exact          boolean     NOT NULL,
   seq            bigint      GENERATED ALWAYS AS IDENTITY,
@@ -240,6 +241,7 @@ COMMENT ON COLUMN migrate.batches.rows_read      IS 'Eligible rows; of a revert:
 COMMENT ON COLUMN migrate.batches.rows_changed   IS 'Rows written; of a revert: rows restored.';
 COMMENT ON COLUMN migrate.batches.rows_unchanged IS 'Rows whose new values were what they held, byte for byte.';
 COMMENT ON COLUMN migrate.batches.rows_rejected  IS 'Rows left out with a reason; of a revert: rows in conflict.';
+COMMENT ON COLUMN migrate.batches.rows_written   IS 'Of a definition with steps: rows that each of them has written, in their order; NULL for events.';
 COMMENT ON COLUMN migrate.batches.epoch          IS 'The epoch in which it was done.';
 COMMENT ON COLUMN migrate.batches.exact          IS 'Whether the keys captured are the keys changed. Always true: otherwise the batch was rolled back.';
 COMMENT ON COLUMN migrate.batches.seq            IS 'The order in which batches ended; revert goes through it backwards.';

@@ -192,10 +192,14 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN (
     WITH written AS (
-      SELECT r.run, r.outline #>> '{tables,0,name}' AS table_name, c.col ->> 'name' AS column_name
-      FROM   migrate.runs AS r,
-             jsonb_array_elements(r.outline -> 'steps')   AS s(step),
-             jsonb_array_elements(s.step -> 'columns') AS c(col)
+      SELECT r.run, coalesce(s.step ->> 'relation', r.outline #>> '{tables,0,name}') AS table_name, c.name AS column_name
+      FROM   migrate.runs AS r
+      CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'steps') AS s(step)
+      -- Of rows that are inserted or deleted it is all columns.
+      CROSS  JOIN LATERAL (SELECT c.col ->> 'name' FROM jsonb_array_elements(s.step -> 'columns') AS c(col)
+                           UNION
+                           SELECT c.name FROM jsonb_array_elements_text(s.step -> 'captured') AS c(name)
+                           WHERE  s.step ->> 'relation' IS NOT NULL) AS c(name)
       WHERE  r.run IN (_run, _other)
       UNION  ALL
       SELECT r.run, r.outline #>> '{tables,0,name}', m.name

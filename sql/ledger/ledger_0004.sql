@@ -56,7 +56,8 @@ BEGIN
            b.relation::regclass AS begun, d.relation IS NOT NULL AND b.relation IS NULL AND NOT migrate.is_restored(r.run) AS is_dropped,
            t.item -> 'columns' AS columns, t.item -> 'triggers' AS triggers, r.outline -> 'key' AS key, r.collations,
            ARRAY(SELECT c.col ->> 'name'
-                 FROM   jsonb_array_elements(r.outline -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)) AS written
+                 FROM   jsonb_array_elements(r.outline -> 'steps') AS s(step), jsonb_array_elements(s.step -> 'columns') AS c(col)
+                 WHERE  coalesce(s.step ->> 'relation', t.item ->> 'name') = t.item ->> 'name') AS written
     FROM   migrate.runs AS r
     CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'tables') AS t(item)
     LEFT   JOIN migrate.relations AS d ON d.run = r.run AND d.name = t.item ->> 'name'

@@ -24,7 +24,7 @@ CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(bool_and(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')) IS NOT NULL), true)
   FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'steps') AS s(step)
-  WHERE  r.run = _run
+  WHERE  r.run = _run AND NOT s.step ? 'stays'
 $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
 

@@ -16,6 +16,8 @@ extension Inquiry {
     do throws(Diagnostics) { batch = try resolution.batch(besides: problems) } catch {
       throw .refused(Diagnostics(source: error.source, error.all + unmetNeeds))
     }
+    let refused = batch.refused(types)
+    guard refused.isEmpty else { throw .refused(Diagnostics(source: definition.source, refused + unmetNeeds)) }
     do throws(PostgresError) {
       let identity = try identity(connection)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
@@ -30,21 +32,35 @@ extension Inquiry {
             joinWays: joinWays, samples: samples))
       }
       let draft = lower(rows: 0)
-      do throws(PostgresError) {
-        let rows = try estimate(connection, draft)
-        let coverage = try coverage(connection, rows: rows, walk: draft.walk)
-        let ways = try joinWays(connection, draft.readings)
-        return lower(rows: rows, coverage, joinWays: ways, try sampled(connection, batch))
-      } catch {
-        if error.endsConnection || error.origin != .server { throw error }
-        try connection.execute("ROLLBACK")
-        try explainEach(connection, resolution)
-        if problems.isEmpty {
-          problems.append(Diagnostic(error, in: draft.explainable, behind: Self.explain, of: definition, catalog))
+      try look(at: draft.explainedSteps, connection)
+      if problems.isEmpty {
+        do throws(PostgresError) {
+          let rows = try estimate(connection, draft)
+          let coverage = try coverage(connection, rows: rows, walk: draft.walk)
+          let ways = try joinWays(connection, draft.readings)
+          return lower(rows: rows, coverage, joinWays: ways, try sampled(connection, batch))
+        } catch {
+          if error.endsConnection || error.origin != .server { throw error }
+          try connection.execute("ROLLBACK")
+          try explainEach(connection, resolution)
+          if problems.isEmpty {
+            problems.append(Diagnostic(error, in: draft.explainable, behind: Self.explain, of: definition, catalog))
+          }
         }
       }
     } catch { throw .database(error) }
     throw .refused(Diagnostics(source: definition.source, problems + unmetNeeds))
+  }
+
+  /// What the planner has against a step.
+  private mutating func look(at steps: [RenderedSQL], _ connection: borrowing Connection) throws(PostgresError) {
+    for step in steps {
+      do throws(PostgresError) { _ = try explained(connection, step) } catch {
+        if error.endsConnection || error.origin != .server { throw error }
+        try connection.execute("ROLLBACK")
+        problems.append(Diagnostic(error, in: step, behind: Self.explain, of: definition, catalog))
+      }
+    }
   }
 
   /// SHA-256 over name, search path and values. Not over the text: a definition that was changed is still the same work.

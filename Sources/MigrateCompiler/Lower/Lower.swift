@@ -7,23 +7,25 @@ extension ResolvedBatch {
   var phases: [Phase] {
     [
       Phase(.before, checksBefore.map { $0.statement() }),
-      Phase(.prepare, prepareUndo + (coverage == .collected ? [keysTable] : [])),
+      Phase(.prepare, (isStepped ? prepareSteps : prepareUndo) + (coverage == .collected ? [keysTable] : [])),
       Phase(
         .bounds, [lockers, upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? []) + staging),
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
-          + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? []) + [finish]
-          + (isolatesErrors ? [middle, keys, images] : []) + (rejects ? [reject, previous] : [])),
+          + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? [])
+          + [isStepped ? finishSteps : finish] + (isolatesErrors ? [middle, keys] + (isStepped ? [] : [images]) : [])
+          + (rejects ? [reject, previous] : [])),
       Phase(.holds, holds.map { statement($0) }),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (dropOwn == nil ? [] : [dropKeys])),
-      Phase(.revert, revert),
+      Phase(.revert, isStepped ? revertSteps : revert),
     ]
   }
 
   private var stepStatements: [Statement] {
+    if isStepped { return steppedStatements }
     let validate = judges ? [validate] : []
     if isComposed { return joinedStatements(validate) }
     return switch undo {
@@ -63,6 +65,7 @@ extension ResolvedBatch {
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {
+    if isStepped { return "WITH \(batch(.captured))\n" }
     let kept = capturedColumns
     let arrays = keyNames + kept.map { Name.old($0) }
     let columns: [SQL] = table.columns.map { column in

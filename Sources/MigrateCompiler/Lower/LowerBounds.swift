@@ -56,7 +56,7 @@ extension ResolvedBatch {
     let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
     let ofBatches: SQL = """
       SELECT
-      FROM  (SELECT \(list: keys) FROM \(Name.undo(1)) AS u) AS d(\(list: columns))
+      FROM  (SELECT \(list: keys) FROM \(claims) AS u) AS d(\(list: columns))
       WHERE  \(SQL.joined(same, by: " AND "))
       """
     let done: SQL = "NOT EXISTS (\(ofBatches))"
@@ -64,7 +64,7 @@ extension ResolvedBatch {
       [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
       + notRejected + [done]
     // Of a row that is done, or in quarantine, it may not be computable; a list is behind all conditions.
-    let would: SQL = comparesImages ? " FILTER (WHERE \(differs))" : ""
+    let would: SQL = comparesImages && !isStepped ? " FILTER (WHERE \(differs))" : ""
     return Statement(
       .leftBehind, why: "rows that became eligible behind the batches, counted and not passed over in silence",
       """

@@ -44,15 +44,15 @@ extension ResolvedBatch {
       let image: SQL = "CAST(\(assignment.value) AS \(assignment.column.image))"
       return assignment.column.isPadded ? "CAST(\(image) AS text)" : image
     }
-    return differing(zip(assignments, zip(old, new)).map { ($0.column, $1.0, $1.1) })
+    return Self.differing(zip(assignments, zip(old, new)).map { ($0.column, $1.0, $1.1) })
   }
 
   private var equalityTells: Bool { assignments.allSatisfy(\.column.hasExactEquality) }
 
   /// True where an old value and its new one differ in their images.
-  func differing(_ values: [(column: Column, old: SQL, new: SQL)]) -> SQL {
+  static func differing(_ values: [(column: Column, old: SQL, new: SQL)]) -> SQL {
     guard values.allSatisfy(\.column.hasExactEquality) else {
-      return Self.images(values.map(\.old), .differFrom, values.map(\.new))
+      return images(values.map(\.old), .differFrom, values.map(\.new))
     }
     let tests: [SQL] = values.map { "\($0.old) IS DISTINCT FROM \($0.new)" }
     return tests.count == 1 ? tests[0] : SQL("(") + SQL.joined(tests, by: "\n OR ") + SQL(")")

@@ -215,7 +215,7 @@ extension ResolvedBatch {
   /// True where the row changes, of what ``computedRows(_:)`` gives.
   private func differs(_ row: SQL) -> SQL? {
     guard comparesImages else { return nil }
-    return differing(
+    return Self.differing(
       assignments.map { assignment in
         let column = assignment.column
         let (old, new): (SQL, SQL) = ("\(row).\(Name.old(column))", "\(row).\(Name.new(column))")

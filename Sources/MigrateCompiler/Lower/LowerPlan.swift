@@ -10,14 +10,16 @@ extension ResolvedBatch {
       parameters: inputs.parameters, pace: pace, parallel: parallel, expectations: expectations, canary: canary,
       onError: onError,
       maxRejects: rejects ? mostRejects : nil, key: key.map(\.name.name), phases: phases,
-      steps: [
-        MigratePlan.Step(
-          number: Self.step, verb: "update", table: table.name.description,
-          columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
-          joins: joins.map(\.planned), lets: lets.map { PlannedLet(name: $0.name.name, value: $0.text) },
-          filter: plannedFilter,
-          validation: validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) }, undo: way)
-      ],
+      steps: isStepped
+        ? plannedSteps
+        : [
+          MigratePlan.Step(
+            number: Self.step, verb: "update", table: table.name.description,
+            columns: assignments.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
+            joins: joins.map(\.planned), lets: lets.map { PlannedLet(name: $0.name.name, value: $0.text) },
+            filter: plannedFilter,
+            validation: validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) }, undo: way)
+        ],
       warnings: warnings.all.map { warning in
         PlanWarning(
           code: warning.code, line: warning.span.map { warnings.source.position(of: $0.start).line },
@@ -26,6 +28,18 @@ extension ResolvedBatch {
       tables: [plannedTable],
       estimate: Estimate(rows: inputs.estimatedRows, undoBytes: inputs.estimatedRows * undoBytesPerRow),
       needs: needs)
+  }
+
+  private var plannedSteps: [MigratePlan.Step] {
+    steps.map { step in
+      MigratePlan.Step(
+        number: step.number, verb: step.words.verb, table: step.words.target, work: step.work,
+        columns: step.values.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
+        filter: step.number == 1 ? plannedFilter : nil,
+        validation: step.number == 1
+          ? validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) } : [],
+        undo: step.written == nil ? .stays : .captured(columns: step.kept.map(\.name.name)))
+    }
   }
 
   private var way: Undo {
@@ -37,11 +51,12 @@ extension ResolvedBatch {
 
   /// Key, old and new values; before compression.
   private var undoBytesPerRow: Int {
-    key.reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width }
+    let ofSteps = steps.reduce(0) { sum, step in sum + step.kept.reduce(0) { $0 + $1.width } }
+    return (key + batchColumns).reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width } + ofSteps
   }
 
   private var plannedTable: PlannedTable {
-    let columns = key + capturedColumns
+    let columns = key + (isStepped ? batchColumns : capturedColumns)
     return PlannedTable(
       name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
       columns: columns.map {
@@ -53,13 +68,14 @@ extension ResolvedBatch {
 
   /// The eligible rows, where ``explainable`` does not tell how many they are.
   var counted: RenderedSQL? {
-    guard isComposed else { return nil }
+    guard isComposed || isStepped else { return nil }
     let clauses: [SQL] = ["SELECT", "FROM   \(source)"] + (filter == nil ? [] : [.filtered(by: filterConditions)])
     return RenderedSQL(.joined(clauses, by: "\n"))
   }
 
   /// The change over all rows, whose plan EXPLAIN shows.
   var explainable: RenderedSQL {
+    if isStepped, let counted { return counted }
     guard !isComposed else { return RenderedSQL(explainedJoin(.all)) }
     return RenderedSQL(
       """
@@ -67,5 +83,18 @@ extension ResolvedBatch {
       SET    \(lines: assignmentLines)
       \(SQL.filtered(by: filterConditions))
       """)
+  }
+}
+
+extension ResolvedStep {
+  fileprivate var work: StepWork {
+    let table: Table? =
+      switch verb {
+      case .update(let written, _, _), .insert(let written, _), .delete(let written, _): written.table
+      case .emit(let table, _): table
+      case .notify: nil
+      }
+    return StepWork(
+      relation: table.map { "\($0.name.schema.quoted).\($0.name.name.quoted)" }, match: words.match, from: words.from)
   }
 }

@@ -54,7 +54,7 @@ extension ResolvedBatch {
   /// The row at fault with what the database has said of it, and a part without a row to change, which finish enters.
   var reject: Statement {
     // What the server says in detail is the row, too.
-    let keepsValues = !capturedColumns.isEmpty
+    let keepsValues = keepsRows
     let image: SQL = keepsValues ? Name.image("\(alias).*") : "NULL"
     let refusal: [SQL] = Role.refusal.map { keepsValues || $0 != Role.refusalDetail ? "\($0)" : "NULL" }
     return Statement(
@@ -68,11 +68,14 @@ extension ResolvedBatch {
         \(Self.rejectedAgain)
         RETURNING key
       )
-      INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, rows_rejected, exact)
+      INSERT INTO \(claims) (slice, ordinal, part, rows_read, rows_rejected, exact)
       SELECT \(Self.placeValues), count(*), count(*), true
       FROM   rejected
       """)
   }
+
+  /// Whether the ledger keeps what rows hold.
+  var keepsRows: Bool { isStepped || !capturedColumns.isEmpty }
 
   /// Where a stretch begins that holds one row and no other, under one snapshot.
   var previous: Statement {

@@ -88,7 +88,7 @@ extension ResolvedBatch {
       ORDER  BY \(list: keyColumns)
       OFFSET 0
       """
-    guard validation.isEmpty else { return captureValid(names, from: judged(computed), where: differing(kept)) }
+    guard validation.isEmpty else { return captureValid(names, from: judged(computed), where: Self.differing(kept)) }
     return Statement(
       .capture, step: Self.step,
       why: "the old values and the new ones; OFFSET 0 keeps the new ones from being computed twice",
@@ -96,7 +96,7 @@ extension ResolvedBatch {
       INSERT INTO \(Name.undo(Self.step)) (slice, ordinal, part, rows_read, \(list: names))
       SELECT \(lines: [Self.placeValues, eligibleRows] + names.map { "array_agg(s.\($0))" })
       FROM  (\(computed)) AS s
-      WHERE  \(differing(kept))
+      WHERE  \(Self.differing(kept))
       RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured
       """)
   }

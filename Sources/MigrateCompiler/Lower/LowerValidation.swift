@@ -104,10 +104,10 @@ extension ResolvedBatch {
         ELSE            \(Literal("\(rule.reason): is NULL")) END
       """
     }
-    let keepsValues = !capturedColumns.isEmpty
+    let keepsValues = keepsRows
     let names: SQL = "run, step, key, row, new_values, reasons, message"
     let row: SQL = keepsValues ? Name.image("\(alias).*") : "CAST(NULL AS jsonb)"
-    let values: SQL = keepsValues ? newValues : "CAST(NULL AS jsonb)"
+    let values: SQL = keepsValues && !isStepped ? newValues : "CAST(NULL AS jsonb)"
     let broken: SQL =
       isComposed
       ? reasonsOfJoined(row: row, newValues: values, rules: reasons)
@@ -133,7 +133,7 @@ extension ResolvedBatch {
         \(Self.rejectedAgain)
         RETURNING key
       )
-      UPDATE \(Name.undo(Self.step)) AS u
+      UPDATE \(claims) AS u
       SET    \(lines: found)
       FROM  (SELECT count(*) AS rows FROM rejected) AS r
       WHERE  \(Self.place)
@@ -149,7 +149,7 @@ extension ResolvedBatch {
   /// Of a row that the change has written a rule may not be computable any more, and CASE alone keeps the order.
   private var breaksRule: SQL {
     let broken: SQL = "(\(isValid ?? "true")) IS NOT TRUE"
-    guard capturedColumns.isEmpty else { return broken }
+    guard !keepsRows else { return broken }
     let keys: [SQL] = keyNames.map { "unnest(b.\($0))" }
     return """
       CASE WHEN (\(list: keyColumns)) NOT IN (SELECT \(list: keys) FROM \(Name.undo(Self.step)) AS b WHERE \(Self.placeRead))
@@ -159,7 +159,7 @@ extension ResolvedBatch {
 
   /// As many as were counted, unless rows came in between.
   private var found: [SQL] {
-    capturedColumns.isEmpty
+    !keepsRows
       ? ["rows_rejected = r.rows", "exact = (r.rows <= u.rows_read - coalesce(cardinality(u.k_1), 0))"]
       : ["exact = CASE WHEN r.rows <> u.rows_rejected THEN false END"]
   }

@@ -51,15 +51,19 @@ enum Role {
 enum Name {
   static func undo(_ step: Int) -> SQL { SQL(pieces: [.text("migrate.undo_"), .run, .text("_\(step)")]) }
 
+  /// The batches of a run with several steps.
+  static let image = SQL(pieces: [.text("migrate.image_"), .run])
+
   static func wrapper(_ step: Int, _ column: Column) -> SQL {
     SQL(pieces: [.text("migrate.w_"), .run, .text("_\(step)_\(column.number)")])
   }
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts", "found",
+    "a", "added", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
+    "found", "gone",
     "heartbeat",
-    "held", "image", "joined", "kept", "migrate locked", "noted", "own", "rejected", "written",
+    "held", "image", "joined", "kept", "locked", "migrate locked", "noted", "own", "rejected", "written",
   ]
 
   /// What an image has besides its columns, which it stands among by their names. Known to `migrate.violating_rows`.
@@ -82,6 +86,8 @@ enum Name {
   static func context(_ column: Column) -> SQL { SQL(pieces: [.text("c_\(column.number)")]) }
   static func old(_ column: Column) -> SQL { SQL(pieces: [.text("o_\(column.number)")]) }
   static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }
+  /// What a later batch has found in the place of a new value.
+  static func later(_ column: Column) -> SQL { SQL(pieces: [.text("l_\(column.number)")]) }
 }
 
 extension SQL {

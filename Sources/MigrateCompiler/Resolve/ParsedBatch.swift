@@ -10,6 +10,7 @@ package struct ParsedBatch: Sendable {
   let joins: [ParsedJoin]
   let lets: [ParsedLet]
   let values: [ParsedValue]
+  let steps: [ParsedStep]
   let validation: [ParsedRule]
   let checks: [ParsedCheck]
   let expectations: [ParsedExpectation]
@@ -46,6 +47,7 @@ package struct ParsedBatch: Sendable {
     joins = operation.joins.compactMap { Self.join($0, &problems) }
     lets = operation.lets.map { ParsedLet(name: $0.column, value: Self.value($0.value, &problems)) }
     values = operation.set.map { Self.value($0.value, &problems) }
+    steps = operation.steps.map { ParsedStep($0, &problems) }
     validation = operation.validation.compactMap { rule in
       Self.expression(rule.condition, &problems).map { ParsedRule(reason: rule.reason.value, condition: $0) }
     }
@@ -70,7 +72,7 @@ package struct ParsedBatch: Sendable {
     self.problems = problems
   }
 
-  private static func value(_ value: AssignedValue, _ problems: inout [Diagnostic]) -> ParsedValue {
+  static func value(_ value: AssignedValue, _ problems: inout [Diagnostic]) -> ParsedValue {
     switch value {
     case .sql(let fragment): expression(fragment, &problems).map(ParsedValue.sql) ?? .unreadable
     case .text(let text): .text(text)
@@ -88,14 +90,14 @@ package struct ParsedBatch: Sendable {
     return ParsedJoin(name: join.name, rows: rows, match: match, missing: join.missing)
   }
 
-  private static func query(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLQuery? {
+  static func query(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLQuery? {
     do throws(SQLDiagnostics) { return try SQLQuery.parse(fragment) } catch {
       problems += error.all
       return nil
     }
   }
 
-  private static func expression(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLExpression? {
+  static func expression(_ fragment: SourceFragment, _ problems: inout [Diagnostic]) -> SQLExpression? {
     do throws(SQLDiagnostics) { return try SQLExpression.parse(fragment) } catch {
       problems += error.all
       return nil
@@ -126,10 +128,10 @@ package struct ParsedBatch: Sendable {
     }
     let filters: [any SQLText] = filter.map { [$0] } ?? []
     let judging: [any SQLText] = validation.map(\.condition) + checks.map(\.query)
-    return filters + joined + expressions + judging + expectations.compactMap(\.value)
+    return filters + joined + expressions + steps.flatMap(\.texts) + judging + expectations.compactMap(\.value)
   }
 
-  /// The tables that the definition names, the source first.
+  /// The tables that the definition names: the source, those of joins, those of steps.
   var tables: [TableReference] {
     [definition.operation.source.table.value]
       + joins.compactMap { join in
@@ -137,7 +139,7 @@ package struct ParsedBatch: Sendable {
         case .table(let table): table.value
         case .query: nil
         }
-      }
+      } + steps.compactMap { $0.definition.verb.table?.value }
   }
 
   /// Whether a sub-select stands in `where`, `let` or `set`.

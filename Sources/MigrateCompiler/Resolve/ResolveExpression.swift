@@ -48,6 +48,7 @@ extension Resolver {
     if let use = check.query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) {
       let span = check.query.span(of: use.range)
       if check.moment != .batch { problems.append(.batchOutOfPlace(at: span)) }
+      noteBatchColumns(check.query)
       if case .none = operation.undo { problems.append(.batchWithoutUndo(at: span)) }
     }
     let isKnown = problems.count == count && isBound(check.query)
@@ -118,7 +119,7 @@ extension Resolver {
 
   private static let systemColumns = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"]
 
-  private mutating func checkParameters(_ text: any SQLText, _ parameters: Parameters) {
+  mutating func checkParameters(_ text: any SQLText, _ parameters: Parameters) {
     for use in text.parameters {
       usedParameters.insert(use.name)
       // One of an unknown type is declared nevertheless.
@@ -131,11 +132,11 @@ extension Resolver {
     }
   }
 
-  private mutating func checkClock(_ text: any SQLText) {
+  mutating func checkClock(_ text: any SQLText) {
     for clock in text.clockUses { problems.append(.clock(clock.name, at: text.span(of: clock.range))) }
   }
 
-  private mutating func checkCall(_ call: FunctionUse, _ expression: SQLExpression) {
+  mutating func checkCall(_ call: FunctionUse, _ expression: SQLExpression) {
     let name = call.name.last?.name ?? ""
     let span = expression.span(of: call.range)
     let candidates = candidates(for: call)
@@ -154,6 +155,7 @@ extension Resolver {
 
   /// Sub-selects over the very table that is written: what they find depends on which batches have been there before.
   private mutating func checkSelfReads(_ expression: any SQLText) {
+    if operation.isStepped { return checkReads(expression) }
     let written = Set(operation.set.map { Identifier(trusted: $0.column.value) })
     for relation in expression.relations where isTarget(relation) {
       let inner = expression.columns.filter { $0.depth > 0 }

@@ -3,6 +3,16 @@ internal import MigrateDefinition
 internal import MigrateDiagnostics
 internal import MigratePlan
 
+extension NamedStep {
+  /// Whether batches beside one another may write the same row.
+  fileprivate var isShared: Bool {
+    switch verb {
+    case .update(_, let match, _), .delete(_, let match): match.isShared
+    case .insert, .emit, .notify: false
+    }
+  }
+}
+
 extension NamedBatch {
   /// How many workers do the batches, and what to say when it is not the number that was asked for.
   ///
@@ -11,6 +21,13 @@ extension NamedBatch {
   func workers(_ inputs: CompileInputs) -> (Int, Diagnostic?) {
     let operation = parsed.definition.operation
     let wanted = inputs.workers ?? operation.parallel?.value ?? 1
+    if wanted > 1, steps.contains(where: { $0.isShared }) {
+      let warning = Diagnostic(
+        "one-worker", .warning, at: operation.parallel?.span,
+        "one worker does the batches: several of them reach the same rows, and would wait for one another",
+        remedy: "leave `parallel` out; a definition that walks the table itself can have several")
+      return (1, warning)
+    }
     guard wanted > 1, case .quarantine = operation.policy else { return (wanted, nil) }
     let written = table.changed(by: Set(assignments.map(\.column.number)))
     guard let index = table.indexes.first(where: { $0.isUnique && !written.isDisjoint(with: $0.allColumns) }) else {

@@ -109,7 +109,7 @@ extension Resolver {
       .map { $0.map(\.name) }
   }
 
-  private mutating func constant(_ value: Constant, _ column: Column, at span: SourceSpan) -> [NamedAssignment] {
+  mutating func constant(_ value: Constant, _ column: Column, at span: SourceSpan) -> [NamedAssignment] {
     let text: String
     let fragment: SourceFragment
     switch value.spelling(for: column) {
@@ -141,7 +141,7 @@ extension Resolver {
     ]
   }
 
-  private mutating func warnAboutVolatile(_ expression: SQLExpression, column: String) {
+  mutating func warnAboutVolatile(_ expression: SQLExpression, column: String) {
     for call in expression.functions where volatility(of: call) == .volatile {
       let name = call.name.last?.name ?? ""
       let span = expression.span(of: call.range)
@@ -255,19 +255,19 @@ extension Diagnostic {
   }
 
   /// 33: PostgreSQL refuses to write it; what it is computed from can be set.
-  fileprivate static func generated(_ column: String, from expression: String?, at span: SourceSpan) -> Diagnostic {
+  static func generated(_ column: String, from expression: String?, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "generated-column", at: span, "\"\(column)\" is generated from `\(expression ?? "other columns")`",
       remedy: "set those")
   }
 
-  fileprivate static func identity(_ column: String, at span: SourceSpan) -> Diagnostic {
+  static func identity(_ column: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "identity-column", at: span, "\"\(column)\" is an identity, whose values the database gives",
       remedy: "leave it out; to renumber rows drop the identity first")
   }
 
-  fileprivate static func cascades(_ column: String, to key: ForeignKey, at span: SourceSpan) -> Diagnostic {
+  static func cascades(_ column: String, to key: ForeignKey, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "cascading-update", at: span,
       "\(key.other) follows \(column) by foreign key \(key.name), and what it changes there is in no undo",

@@ -5,8 +5,10 @@ internal import MigrateSQL
 
 /// The table and the key that batches walk.
 extension Resolver {
-  mutating func checkTable() {
-    let span = operation.source.table.span
+  mutating func checkTable() { check(table, at: operation.source.table.span) }
+
+  /// Whether its rows can be written, and taken back.
+  mutating func check(_ table: Table, at span: SourceSpan) {
     let name = table.name.description
     switch table.kind {
     case .table, .partitioned: break

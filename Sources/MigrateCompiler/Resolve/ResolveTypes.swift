@@ -1,6 +1,6 @@
 internal import MigrateCatalog
 internal import MigrateDefinition
-internal import MigrateDiagnostics
+package import MigrateDiagnostics
 internal import MigratePlan
 package import MigrateSQL
 
@@ -47,7 +47,9 @@ extension Resolution {
   /// value of this type, whether the role may read what it names. `nil` where the planner would say what is known already.
   package func alone(_ probe: Probe, _ type: DescribedType?) -> RenderedSQL? {
     let outOfReach = ["missing-privilege", "not-a-table", "no-replica-identity"]
-    guard let batch, !problems.contains(where: { outOfReach.contains($0.code) }) else { return nil }
+    guard let batch, !parsed.definition.operation.isStepped, !problems.contains(where: { outOfReach.contains($0.code) }) else {
+      return nil
+    }
     switch probe.subject {
     case .filter, .join: return probe.sql
     case .value, .rule, .check: return nil
@@ -77,6 +79,22 @@ extension NamedBatch {
     return PlannedFilter(value: filter.text, place: parsed.definition.source.place(of: filter.fragment.span))
   }
 
+  /// What only the types tell: a sum that is rounded for each batch depends on how these are cut.
+  package func refused(_ types: [Int: DescribedType]) -> [Diagnostic] {
+    var number = assignments.count
+    var problems: [Diagnostic] = []
+    for step in steps {
+      for value in step.values {
+        defer { number += 1 }
+        guard case .update(let table, let match, _) = step.verb, match.isShared, !match.isExistence,
+          let type = types[number], TypeOID.integers[type.oid] == nil, value.loss(from: type) != nil
+        else { continue }
+        problems.append(.roundedByBatch(value.column.name.name, table.table.name, value.column.type, at: value.span))
+      }
+    }
+    return problems
+  }
+
   /// The operation with the types that the database told, one for each assignment.
   func typed(
     _ types: [Int: DescribedType], pace: Pace, _ inputs: CompileInputs
@@ -94,6 +112,19 @@ extension NamedBatch {
         isVolatile: assignment.isVolatile, text: assignment.text,
         place: parsed.definition.source.place(of: assignment.span))
     }
+    var number = assignments.count
+    let steps = steps.map { step in
+      step.map { value -> ResolvedAssignment in
+        let type = types[number]
+        number += 1
+        if let type, let loss = value.loss(from: type) {
+          warnings += Diagnostic.lossy(value.column, loss, nil, at: value.span).map { [$0] } ?? []
+        }
+        return ResolvedAssignment(
+          column: value.column, value: value.column.assignable(value.value, from: type), isKeptWhole: false,
+          isVolatile: value.isVolatile, text: value.text, place: parsed.definition.source.place(of: value.span))
+      }
+    }
     let operation = parsed.definition.operation
     let (workers, oneWorker) = workers(inputs)
     warnings += oneWorker.map { [$0] } ?? []
@@ -109,6 +140,7 @@ extension NamedBatch {
       name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,
       lets: lets,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
+      steps: steps, batchColumns: batchColumns.filter { column in !key.contains { $0.number == column.number } },
       validation: validation,
       undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,
       parallel: workers, estimatedRows: inputs.estimatedRows,

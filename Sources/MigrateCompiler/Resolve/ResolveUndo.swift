@@ -13,6 +13,8 @@ extension Resolver {
   }
 
   mutating func resolveTriggers() -> TriggerEffects {
+    // Of the tables that steps write each is looked at by itself.
+    guard !operation.isStepped else { return TriggerEffects(rewritten: [], hasAfter: false) }
     let written = Set(operation.set.compactMap { table.column($0.column.value)?.number })
     let computed = table.computesAll ? table.columns.filter(\.isGenerated) : table.computed(from: written)
     let changed = written.union(computed.map(\.number))

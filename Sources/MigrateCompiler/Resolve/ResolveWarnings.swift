@@ -80,7 +80,7 @@ extension Resolver {
 }
 
 extension Diagnostic {
-  fileprivate static func missingRight(
+  static func missingRight(
     _ right: String, _ user: String, _ severity: Diagnostic.Severity = .error, at span: SourceSpan?
   ) -> Diagnostic {
     Diagnostic(

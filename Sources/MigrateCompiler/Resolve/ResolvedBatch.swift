@@ -21,7 +21,11 @@ struct ResolvedBatch: Sendable {
   let filterHasQuery: Bool
   /// The filter for people, when it can fail on a row.
   let plannedFilter: PlannedFilter?
+  /// Of an update of the source's own rows; empty where there are ``steps``.
   let assignments: [ResolvedAssignment]
+  let steps: [ResolvedStep]
+  /// What is kept of the source's rows for the steps, besides the key.
+  let batchColumns: [Column]
   /// What must be true of a row as it would be written.
   let validation: [Rule]
   let undo: ResolvedUndo
@@ -66,6 +70,9 @@ struct ResolvedBatch: Sendable {
 
   /// Whether a row is more than the table's: what it becomes is then computed once, by the capture, and written by the change.
   var isComposed: Bool { !joins.isEmpty || !lets.isEmpty }
+
+  /// Whether there are several writes, or one that is no update of the source's own rows.
+  var isStepped: Bool { !steps.isEmpty }
 
   /// Whether rows can be told to go there before the database has a say: by a rule, or by what a join has found.
   var judges: Bool { !validation.isEmpty || joins.contains(where: \.rejects) }

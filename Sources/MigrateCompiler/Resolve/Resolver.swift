@@ -26,6 +26,8 @@ struct Resolver {
   var unknownLets: [Identifier] = []
   /// Of which something is wrong, so that what is read of them says nothing more.
   var unknownJoins: [Identifier] = []
+  /// The source's columns that steps and checks read of `batch`, by number.
+  var batchColumns: Set<Int> = []
   /// Declared and built in.
   var resolvedParameters: Parameters = [:]
 
@@ -55,6 +57,7 @@ struct Resolver {
     resolveJoins(key: key, parameters)
     resolveLets(parameters)
     let assignments = resolveAssignments(key: key, parameters)
+    let steps = resolveSteps(key: key, parameters)
     let validation = resolveValidation(assignments, parameters)
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
       let query = rewritten(check.query)
@@ -74,7 +77,9 @@ struct Resolver {
     let batch = NamedBatch(
       parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, joins: joins,
       lets: lets,
-      assignments: assignments, validation: validation, checks: checks, measures: measures, undo: undo,
+      assignments: assignments, steps: steps,
+      batchColumns: table.columns.filter { batchColumns.contains($0.number) }, validation: validation, checks: checks,
+      measures: measures, undo: undo,
       hasAfterTriggers: triggers.hasAfter, warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
   }
@@ -117,6 +122,9 @@ package struct NamedBatch: Sendable {
   let joins: [NamedJoin]
   let lets: [NamedLet]
   let assignments: [NamedAssignment]
+  let steps: [NamedStep]
+  /// What is kept of the source's rows for them, besides the key.
+  let batchColumns: [Column]
   let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]
   let measures: [NamedMeasure]

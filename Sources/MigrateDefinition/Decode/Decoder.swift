@@ -36,10 +36,12 @@ struct Decoder {
     let joined = fields["join"].map { self.joins($0) } ?? (read: [], unread: [])
     let lets = fields["let"].map { self.lets($0) } ?? []
     let parameters = fields["params"].map { self.parameters($0) } ?? []
-    let assignments = fields["set"].map { self.assignments($0) } ?? []
-    if fields["set"] == nil {
-      let verbs = ["migration", "steps", "update", "insert", "delete", "move", "emit", "target", "mapping"]
-      refuseMissing("set", in: fields, root, unless: verbs)
+    let steps = self.steps(of: fields)
+    let isStepped = (["steps"] + Self.verbs).contains { fields[$0] != nil }
+    let assignments = isStepped ? [] : fields["set"].map { self.assignments($0) } ?? []
+    let isOfStep = ["match", "values", "from"].contains { fields[$0] != nil }
+    if fields["set"] == nil, !isStepped, !isOfStep {
+      refuseMissing("set", in: fields, root, unless: ["migration", "steps", "move", "target", "mapping"] + Self.verbs)
     }
     let validation = fields["validation"].map { self.validation($0) } ?? []
     let checks = fields["checks"].map { self.checks($0) } ?? Checks(before: [], batch: [], after: [])
@@ -58,12 +60,13 @@ struct Decoder {
     let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
     let needs = fields["needs"].map { self.needs($0) } ?? []
     guard let rows else { return nil }
+    if isStepped { refuseBesideSteps(fields) }
     let isSetWhole = fields["set"].map { isWhole($0, assignments.count) } ?? false
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(
       source: rows, filter: filter, joins: joined.read, unreadJoins: joined.unread, lets: lets, parameters: parameters,
       set: assignments, setSpan: setSpan,
-      isSetWhole: isSetWhole,
+      isSetWhole: isSetWhole, steps: steps, isStepped: isStepped,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
       expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError,
       maxRejects: maxRejects, undo: undo,

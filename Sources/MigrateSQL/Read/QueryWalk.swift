@@ -2,7 +2,7 @@
 extension FactCollector {
   /// A `SelectStmt`, standing in `context`. Its parts are walked later, each in its scope.
   mutating func query(_ select: ParseTree, _ context: Context) {
-    facts.hasSubquery = true
+    facts.queries += 1
     var context = context
     commonTables(select["withClause"], &context)
     if let into = select["intoClause"] { forbidden.append(.into(into["rel"].map(offset) ?? 0)) }

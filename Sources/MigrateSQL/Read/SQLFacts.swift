@@ -11,8 +11,10 @@ package struct SQLFacts: Sendable {
   package var casts: [CastUse] = []
   /// Whether a NATURAL JOIN reads columns that the text does not name.
   package var hasNaturalJoin = false
-  /// Whether it holds a query of its own.
-  package var hasSubquery = false
+  /// How many queries there are, itself included where it is one.
+  package var queries = 0
+  /// Whether an expression holds a query of its own.
+  package var hasSubquery: Bool { queries > 0 }
 
   mutating func sort() {
     parameters.sort { $0.range.lowerBound < $1.range.lowerBound }

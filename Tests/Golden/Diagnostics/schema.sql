@@ -68,3 +68,5 @@ GRANT USAGE ON SCHEMA shop TO golden_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA shop TO golden_reader;
 GRANT UPDATE ON shop.guarded, shop.touched TO golden_reader;
 DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO golden_reader', current_database()); END $$;
+CREATE TABLE shop.balances (user_id bigint PRIMARY KEY, total numeric, rounded integer, seen boolean);
+CREATE TABLE shop.notes (id bigint PRIMARY KEY, order_id bigint REFERENCES shop.orders ON DELETE CASCADE, note text NOT NULL, total numeric);

@@ -1,0 +1,108 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigratePlan
+internal import MigrateSQL
+
+/// One write of `steps`, its names resolved. `Value` is a value with its type still open, or known.
+struct StepOf<Value: Sendable>: Sendable {
+  enum Verb: Sendable {
+    case update(WrittenTable, match: Match, [Value])
+    case insert(WrittenTable, [Value])
+    case delete(WrittenTable, match: Match)
+    /// Rows of a table that nobody takes back.
+    case emit(Table, [Value])
+    case notify(channel: String, payload: SQL)
+  }
+
+  /// Its number, from 1.
+  let number: Int
+  let verb: Verb
+  let rows: StepRows
+  /// For people: the verb, and what it writes.
+  let words: Words
+
+  struct Words: Sendable {
+    let verb: String
+    let target: String
+    let match: String?
+    let from: String?
+  }
+
+  /// The table that is written and taken back; `nil` for events.
+  var written: WrittenTable? {
+    switch verb {
+    case .update(let table, _, _), .insert(let table, _), .delete(let table, _): table
+    case .emit, .notify: nil
+    }
+  }
+
+  /// What is assigned, in order.
+  var values: [Value] {
+    switch verb {
+    case .update(_, _, let values), .insert(_, let values), .emit(_, let values): values
+    case .delete, .notify: []
+    }
+  }
+
+  func map<Other>(_ transform: (Value) -> Other) -> StepOf<Other> {
+    let verb: StepOf<Other>.Verb =
+      switch verb {
+      case .update(let table, let match, let values): .update(table, match: match, values.map(transform))
+      case .insert(let table, let values): .insert(table, values.map(transform))
+      case .delete(let table, let match): .delete(table, match: match)
+      case .emit(let table, let values): .emit(table, values.map(transform))
+      case .notify(let channel, let payload): .notify(channel: channel, payload: payload)
+      }
+    return StepOf<Other>(
+      number: number, verb: verb, rows: rows,
+      words: .init(verb: words.verb, target: words.target, match: words.match, from: words.from))
+  }
+}
+
+typealias NamedStep = StepOf<NamedAssignment>
+typealias ResolvedStep = StepOf<ResolvedAssignment>
+
+/// A table that a step writes, as its SQL names it.
+struct WrittenTable: Sendable {
+  let table: Table
+  /// What our SQL calls its rows.
+  let alias: Identifier
+  /// What its rows are found by again: the columns of a unique index.
+  let key: [Column]
+
+  /// The table and its alias, as it stands behind FROM, UPDATE or INSERT INTO.
+  var source: SQL { "\(table.name) AS \(alias)" }
+
+  var keyColumns: [SQL] { key.map { "\(alias).\($0.name)" } }
+
+  /// What a row is made of besides what is computed from that.
+  var storedColumns: [Column] { table.columns.filter { !$0.isGenerated } }
+
+  /// The same without the key.
+  var otherColumns: [Column] { storedColumns.filter { column in !key.contains { $0.number == column.number } } }
+}
+
+/// Which rows of a table a step means.
+struct Match: Sendable {
+  let condition: SQL
+  /// Whether nothing of the rows is written, so that it matters only that there is one.
+  let isExistence: Bool
+  /// Whether no row of the table can be meant by two of the rows that the step works from.
+  let isSingle: Bool
+  /// Whether batches beside it, or behind it, may mean the same row.
+  let isShared: Bool
+}
+
+/// The rows that a step works from.
+enum StepRows: Sendable {
+  case batch
+  case query(Identifier, SQL)
+
+  /// What our SQL calls them.
+  var name: Identifier {
+    switch self {
+    case .batch: Resolver.batch
+    case .query(let name, _): name
+    }
+  }
+}

@@ -1,0 +1,198 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// What names mean in the SQL of one step.
+struct StepNames: Sendable {
+  /// What a name without a qualifier is.
+  enum Bare: Sendable {
+    /// A column of the row that is changed.
+    case target
+    /// A column of the rows that the step works from.
+    case rows
+    /// Of either, where only one has it.
+    case either
+  }
+
+  struct Target: Sendable {
+    let table: Table
+    /// What the user calls it.
+    let name: Identifier
+    /// What our SQL calls it.
+    let alias: Identifier
+  }
+
+  struct Rows: Sendable {
+    let name: Identifier
+    let alias: Identifier
+    let columns: [Identifier]
+  }
+
+  let target: Target?
+  /// Of `from`; `nil` where the step works from the batch's own rows.
+  let rows: Rows?
+  let bare: Bare
+
+  func with(bare: Bare) -> StepNames { StepNames(target: target, rows: rows, bare: bare) }
+
+  /// What a use of a column is.
+  enum Meaning: Sendable {
+    case target(ColumnUse.Part)
+    case batch(ColumnUse.Part)
+    case rows(ColumnUse.Part)
+    /// Both have it.
+    case ambiguous(ColumnUse.Part)
+    /// Neither has it.
+    case unknown(ColumnUse.Part)
+    /// A row as a whole.
+    case whole(ColumnUse.Part)
+    /// Something of a query inside, or what only the database knows.
+    case other
+  }
+}
+
+extension Resolver {
+  func meaning(of use: ColumnUse, in names: StepNames) -> StepNames.Meaning {
+    guard let qualifier = use.qualifier else {
+      guard use.scope == .top, let part = use.column else { return use.scope == .top ? .other : .other }
+      return meaning(ofBare: part, in: names)
+    }
+    guard use.scope.binding(of: qualifier.name) == nil, use.parts.count <= 2 else { return .other }
+    if use.isStar { return isRow(qualifier.name, in: names) ? .whole(qualifier) : .other }
+    guard let part = use.column else { return .other }
+    if qualifier.name == Self.batch { return .batch(part) }
+    if let rows = names.rows, qualifier.name == rows.name { return .rows(part) }
+    if let target = names.target, qualifier.name == target.name { return .target(part) }
+    return qualifier.name == alias ? .batch(part) : .other
+  }
+
+  private func isRow(_ name: Identifier, in names: StepNames) -> Bool {
+    name == Self.batch || name == names.rows?.name || name == names.target?.name || name == alias
+  }
+
+  private func meaning(ofBare part: ColumnUse.Part, in names: StepNames) -> StepNames.Meaning {
+    if isRow(part.name, in: names), table.column(part.name.name) == nil { return .whole(part) }
+    let isOfTarget = names.target?.table.column(part.name.name) != nil
+    let isOfRows = names.rows?.columns.contains(part.name) ?? (table.column(part.name.name) != nil)
+    let ofRows: StepNames.Meaning = names.rows == nil ? .batch(part) : .rows(part)
+    switch names.bare {
+    case .target: return isOfTarget ? .target(part) : .unknown(part)
+    case .rows: return isOfRows ? ofRows : .unknown(part)
+    case .either:
+      if isOfTarget, isOfRows { return .ambiguous(part) }
+      return isOfTarget ? .target(part) : isOfRows ? ofRows : .unknown(part)
+    }
+  }
+
+  /// The user's text in the words of our SQL; every byte that is no name of a row or of a parameter is untouched.
+  func rewritten(_ text: any SQLText, in names: StepNames) -> SQL {
+    var edits: [(range: Range<Int>, piece: SQL.Piece)] = text.parameters.compactMap { use in
+      resolvedParameters[use.name].map { (use.range, .parameter($0)) }
+    }
+    func write(_ use: ColumnUse, as alias: Identifier, _ part: ColumnUse.Part) {
+      if let qualifier = use.qualifier {
+        edits.append((qualifier.range, .verbatim(alias.quoted)))
+      } else {
+        edits.append((part.range.lowerBound..<part.range.lowerBound, .verbatim(alias.quoted + ".")))
+      }
+    }
+    for use in text.columns {
+      switch meaning(of: use, in: names) {
+      case .target(let part): if let target = names.target { write(use, as: target.alias, part) }
+      case .batch(let part): write(use, as: Self.batch, part)
+      case .rows(let part): if let rows = names.rows { write(use, as: rows.alias, part) }
+      case .ambiguous, .unknown, .whole, .other: continue
+      }
+    }
+    return SQL(text, replacing: edits)
+  }
+
+  /// Names and calls of an expression of a step.
+  ///
+  /// - Returns: whether the database can type it.
+  mutating func checkExpression(_ text: SQLExpression, in names: StepNames, _ parameters: Parameters) -> Bool {
+    let count = problems.count
+    checkParameters(text, parameters)
+    for use in text.columns { checkUse(use, text, in: names) }
+    for call in text.functions where call.depth == 0 { checkCall(call, text) }
+    let isKnown = problems.count == count && isBound(text)
+    checkClock(text)
+    checkReads(text)
+    return isKnown
+  }
+
+  private mutating func checkUse(_ use: ColumnUse, _ text: any SQLText, in names: StepNames) {
+    switch meaning(of: use, in: names) {
+    case .other: return
+    case .target(let part):
+      guard let target = names.target?.table, target.column(part.name.name) == nil else { return }
+      problems.append(.unknownColumn(part, of: target, text))
+    case .batch(let part):
+      guard let column = table.column(part.name.name) else {
+        problems.append(.unknownColumn(part, of: table, text))
+        return
+      }
+      batchColumns.insert(column.number)
+    case .rows(let part):
+      guard let rows = names.rows, !rows.columns.contains(part.name) else { return }
+      problems.append(.unknownRowsColumn(part, rows, text))
+    case .ambiguous(let part):
+      problems.append(
+        .ambiguousColumn(
+          part.name, target: names.target?.name, rows: names.rows?.name ?? Self.batch, at: text.span(of: part.range)))
+    case .unknown(let part):
+      switch (names.bare, names.rows, names.target?.table) {
+      case (.rows, let rows?, _): problems.append(.unknownRowsColumn(part, rows, text))
+      case (.target, _, let target?): problems.append(.unknownColumn(part, of: target, text))
+      case (_, _, _):
+        problems.append(.unknownColumn(part, of: names.bare == .rows ? table : names.target?.table ?? table, text))
+      }
+    case .whole(let part): problems.append(.wholeRowInStep(part.name, at: text.span(of: part.range)))
+    }
+  }
+
+  /// Of a query the source's columns that it may read of `batch`: those whose names it has, or all where it says `*`.
+  mutating func noteBatchColumns(_ query: SQLQuery) {
+    guard query.relations.contains(where: { $0.schema == nil && $0.name == Self.batch }) else { return }
+    let readsAll = query.facts.hasNaturalJoin || query.columns.contains(where: \.isStar)
+    for column in table.columns
+    where readsAll || query.columns.contains(where: { use in use.parts.contains { $0.name == column.name } }) {
+      batchColumns.insert(column.number)
+    }
+  }
+}
+
+extension Diagnostic {
+  fileprivate static func unknownColumn(_ part: ColumnUse.Part, of table: Table, _ text: any SQLText) -> Diagnostic {
+    .unknownColumn(
+      part.name.name, of: table.name.description, at: text.span(of: part.range),
+      nearest: Suggestion.nearest(to: part.name.name, among: table.columns.map(\.name.name)))
+  }
+
+  fileprivate static func unknownRowsColumn(
+    _ part: ColumnUse.Part, _ rows: StepNames.Rows, _ text: any SQLText
+  ) -> Diagnostic {
+    let nearest = Suggestion.nearest(to: part.name.name, among: rows.columns.map(\.name))
+    return Diagnostic(
+      "unknown-rows-column", at: text.span(of: part.range),
+      "\(rows.name.name) of `from` has no column \"\(part.name.name)\"",
+      remedy: nearest.map { "did you mean \"\($0)\"?" }
+        ?? "it has \(rows.columns.map(\.name).joined(separator: ", ")); add it to its SELECT")
+  }
+
+  fileprivate static func ambiguousColumn(
+    _ name: Identifier, target: Identifier?, rows: Identifier, at span: SourceSpan
+  ) -> Diagnostic {
+    Diagnostic(
+      "ambiguous-column", at: span, "\"\(name.name)\" is a column of the table and of the rows it is matched with",
+      remedy: "say which one: `\(target?.name ?? "t").\(name.name)` or `\(rows.name).\(name.name)`")
+  }
+
+  fileprivate static func wholeRowInStep(_ name: Identifier, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "whole-row-in-step", at: span,
+      "\(name.name) is a row as a whole here, and only the columns that are named are kept",
+      remedy: "name its columns: `\(name.name).id`")
+  }
+}

@@ -1,0 +1,225 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// An equality of a step's `match` between a column of the table and something that is not the table's.
+struct Meeting {
+  let column: Column
+  /// What it equals, where that is a column of the source row and nothing else.
+  let batchColumn: Column?
+  /// The same of a query of `from`.
+  let rowsColumn: Identifier?
+
+  init?(_ equality: Equality, _ resolver: Resolver, _ names: StepNames) {
+    func ofTarget(_ shape: SQLShape) -> Column? {
+      guard case .column(let use) = shape, case .target(let part) = resolver.meaning(of: use, in: names) else {
+        return nil
+      }
+      return names.target?.table.column(part.name.name)
+    }
+    func ofBatch(_ shape: SQLShape) -> Column? {
+      guard case .column(let use) = shape, case .batch(let part) = resolver.meaning(of: use, in: names) else {
+        return nil
+      }
+      return resolver.table.column(part.name.name)
+    }
+    func ofRows(_ shape: SQLShape) -> Identifier? {
+      guard case .column(let use) = shape, case .rows(let part) = resolver.meaning(of: use, in: names) else {
+        return nil
+      }
+      return part.name
+    }
+    let isOfTarget = { (use: ColumnUse) -> Bool in
+      if case .target = resolver.meaning(of: use, in: names) { true } else { false }
+    }
+    if let left = ofTarget(equality.left), !equality.right.reads(isOfTarget) {
+      (column, batchColumn, rowsColumn) = (left, ofBatch(equality.right), ofRows(equality.right))
+    } else if let right = ofTarget(equality.right), !equality.left.reads(isOfTarget) {
+      (column, batchColumn, rowsColumn) = (right, ofBatch(equality.left), ofRows(equality.left))
+    } else {
+      return nil
+    }
+  }
+}
+
+extension SQLShape {
+  /// Whether it reads such a column, or holds what is not known here.
+  fileprivate func reads(_ isMeant: (ColumnUse) -> Bool) -> Bool {
+    switch self {
+    case .column(let use): isMeant(use)
+    case .infix(_, let left, let right): left.reads(isMeant) || right.reads(isMeant)
+    case .prefix(_, let inner), .not(let inner), .cast(let inner, _): inner.reads(isMeant)
+    case .and(let terms), .or(let terms), .call(_, let terms): terms.contains { $0.reads(isMeant) }
+    case .parameter, .constant: false
+    case .other: true
+    }
+  }
+}
+
+/// Rows that batches leave must not depend on where one batch ends and the next one begins.
+extension Resolver {
+  /// What the steps do to a table.
+  private struct Writes {
+    /// The columns that updates write.
+    var columns: Set<Identifier> = []
+    /// Whether rows come, or go.
+    var comesOrGoes = false
+  }
+
+  private func writes(to table: Table) -> Writes {
+    var writes = Writes()
+    for step in parsed.steps {
+      guard let reference = step.definition.verb.table, names(reference.value, table) else { continue }
+      switch step.definition.verb {
+      case .update(_, _, let set): writes.columns.formUnion(set.map { Identifier(trusted: $0.column.value) })
+      case .insert, .delete, .emit, .notify: writes.comesOrGoes = true
+      }
+    }
+    return writes
+  }
+
+  private func names(_ reference: TableReference, _ table: Table) -> Bool {
+    guard reference.name.utf8.elementsEqual(table.name.name.name.utf8) else { return false }
+    return reference.schema.map { $0.utf8.elementsEqual(table.name.schema.name.utf8) } ?? true
+  }
+
+  /// Queries over a table that the definition writes: what they find depends on which batches have been there before. They may read
+  /// columns that no step writes, where no row comes or goes.
+  mutating func checkReads(_ text: any SQLText) {
+    for relation in text.relations {
+      guard let table = catalog.asked.compactMap(\.self).first(where: { isMeant($0, by: relation) }) else { continue }
+      let writes = writes(to: table)
+      let read = text.columns.first { use in
+        use.isStar || use.column.map { writes.columns.contains($0.name) } == true
+      }
+      let isRead = !writes.columns.isEmpty && (text.facts.hasNaturalJoin || read != nil)
+      guard writes.comesOrGoes || isRead else { continue }
+      problems.append(
+        .readsWhatIsWritten(
+          writes.comesOrGoes ? "*" : read?.column?.name.name ?? "*", table.name.description,
+          at: text.span(of: relation.range)))
+    }
+  }
+
+  private func isMeant(_ table: Table, by relation: RelationUse) -> Bool {
+    relation.name == table.name.name && (relation.schema.map { $0 == table.name.schema } ?? true)
+  }
+
+  /// Whether a query of `from` gives rows of their own for each row of the batch, however many, so that it does not matter with which
+  /// others that is in a batch.
+  func passesRows(_ query: SQLQuery) -> Bool {
+    query.outputs.isPlain && query.outputs.groups?.isEmpty == true && query.facts.queries == 1
+      && !query.functions.contains { call in
+        candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
+      }
+  }
+
+  /// Whether a value depends on the rows that the step works from.
+  func readsRows(_ value: ParsedBatch.ParsedValue, in names: StepNames) -> Bool {
+    guard case .sql(let expression) = value else { return false }
+    return expression.facts.hasSubquery
+      || expression.columns.contains { use in
+        if case .target = meaning(of: use, in: names) { false } else { true }
+      }
+  }
+
+  /// A row that several batches reach may be set to what does not depend on how these are cut: to a constant; to a sum with what it
+  /// holds, of numbers that the batch adds up for it; or to the greater or lesser of the two.
+  mutating func checkShared(_ writing: StepWriting, _ set: [Assignment], _ table: WrittenTable, isExistence: Bool) {
+    let count = problems.count
+    let sums = SharedValues(
+      resolver: self, writing: writing, written: Set(set.map { Identifier(trusted: $0.column.value) }))
+    for (assignment, value) in zip(set, writing.step.values) {
+      guard case .sql(let expression) = value else { continue }
+      let column = Identifier(trusted: assignment.column.value)
+      guard !sums.commute(expression.shape, column) else { continue }
+      problems.append(.sharedTarget(column.name, table.table.name, at: assignment.value.span))
+    }
+    if problems.count == count, !isExistence, !sums.isOneForEach {
+      problems.append(
+        .sharedTwiceInBatch(table.table.name, at: writing.step.match?.fragment.span ?? writing.step.definition.span))
+    }
+    if let match = writing.step.match,
+      let use = match.columns.first(where: { use in
+        guard case .target(let part) = meaning(of: use, in: writing.names.with(bare: .either)) else { return false }
+        return writes(to: table.table).columns.contains(part.name)
+      })
+    {
+      problems.append(
+        .readsWhatIsWritten(use.column?.name.name ?? "", table.table.name.description, at: match.span(of: use.range)))
+    }
+    checkBeside(writing, set, table)
+  }
+
+  /// What other steps do to the table that this one shares among batches.
+  private mutating func checkBeside(_ writing: StepWriting, _ set: [Assignment], _ table: WrittenTable) {
+    for other in parsed.steps where other.definition.span != writing.step.definition.span {
+      guard let reference = other.definition.verb.table, names(reference.value, table.table) else { continue }
+      switch other.definition.verb {
+      case .insert, .emit: problems.append(.sharedAndInserted(table.table.name, at: writing.step.definition.span))
+      case .update(_, _, let others):
+        let columns = set.map(\.column.value)
+        guard let twice = others.first(where: { columns.contains($0.column.value) }) else { continue }
+        problems.append(.sharedTwice(twice.column.value, table.table.name, at: twice.column.span))
+      case .delete, .notify: continue
+      }
+    }
+  }
+
+  /// What a foreign key takes along, or empties, is in no undo; a step before it can do the same.
+  mutating func checkDeletes(_ steps: [NamedStep]) {
+    for step in steps {
+      guard case .delete(let table, _) = step.verb else { continue }
+      let span = parsed.steps[step.number - 1].definition.span
+      for key in table.table.referencedBy {
+        switch key.onDelete {
+        case .none, .restrict: continue
+        case .cascade, .setNull, .setDefault:
+          guard !isCovered(key, of: step, steps) else { continue }
+          problems.append(.uncoveredForeignKey(key, table.table, at: span))
+        }
+      }
+    }
+  }
+
+  /// Whether a step before deletes just the rows that refer to those that go.
+  private func isCovered(_ key: ForeignKey, of step: NamedStep, _ steps: [NamedStep]) -> Bool {
+    guard let led = led(by: step, key) else { return false }
+    return steps.prefix { $0.number < step.number }.contains { child in
+      guard case .delete(let table, _) = child.verb, table.table.oid == key.tableOID else { return false }
+      guard let match = parsed.steps[child.number - 1].match, isOnlyEqualities(match) else { return false }
+      let names = StepNames(
+        target: .init(table: table.table, name: table.table.name.name, alias: table.alias), rows: nil, bare: .either)
+      guard case .batch = child.rows else { return false }
+      let met = match.equalities.compactMap { Meeting($0, self, names) }
+      return met.count == key.referring.count
+        && zip(key.referring, led).allSatisfy { referring, wanted in
+          met.contains { $0.column.name == referring && $0.batchColumn?.number == wanted.number }
+        }
+    }
+  }
+
+  /// The columns of the batch that the referred columns of the rows that go are equal to.
+  private func led(by step: NamedStep, _ key: ForeignKey) -> [Column]? {
+    guard case .delete(let table, _) = step.verb, case .batch = step.rows else { return nil }
+    let names = StepNames(
+      target: .init(table: table.table, name: table.table.name.name, alias: table.alias), rows: nil, bare: .either)
+    let met = parsed.steps[step.number - 1].match.map { match in
+      match.equalities.compactMap { Meeting($0, self, names) }
+    }
+    let columns = key.columns.compactMap { number -> Column? in
+      guard let met else { return self.table.column(number) }
+      return met.first { $0.column.number == number }?.batchColumn
+    }
+    return columns.count == key.columns.count ? columns : nil
+  }
+
+  private func isOnlyEqualities(_ match: SQLExpression) -> Bool {
+    switch match.shape {
+    case .infix("=", _, _): true
+    case .and(let terms): terms.allSatisfy { if case .infix("=", _, _) = $0 { true } else { false } }
+    case .column, .parameter, .constant, .prefix, .infix, .or, .not, .call, .cast, .other: false
+    }
+  }
+}

@@ -1,0 +1,129 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// The tables that steps write: what may be written, and what is found again.
+extension Resolver {
+  /// The table of a step; the catalog tells of those that were asked for in their order.
+  mutating func target(of step: ParsedStep, at reference: Located<TableReference>) -> Table? {
+    guard let table = asked(step) else {
+      problems.append(.unknownTable(reference.value, at: reference.span, catalog))
+      return nil
+    }
+    let count = problems.count
+    if table.isOfTheSystem { problems.append(.systemTable(table, at: reference.span)) }
+    check(table, at: reference.span)
+    checkRights(step.definition.verb, table, at: reference.span)
+    return problems.count == count ? table : nil
+  }
+
+  private func asked(_ step: ParsedStep) -> Table? {
+    let joined = parsed.joins.count { if case .table = $0.rows { true } else { false } }
+    let span = step.definition.span
+    let before = parsed.steps.prefix { $0.definition.span != span }.count { $0.definition.verb.table != nil }
+    let place = 1 + joined + before
+    return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
+  }
+
+  private mutating func checkRights(_ verb: StepDefinition.Verb, _ table: Table, at span: SourceSpan) {
+    let user = Identifier(trusted: catalog.server.user).spelled
+    let name = table.name.spelled
+    if !table.rights.schema {
+      problems.append(.missingRight("USAGE ON SCHEMA \(table.name.schema.spelled)", user, at: span))
+    }
+    // What is written is read, too: for the way back.
+    let needed: [(String, Bool)] =
+      switch verb {
+      case .update(_, _, let set):
+        [
+          ("SELECT", table.rights.select || table.columns.allSatisfy(\.maySelect)),
+          ("UPDATE", table.rights.update || set.allSatisfy { table.column($0.column.value)?.mayUpdate ?? true }),
+        ]
+      case .insert, .delete:
+        [("SELECT", table.rights.select), ("INSERT", table.rights.insert), ("DELETE", table.rights.delete)]
+      case .emit: [("INSERT", table.rights.insert)]
+      case .notify: []
+      }
+    for (right, isThere) in needed where !isThere {
+      problems.append(.missingRight("\(right) ON \(name)", user, at: span))
+    }
+  }
+
+  /// The table with what its rows are found by again.
+  mutating func written(_ writing: StepWriting, updating set: [Assignment]) -> WrittenTable? {
+    guard let target = writing.names.target else { return nil }
+    let (table, span) = (target.table, writing.step.definition.span)
+    checkTriggers(writing.step.definition.verb, table, at: span)
+    let index = table.indexes.first { index in
+      index.isWalkable
+        && index.columns.allSatisfy { table.column($0).map { $0.isNotNull && !$0.isWrapped } ?? false }
+    }
+    guard let index else {
+      problems.append(.stepWithoutKey(writing.step.definition.verb.word, table.name, at: span))
+      return nil
+    }
+    return WrittenTable(table: table, alias: target.alias, key: index.columns.compactMap(table.column))
+  }
+
+  /// What triggers make of the rows is kept for updates of the source alone.
+  private mutating func checkTriggers(_ verb: StepDefinition.Verb, _ table: Table, at span: SourceSpan) {
+    let firing = table.triggers.filter { trigger in
+      switch verb {
+      case .update: trigger.firesOnUpdate
+      case .insert, .delete: trigger.firesOnInsert || trigger.firesOnDelete
+      case .emit, .notify: false
+      }
+    }
+    if let trigger = firing.first { problems.append(.triggerOfStep(trigger.name, table.name, at: span)) }
+  }
+
+  mutating func updatable(_ name: Located<String>, of table: WrittenTable, key: [Column]) -> Column? {
+    guard let column = column(name, of: table.table) else { return nil }
+    let changed = [column] + table.table.computed(from: [column.number])
+    let keys = table.key + (table.table.oid == self.table.oid ? key : [])
+    if changed.contains(where: { part in keys.contains { $0.number == part.number } }) {
+      problems.append(.stepWritesKey(name.value, table.table.name, at: name.span))
+    }
+    for foreignKey in table.table.referencedBy {
+      guard let led = changed.first(where: { foreignKey.columns.contains($0.number) }) else { continue }
+      switch foreignKey.onUpdate {
+      case .none, .restrict: continue
+      case .cascade, .setNull, .setDefault:
+        problems.append(.cascades(Self.named(led, writtenBy: column), to: foreignKey, at: name.span))
+      }
+    }
+    return column
+  }
+
+  mutating func insertable(_ name: Located<String>, of table: Table) -> Column? { column(name, of: table) }
+
+  private mutating func column(_ name: Located<String>, of table: Table) -> Column? {
+    guard let column = table.column(name.value) else {
+      problems.append(
+        .unknownColumn(
+          name.value, of: table.name.description, at: name.span,
+          nearest: Suggestion.nearest(to: name.value, among: table.columns.map(\.name.name))))
+      return nil
+    }
+    if column.isGenerated {
+      problems.append(.generated(name.value, from: column.expression, at: name.span))
+      return nil
+    }
+    if column.isIdentity {
+      problems.append(.identity(name.value, at: name.span))
+      return nil
+    }
+    return column
+  }
+
+  /// A new row needs a value wherever it may not be NULL.
+  mutating func checkComplete(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
+    guard problems.isEmpty else { return }
+    for column in table.columns where column.isNotNull && !column.hasDefault && !column.isGenerated {
+      if !values.contains(where: { $0.column.number == column.number }) {
+        problems.append(.withoutValue(column.name.name, table.name.description, at: span))
+      }
+    }
+  }
+}

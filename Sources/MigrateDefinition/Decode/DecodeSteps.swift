@@ -1,0 +1,193 @@
+import MigrateDiagnostics
+
+extension Decoder {
+  private static let example =
+    "steps: [{update: shop.orders, match: orders.user_id = batch.id, set: {state: 'closed'}}]"
+  static let verbs = ["update", "insert", "delete", "emit"]
+
+  /// `steps:`, or the single step whose keys stand at the top.
+  mutating func steps(of fields: Fields) -> [StepDefinition] {
+    if let entry = fields["steps"] {
+      for verb in Self.verbs {
+        if let own = fields[verb] { refuse(.stepBesideSteps(verb, at: own.key.span)) }
+      }
+      if let set = fields["set"] { refuse(.stepBesideSteps("set", at: set.key.span)) }
+      return steps(entry)
+    }
+    guard Self.verbs.contains(where: { fields[$0] != nil }) else {
+      for key in ["match", "values", "from"] {
+        if let entry = fields[key] { refuse(.withoutVerb(key, at: entry.key.span)) }
+      }
+      return []
+    }
+    return step(fields).map { [$0] } ?? []
+  }
+
+  /// Keys that this version reads, and not together with steps.
+  mutating func refuseBesideSteps(_ fields: Fields) {
+    let meanwhile = [
+      ("join", "join in the query of `from`, which may read `batch` and other tables"),
+      ("let", "compute it in the query of `from`: `from: {r: SELECT id, lower(email) AS mail FROM batch}`"),
+      ("undo", "leave it out: what the steps write is kept, and revert takes it back"),
+    ]
+    for (key, remedy) in meanwhile {
+      if let entry = fields[key] { refuse(.notYetBesideSteps(key, remedy, at: entry.key.span)) }
+    }
+  }
+
+  private mutating func steps(_ entry: YAMLEntry) -> [StepDefinition] {
+    switch entry.value.content {
+    case .refused: return []
+    case .sequence(let elements):
+      if elements.isEmpty, isComplete {
+        refuse(.wrongKind("`steps` is empty", example: Self.example, at: entry.value.span))
+      }
+      return elements.compactMap { element in
+        guard let mapping = map(element, "a step", example: "update: shop.users") else { return nil }
+        return step(fields(of: mapping, at: .step))
+      }
+    case .scalar, .mapping:
+      refuse(.wrongKind("`steps` is a list, a step an item", example: Self.example, at: entry.value.span))
+      return []
+    }
+  }
+
+  private mutating func step(_ fields: Fields) -> StepDefinition? {
+    let said = Self.verbs.filter { fields[$0] != nil }
+    guard let word = said.first, let entry = fields[word] else {
+      if isComplete, !fields.mayStandFor(Self.verbs + ["move"]), let first = fields.first {
+        refuse(.missingKey("update", in: "a step", example: "update: shop.users", at: first))
+      }
+      return nil
+    }
+    if said.count > 1, let second = fields[said[1]] { refuse(.severalVerbs(word, said[1], at: second.key.span)) }
+    refuseForeign(fields, to: word)
+    let from = fields["from"].flatMap { self.from($0) }
+    guard let verb = verb(word, entry, fields) else { return nil }
+    if fields["from"] != nil, from == nil { return nil }
+    return StepDefinition(verb: verb, from: from, span: entry.key.span)
+  }
+
+  /// Keys that say nothing about such a step.
+  private mutating func refuseForeign(_ fields: Fields, to word: String) {
+    let own =
+      switch word {
+      case "update": ["match", "set"]
+      case "delete": ["match"]
+      default: ["values"]
+      }
+    for key in ["match", "set", "values"] where !own.contains(key) {
+      if let entry = fields[key] { refuse(.keyOfOtherVerb(key, word, at: entry.key.span)) }
+    }
+  }
+
+  private mutating func verb(_ word: String, _ entry: YAMLEntry, _ fields: Fields) -> StepDefinition.Verb? {
+    let isFlow = fields.isFlow
+    let match = fields["match"].flatMap { sql($0, inFlow: isFlow, "one SQL condition") }
+    if fields["match"] != nil, match == nil { return nil }
+    switch word {
+    case "update":
+      let set = fields["set"].map { assignments($0) }
+      if fields["set"] == nil { refuseMissing("set", in: fields, "set: {column: expression}", at: entry.key.span) }
+      guard let set, !set.isEmpty else { return nil }
+      return table(entry).map { .update($0, match: match, set: set) }
+    case "insert":
+      let values = fields["values"].map { assignments($0) }
+      return table(entry).map { .insert($0, values: values) }
+    case "delete": return table(entry).map { .delete($0, match: match) }
+    default: return emit(entry, fields)
+    }
+  }
+
+  /// `emit: table`, or `emit: {notify: channel}` whose one value is `payload`.
+  private mutating func emit(_ entry: YAMLEntry, _ fields: Fields) -> StepDefinition.Verb? {
+    if fields["values"] == nil { refuseMissing("values", in: fields, "values: {kind: 'changed'}", at: entry.key.span) }
+    let values = fields["values"].map { assignments($0) } ?? []
+    guard case .mapping(let mapping) = entry.value.content else {
+      guard let table = table(entry), !values.isEmpty else { return nil }
+      return .emit(table, values: values)
+    }
+    let fields = self.fields(of: mapping, at: .emit)
+    guard let channel = fields["notify"].flatMap({ text($0, "the name of a channel") }) else { return nil }
+    guard values.count == 1, let payload = values.first, payload.column.value.utf8.elementsEqual("payload".utf8) else {
+      if let second = values.first(where: { !$0.column.value.utf8.elementsEqual("payload".utf8) }) ?? values.last {
+        refuse(.notPayload(second.column.value, at: second.column.span))
+      }
+      return nil
+    }
+    return .notify(channel, payload: payload)
+  }
+
+  /// `from:` name: SELECT, one of them.
+  private mutating func from(_ entry: YAMLEntry) -> DerivedRows? {
+    let example = "from: {lost: SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id}"
+    guard let mapping = map(entry.value, "`from`", example: example) else { return nil }
+    guard let only = mapping.entries.first, mapping.entries.count == 1 else {
+      if mapping.isWhole, isComplete {
+        refuse(.wrongKind("`from` has one query under its name", example: example, at: entry.value.span))
+      }
+      return nil
+    }
+    let name = Located(only.key.text, at: only.key.span)
+    guard NameRules.isParameterName(name.value) else {
+      refuse(.badRowsName(name.value, at: name.span))
+      return nil
+    }
+    return sql(only, inFlow: mapping.isFlow, "one SELECT").map { DerivedRows(name: name, query: $0) }
+  }
+
+  private mutating func refuseMissing(_ key: String, in fields: Fields, _ example: String, at span: SourceSpan) {
+    guard isComplete, !fields.mayStandFor([key]) else { return }
+    refuse(.missingKey(key, in: "such a step", example: example, at: span))
+  }
+}
+
+extension Diagnostic {
+  fileprivate static func stepBesideSteps(_ key: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "step-beside-steps", at: span, "\"\(key)\" stands beside `steps`, so what it belongs to is not said",
+      remedy: "make it a step of its own: `- \(key == "set" ? "update" : key): …` in the list")
+  }
+
+  fileprivate static func notYetBesideSteps(_ key: String, _ remedy: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-yet", at: span, "\"\(key)\" beside steps is not there yet in this version", remedy: "until then: \(remedy)")
+  }
+
+  fileprivate static func withoutVerb(_ key: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "key-without-verb", at: span, "\"\(key)\" belongs to a step, and there is none",
+      remedy: "say what is done, and with which table: `update: shop.users`, `insert: …`, `delete: …` or `emit: …`")
+  }
+
+  fileprivate static func severalVerbs(_ first: String, _ second: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "several-verbs", at: span, "a step does one thing, and this one has `\(first)` and `\(second)`",
+      remedy: "make two steps of it: `steps:` is a list, done in order in one transaction")
+  }
+
+  fileprivate static func keyOfOtherVerb(_ key: String, _ verb: String, at span: SourceSpan) -> Diagnostic {
+    let remedy =
+      switch (key, verb) {
+      case ("match", _): "which rows it works from is said by `from`: a SELECT over `batch` with a WHERE"
+      case ("set", "insert"), ("set", "emit"): "what a new row holds stands under `values`"
+      case ("values", "update"): "what a row becomes stands under `set`"
+      default: "remove it: `delete` needs no more than its `match`"
+      }
+    return Diagnostic(
+      "key-of-other-verb", at: span, "\"\(key)\" says nothing about a step that does `\(verb)`", remedy: remedy)
+  }
+
+  fileprivate static func notPayload(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-a-payload", at: span, "a notification has one value, its `payload`, and \"\(name)\" is another",
+      remedy: "several values go into one text: `payload: json_build_object('kind', 'expired', 'rows', e.n)::text`")
+  }
+
+  fileprivate static func badRowsName(_ name: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "bad-rows-name", at: span,
+      "\"\(name)\" cannot name rows: SQL needs the name bare, so small letters, digits and _ can, not beginning with a digit",
+      remedy: "for instance `\(NameRules.batchName(like: name))`")
+  }
+}

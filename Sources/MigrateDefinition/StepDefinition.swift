@@ -1,0 +1,62 @@
+public import MigrateDiagnostics
+
+/// One write of `steps`, in the order of the file; all of them are one transaction a batch.
+public struct StepDefinition: Sendable {
+  /// What is done with which rows.
+  public enum Verb: Sendable {
+    /// Changes rows of a table: those that `match`, or the batch's own.
+    case update(Located<TableReference>, match: SourceFragment?, set: [Assignment])
+    /// Adds rows to a table. Without `values` the columns of the same name.
+    case insert(Located<TableReference>, values: [Assignment]?)
+    /// Removes rows of a table: those that `match`, or the batch's own.
+    case delete(Located<TableReference>, match: SourceFragment?)
+    /// Adds events to a table; a revert leaves them there.
+    case emit(Located<TableReference>, values: [Assignment])
+    /// Sends an event to those who listen on a channel.
+    case notify(Located<String>, payload: Assignment)
+
+    /// The word that the definition says.
+    public var word: String {
+      switch self {
+      case .update: "update"
+      case .insert: "insert"
+      case .delete: "delete"
+      case .emit, .notify: "emit"
+      }
+    }
+
+    /// The table that is written; `nil` for a channel.
+    public var table: Located<TableReference>? {
+      switch self {
+      case .update(let table, _, _), .insert(let table, _), .delete(let table, _), .emit(let table, _): table
+      case .notify: nil
+      }
+    }
+
+    /// The values that it writes, in order.
+    public var values: [Assignment] {
+      switch self {
+      case .update(_, _, let set): set
+      case .insert(_, let values): values ?? []
+      case .delete: []
+      case .emit(_, let values): values
+      case .notify(_, let payload): [payload]
+      }
+    }
+  }
+
+  /// What is done with which rows.
+  public let verb: Verb
+  /// The rows it works from, if not the batch's own.
+  public let from: DerivedRows?
+  /// The place of its verb.
+  public let span: SourceSpan
+}
+
+/// `lost: SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id`
+public struct DerivedRows: Sendable {
+  /// What SQL calls such a row.
+  public let name: Located<String>
+  /// A query that may read `batch`.
+  public let query: SourceFragment
+}

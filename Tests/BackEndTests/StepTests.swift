@@ -1,0 +1,179 @@
+import MigratePlan
+import MigratePostgres
+import MigrateTestSupport
+import TestRuns
+import TestSupport
+import Testing
+
+/// `steps`: several writes in one transaction a batch, against what plain SQL makes of the same tables.
+@Suite struct `Steps` {
+  private static func tables(grants: Int) -> String {
+    """
+    CREATE TABLE users (id bigint PRIMARY KEY, name text, points integer NOT NULL, best numeric, tags text[]);
+    INSERT INTO users SELECT n, 'u' || n, 1000, NULL, CASE n % 3 WHEN 0 THEN ARRAY['a', NULL] END FROM generate_series(1, 20) AS n;
+    CREATE TABLE grants (id integer PRIMARY KEY, user_id bigint NOT NULL, points integer, state text NOT NULL, note varchar(20), tags text[]);
+    INSERT INTO grants
+    SELECT n * 2, 1 + n * n % 17, CASE WHEN n % 10 = 0 THEN NULL ELSE n % 7 END, CASE n % 3 WHEN 0 THEN 'used' ELSE 'active' END,
+           'é' || n, CASE n % 4 WHEN 0 THEN ARRAY['x' || n, 'y'] END
+    FROM   generate_series(1, \(grants)) AS n;
+    CREATE TABLE items (id bigint PRIMARY KEY, grant_id integer NOT NULL REFERENCES grants ON DELETE CASCADE, price numeric(8,2));
+    INSERT INTO items SELECT n, 2 * (1 + n % \(grants)), n FROM generate_series(1, \(grants * 2)) AS n;
+    CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id bigint NOT NULL, delta integer, reason text,
+                         twice integer GENERATED ALWAYS AS (delta * 2) STORED, tags text[], at timestamptz DEFAULT '2026-01-01Z');
+    CREATE TABLE events (id bigserial, kind text, n bigint);
+    ANALYZE users, grants, items
+    """
+  }
+
+  /// The tables as rows, but for the numbers that a sequence gives.
+  private static let all = [
+    "SELECT * FROM users ORDER BY id", "SELECT * FROM grants ORDER BY id", "SELECT * FROM items ORDER BY id",
+    "SELECT user_id, delta, reason, twice, tags, at FROM ledger ORDER BY 1, 2, 3, 5",
+    "SELECT kind, sum(n) FROM events GROUP BY kind",
+  ]
+
+  struct Case: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let definition: String
+    /// What plain SQL does in one transaction.
+    let oracle: String
+  }
+
+  private static let active = "SELECT * FROM grants WHERE state = 'active' AND points > 0"
+
+  static let cases = [
+    Case(
+      testDescription: "that change, insert, add up and tell",
+      definition: """
+        source: grants
+        where: state = 'active' AND points > 0
+        steps:
+          - update: grants
+            set: {state: 'expired', note: upper(note), tags: tags || user_id::text}
+          - insert: ledger
+            values: {user_id: user_id, delta: -points, reason: "it's over", tags: tags}
+          - update: users
+            from:
+              lost: SELECT user_id, sum(points) AS points, max(points) AS best FROM batch GROUP BY user_id
+            match: users.id = lost.user_id
+            set:
+              points: points - lost.points
+              best: greatest(best, lost.best)
+          - emit: events
+            from: {e: SELECT count(*) AS n FROM batch}
+            values: {kind: 'expired', n: e.n}
+        """,
+      oracle: """
+        CREATE TEMP TABLE b AS \(active);
+        UPDATE grants SET state = 'expired', note = upper(note), tags = tags || user_id::text WHERE id IN (SELECT id FROM b);
+        INSERT INTO ledger (user_id, delta, reason, tags) SELECT user_id, -points, 'it''s over', tags FROM b ORDER BY id;
+        UPDATE users SET points = users.points - l.points, best = l.best
+        FROM (SELECT user_id, sum(points) AS points, max(points) AS best FROM b GROUP BY user_id) AS l WHERE l.user_id = users.id;
+        INSERT INTO events (kind, n) SELECT 'expired', count(*) FROM b
+        """),
+    Case(
+      testDescription: "that delete children, then their own rows",
+      definition: """
+        source: grants
+        where: state = 'used'
+        steps:
+          - insert: ledger
+            from:
+              i: SELECT b.user_id, i.id, b.tags FROM batch AS b CROSS JOIN generate_series(1, 2) AS i(id)
+            values: {user_id: i.user_id, delta: i.id, tags: i.tags}
+          - delete: items
+            match: items.grant_id = batch.id
+          - delete: grants
+        """,
+      oracle: """
+        CREATE TEMP TABLE b AS SELECT * FROM grants WHERE state = 'used';
+        INSERT INTO ledger (user_id, delta, tags) SELECT user_id, i.id, tags FROM b CROSS JOIN (VALUES (1), (2)) AS i(id);
+        DELETE FROM grants WHERE state = 'used'
+        """),
+    Case(
+      testDescription: "of which a single one stands at the top",
+      definition: """
+        source: grants
+        where: state = 'active'
+        update: items
+        match: items.grant_id = batch.id AND price > 5
+        set:
+          price: price * (1 + coalesce(batch.points, 0))
+        """,
+      oracle: """
+        UPDATE items SET price = price * (1 + coalesce(g.points, 0)) FROM grants AS g
+        WHERE g.id = items.grant_id AND g.state = 'active' AND price > 5
+        """),
+    Case(
+      testDescription: "beside rules for the source's rows",
+      definition: """
+        source: grants
+        where: state = 'active'
+        update: users
+        match: users.id = batch.user_id
+        set: {tags: {value: [done, "it's"]}}
+        validation: {has points: points > 0}
+        max_rejects: 100%
+        """,
+      oracle: "UPDATE users SET tags = '{done,it''s}' WHERE id IN (SELECT user_id FROM (\(active)) AS g)"),
+  ]
+
+  private static func definition(_ case: Case, _ rest: String = "") -> String {
+    "batch: steps\n\(`case`.definition)\n\(rest)\n"
+  }
+
+  private static func rows(_ server: Server) async throws -> [[String]] {
+    var rows: [[String]] = []
+    for query in all { rows.append(try await server.rows(query)) }
+    return rows
+  }
+
+  /// What the tables become, made by plain SQL and taken back.
+  private static func expected(_ server: Server, _ oracle: String) async throws -> [[String]] {
+    let session = try await Session("oracle", to: server)
+    try await session.execute("BEGIN; \(oracle)")
+    var rows: [[String]] = []
+    for query in all {
+      rows.append(
+        try await session.execute(query).map { row in try row.values.map { $0 ?? "NULL" }.joined(separator: "|") })
+    }
+    try await session.execute("ROLLBACK")
+    return rows
+  }
+
+  @Test(arguments: BackEnd.allCases, cases)
+  func `give what plain SQL gives, for any batch size, and go back`(backEnd: BackEnd, steps: Case) async throws {
+    for (size, rest) in [(1, ""), (7, "on_error: continue"), (10_000, "canary: 30%\nhold: 1s")] {
+      try await withLedger { server in
+        try await server.psql(Self.tables(grants: 60))
+        let before = try await Self.rows(server)
+        let expected = try await Self.expected(server, steps.oracle)
+        let compiled = try await Compiled(Self.definition(steps, rest), on: server, batchSize: size)
+        let told = try await backEnd.apply(compiled, on: server)
+        #expect(told.isDone, "\(size): \(told.text)")
+        let after = try await Self.rows(server)
+        #expect(after == expected, "\(size)")
+        #expect(try await server.value("SELECT bool_and(verdict <> 'not ok') FROM migrate.verify(1)") == "t", "\(size)")
+        let back = try await backEnd.revert(compiled, on: server)
+        #expect(back.isDone, "\(size): \(back.text)")
+        // Events are facts.
+        let restored = try await Self.rows(server)
+        #expect(restored.dropLast() == before.dropLast(), "\(size)")
+        #expect(try await server.value("SELECT count(*) FROM migrate.conflicts") == "0")
+        #expect(try await server.value("SELECT count(*) FROM pg_class WHERE relname ~ '^(undo|image)_1'") == "0")
+      }
+    }
+  }
+
+  @Test(arguments: [2, 4], cases)
+  func `P28: give the same for any number of workers`(workers: Int, steps: Case) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables(grants: 200))
+      let expected = try await Self.expected(server, steps.oracle)
+      let compiled = try await Compiled(Self.definition(steps, "parallel: \(workers)"), on: server, batchSize: 9)
+      #expect(try await Client.apply(compiled, on: server).isDone)
+      let after = try await Self.rows(server)
+      #expect(after == expected)
+    }
+  }
+}
