@@ -182,14 +182,15 @@ package enum Ledger {
     let row = try connection.query(
       """
       SELECT count(*) FILTER (WHERE part = 0) AS batches, coalesce(sum(rows_read), 0) AS read, coalesce(sum(rows_changed), 0) AS changed,
-             coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected
+             coalesce(sum(rows_unchanged), 0) AS unchanged, coalesce(sum(rows_rejected), 0) AS rejected,
+             coalesce(sum(coalesce((SELECT sum(w) FROM unnest(rows_written) AS w), rows_changed)), 0) AS written
       FROM   migrate.batches
       WHERE  run = $1::bigint AND kind = $2::text
       """, [String(run), direction.rawValue]
     ).onlyRow
     return BatchCounts(
       batches: try row.int("batches"), read: try row.int("read"), changed: try row.int("changed"),
-      unchanged: try row.int("unchanged"), rejected: try row.int("rejected"))
+      unchanged: try row.int("unchanged"), rejected: try row.int("rejected"), written: try row.int("written"))
   }
 
   /// Writes down why the run stands still, and moves it by `event`. For a transaction of ``fenced(_:_:epoch:_:)``.
@@ -271,8 +272,13 @@ package struct BatchCounts: Sendable, Equatable {
   package var changed = 0
   package var unchanged = 0
   package var rejected = 0
+  /// Rows that are written back when they are taken back: of several steps those of each.
+  package var written = 0
 
-  package init(batches: Int = 0, read: Int = 0, changed: Int = 0, unchanged: Int = 0, rejected: Int = 0) {
+  package init(
+    batches: Int = 0, read: Int = 0, changed: Int = 0, unchanged: Int = 0, rejected: Int = 0, written: Int = 0
+  ) {
+    self.written = written
     self.batches = batches
     self.read = read
     self.changed = changed

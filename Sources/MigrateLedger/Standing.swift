@@ -169,7 +169,7 @@ extension Ledger {
     LEFT   JOIN migrate.control AS c USING (run)
     LEFT   JOIN migrate.tuning AS t USING (run)
     CROSS  JOIN LATERAL (
-      SELECT coalesce(sum(b.rows_changed), 0) AS rows_changed
+      SELECT coalesce(sum(coalesce((SELECT sum(w) FROM unnest(b.rows_written) AS w), b.rows_changed)), 0) AS rows_changed
       FROM   migrate.batches AS b
       WHERE  b.run = r.run AND b.kind = 'apply') AS a
     CROSS  JOIN LATERAL (

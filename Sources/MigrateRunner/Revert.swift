@@ -13,7 +13,7 @@ extension Worker {
     if let outcome = try standBehindCrashes() { return outcome }
     let done = try Ledger.counts(connection, run.id, .revert)
     let applied = try Ledger.counts(connection, run.id, .apply)
-    report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.changed))
+    report(.started(run: run.id, name: run.name, direction: .revert, done: done, expected: applied.written))
     if policy == .stop, let outcome = try lookAhead(done: done, applied: applied) { return outcome }
     let isMended = try hasMendings()
     while true {

@@ -143,7 +143,8 @@ import Testing
 
   @Test(arguments: BackEnd.allCases, cases)
   func `give what plain SQL gives, for any batch size, and go back`(backEnd: BackEnd, steps: Case) async throws {
-    for (size, rest) in [(1, ""), (7, "on_error: continue"), (10_000, "canary: 30%\nhold: 1s")] {
+    let ways = [(1, ""), (7, "on_error: continue"), (50, ""), (10_000, "canary: 30%\nhold: 1s")]
+    for (size, rest) in Sample.some(ways, 2, of: "steps \(backEnd) \(steps)") {
       try await withLedger { server in
         try await server.psql(Self.tables(grants: 60))
         let before = try await Self.rows(server)

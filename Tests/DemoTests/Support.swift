@@ -51,6 +51,8 @@ struct Shop: Sendable {
       SELECT 'users',        count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.users        AS t UNION ALL
       SELECT 'orders',       count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.orders       AS t UNION ALL
       SELECT 'point_grants', count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.point_grants AS t UNION ALL
+      SELECT 'point_ledger', count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.point_ledger AS t UNION ALL
+      SELECT 'balances',     count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.balances     AS t UNION ALL
       SELECT 'stock',        count(*) || ' ' || sum(hashtextextended(t::text, 0)::numeric) FROM shop.stock        AS t
       """)
     {

@@ -101,6 +101,22 @@ SELECT n, 1 + pg_temp.chance(n, 31, amounts.users), (10 + pg_temp.chance(n, 32, 
        timestamptz '2025-01-01 00:00:00Z' + pg_temp.chance(n, 33, 63072000) * interval '1 second'
 FROM   amounts, generate_series(1, amounts.grants) AS n;
 
+-- What a user has is what was booked.
+CREATE TABLE shop.point_ledger (
+  id        bigint      GENERATED ALWAYS AS IDENTITY,
+  user_id   bigint      NOT NULL,
+  delta     integer     NOT NULL,
+  reason    text        NOT NULL,
+  booked_at timestamptz NOT NULL
+);
+INSERT INTO shop.point_ledger (user_id, delta, reason, booked_at)
+SELECT user_id, points, 'granted', expires_at - interval '1 year' FROM shop.point_grants ORDER BY id;
+CREATE TABLE shop.balances (user_id bigint NOT NULL, points bigint NOT NULL);
+INSERT INTO shop.balances
+SELECT user_id, sum(delta) FROM shop.point_ledger GROUP BY user_id;
+-- Other services read it, in order of its numbers.
+CREATE TABLE shop.outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, payload jsonb NOT NULL);
+
 -- A key of two columns, and no row for most products: they are in one warehouse of ten.
 CREATE TABLE shop.stock (
   warehouse  integer NOT NULL,
@@ -122,6 +138,8 @@ ALTER TABLE shop.products     ADD PRIMARY KEY (id);
 ALTER TABLE shop.users        ADD PRIMARY KEY (id), ADD UNIQUE (email);
 ALTER TABLE shop.orders       ADD PRIMARY KEY (id), ADD FOREIGN KEY (user_id) REFERENCES shop.users;
 ALTER TABLE shop.point_grants ADD PRIMARY KEY (id), ADD FOREIGN KEY (user_id) REFERENCES shop.users;
+ALTER TABLE shop.point_ledger ADD PRIMARY KEY (id), ADD FOREIGN KEY (user_id) REFERENCES shop.users;
+ALTER TABLE shop.balances     ADD PRIMARY KEY (user_id), ADD FOREIGN KEY (user_id) REFERENCES shop.users;
 ALTER TABLE shop.stock        ADD PRIMARY KEY (warehouse, product_id), ADD FOREIGN KEY (product_id) REFERENCES shop.products;
 CREATE UNIQUE INDEX products_sku        ON shop.products (sku);
 CREATE INDEX        products_category   ON shop.products (category, status);
@@ -130,4 +148,4 @@ CREATE INDEX        point_grants_expiry ON shop.point_grants (expires_at) WHERE 
 
 DROP FUNCTION pg_temp.chance(bigint, bigint, bigint);
 DROP TABLE amounts;
-ANALYZE shop.products, shop.users, shop.orders, shop.point_grants, shop.stock, shop.price_strategies;
+ANALYZE shop.products, shop.users, shop.orders, shop.point_grants, shop.stock, shop.price_strategies, shop.point_ledger, shop.balances;

@@ -28,6 +28,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
 
+CREATE FUNCTION migrate.claims(_run bigint) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(to_regclass(format('migrate.image_%s', _run)), to_regclass(format('migrate.undo_%s_1', _run)))
+$$;
+COMMENT ON FUNCTION migrate.claims IS 'The table that has a row for each batch of a run, with the keys of its rows; NULL when it is dropped.';
+
 -- Without a SET clause it becomes a part of the query that asks; what it says is looked up when it is made.
 CREATE FUNCTION migrate.counts_for_revert(_batch migrate.batches) RETURNS boolean
 LANGUAGE sql IMMUTABLE

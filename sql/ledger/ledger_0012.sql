@@ -198,6 +198,10 @@ DECLARE
   moved  bigint;
   noted  bigint;
 BEGIN
+  IF EXISTS (SELECT FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'image table') THEN
+    PERFORM migrate.refuse(format('rows in quarantine of run %s cannot be mended so: a run with several steps does not keep what was mended', _run),
+                           'mend them by an UPDATE of your own, then `migrate apply --rejects`');
+  END IF;
   EXECUTE format($sql$
     INSERT INTO migrate.fixes (run, fix, step, key, columns, before, set_list)
     SELECT q.run, %s, q.step, q.key, $2, ARRAY[%s], $3
@@ -295,7 +299,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   target    text     := (SELECT r.outline #>> '{tables,0,name}' FROM migrate.runs AS r WHERE r.run = _run);
   names     text[]   := ARRAY(SELECT DISTINCT c FROM migrate.fixes AS f, unnest(f.columns) AS c WHERE f.run = _run AND NOT f.reverted);
-  undo      regclass := to_regclass(format('migrate.undo_%s_1', _run));
+  undo      regclass := migrate.claims(_run);
   texts     text;
   conflicts bigint;
 BEGIN

@@ -205,7 +205,7 @@ CREATE FUNCTION migrate.touch_by(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   touched migrate.touch;
-  undo    regclass := to_regclass(format('migrate.undo_%s_1', _batch.run));
+  undo    regclass := migrate.claims(_batch.run);
   refused text;
 BEGIN
   PERFORM set_config('search_path', coalesce(migrate.plan_path(_batch.run), 'pg_catalog, pg_temp'), true);
@@ -223,7 +223,8 @@ BEGIN
   END IF;
   IF touched.changes IS NOT NULL THEN
     touched.touch := CASE WHEN touched.changes = '[]' THEN 'done' ELSE 'changed' END;
-    touched.note := (SELECT 'written, or found as it should be: ' || coalesce(r.outline #>> '{steps,0,unavailable}', 'no values are kept')
+    touched.note := (SELECT CASE WHEN undo::text LIKE '%image_%' THEN 'its steps are done; what each of them has written is kept with it'
+                                 ELSE 'written, or found as it should be: ' || coalesce(r.outline #>> '{steps,0,unavailable}', 'no values are kept') END
                      FROM   migrate.runs AS r
                      WHERE  r.run = _batch.run AND touched.touch = 'done');
     IF _column IS NOT NULL THEN

@@ -1,0 +1,130 @@
+import MigratePlan
+import MigratePostgres
+import MigrateTestSupport
+import TestRuns
+import TestSupport
+import Testing
+
+/// The way back of several writes, with edits in between.
+@Suite struct `Steps that are taken back` {
+  private static let tables = """
+    CREATE TABLE grants (id bigint PRIMARY KEY, user_id bigint NOT NULL, points integer NOT NULL, state text NOT NULL);
+    INSERT INTO grants SELECT n, n % 3, 1, 'active' FROM generate_series(1, 12) AS n;
+    CREATE TABLE ledger (id bigint PRIMARY KEY, delta integer NOT NULL, note text);
+    CREATE TABLE remarks (id bigint PRIMARY KEY, ledger_id bigint REFERENCES ledger ON DELETE CASCADE);
+    CREATE TABLE reminders (id bigint PRIMARY KEY, grant_id bigint, text text);
+    INSERT INTO reminders SELECT n, n, 'r' || n FROM generate_series(1, 12) AS n;
+    CREATE TABLE balances (user_id bigint PRIMARY KEY, points bigint NOT NULL, note text);
+    INSERT INTO balances SELECT n, 100 FROM generate_series(0, 2) AS n;
+    """
+  private static let definition = """
+    batch: steps
+    source: grants
+    where: state = 'active'
+    steps:
+      - update: grants
+        set: {state: 'expired'}
+      - insert: ledger
+        values: {id: id, delta: -points}
+      - delete: reminders
+        match: reminders.grant_id = batch.id
+      - update: balances
+        from:
+          lost: SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id
+        match: balances.user_id = lost.user_id
+        set: {points: points - lost.points}
+
+    """
+  private static let all = [
+    "SELECT * FROM grants ORDER BY id", "SELECT * FROM ledger ORDER BY id", "SELECT * FROM remarks ORDER BY id",
+    "SELECT * FROM reminders ORDER BY id", "SELECT * FROM balances ORDER BY user_id",
+  ]
+
+  private static func rows(_ server: Server) async throws -> [[String]] {
+    var rows: [[String]] = []
+    for query in all { rows.append(try await server.rows(query)) }
+    return rows
+  }
+
+  struct Edit: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    /// What somebody does between the run and its revert.
+    let edit: String
+    /// The conflicts of a revert that goes past them: step, key, reason.
+    let conflicts: [String]
+    /// What the revert leaves of it, a query that gives true.
+    let keeps: String
+    /// Whether a revert under `force` takes it away; a row that others refer to stays.
+    var isForced = true
+  }
+
+  static let edits = [
+    Edit(
+      testDescription: "of a value that was set", edit: "UPDATE grants SET state = 'mine' WHERE id = 3",
+      conflicts: ["1|3|edited"], keeps: "SELECT state = 'mine' FROM grants WHERE id = 3"),
+    Edit(
+      testDescription: "of a row that was inserted", edit: "UPDATE ledger SET note = 'seen' WHERE id = 5",
+      conflicts: ["2|5|edited"], keeps: "SELECT note = 'seen' FROM ledger WHERE id = 5"),
+    Edit(
+      testDescription: "that deletes a row that was inserted", edit: "DELETE FROM ledger WHERE id = 7",
+      conflicts: ["2|7|gone"], keeps: "SELECT count(*) = 0 FROM ledger WHERE id = 7"),
+    Edit(
+      testDescription: "that refers to a row that was inserted", edit: "INSERT INTO remarks VALUES (1, 8)",
+      conflicts: ["2|8|edited"],
+      keeps: "SELECT count(*) = 1 FROM ledger JOIN remarks ON ledger_id = ledger.id WHERE ledger.id = 8",
+      isForced: false),
+    Edit(
+      testDescription: "under the key of a row that was deleted", edit: "INSERT INTO reminders VALUES (4, 99, 'new')",
+      conflicts: ["3|4|edited"], keeps: "SELECT text = 'new' FROM reminders WHERE id = 4"),
+    Edit(
+      testDescription: "of a sum that several batches have made",
+      edit: "UPDATE balances SET points = 5 WHERE user_id = 1",
+      conflicts: ["4|1|edited"], keeps: "SELECT points = 5 FROM balances WHERE user_id = 1"),
+  ]
+
+  @Test(arguments: BackEnd.allCases, edits)
+  func `keep what somebody has changed since, and all of it under stop`(backEnd: BackEnd, edit: Edit) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables)
+      let before = try await Self.rows(server)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 5)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let applied = try await Self.rows(server)
+      try await server.psql(edit.edit)
+      let edited = try await Self.rows(server)
+      #expect(edited != applied)
+      if edit.isForced {
+        // Nothing is written where the look before has found it.
+        #expect(try await !backEnd.revert(compiled, on: server).isDone)
+        let stopped = try await Self.rows(server)
+        #expect(stopped == edited)
+      }
+      let told = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      let kept = try await server.rows("SELECT DISTINCT step, key[1], reason FROM migrate.conflicts ORDER BY 1, 2")
+      #expect(kept == edit.conflicts, "\(told.text)")
+      #expect(try await server.value(edit.keeps) == "t")
+      // Taken away by hand, nothing is left of the run but the edit itself.
+      let back = try await Self.rows(server)
+      let different = zip(before, back).flatMap { Set($0.0).symmetricDifference($0.1) }
+      #expect(different.count <= 2, "\(different)")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases, edits)
+  func `go over what somebody has changed under force, and keep it`(backEnd: BackEnd, edit: Edit) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables)
+      let before = try await Self.rows(server)
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: 5)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      try await server.psql(edit.edit)
+      _ = try await backEnd.revert(compiled, on: server, onConflict: .force)
+      let back = try await Self.rows(server)
+      if edit.isForced {
+        #expect(back == before)
+      } else {
+        #expect(try await server.value(edit.keeps) == "t")
+      }
+    }
+  }
+}
