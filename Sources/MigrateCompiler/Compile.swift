@@ -83,7 +83,8 @@ package enum Compiler {
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
-      counted: batch.counted, explainedSteps: batch.explainedSteps, readings: batch.readings, walk: batch.walk, trial: batch.trial)
+      counted: batch.counted, explainedSteps: batch.explainedSteps, readings: batch.readings, walk: batch.walk,
+      trial: batch.trial)
   }
 }
 

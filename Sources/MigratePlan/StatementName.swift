@@ -155,7 +155,8 @@ extension Statement.Name: LosslessStringConvertible {
 
   /// The names that are always the same text.
   private static let fixed: [Self] = [
-    .undoTable, .imageTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture, .captureLocked,
+    .undoTable, .imageTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture,
+    .captureLocked,
     .validate,
     .change,
     .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .leftBehind, .dropKeys,

@@ -22,7 +22,8 @@ public struct Step: Sendable, Equatable {
   public let work: StepWork?
 
   package init(
-    number: Int, verb: String, table: String, work: StepWork? = nil, columns: [WrittenColumn], joins: [PlannedJoin] = [],
+    number: Int, verb: String, table: String, work: StepWork? = nil, columns: [WrittenColumn],
+    joins: [PlannedJoin] = [],
     lets: [PlannedLet] = [],
     filter: PlannedFilter?,
     validation: [PlannedRule], undo: Undo

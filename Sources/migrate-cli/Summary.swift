@@ -37,7 +37,8 @@ struct Summary {
     }
     for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
     if plan.steps.contains(where: { $0.work != nil }) {
-      add("undo", "of each step, about \(Wording.bytes(plan.estimate.undoBytes)) and what it writes elsewhere, before compression")
+      let size = Wording.bytes(plan.estimate.undoBytes)
+      add("undo", "of each step, about \(size) and what it writes elsewhere, before compression")
     } else {
       for step in plan.steps { add("undo", Self.undo(step, plan)) }
     }

@@ -47,7 +47,8 @@ extension Resolution {
   /// value of this type, whether the role may read what it names. `nil` where the planner would say what is known already.
   package func alone(_ probe: Probe, _ type: DescribedType?) -> RenderedSQL? {
     let outOfReach = ["missing-privilege", "not-a-table", "no-replica-identity"]
-    guard let batch, !parsed.definition.operation.isStepped, !problems.contains(where: { outOfReach.contains($0.code) }) else {
+    guard let batch, !parsed.definition.operation.isStepped, !problems.contains(where: { outOfReach.contains($0.code) })
+    else {
       return nil
     }
     switch probe.subject {
