@@ -83,7 +83,9 @@ import Testing
   ]
 
   @Test(arguments: BackEnd.allCases, edits)
-  func `keep what somebody has changed since, and all of it under stop`(backEnd: BackEnd, edit: Edit) async throws {
+  func `U02 U03: keep what somebody has changed since, and all of it under stop`(backEnd: BackEnd, edit: Edit)
+    async throws
+  {
     try await withLedger { server in
       try await server.psql(Self.tables)
       let before = try await Self.rows(server)
@@ -125,6 +127,58 @@ import Testing
       } else {
         #expect(try await server.value(edit.keeps) == "t")
       }
+    }
+  }
+
+  /// Parents with children, in the archive too; numbers that the database gives, and columns that are computed.
+  @Test(arguments: BackEnd.allCases, [1, 7, 1_000])
+  func `U17 X03 X10 X12: bring an archive back whole`(backEnd: BackEnd, size: Int) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE SCHEMA archive;
+        CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, net numeric(8,2) NOT NULL, at date NOT NULL,
+                             gross numeric GENERATED ALWAYS AS (net * 1.2) STORED);
+        INSERT INTO orders (net, at) SELECT n, date '2020-01-01' + n * 20 FROM generate_series(1, 60) AS n;
+        CREATE TABLE items (order_id bigint REFERENCES orders ON DELETE CASCADE, place integer, what char(8), PRIMARY KEY (order_id, place));
+        INSERT INTO items SELECT o, p, 'i' || p FROM generate_series(1, 60) AS o, generate_series(1, 3) AS p WHERE (o + p) % 4 > 0;
+        CREATE TABLE archive.orders (id bigint PRIMARY KEY, net numeric, gross numeric, at date);
+        CREATE TABLE archive.items (order_id bigint REFERENCES archive.orders, place integer, what text, PRIMARY KEY (order_id, place));
+        """)
+      let all = [
+        "SELECT * FROM orders ORDER BY id", "SELECT * FROM items ORDER BY 1, 2",
+        "SELECT * FROM archive.orders ORDER BY id",
+        "SELECT * FROM archive.items ORDER BY 1, 2",
+      ]
+      func rows() async throws -> [[String]] {
+        var rows: [[String]] = []
+        for query in all { rows.append(try await server.rows(query)) }
+        return rows
+      }
+      let before = try await rows()
+      let compiled = try await Compiled(
+        """
+        batch: archive
+        source: orders
+        where: at < '2022-01-01'
+        steps:
+          - insert: archive.orders
+          - insert: archive.items
+            from:
+              i: SELECT i.order_id, i.place, trim(i.what) AS what FROM batch AS b JOIN items AS i ON i.order_id = b.id
+          - delete: items
+            match: items.order_id = batch.id
+          - delete: orders
+        """, on: server, batchSize: size)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let counts = try await server.rows(
+        "SELECT count(*), min(at) FROM orders UNION ALL SELECT count(*), max(at) FROM archive.orders")
+      #expect(counts == ["24|2022-01-10", "36|2021-12-21"])
+      #expect(try await server.value("SELECT count(*) FROM items") == "54")
+      #expect(try await server.value("SELECT count(*) FROM archive.items WHERE what ~ '^i[123]$'") == "81")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      let after = try await rows()
+      #expect(after == before)
     }
   }
 }

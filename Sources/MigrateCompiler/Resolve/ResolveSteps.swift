@@ -22,7 +22,7 @@ extension Resolver {
     let reference = step.definition.verb.table
     let aim = reference.flatMap { self.target(of: step, at: $0) }
     if reference != nil, aim == nil { return nil }
-    guard let (rows, rowsNames) = self.rows(of: step, parameters) else { return nil }
+    guard let (rows, rowsNames) = self.rows(of: step, key: key, parameters) else { return nil }
     let target = aim.map { table in
       StepNames.Target(
         table: table, name: table.name.name, alias: Self.rowName(for: table.name.name.name, in: parsed))
@@ -86,7 +86,7 @@ extension Resolver {
   // MARK: The rows that it works from
 
   private mutating func rows(
-    of step: ParsedStep, _ parameters: Parameters
+    of step: ParsedStep, key: [Column], _ parameters: Parameters
   ) -> (StepRows, StepNames.Rows?)? {
     guard let from = step.definition.from, let query = step.query else { return (.batch, nil) }
     let count = problems.count
@@ -98,7 +98,7 @@ extension Resolver {
     }
     checkParameters(query, parameters)
     checkClock(query)
-    checkReads(query)
+    checkReads(query, key: key)
     for call in query.functions {
       let span = query.span(of: call.range)
       if volatility(of: call) == .volatile { problems.append(.volatileRows(call.name.last?.name ?? "", at: span)) }

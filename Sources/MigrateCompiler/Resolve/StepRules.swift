@@ -85,9 +85,10 @@ extension Resolver {
   }
 
   /// Queries over a table that the definition writes: what they find depends on which batches have been there before. They may read
-  /// columns that no step writes, where no row comes or goes.
-  mutating func checkReads(_ text: any SQLText) {
+  /// columns that no step writes, where no row comes or goes; and in `from` the rows that belong to one row of the batch, by its key.
+  mutating func checkReads(_ text: any SQLText, key: [Column] = []) {
     for relation in text.relations {
+      if let query = text as? SQLQuery, isOfBatch(relation, in: query, key) { continue }
       guard let table = catalog.asked.compactMap(\.self).first(where: { isMeant($0, by: relation) }) else { continue }
       let writes = writes(to: table)
       let read = text.columns.first { use in
@@ -99,6 +100,33 @@ extension Resolver {
         .readsWhatIsWritten(
           writes.comesOrGoes ? "*" : read?.column?.name.name ?? "*", table.name.description,
           at: text.span(of: relation.range)))
+    }
+  }
+
+  /// Whether a relation of `from` is joined with the batch by all of its key, so that no other batch reads these rows.
+  private func isOfBatch(_ relation: RelationUse, in query: SQLQuery, _ key: [Column]) -> Bool {
+    guard !key.isEmpty, relation.depth == 0,
+      let table = catalog.asked.compactMap(\.self).first(where: { isMeant($0, by: relation) })
+    else { return false }
+    let names = query.relations.filter { $0.depth == 0 && $0.schema == nil && $0.name == Self.batch }
+      .map { $0.alias ?? $0.name }
+    func column(_ shape: SQLShape, of wanted: [Identifier]) -> Identifier? {
+      guard case .column(let use) = shape, let qualifier = use.qualifier, wanted.contains(qualifier.name) else {
+        return nil
+      }
+      return use.column?.name
+    }
+    let own = [relation.alias ?? relation.name]
+    return key.allSatisfy { part in
+      query.equalities.contains { equality in
+        let sides = [(equality.left, equality.right), (equality.right, equality.left)]
+        return sides.contains { ofBatch, ofOther in
+          guard column(ofBatch, of: names) == part.name,
+            let other = column(ofOther, of: own).flatMap({ table.column($0.name) })
+          else { return false }
+          return other.baseOID == part.baseOID && other.collation == nil && part.collation == nil
+        }
+      }
     }
   }
 

@@ -6,6 +6,8 @@ package struct SQLQuery: SQLText {
   package let facts: SQLFacts
   package let endsInLineComment: Bool
   package let outputs: QueryOutputs
+  /// What must be equal for a row of it to be there: in its WHERE, and in the conditions of its inner joins.
+  package let equalities: [Equality]
 
   /// Reads `fragment`.
   /// - Throws: what is wrong with it: no SQL, no query, more than one statement, one that writes or locks.
@@ -19,7 +21,17 @@ package struct SQLQuery: SQLText {
     if let problems = SQLDiagnostics(reader.forbidden(collector.forbidden)) { throw problems }
     return SQLQuery(
       fragment: fragment, facts: collector.facts, endsInLineComment: reader.sql.endsInLineComment,
-      outputs: QueryOutputs(of: select))
+      outputs: QueryOutputs(of: select),
+      equalities: conditions(of: select).flatMap { Equality.all(in: $0, of: collector) })
+  }
+
+  private static func conditions(of select: ParseTree) -> [ParseTree] {
+    guard select["larg"] == nil else { return [] }
+    func joined(_ item: ParseTree) -> [ParseTree] {
+      guard let join = item.node("JoinExpr"), ["JOIN_INNER", nil].contains(join["jointype"]?.text) else { return [] }
+      return (join["quals"].map { [$0] } ?? []) + [join["larg"], join["rarg"]].compactMap(\.self).flatMap(joined)
+    }
+    return (select["whereClause"].map { [$0] } ?? []) + select.list("fromClause").flatMap(joined)
   }
 }
 
