@@ -99,6 +99,11 @@ package enum Schema {
       "computed once a source row, then a name in `set`, `validation` and later values; sees the joins"),
     now("steps", "list", "several writes, done in order in one transaction a batch; a single one may stand at the top"),
     now("set", at: .step, "column: value", "new values; right sides see the row that is changed, and `batch`"),
+    now("key", at: .onConflict, "column or columns", default: "required", "the columns of a unique index"),
+    now(
+      "do", at: .onConflict, "skip", default: "required",
+      "a row that is there already stays as it is, and the new one is left out; of two new ones the first by the source's key is added"
+    ),
     now("notify", at: .emit, "channel", "who listens there gets the one value `payload`, when the batch commits"),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
@@ -180,6 +185,11 @@ package enum Schema {
       now(
         "values", at: $0, "column: value", default: "columns of the same name",
         "what a new row holds; other columns take their default")
+    },
+    {
+      now(
+        "on_conflict", at: $0, "map", default: "a conflict is a failure",
+        "what an insert does where a row is there already")
     },
   ]
 }

@@ -43,8 +43,6 @@ extension Schema {
   ]
 
   private static let writeKeys = [
-    later("key", at: .onConflict, "column or columns", "the conflict key", meanwhile: insertByHand),
-    later("do", at: .onConflict, "update, skip or reject", "what a conflict does", meanwhile: insertByHand),
     later("set", at: .onConflict, "column: value", "what an update sets", meanwhile: insertByHand),
     later(
       "duplicates", at: .onConflict, "reject, first or last", default: "reject", "two source rows for one target row",
@@ -86,7 +84,6 @@ extension Schema {
     },
     { later("missing", at: $0, "skip or reject", default: "skip", "a row without target row", meanwhile: subselect) },
     { later("to", at: $0, "table", "where moved rows go", meanwhile: insertByHand) },
-    { later("on_conflict", at: $0, "map", "what an existing row does", meanwhile: insertByHand) },
     { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) },
   ]
 }

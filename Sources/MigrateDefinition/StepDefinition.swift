@@ -7,7 +7,7 @@ public struct StepDefinition: Sendable {
     /// Changes rows of a table: those that `match`, or the batch's own.
     case update(Located<TableReference>, match: SourceFragment?, set: [Assignment])
     /// Adds rows to a table. Without `values` the columns of the same name.
-    case insert(Located<TableReference>, values: [Assignment]?)
+    case insert(Located<TableReference>, values: [Assignment]?, onConflict: OnConflict?)
     /// Removes rows of a table: those that `match`, or the batch's own.
     case delete(Located<TableReference>, match: SourceFragment?)
     /// Adds events to a table; a revert leaves them there.
@@ -28,7 +28,7 @@ public struct StepDefinition: Sendable {
     /// The table that is written; `nil` for a channel.
     public var table: Located<TableReference>? {
       switch self {
-      case .update(let table, _, _), .insert(let table, _), .delete(let table, _), .emit(let table, _): table
+      case .update(let table, _, _), .insert(let table, _, _), .delete(let table, _), .emit(let table, _): table
       case .notify: nil
       }
     }
@@ -37,7 +37,7 @@ public struct StepDefinition: Sendable {
     public var values: [Assignment] {
       switch self {
       case .update(_, _, let set): set
-      case .insert(_, let values): values ?? []
+      case .insert(_, let values, _): values ?? []
       case .delete: []
       case .emit(_, let values): values
       case .notify(_, let payload): [payload]
@@ -59,4 +59,12 @@ public struct DerivedRows: Sendable {
   public let name: Located<String>
   /// A query that may read `batch`.
   public let query: SourceFragment
+}
+
+/// `on_conflict:` what an insert does where the table has a row with these values already: it leaves that as it is.
+public struct OnConflict: Sendable {
+  /// The columns of a unique index, exact.
+  public let key: [Located<String>]
+  /// The place of `on_conflict`.
+  public let span: SourceSpan
 }

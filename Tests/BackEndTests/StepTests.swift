@@ -20,6 +20,10 @@ import Testing
     INSERT INTO items SELECT n, 2 * (1 + n % \(grants)), n FROM generate_series(1, \(grants * 2)) AS n;
     CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id bigint NOT NULL, delta integer, reason text,
                          twice integer GENERATED ALWAYS AS (delta * 2) STORED, tags text[], at timestamptz DEFAULT '2026-01-01Z');
+    CREATE TABLE seen (user_id bigint, state text, n integer, at timestamptz DEFAULT '2026-01-01Z', PRIMARY KEY (user_id, state));
+    INSERT INTO seen SELECT n, 'active', -1 FROM generate_series(1, 6, 2) AS n;
+    CREATE TABLE labels (user_id bigint, label text, PRIMARY KEY (user_id, label));
+    INSERT INTO labels VALUES (2, 'y'), (3, 'z');
     CREATE TABLE events (id bigserial, kind text, n bigint);
     ANALYZE users, grants, items
     """
@@ -28,6 +32,7 @@ import Testing
   /// The tables as rows, but for the numbers that a sequence gives.
   private static let all = [
     "SELECT * FROM users ORDER BY id", "SELECT * FROM grants ORDER BY id", "SELECT * FROM items ORDER BY id",
+    "SELECT * FROM seen ORDER BY 1, 2", "SELECT * FROM labels ORDER BY 1, 2",
     "SELECT user_id, delta, reason, twice, tags, at FROM ledger ORDER BY 1, 2, 3, 5",
     "SELECT kind, sum(n) FROM events GROUP BY kind",
   ]
@@ -103,6 +108,29 @@ import Testing
       oracle: """
         UPDATE items SET price = price * (1 + coalesce(g.points, 0)) FROM grants AS g
         WHERE g.id = items.grant_id AND g.state = 'active' AND price > 5
+        """),
+    Case(
+      testDescription: "that leave what is there as it is",
+      definition: """
+        source: grants
+        insert: seen
+        values: {user_id: user_id, state: state, n: id}
+        on_conflict: {key: [user_id, state], do: skip}
+        """,
+      oracle:
+        "INSERT INTO seen SELECT user_id, state, id FROM grants ORDER BY id ON CONFLICT (user_id, state) DO NOTHING"),
+    Case(
+      testDescription: "that make rows of arrays",
+      definition: """
+        source: grants
+        where: state = 'active'
+        insert: labels
+        from:
+          t: SELECT DISTINCT user_id, unnest(tags) AS label FROM batch
+        on_conflict: {key: [label, user_id], do: skip}
+        """,
+      oracle: """
+        INSERT INTO labels SELECT user_id, unnest(tags) FROM grants WHERE state = 'active' ON CONFLICT (user_id, label) DO NOTHING
         """),
     Case(
       testDescription: "beside rules for the source's rows",

@@ -90,7 +90,7 @@ extension ResolvedStep {
   fileprivate var work: StepWork {
     let table: Table? =
       switch verb {
-      case .update(let written, _, _), .insert(let written, _), .delete(let written, _): written.table
+      case .update(let written, _, _), .insert(let written, _, _), .delete(let written, _): written.table
       case .emit(let table, _): table
       case .notify: nil
       }

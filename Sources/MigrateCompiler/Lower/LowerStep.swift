@@ -8,7 +8,7 @@ extension ResolvedStep {
   var kept: [Column] {
     switch verb {
     case .update(_, _, let assignments): assignments.map(\.column)
-    case .insert(let table, _), .delete(let table, _): table.otherColumns
+    case .insert(let table, _, _), .delete(let table, _): table.otherColumns
     case .emit, .notify: []
     }
   }
@@ -51,7 +51,7 @@ extension ResolvedStep {
         capture(table, match, assignments, batch, locked: true),
       ]
         + (match.isSingle ? [] : [doubled(table)]) + [change(table, assignments)]
-    case .insert(let table, let assignments): [insert(table, assignments, batch)]
+    case .insert(let table, let assignments, _): [insert(table, assignments, batch)]
     case .delete(let table, let match): [delete(table, match, batch)]
     case .emit, .notify:
       [
@@ -225,8 +225,13 @@ extension ResolvedStep {
       SELECT \(lines: assignments.map(\.value))
       FROM   \(rows.name)
       """
-    guard case .batch = rows else { return insert }
-    return insert + "\nORDER  BY \(list: key.map { "batch.\($0.name)" })"
+    let ordered: SQL =
+      switch rows {
+      case .batch: insert + "\nORDER  BY \(list: key.map { "batch.\($0.name)" })"
+      case .query: insert
+      }
+    guard case .insert(_, _, let skipping) = verb, !skipping.isEmpty else { return ordered }
+    return ordered + "\nON CONFLICT (\(list: skipping.map { "\($0.name)" })) DO NOTHING"
   }
 
   private func delete(_ table: WrittenTable, _ match: Match, _ batch: ResolvedBatch) -> Statement {
@@ -265,7 +270,7 @@ extension ResolvedStep {
       SET    \(lines: assignments.map { "\($0.column.name) = \($0.value)" })
       \(match.isExistence ? "WHERE  EXISTS (SELECT FROM \(rows.name) WHERE (\(match.condition)))" : "FROM   \(rows.name)\nWHERE  (\(match.condition))")
       """
-    case .insert(let table, let assignments): insertion(table.source, assignments, orderedBy: batch.key)
+    case .insert(let table, let assignments, _): insertion(table.source, assignments, orderedBy: batch.key)
     case .delete(let table, let match): deletion(table, match)
     case .emit(let table, let assignments): insertion("\(table.name)", assignments, orderedBy: batch.key)
     case .notify(let channel, let payload): "SELECT pg_notify(\(Literal(channel)), \(payload)) FROM \(rows.name)"

@@ -63,7 +63,7 @@ extension ResolvedStep {
     switch verb {
     case .update(let table, _, let assignments):
       UpdateWayBack(table: table, columns: assignments.map(\.column), step: number, noteBack: "").statements
-    case .insert(let table, _): InsertWayBack(table: table, step: number).statements
+    case .insert(let table, _, _): InsertWayBack(table: table, step: number).statements
     case .delete(let table, _): DeleteWayBack(table: table, step: number).statements
     case .emit, .notify: []
     }
@@ -77,7 +77,7 @@ extension ResolvedStep {
       return match.isShared
         ? chained(table, back.columns)
         : ahead(table, back.columns.map { Name.new($0) }, "\(table.keyColumns[0]) IS NULL\n OR \(back.isChanged)")
-    case .insert(let table, _):
+    case .insert(let table, _, _):
       let back = InsertWayBack(table: table, step: number)
       return ahead(
         table, table.otherColumns.map { Name.new($0) }, "\(table.keyColumns[0]) IS NULL\n OR \(back.isChanged)")

@@ -8,7 +8,8 @@ extension NamedStep {
   fileprivate var isShared: Bool {
     switch verb {
     case .update(_, let match, _), .delete(_, let match): match.isShared
-    case .insert, .emit, .notify: false
+    case .insert(_, _, let skipping): !skipping.isEmpty
+    case .emit, .notify: false
     }
   }
 }

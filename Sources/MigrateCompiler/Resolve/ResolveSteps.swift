@@ -61,12 +61,15 @@ extension Resolver {
       let isExistence = !writing.step.values.contains { readsRows($0, in: writing.names.with(bare: .target)) }
       checkShared(writing, set, table, isExistence: isExistence)
       return .update(table, match: match.shared(isExistence: isExistence), values)
-    case .insert(_, let values):
+    case .insert(_, let values, let onConflict):
       guard let table = written(writing, updating: []) else { return nil }
-      if let query = writing.step.query, !passesRows(query) {
+      if let query = writing.step.query, !passesRows(query), onConflict == nil || !isOfGroups(query) {
         problems.append(.insertsByBatch(at: query.fragment.span))
       }
-      return insertion(values, writing, table, parameters).map { .insert(table, $0) }
+      let skipping = onConflict.map { arbiter($0, of: table.table) } ?? []
+      let resolved = insertion(values, writing, table, parameters)
+      if let onConflict, let resolved { checkFirst(writing, values, resolved, skipping, at: onConflict.span) }
+      return resolved.map { .insert(table, $0, skipping: skipping) }
     case .delete:
       guard let table = written(writing, updating: []), let match = match(writing, table, parameters) else {
         return nil

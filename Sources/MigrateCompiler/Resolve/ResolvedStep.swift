@@ -7,7 +7,8 @@ internal import MigrateSQL
 struct StepOf<Value: Sendable>: Sendable {
   enum Verb: Sendable {
     case update(WrittenTable, match: Match, [Value])
-    case insert(WrittenTable, [Value])
+    /// `skipping`: rows whose values in these columns are there already are left out.
+    case insert(WrittenTable, [Value], skipping: [Column])
     case delete(WrittenTable, match: Match)
     /// Rows of a table that nobody takes back.
     case emit(Table, [Value])
@@ -31,7 +32,7 @@ struct StepOf<Value: Sendable>: Sendable {
   /// The table that is written and taken back; `nil` for events.
   var written: WrittenTable? {
     switch verb {
-    case .update(let table, _, _), .insert(let table, _), .delete(let table, _): table
+    case .update(let table, _, _), .insert(let table, _, _), .delete(let table, _): table
     case .emit, .notify: nil
     }
   }
@@ -39,7 +40,7 @@ struct StepOf<Value: Sendable>: Sendable {
   /// What is assigned, in order.
   var values: [Value] {
     switch verb {
-    case .update(_, _, let values), .insert(_, let values), .emit(_, let values): values
+    case .update(_, _, let values), .insert(_, let values, _), .emit(_, let values): values
     case .delete, .notify: []
     }
   }
@@ -48,7 +49,7 @@ struct StepOf<Value: Sendable>: Sendable {
     let verb: StepOf<Other>.Verb =
       switch verb {
       case .update(let table, let match, let values): .update(table, match: match, values.map(transform))
-      case .insert(let table, let values): .insert(table, values.map(transform))
+      case .insert(let table, let values, let key): .insert(table, values.map(transform), skipping: key)
       case .delete(let table, let match): .delete(table, match: match)
       case .emit(let table, let values): .emit(table, values.map(transform))
       case .notify(let channel, let payload): .notify(channel: channel, payload: payload)

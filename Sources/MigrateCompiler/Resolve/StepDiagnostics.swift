@@ -83,6 +83,26 @@ extension Diagnostic {
       remedy: "write it as SQL, or as a quoted text: `payload: 'done'`")
   }
 
+  /// 45
+  static func conflictWithoutIndex(_ columns: [Identifier], _ table: Table, at span: SourceSpan) -> Diagnostic {
+    let list = columns.map(\.spelled).joined(separator: ", ")
+    let others = table.indexes.filter { $0.isUnique && $0.isValid && $0.isImmediate && !$0.isPartial }
+      .map { index in "(\(index.columns.compactMap { table.column($0)?.name.spelled }.joined(separator: ", ")))" }
+    return Diagnostic(
+      "conflict-without-index", at: span, "no unique index on \(table.name.description) (\(list))",
+      remedy: "`CREATE UNIQUE INDEX CONCURRENTLY ON \(table.name.spelled) (\(list))`"
+        + (others.isEmpty ? "" : ", or a key from: \(others.joined(separator: ", "))"))
+  }
+
+  static func conflictByChance(_ column: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "conflict-by-chance", at: span,
+      "of two rows of `from` for one key it would be chance whose \"\(column)\" is kept",
+      remedy:
+        "write nothing of the rows besides the key, or leave `from` out: the batch's own rows come in the order of their key"
+    )
+  }
+
   /// 56
   static func sharedTarget(_ column: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(

@@ -143,6 +143,30 @@ extension Resolver {
       }
   }
 
+  /// Whether it gives each group of the batch's rows once and nothing that is computed of them: `SELECT DISTINCT`, which an insert that
+  /// skips rows does as well.
+  func isOfGroups(_ query: SQLQuery) -> Bool {
+    query.outputs.isDistinct && query.facts.queries == 1
+      && !query.functions.contains { call in
+        candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
+      }
+  }
+
+  /// Of two new rows for one place the first is added: by the source's key, which only the batch's own rows come in the order of.
+  mutating func checkFirst(
+    _ writing: StepWriting, _ values: [Assignment]?, _ resolved: [NamedAssignment], _ skipping: [Column],
+    at span: SourceSpan
+  ) {
+    guard case .query = writing.rows else { return }
+    let names = writing.names.with(bare: .rows)
+    let other = resolved.first { value in
+      guard !skipping.contains(where: { $0.number == value.column.number }) else { return false }
+      let place = values?.firstIndex { $0.column.value.utf8.elementsEqual(value.column.name.name.utf8) }
+      return place.map { readsRows(writing.step.values[$0], in: names) } ?? true
+    }
+    if let other { problems.append(.conflictByChance(other.column.name.name, at: span)) }
+  }
+
   /// Whether a value depends on the rows that the step works from.
   func readsRows(_ value: ParsedBatch.ParsedValue, in names: StepNames) -> Bool {
     guard case .sql(let expression) = value else { return false }

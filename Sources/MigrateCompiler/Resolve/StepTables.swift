@@ -117,6 +117,31 @@ extension Resolver {
     return column
   }
 
+  /// The columns of a unique index by which PostgreSQL tells that a row is there.
+  mutating func arbiter(_ onConflict: OnConflict, of table: Table) -> [Column] {
+    var columns: [Column] = []
+    for name in onConflict.key {
+      guard let column = table.column(name.value) else {
+        problems.append(
+          .unknownColumn(
+            name.value, of: table.name.description, at: name.span,
+            nearest: Suggestion.nearest(to: name.value, among: table.columns.map(\.name.name))))
+        continue
+      }
+      columns.append(column)
+    }
+    guard columns.count == onConflict.key.count else { return [] }
+    let isKey = table.indexes.contains { index in
+      index.isUnique && index.isValid && index.isImmediate && !index.isPartial
+        && Set(index.columns) == Set(columns.map(\.number))
+    }
+    if !isKey {
+      problems.append(
+        .conflictWithoutIndex(columns.map(\.name), table, at: onConflict.key.first?.span ?? onConflict.span))
+    }
+    return columns
+  }
+
   /// A new row needs a value wherever it may not be NULL.
   mutating func checkComplete(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
     guard problems.isEmpty else { return }

@@ -74,9 +74,10 @@ extension Decoder {
       switch word {
       case "update": ["match", "set"]
       case "delete": ["match"]
+      case "insert": ["values", "on_conflict"]
       default: ["values"]
       }
-    for key in ["match", "set", "values"] where !own.contains(key) {
+    for key in ["match", "set", "values", "on_conflict"] where !own.contains(key) {
       if let entry = fields[key] { refuse(.keyOfOtherVerb(key, word, at: entry.key.span)) }
     }
   }
@@ -93,10 +94,34 @@ extension Decoder {
       return table(entry).map { .update($0, match: match, set: set) }
     case "insert":
       let values = fields["values"].map { assignments($0) }
-      return table(entry).map { .insert($0, values: values) }
+      let onConflict = fields["on_conflict"].flatMap { self.onConflict($0) }
+      if fields["on_conflict"] != nil, onConflict == nil { return nil }
+      return table(entry).map { .insert($0, values: values, onConflict: onConflict) }
     case "delete": return table(entry).map { .delete($0, match: match) }
     default: return emit(entry, fields)
     }
+  }
+
+  /// `on_conflict: {key: [user_id, month], do: skip}`
+  private mutating func onConflict(_ entry: YAMLEntry) -> OnConflict? {
+    let example = "on_conflict: {key: [user_id, month], do: skip}"
+    guard let mapping = map(entry.value, "`on_conflict`", example: example) else { return nil }
+    let fields = fields(of: mapping, at: .onConflict)
+    for key in ["key", "do"] where fields[key] == nil && isComplete && !fields.mayStandFor([key]) {
+      refuse(.missingKey(key, in: "`on_conflict`", example: example, at: entry.key.span))
+    }
+    let key = fields["key"].map { names($0, of: "column", example: "key: [user_id, month]") } ?? []
+    guard let done = fields["do"], let word = text(done, "`skip`") else { return nil }
+    switch word.value {
+    case "skip": break
+    case "update", "reject":
+      refuse(.notYetOnConflict(word.value, at: word.span))
+      return nil
+    default:
+      refuse(.wrongKind("`do` says what a conflict does: skip, update or reject", example: example, at: word.span))
+      return nil
+    }
+    return key.isEmpty ? nil : OnConflict(key: key, span: entry.key.span)
   }
 
   /// `emit: table`, or `emit: {notify: channel}` whose one value is `payload`.
@@ -154,6 +179,14 @@ extension Diagnostic {
       "not-yet", at: span, "\"\(key)\" beside steps is not there yet in this version", remedy: "until then: \(remedy)")
   }
 
+  fileprivate static func notYetOnConflict(_ word: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-yet", at: span, "`do: \(word)` is not there yet in this version",
+      remedy: word == "update"
+        ? "until then: two steps, an `update` of the rows that are there, and an `insert` with `do: skip`"
+        : "until then: leave `on_conflict` out, and the rows at fault go to quarantine under `on_error: continue`")
+  }
+
   fileprivate static func withoutVerb(_ key: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "key-without-verb", at: span, "\"\(key)\" belongs to a step, and there is none",
@@ -171,6 +204,7 @@ extension Diagnostic {
       switch (key, verb) {
       case ("match", _): "which rows it works from is said by `from`: a SELECT over `batch` with a WHERE"
       case ("set", "insert"), ("set", "emit"): "what a new row holds stands under `values`"
+      case ("on_conflict", _): "it says what an `insert` does where a row is there already"
       case ("values", "update"): "what a row becomes stands under `set`"
       default: "remove it: `delete` needs no more than its `match`"
       }

@@ -17,6 +17,8 @@ package struct QueryOutputs: Sendable {
   /// Whether each of its rows comes from rows of its FROM alone or in groups, and none is left out or merged behind that: no UNION,
   /// DISTINCT, HAVING, LIMIT, WINDOW or WITH.
   package let isPlain: Bool
+  /// Whether it is plain but for DISTINCT over all of its columns.
+  package let isDistinct: Bool
 
   init(of select: ParseTree) {
     names = OutputNames.allKnown(of: select)
@@ -27,6 +29,10 @@ package struct QueryOutputs: Sendable {
       "withClause",
     ]
     isPlain = !clauses.contains { select[$0] != nil }
+    let distinct = select.list("distinctClause")
+    isDistinct =
+      !clauses.contains { $0 != "distinctClause" && select[$0] != nil } && select["groupClause"] == nil
+      && distinct.count == 1 && distinct.allSatisfy { $0.node == nil }
     groups = Self.groups(select.list("groupClause"), names, values)
   }
 

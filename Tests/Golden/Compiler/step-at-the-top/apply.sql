@@ -6,6 +6,7 @@ CREATE TABLE migrate.image_{run} (slice integer,
                                   part integer,
                                   rows_read bigint NOT NULL,
                                   k_1 bigint[] COMPRESSION lz4,
+                                  c_3 integer[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -67,50 +68,58 @@ SELECT CAST("g"."id" AS text) AS through_1
 FROM   "shop"."grants" AS "g"
 WHERE  ($1::boolean OR "g"."id" > $2::bigint)
   AND  "g"."id" <= $3::bigint
-  AND  (state = 'void')
+  AND  (state = 'active')
 ORDER  BY "g"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_3)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1)
-FROM  (SELECT "g"."id" AS k_1
+       array_agg(s.k_1),
+       array_agg(s.c_3)
+FROM  (SELECT "g"."id" AS k_1,
+              "g"."points" AS c_3
        FROM   "shop"."grants" AS "g"
        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
          AND  "g"."id" <= $6::bigint
-         AND  (state = 'void')
+         AND  (state = 'active')
        ORDER  BY "g"."id") AS s
 RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_3)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1)
-FROM  (SELECT "g"."id" AS k_1
+       array_agg(s.k_1),
+       array_agg(s.c_3)
+FROM  (SELECT "g"."id" AS k_1,
+              "g"."points" AS c_3
        FROM   "shop"."grants" AS "g"
        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
          AND  "g"."id" <= $6::bigint
-         AND  (state = 'void')
+         AND  (state = 'active')
        ORDER  BY "g"."id"
                          FOR    NO KEY UPDATE OF "g") AS s;
 
--- change: the whole rows are kept; what is computed of them is computed again when they come back
+-- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
 -- $1 slice, $2 ordinal, $3 part
 WITH batch AS (
-       SELECT d.k_1 AS "id"
+       SELECT d.k_1 AS "id", d.c_3 AS "points"
        FROM   migrate.image_{run} AS b,
-              unnest(b.k_1) AS d(k_1)
+              unnest(b.k_1, b.c_3) AS d(k_1, c_3)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-     ), gone AS (
-  DELETE FROM "shop"."lines" AS "lines"
-  USING  "batch"
-  WHERE  ("lines".grant_id = "batch".id)
+     ), "n" AS (
+       SELECT b.id, n AS place FROM batch AS b CROSS JOIN generate_series(1, b.points) AS n
+     ), added AS (
+  INSERT INTO "shop"."lines" AS "lines" ("grant_id", "place")
+  SELECT "n".id,
+         "n".place
+  FROM   "n"
+  ON CONFLICT ("grant_id", "place") DO NOTHING
   RETURNING "lines"."grant_id" AS k_1,
             "lines"."place" AS k_2
 )
@@ -119,7 +128,7 @@ SELECT $1::integer, $2::integer, $3::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        true
-FROM  (SELECT * FROM gone ORDER BY k_1, k_2) AS s;
+FROM  (SELECT * FROM added ORDER BY k_1, k_2) AS s;
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
@@ -151,7 +160,7 @@ WHERE  "g"."id" <= $1::bigint
   AND  ($3::bigint IS NULL
         OR ((CAST(CAST("g".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
   AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "g".xmin)
-  AND  (state = 'void')
+  AND  (state = 'active')
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.image_{run} AS u) AS d(k_1)
                    WHERE  d.k_1 = "g"."id");
@@ -184,7 +193,9 @@ SELECT (SELECT count(*)
         CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
         LEFT   JOIN "shop"."lines" AS "lines" ON "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
         WHERE  NOT r.reverted
-          AND  ("lines"."grant_id" IS NOT NULL)) AS conflicts;
+          AND  ("lines"."grant_id" IS NULL
+                 OR record_image_ne(ROW(),
+                                    ROW()))) AS conflicts;
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -193,15 +204,40 @@ SET    reverted = true
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT u.reverted;
 
--- restore: identities keep their values; a row under the key of one of these is left alone
+-- hold: whoever is about to refer to these rows is waited for, or has to wait
+-- $1 slice, $2 ordinal, $3 part
+SELECT count(*)
+FROM  (SELECT
+       FROM   migrate.undo_{run}_1 AS b,
+              unnest(b.k_1, b.k_2) AS d(k_1, k_2),
+              "shop"."lines" AS "lines"
+       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
+       FOR    UPDATE OF "lines") AS locked;
+
+-- seize: under force what is deleted is kept first where it is not what the run has inserted
+-- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
+INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
+SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', jsonb_object(ARRAY['grant_id', 'place'],
+                                                                                                               ARRAY[CAST("lines"."grant_id" AS text), CAST("lines"."place" AS text)])
+FROM   migrate.undo_{run}_1 AS b,
+       unnest(b.k_1, b.k_2) AS d(k_1, k_2),
+       "shop"."lines" AS "lines"
+WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
+  AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
+  AND  record_image_ne(ROW(),
+                       ROW());
+
+-- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  INSERT INTO "shop"."lines" AS "lines" ("grant_id", "place") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.k_2
-  FROM   migrate.undo_{run}_1 AS b,
+  DELETE FROM "shop"."lines" AS "lines"
+  USING  migrate.undo_{run}_1 AS b,
          unnest(b.k_1, b.k_2) AS d(k_1, k_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT DO NOTHING
+    AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
+    AND  record_image_eq(ROW(),
+                         ROW())
   RETURNING "lines"."grant_id" AS k_1, "lines"."place" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
@@ -214,33 +250,14 @@ FROM  (SELECT d.k_1, d.k_2
        EXCEPT
        SELECT k_1, k_2 FROM back) AS d;
 
--- seize: under force what stands under a key is kept first, and locked meanwhile
--- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
-WITH d AS MATERIALIZED (
-  SELECT d.k_1,
-         d.k_2,
-         jsonb_object(ARRAY['grant_id', 'place'],
-                      ARRAY[CAST("lines"."grant_id" AS text), CAST("lines"."place" AS text)]) AS found
-  FROM   migrate.undo_{run}_1 AS b,
-         unnest(b.k_1, b.k_2) AS d(k_1, k_2),
-         "shop"."lines" AS "lines"
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
-  FOR    UPDATE OF "lines"
-)
-INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', d.found
-FROM   d;
-
--- restore forced: under force rows come back over whatever has been kept
+-- restore forced: under force rows go whatever they hold by now, unless another one refers to them
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  INSERT INTO "shop"."lines" AS "lines" ("grant_id", "place") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.k_2
-  FROM   migrate.undo_{run}_1 AS b,
+  DELETE FROM "shop"."lines" AS "lines"
+  USING  migrate.undo_{run}_1 AS b,
          unnest(b.k_1, b.k_2) AS d(k_1, k_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT DO NOTHING
+    AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
   RETURNING "lines"."grant_id" AS k_1, "lines"."place" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
