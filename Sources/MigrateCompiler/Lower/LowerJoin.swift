@@ -181,7 +181,7 @@ extension ResolvedBatch {
   }
 
   /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
-  private func computedRows(_ rows: JoinedRows) -> SQL {
+  func computedRows(_ rows: JoinedRows) -> SQL {
     let old: [SQL] = capturedOrWritten.map { "\($0.plain(of: alias)) AS \(Name.old($0))" }
     let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" }
     let rules: SQL? = validation.isEmpty ? nil : isValid
@@ -287,9 +287,6 @@ extension ResolvedBatch {
       \(SQL.filtered(by: same + tests))
       """
   }
-
-  /// What is computed of all rows, whose plan EXPLAIN shows, or of a batch's.
-  func explainedJoin(_ rows: JoinedRows) -> SQL { computedRows(rows) }
 
   // MARK: What is not in order
 

@@ -76,7 +76,7 @@ extension ResolvedBatch {
   /// The change over all rows, whose plan EXPLAIN shows.
   var explainable: RenderedSQL {
     if isStepped, let counted { return counted }
-    guard !isComposed else { return RenderedSQL(explainedJoin(.all)) }
+    guard !isComposed else { return RenderedSQL(computedRows(.all)) }
     return RenderedSQL(
       """
       UPDATE \(source)

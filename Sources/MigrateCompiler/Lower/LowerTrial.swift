@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(isComposed ? explainedJoin(.explained) : update),
+      change: RenderedSQL(isComposed ? computedRows(.explained) : update),
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 

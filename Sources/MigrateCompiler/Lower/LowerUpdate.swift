@@ -38,7 +38,10 @@ extension ResolvedBatch {
     let names = keyNames + capturedColumns.map { Name.new($0) }
     let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
     return Statement(
-      .change, step: Self.step, why: "a range of the key, not a join with the batch, which costs half as much again",
+      .change, step: Self.step,
+      why: isComposed
+        ? "writes what the capture has computed, for the keys that it has kept"
+        : "a range of the key, not a join with the batch, which costs half as much again",
       """
       WITH changed AS (
         \(isComposed ? updateAsComputed : update)

@@ -178,7 +178,7 @@ FROM   migrate.undo_{run}_1 AS b,
 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
   AND  "users"."id" = d.k_1;
 
--- change: a range of the key, not a join with the batch, which costs half as much again
+-- change: writes what the capture has computed, for the keys that it has kept
 -- $1 slice, $2 ordinal, $3 part
 WITH changed AS (
   UPDATE "shop"."users" AS "users"

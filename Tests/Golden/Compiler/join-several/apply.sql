@@ -173,7 +173,7 @@ SET    exact = CASE WHEN r.rows <> u.rows_rejected THEN false END
 FROM  (SELECT count(*) AS rows FROM rejected) AS r
 WHERE  (u.slice, u.ordinal, u.part) = ($5::integer, $6::integer, $7::integer);
 
--- change: a range of the key, not a join with the batch, which costs half as much again
+-- change: writes what the capture has computed, for the keys that it has kept
 -- $1 slice, $2 ordinal, $3 part
 WITH changed AS (
   UPDATE "shop"."users" AS "u_row"
