@@ -98,7 +98,7 @@ struct TrialRun {
     let rows = try connection.query(
       """
       SELECT rows_read, coalesce(cardinality(k_1), 0) AS rows_changed
-      FROM   migrate.undo_\(number)_1
+      FROM   migrate.\(plan.isStepped ? "image_\(number)" : "undo_\(number)_1")
       WHERE  ordinal = $1::integer
       """, [String(ordinal)])
     guard let row = rows.first, try row.int("rows_read") > 0 else { return nil }

@@ -44,13 +44,14 @@ extension Session {
         let second = try trial.bound(after: first, upper: upper, connection)
         let bindings = trial.bindings(after: first, through: second, upper: upper)
         let bound = trial.plan.statements(.batches).first { $0.name == .bound }
-        let change = compilation.trial.change
+        let changes = try compilation.trial.changes.map { (change) throws(PostgresError) in
+          Explanation(
+            name: .change, text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection))
+        }
         return [
           Explanation(
-            name: .bound, text: try trial.explain(bound?.text ?? "", bound?.arguments ?? [], bindings, connection)),
-          Explanation(
-            name: .change, text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection)),
-        ]
+            name: .bound, text: try trial.explain(bound?.text ?? "", bound?.arguments ?? [], bindings, connection))
+        ] + changes
       }
     } catch { throw .database(error) }
   }

@@ -83,7 +83,7 @@ package enum Compiler {
     let diagnostics = Diagnostics(source: definition.source, warnings)
     return Compilation(
       plan: batch.plan(inputs, warnings: diagnostics), warnings: diagnostics, explainable: batch.explainable,
-      counted: batch.counted, explainedSteps: batch.explainedSteps, readings: batch.readings, walk: batch.walk,
+      counted: batch.counted, explainedSteps: batch.explained(.all), readings: batch.readings, walk: batch.walk,
       trial: batch.trial)
   }
 }

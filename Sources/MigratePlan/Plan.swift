@@ -44,6 +44,9 @@ public struct Plan: Sendable, Equatable {
     phases.first { $0.name == phase }?.statements ?? []
   }
 
+  /// Whether there are several writes, or one that is no update of the source's own rows.
+  package var isStepped: Bool { steps.contains { $0.work != nil } }
+
   /// The SQL that pins what decides about the meaning of a text, for a transaction of a batch; a plan without it is none.
   package var settings: String { statements(.batches).first { $0.name == .settings }?.text ?? "" }
 

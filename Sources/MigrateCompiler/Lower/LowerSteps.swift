@@ -73,9 +73,11 @@ extension ResolvedBatch {
   // MARK: The rows of a batch
 
   /// What the steps call `batch`.
-  enum BatchRows {
+  enum BatchRows: Equatable {
     /// As the capture has fixed it.
     case captured
+    /// The same before there is a run.
+    case explained
     /// All source rows, for EXPLAIN.
     case all
   }
@@ -91,8 +93,9 @@ extension ResolvedBatch {
   func batch(_ rows: BatchRows) -> SQL {
     let columns = key + batchColumns
     switch rows {
-    case .all:
-      let filter: SQL = filter == nil ? "" : "\n  \(SQL.filtered(by: filterConditions))"
+    case .explained, .all:
+      let conditions = rows == .all ? filterConditions : batchConditions
+      let filter: SQL = conditions.isEmpty ? "" : "\n  \(SQL.filtered(by: conditions))"
       return """
         batch AS (
           SELECT \(list: columns.map { "\(alias).\($0.name)" })
@@ -146,7 +149,7 @@ extension ResolvedBatch {
 
   // MARK: For EXPLAIN
 
-  var explainedSteps: [RenderedSQL] {
-    steps.map { step in RenderedSQL("WITH \(tables(of: step, .all))\n\(step.plainly(self))") }
+  func explained(_ rows: BatchRows) -> [RenderedSQL] {
+    steps.map { step in RenderedSQL("WITH \(tables(of: step, rows))\n\(step.plainly(self))") }
   }
 }

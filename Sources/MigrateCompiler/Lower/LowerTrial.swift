@@ -4,8 +4,8 @@ package import MigrateSQL
 
 /// Statements by which a plan is tried out before it runs.
 package struct Trial: Sendable {
-  /// The change of one batch without its undo, for EXPLAIN: the undo table does not exist yet.
-  package let change: RenderedSQL
+  /// The changes of one batch without their undo, for EXPLAIN: the undo table does not exist yet.
+  package let changes: [RenderedSQL]
   /// The keys at which five equal parts of a sample begin, in order: as texts, a column each.
   package let starts: RenderedSQL
   /// How much of the table the sample reads, in per cent.
@@ -17,7 +17,7 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      change: RenderedSQL(isComposed ? computedRows(.explained) : update),
+      changes: isStepped ? explained(.explained) : [RenderedSQL(isComposed ? computedRows(.explained) : update)],
       starts: RenderedSQL(starts), share: table.sampleShare)
   }
 
