@@ -289,13 +289,19 @@ SELECT jsonb_build_object(
       JOIN   pg_language AS l ON l.oid = p.prolang
       WHERE  NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')),
     'referenced_by', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'name', f.conname, 'schema', fns.nspname, 'table', fc.relname, 'oid', fc.oid::bigint, 'columns', to_jsonb(f.confkey),
+        'name', f.conname, 'schema', fns.nspname, 'table', fc.relname, 'oid', fc.oid::bigint,
+        -- A partition may have its columns in other places: by their names.
+        'columns', (SELECT jsonb_agg(a.attnum ORDER BY k.place)
+                    FROM   unnest(f.confkey) WITH ORDINALITY AS k(n, place)
+                    JOIN   pg_attribute AS o ON o.attrelid = f.confrelid AND o.attnum = k.n
+                    JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attname = o.attname),
         'referring', (SELECT jsonb_agg(a.attname ORDER BY k.place)
                       FROM   unnest(f.conkey) WITH ORDINALITY AS k(n, place)
                       JOIN   pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n),
         'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
+      -- Those of other tables to one of its partitions count as well.
+      WHERE f.confrelid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
     FROM tables JOIN pg_class AS c ON c.oid = tables.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
       'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults,

@@ -42,6 +42,8 @@ import Testing
     let definition: String
     /// What plain SQL does in one transaction.
     let oracle: String
+    /// The rows of a canary come first, which matters where the first one wins.
+    var goesWithCanary = true
   }
 
   private static let active = "SELECT * FROM grants WHERE state = 'active' AND points > 0"
@@ -59,7 +61,7 @@ import Testing
             values: {user_id: user_id, delta: -points, reason: "it's over", tags: tags}
           - update: users
             from:
-              lost: SELECT user_id, sum(points) AS points, max(points) AS best FROM batch GROUP BY user_id
+              lost: SELECT user_id, coalesce(sum(points), 0) AS points, max(points) AS best FROM batch GROUP BY user_id
             match: users.id = lost.user_id
             set:
               points: points - lost.points
@@ -118,7 +120,8 @@ import Testing
         on_conflict: {key: [user_id, state], do: skip}
         """,
       oracle:
-        "INSERT INTO seen SELECT user_id, state, id FROM grants ORDER BY id ON CONFLICT (user_id, state) DO NOTHING"),
+        "INSERT INTO seen SELECT user_id, state, id FROM grants ORDER BY id ON CONFLICT (user_id, state) DO NOTHING",
+      goesWithCanary: false),
     Case(
       testDescription: "that make rows of arrays",
       definition: """
@@ -172,7 +175,9 @@ import Testing
   @Test(arguments: BackEnd.allCases, cases)
   func `give what plain SQL gives, for any batch size, and go back`(backEnd: BackEnd, steps: Case) async throws {
     let ways = [(1, ""), (7, "on_error: continue"), (50, ""), (10_000, "canary: 30%\nhold: 1s")]
-    for (size, rest) in Sample.some(ways, 2, of: "steps \(backEnd) \(steps)") {
+    for (size, rest) in Sample.some(
+      ways.filter { !$0.1.contains("canary") || steps.goesWithCanary }, 2, of: "steps \(backEnd) \(steps)")
+    {
       try await withLedger { server in
         try await server.psql(Self.tables(grants: 60))
         let before = try await Self.rows(server)

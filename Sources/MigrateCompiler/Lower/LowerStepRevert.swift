@@ -13,7 +13,7 @@ extension ResolvedBatch {
     let counts: [SQL] = steps.compactMap { step in
       let others = steps.filter { $0.number != step.number && $0.written?.table.oid == step.written?.table.oid }
       // Of a table that is written twice only the way back itself tells, step by step.
-      return others.isEmpty ? step.conflictsAhead : nil
+      return others.isEmpty ? step.conflictsAhead(beside: steps) : nil
     }
     let sum: SQL = counts.isEmpty ? "0" : .joined(counts.map { "(\($0))" }, by: "\n + ")
     return Statement(
@@ -70,7 +70,7 @@ extension ResolvedStep {
   }
 
   /// A query for the number of its rows that are not as the step has left them; `nil` where it has left none.
-  fileprivate var conflictsAhead: SQL? {
+  fileprivate func conflictsAhead(beside steps: [ResolvedStep]) -> SQL? {
     switch verb {
     case .update(let table, let match, let assignments):
       let back = UpdateWayBack(table: table, columns: assignments.map(\.column), step: number, noteBack: "")
@@ -80,8 +80,16 @@ extension ResolvedStep {
     case .insert(let table, _, _):
       let back = InsertWayBack(table: table, step: number)
       return ahead(
-        table, table.otherColumns.map { Name.new($0) }, "\(table.keyColumns[0]) IS NULL\n OR \(back.isChanged)")
-    case .delete(let table, _): return ahead(table, [], "\(table.keyColumns[0]) IS NOT NULL")
+        table, table.otherColumns.map { Name.new($0) },
+        .joined(
+          ["\(table.keyColumns[0]) IS NULL", back.isChanged]
+            + back.referred { key in !steps.contains { $0.written?.table.oid == key.tableOID } }.map {
+              "EXISTS (\($0))"
+            },
+          by: "\n OR "))
+    case .delete(let table, _):
+      let back = DeleteWayBack(table: table, step: number)
+      return ahead(table, table.otherColumns.map { Name.old($0) }, back.isTaken)
     case .emit, .notify: return nil
     }
   }
@@ -156,13 +164,17 @@ struct InsertWayBack: Sendable {
       """)
   }
 
-  private var unreferred: [SQL] {
-    table.table.referencedBy.map { key in
+  private var unreferred: [SQL] { referred { _ in true }.map { "NOT EXISTS (\($0))" } }
+
+  /// A query for each foreign key that is wanted: the rows that refer to this one. Ahead of it those of a table that the run has written
+  /// itself go before.
+  func referred(where isWanted: (ForeignKey) -> Bool) -> [SQL] {
+    table.table.referencedBy.filter(isWanted).map { key in
       let other = Identifier(trusted: "migrate referring")
       let same: [SQL] = zip(key.referring, key.columns).compactMap { referring, number in
         table.table.column(number).map { "\(other).\(referring) = \(table.alias).\($0.name)" }
       }
-      return "NOT EXISTS (SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND ")))"
+      return "SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND "))"
     }
   }
 
@@ -220,7 +232,28 @@ struct DeleteWayBack: Sendable {
   private var restore: Statement {
     Statement(
       .restore, step: step, why: "identities keep their values; a row under the key of one of these is left alone",
-      inserting("DO NOTHING"))
+      inserting(isArbitrable ? "DO NOTHING" : "(\(list: table.key.map { "\($0.name)" })) DO NOTHING"))
+  }
+
+  /// Whether PostgreSQL can be asked for a conflict with any index: not with one that is checked later.
+  private var isArbitrable: Bool { table.table.indexes.allSatisfy { !$0.isUnique || $0.isImmediate } }
+
+  /// True where a row is there that has taken the place of `d`: its key, or what another unique index tells.
+  var isTaken: SQL {
+    let other = Identifier(trusted: "migrate other")
+    let taken = table.table.indexes.compactMap { index -> SQL? in
+      let columns = index.columns.compactMap(table.table.column)
+      guard index.isUnique, index.isValid, !index.isPartial, columns.count == index.columns.count,
+        columns.allSatisfy({ !$0.isGenerated })
+      else { return nil }
+      let same: [SQL] = columns.map { "\(other).\($0.name) = d.\(kept($0))" }
+      return "EXISTS (SELECT FROM \(table.table.name) AS \(other) WHERE \(SQL.joined(same, by: " AND ")))"
+    }
+    return .joined(taken, by: "\n OR ")
+  }
+
+  private func kept(_ column: Column) -> SQL {
+    table.key.firstIndex { $0.number == column.number }.map { Name.key($0) } ?? Name.old(column)
   }
 
   private func inserting(_ conflict: SQL) -> SQL {

@@ -50,7 +50,8 @@ extension ResolvedBatch {
     let only: SQL = validation.isEmpty ? "" : " FILTER (WHERE s.valid)"
     let names = keyNames + batchColumns.map { Name.context($0) }
     let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + leavesOut
-    let lock: SQL = locked ? "\nFOR    NO KEY UPDATE OF \(alias)" : ""
+    // Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
+    let lock: SQL = locked ? "\nFOR    \(deletesOwn ? "" : "NO KEY ")UPDATE OF \(alias)" : ""
     let clauses: [SQL] =
       [
         """
@@ -68,6 +69,13 @@ extension ResolvedBatch {
         ? "from the second attempt on the rows are locked before anything is computed"
         : "which rows the batch has, and what the steps read of them, whatever these change",
       SQL.joined(clauses, by: "\n"))
+  }
+
+  private var deletesOwn: Bool {
+    steps.contains { step in
+      guard case .delete(let written, _) = step.verb else { return false }
+      return written.table.oid == table.oid
+    }
   }
 
   // MARK: The rows of a batch

@@ -50,6 +50,7 @@ extension Resolver {
   }
 
   private mutating func verb(_ writing: StepWriting, _ parameters: Parameters) -> NamedStep.Verb? {
+    checkSource(writing)
     switch writing.step.definition.verb {
     case .update(_, _, let set):
       guard let table = written(writing, updating: set), let match = match(writing, table, parameters) else {
@@ -73,6 +74,10 @@ extension Resolver {
     case .delete:
       guard let table = written(writing, updating: []), let match = match(writing, table, parameters) else {
         return nil
+      }
+      if match.isShared {
+        checkSharedMatch(writing, table)
+        checkBeside(writing, [], table)
       }
       return .delete(table, match: match)
     case .emit(_, let values):

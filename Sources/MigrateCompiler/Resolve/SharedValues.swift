@@ -17,8 +17,7 @@ struct SharedValues {
       let match = writing.step.match
     else { return false }
     let met = match.equalities.compactMap { Meeting($0, resolver, writing.names.with(bare: .either))?.rowsColumn }
-    return Set(met).isSuperset(of: groups) && query.relations.count { $0.name == Resolver.batch } == 1
-      && query.facts.queries == 1
+    return Set(met).isSuperset(of: groups) && resolver.isOverBatch(query) && query.facts.queries == 1
   }
 
   /// Whether it is a constant, a sum with what the column holds, or the greater or lesser of the two.
@@ -72,9 +71,16 @@ struct SharedValues {
   private func isAggregate(_ shape: SQLShape, _ wanted: [String]) -> Bool {
     guard case .column(let use) = shape, case .rows(let part) = resolver.meaning(of: use, in: names),
       let query = writing.step.query, let place = query.outputs.names?.firstIndex(of: part.name),
-      query.outputs.values.indices.contains(place), case .call(let name) = query.outputs.values[place]
+      query.outputs.values.indices.contains(place)
     else { return false }
-    return wanted.contains(name.name)
+    switch query.outputs.values[place] {
+    case .call(let name, let argument):
+      guard wanted.contains(name.name) else { return false }
+      // A sum of nothing but NULL is NULL, and all that it is added to.
+      return name.name != "sum" || argument.flatMap { resolver.table.column($0.name) }?.isNotNull == true
+    case .orZero(let name): return wanted.contains(name.name)
+    case .column, .other: return false
+    }
   }
 }
 

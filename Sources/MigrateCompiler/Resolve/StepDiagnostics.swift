@@ -109,7 +109,7 @@ extension Diagnostic {
       "shared-target", at: span,
       "one row of \(table.description) can be reached by several batches, and \"\(column)\" would depend on how they are cut",
       remedy:
-        "set a constant; or add up for each row, `from: {x: SELECT …, sum(n) AS n FROM batch GROUP BY …}`, and write `\(column) + x.n`, or `greatest(\(column), x.n)` of a max; or make \(table.description) the `source`, and join what it depends on"
+        "set a constant; or add up for each row, `from: {x: SELECT …, coalesce(sum(n), 0) AS n FROM batch GROUP BY …}`, and write `\(column) + x.n`, or `greatest(\(column), x.n)` of a max; or make \(table.description) the `source`, and join what it depends on"
     )
   }
 
@@ -128,6 +128,29 @@ extension Diagnostic {
       "rounded-by-batch", at: span,
       "what is added to \"\(column)\" of \(table.description) is rounded to \(type.spelling) for each batch, so the sum would depend on how they are cut",
       remedy: "round each number before it is added up: `sum(round(…))`, or `sum(…::\(type.spelling))`")
+  }
+
+  static func sourceReached(_ verb: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "source-reached", at: span,
+      "`\(verb)` would write rows of \(table.description) that belong to other batches, or become part of one",
+      remedy:
+        "of the source's own table write the batch's own rows, without `match`; the others by a definition of their own"
+    )
+  }
+
+  static func batchInValue(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "batch-in-value", at: span,
+      "a query over the batch in a value or a condition would depend on how the batches are cut",
+      remedy: "`batch.…` is the one row; what belongs to many is a sum under `from`, or an event")
+  }
+
+  static func matchByBatch(_ column: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "match-by-batch", at: span,
+      "\"\(column)\" is computed of many rows of a batch, so which rows are meant would depend on how the batches are cut",
+      remedy: "match by the columns that the rows are grouped by, and by the row of the table")
   }
 
   static func windowInRows(_ name: String, at span: SourceSpan) -> Diagnostic {
@@ -158,7 +181,9 @@ extension Diagnostic {
   }
 
   /// 53
-  static func uncoveredForeignKey(_ key: ForeignKey, _ table: Table, at span: SourceSpan) -> Diagnostic {
+  static func uncoveredForeignKey(
+    _ key: ForeignKey, _ table: Table, isOwn: Bool, at span: SourceSpan
+  ) -> Diagnostic {
     let effect =
       switch key.onDelete {
       case .cascade: "would go with them"
@@ -170,6 +195,9 @@ extension Diagnostic {
     return Diagnostic(
       "uncovered-foreign-key", at: span,
       "\(key.other) refers to these rows by \(key.name): its rows \(effect), and that is in no undo",
-      remedy: "before it: `- delete: \(key.other)`, `match: \(terms.joined(separator: " AND "))`")
+      remedy: isOwn
+        ? "before it: `- delete: \(key.other)`, `match: \(terms.joined(separator: " AND "))`"
+        : "in a definition with `source: \(table.name.description)`, which deletes the rows of \(key.other) in a step before"
+    )
   }
 }

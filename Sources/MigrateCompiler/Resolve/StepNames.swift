@@ -114,6 +114,9 @@ extension Resolver {
   mutating func checkExpression(_ text: SQLExpression, in names: StepNames, _ parameters: Parameters) -> Bool {
     let count = problems.count
     checkParameters(text, parameters)
+    if let use = text.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) {
+      problems.append(.batchInValue(at: text.span(of: use.range)))
+    }
     for use in text.columns { checkUse(use, text, in: names) }
     for call in text.functions where call.depth == 0 { checkCall(call, text) }
     let isKnown = problems.count == count && isBound(text)

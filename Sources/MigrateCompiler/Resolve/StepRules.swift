@@ -137,16 +137,22 @@ extension Resolver {
   /// Whether a query of `from` gives rows of their own for each row of the batch, however many, so that it does not matter with which
   /// others that is in a batch.
   func passesRows(_ query: SQLQuery) -> Bool {
-    query.outputs.isPlain && query.outputs.groups?.isEmpty == true && query.facts.queries == 1
+    query.outputs.isPlain && query.outputs.groups?.isEmpty == true && query.facts.queries == 1 && isOverBatch(query)
       && !query.functions.contains { call in
         candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
       }
   }
 
+  /// Whether each of its rows has one of the batch.
+  func isOverBatch(_ query: SQLQuery) -> Bool {
+    query.relations.count { $0.schema == nil && $0.name == Self.batch } == 1
+      && query.outputs.present.contains(Self.batch)
+  }
+
   /// Whether it gives each group of the batch's rows once and nothing that is computed of them: `SELECT DISTINCT`, which an insert that
   /// skips rows does as well.
   func isOfGroups(_ query: SQLQuery) -> Bool {
-    query.outputs.isDistinct && query.facts.queries == 1
+    query.outputs.isDistinct && query.facts.queries == 1 && isOverBatch(query)
       && !query.functions.contains { call in
         candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
       }
@@ -157,7 +163,9 @@ extension Resolver {
     _ writing: StepWriting, _ values: [Assignment]?, _ resolved: [NamedAssignment], _ skipping: [Column],
     at span: SourceSpan
   ) {
-    guard case .query = writing.rows else { return }
+    // Those of a canary come before others with a lower key.
+    let isOrdered = if case .batch = writing.rows { operation.canary == nil } else { false }
+    guard !isOrdered else { return }
     let names = writing.names.with(bare: .rows)
     let other = resolved.first { value in
       guard !skipping.contains(where: { $0.number == value.column.number }) else { return false }
@@ -192,20 +200,32 @@ extension Resolver {
       problems.append(
         .sharedTwiceInBatch(table.table.name, at: writing.step.match?.fragment.span ?? writing.step.definition.span))
     }
-    if let match = writing.step.match,
-      let use = match.columns.first(where: { use in
-        guard case .target(let part) = meaning(of: use, in: writing.names.with(bare: .either)) else { return false }
-        return writes(to: table.table).columns.contains(part.name)
-      })
-    {
-      problems.append(
-        .readsWhatIsWritten(use.column?.name.name ?? "", table.table.name.description, at: match.span(of: use.range)))
-    }
+    checkSharedMatch(writing, table)
     checkBeside(writing, set, table)
   }
 
+  /// Which rows of the table several batches mean: by what no step writes, and by the rows of the batch, not by how many these are.
+  mutating func checkSharedMatch(_ writing: StepWriting, _ table: WrittenTable) {
+    guard let match = writing.step.match else { return }
+    let names = writing.names.with(bare: .either)
+    let written = writes(to: table.table).columns
+    for use in match.columns {
+      switch meaning(of: use, in: names) {
+      case .target(let part) where written.contains(part.name):
+        problems.append(
+          .readsWhatIsWritten(part.name.name, table.table.name.description, at: match.span(of: use.range)))
+      case .rows(let part):
+        guard let query = writing.step.query, !passesRows(query), !isOfGroups(query),
+          !(query.outputs.isPlain && query.outputs.groups?.contains(part.name) == true)
+        else { continue }
+        problems.append(.matchByBatch(part.name.name, at: match.span(of: use.range)))
+      case .target, .batch, .ambiguous, .unknown, .whole, .other: continue
+      }
+    }
+  }
+
   /// What other steps do to the table that this one shares among batches.
-  private mutating func checkBeside(_ writing: StepWriting, _ set: [Assignment], _ table: WrittenTable) {
+  mutating func checkBeside(_ writing: StepWriting, _ set: [Assignment], _ table: WrittenTable) {
     for other in parsed.steps where other.definition.span != writing.step.definition.span {
       guard let reference = other.definition.verb.table, names(reference.value, table.table) else { continue }
       switch other.definition.verb {
@@ -229,42 +249,38 @@ extension Resolver {
         case .none, .restrict: continue
         case .cascade, .setNull, .setDefault:
           guard !isCovered(key, of: step, steps) else { continue }
-          problems.append(.uncoveredForeignKey(key, table.table, at: span))
+          problems.append(
+            .uncoveredForeignKey(
+              key, table.table, isOwn: parsed.steps[step.number - 1].match == nil, at: span))
         }
       }
     }
   }
 
-  /// Whether a step before deletes just the rows that refer to those that go.
+  /// Whether a step before deletes just the rows that refer to those that go, and none between the two makes others. Only of the
+  /// batch's own rows, which are locked where a batch does not keep to one snapshot.
   private func isCovered(_ key: ForeignKey, of step: NamedStep, _ steps: [NamedStep]) -> Bool {
-    guard let led = led(by: step, key) else { return false }
-    return steps.prefix { $0.number < step.number }.contains { child in
-      guard case .delete(let table, _) = child.verb, table.table.oid == key.tableOID else { return false }
-      guard let match = parsed.steps[child.number - 1].match, isOnlyEqualities(match) else { return false }
-      let names = StepNames(
-        target: .init(table: table.table, name: table.table.name.name, alias: table.alias), rows: nil, bare: .either)
-      guard case .batch = child.rows else { return false }
-      let met = match.equalities.compactMap { Meeting($0, self, names) }
-      return met.count == key.referring.count
-        && zip(key.referring, led).allSatisfy { referring, wanted in
-          met.contains { $0.column.name == referring && $0.batchColumn?.number == wanted.number }
-        }
+    guard case .delete = step.verb, case .batch = step.rows, parsed.steps[step.number - 1].match == nil else {
+      return false
     }
+    let led = key.columns.compactMap { table.column($0) }
+    let ofChild = steps.filter { $0.number < step.number && writes($0, to: key.tableOID) }
+    guard let child = ofChild.last, case .delete(let written, _) = child.verb, case .batch = child.rows,
+      let match = parsed.steps[child.number - 1].match, isOnlyEqualities(match)
+    else { return false }
+    let names = StepNames(
+      target: .init(table: written.table, name: written.table.name.name, alias: written.alias), rows: nil, bare: .either
+    )
+    let met = match.equalities.compactMap { Meeting($0, self, names) }
+    return met.count == key.referring.count
+      && zip(key.referring, led).allSatisfy { referring, wanted in
+        met.contains { $0.column.name == referring && $0.batchColumn?.number == wanted.number }
+      }
   }
 
-  /// The columns of the batch that the referred columns of the rows that go are equal to.
-  private func led(by step: NamedStep, _ key: ForeignKey) -> [Column]? {
-    guard case .delete(let table, _) = step.verb, case .batch = step.rows else { return nil }
-    let names = StepNames(
-      target: .init(table: table.table, name: table.table.name.name, alias: table.alias), rows: nil, bare: .either)
-    let met = parsed.steps[step.number - 1].match.map { match in
-      match.equalities.compactMap { Meeting($0, self, names) }
-    }
-    let columns = key.columns.compactMap { number -> Column? in
-      guard let met else { return self.table.column(number) }
-      return met.first { $0.column.number == number }?.batchColumn
-    }
-    return columns.count == key.columns.count ? columns : nil
+  private func writes(_ step: NamedStep, to oid: Int) -> Bool {
+    if case .emit(let table, _) = step.verb { return table.oid == oid }
+    return step.written?.table.oid == oid
   }
 
   private func isOnlyEqualities(_ match: SQLExpression) -> Bool {

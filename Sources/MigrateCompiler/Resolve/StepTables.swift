@@ -117,6 +117,18 @@ extension Resolver {
     return column
   }
 
+  /// Of the source's own table a step may write the batch's own rows and no others: those are other batches', or come to be.
+  mutating func checkSource(_ writing: StepWriting) {
+    let step = writing.step
+    guard writing.names.target?.table.oid == table.oid else { return }
+    let isOwn: Bool =
+      switch step.definition.verb {
+      case .update, .delete: step.match == nil
+      case .insert, .emit, .notify: false
+      }
+    if !isOwn { problems.append(.sourceReached(step.definition.verb.word, table.name, at: step.definition.span)) }
+  }
+
   /// The columns of a unique index by which PostgreSQL tells that a row is there.
   mutating func arbiter(_ onConflict: OnConflict, of table: Table) -> [Column] {
     var columns: [Column] = []

@@ -3,8 +3,11 @@ package struct QueryOutputs: Sendable {
   package enum Value: Sendable, Equatable {
     /// A column and nothing else.
     case column(of: Identifier?, Identifier)
-    /// A call without DISTINCT or OVER and nothing else; whether it is one of an aggregate the catalog tells.
-    case call(Identifier)
+    /// A call without DISTINCT or OVER and nothing else, with its argument where that is one column; whether it is one of an aggregate
+    /// the catalog tells.
+    case call(Identifier, of: Identifier?)
+    /// The same, or 0 where it is NULL.
+    case orZero(Identifier)
     case other
   }
 
@@ -19,6 +22,8 @@ package struct QueryOutputs: Sendable {
   package let isPlain: Bool
   /// Whether it is plain but for DISTINCT over all of its columns.
   package let isDistinct: Bool
+  /// The relations of its FROM, by their own names, of which each of its rows has a row: not those that an outer join fills up.
+  package let present: [Identifier]
 
   init(of select: ParseTree) {
     names = OutputNames.allKnown(of: select)
@@ -33,6 +38,7 @@ package struct QueryOutputs: Sendable {
     isDistinct =
       !clauses.contains { $0 != "distinctClause" && select[$0] != nil } && select["groupClause"] == nil
       && distinct.count == 1 && distinct.allSatisfy { $0.node == nil }
+    present = select.list("fromClause").flatMap(Self.present)
     groups = Self.groups(select.list("groupClause"), names, values)
   }
 
@@ -68,8 +74,30 @@ package struct QueryOutputs: Sendable {
       else {
         return .other
       }
-      return .call(name)
+      let arguments = node.value.list("args")
+      if arguments.count == 1, case .column(_, let column) = value(arguments[0]) { return .call(name, of: column) }
+      return .call(name, of: nil)
+    case "CoalesceExpr":
+      let terms = node.value.list("args")
+      guard terms.count == 2, case .call(let name, _) = value(terms[0]), let zero = terms[1].node("A_Const")?["ival"],
+        zero["ival"] == nil
+      else { return .other }
+      return .orZero(name)
     default: return .other
     }
+  }
+
+  private static func present(_ item: ParseTree) -> [Identifier] {
+    if let join = item.node("JoinExpr") {
+      let sides =
+        switch join["jointype"]?.text {
+        case "JOIN_LEFT": [join["larg"]]
+        case "JOIN_RIGHT": [join["rarg"]]
+        case "JOIN_FULL": [ParseTree?]()
+        default: [join["larg"], join["rarg"]]
+        }
+      return sides.compactMap(\.self).flatMap(present)
+    }
+    return item.node("RangeVar")?["relname"]?.text.map { [Identifier(trusted: $0)] } ?? []
   }
 }

@@ -70,3 +70,6 @@ GRANT UPDATE ON shop.guarded, shop.touched TO golden_reader;
 DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO golden_reader', current_database()); END $$;
 CREATE TABLE shop.balances (user_id bigint PRIMARY KEY, total numeric, rounded integer, seen boolean);
 CREATE TABLE shop.notes (id bigint PRIMARY KEY, order_id bigint REFERENCES shop.orders ON DELETE CASCADE, note text NOT NULL, total numeric);
+CREATE TABLE shop.parts (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE shop.parts_1 PARTITION OF shop.parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE shop.kids (id bigint PRIMARY KEY, part bigint REFERENCES shop.parts_1 ON DELETE CASCADE);

@@ -632,14 +632,15 @@ SELECT (SELECT count(*)
            WHERE  NOT r.reverted
              AND  ("ledger"."id" IS NULL
                     OR record_image_ne(ROW("ledger"."user_id", "ledger"."delta", CAST("ledger"."labels" AS text[])),
-                                       ROW(d.n_2, d.n_3, d.n_5))))
+                                       ROW(d.n_2, d.n_3, d.n_5))
+                    OR EXISTS (SELECT FROM "shop"."remarks" AS "migrate referring" WHERE "migrate referring"."ledger_id" = "ledger"."id")))
         + (SELECT count(*)
            FROM   migrate.image_{run} AS r
            JOIN   migrate.undo_{run}_5 AS b USING (slice, ordinal, part)
            CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
            LEFT   JOIN "shop"."lines" AS "lines" ON "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
            WHERE  NOT r.reverted
-             AND  ("lines"."grant_id" IS NOT NULL)) AS conflicts;
+             AND  (EXISTS (SELECT FROM "shop"."lines" AS "migrate other" WHERE "migrate other"."grant_id" = d.k_1 AND "migrate other"."place" = d.k_2))) AS conflicts;
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
