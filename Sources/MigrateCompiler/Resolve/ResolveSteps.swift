@@ -82,7 +82,7 @@ extension Resolver {
       return .delete(table, match: match)
     case .emit(_, let values):
       guard let table = writing.names.target?.table else { return nil }
-      let columns = values.map { insertable($0.column, of: table) }
+      let columns = values.map { writable($0.column, of: table) }
       let resolved = self.values(values, columns, writing, bare: .rows, parameters)
       checkComplete(resolved, table, at: writing.step.definition.span)
       return .emit(table, resolved)
@@ -280,7 +280,7 @@ extension Resolver {
       checkComplete(copied, table.table, at: span)
       return copied
     }
-    let columns = values.map { insertable($0.column, of: table.table) }
+    let columns = values.map { writable($0.column, of: table.table) }
     let resolved = self.values(values, columns, writing, bare: .rows, parameters)
     checkComplete(resolved, table.table, at: span)
     return resolved

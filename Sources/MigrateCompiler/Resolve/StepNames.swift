@@ -55,7 +55,7 @@ struct StepNames: Sendable {
 extension Resolver {
   func meaning(of use: ColumnUse, in names: StepNames) -> StepNames.Meaning {
     guard let qualifier = use.qualifier else {
-      guard use.scope == .top, let part = use.column else { return use.scope == .top ? .other : .other }
+      guard use.scope == .top, let part = use.column else { return .other }
       return meaning(ofBare: part, in: names)
     }
     guard use.scope.binding(of: qualifier.name) == nil, use.parts.count <= 2 else { return .other }

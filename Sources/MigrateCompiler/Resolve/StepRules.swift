@@ -138,9 +138,13 @@ extension Resolver {
   /// others that is in a batch.
   func passesRows(_ query: SQLQuery) -> Bool {
     query.outputs.isPlain && query.outputs.groups?.isEmpty == true && query.facts.queries == 1 && isOverBatch(query)
-      && !query.functions.contains { call in
-        candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
-      }
+      && !aggregates(query)
+  }
+
+  private func aggregates(_ query: SQLQuery) -> Bool {
+    query.functions.contains { call in
+      candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
+    }
   }
 
   /// Whether each of its rows has one of the batch.
@@ -152,10 +156,7 @@ extension Resolver {
   /// Whether it gives each group of the batch's rows once and nothing that is computed of them: `SELECT DISTINCT`, which an insert that
   /// skips rows does as well.
   func isOfGroups(_ query: SQLQuery) -> Bool {
-    query.outputs.isDistinct && query.facts.queries == 1 && isOverBatch(query)
-      && !query.functions.contains { call in
-        candidates(for: call).contains { $0.kind == .aggregate } || call.isStar || call.isDistinct
-      }
+    query.outputs.isDistinct && query.facts.queries == 1 && isOverBatch(query) && !aggregates(query)
   }
 
   /// Of two new rows for one place the first is added: by the source's key, which only the batch's own rows come in the order of.
@@ -272,7 +273,8 @@ extension Resolver {
       target: .init(table: written.table, name: written.table.name.name, alias: written.alias), rows: nil, bare: .either
     )
     let met = match.equalities.compactMap { Meeting($0, self, names) }
-    return met.count == key.referring.count
+    // A condition on the batch alone, `batch.kind = 3`, would leave some of its rows their children.
+    return match.equalities.count == key.referring.count && met.count == key.referring.count
       && zip(key.referring, led).allSatisfy { referring, wanted in
         met.contains { $0.column.name == referring && $0.batchColumn?.number == wanted.number }
       }

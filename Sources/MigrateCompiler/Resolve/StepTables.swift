@@ -79,7 +79,7 @@ extension Resolver {
   }
 
   mutating func updatable(_ name: Located<String>, of table: WrittenTable, key: [Column]) -> Column? {
-    guard let column = column(name, of: table.table) else { return nil }
+    guard let column = writable(name, of: table.table) else { return nil }
     let changed = [column] + table.table.computed(from: [column.number])
     let keys = table.key + (table.table.oid == self.table.oid ? key : [])
     if changed.contains(where: { part in keys.contains { $0.number == part.number } }) {
@@ -96,9 +96,8 @@ extension Resolver {
     return column
   }
 
-  mutating func insertable(_ name: Located<String>, of table: Table) -> Column? { column(name, of: table) }
-
-  private mutating func column(_ name: Located<String>, of table: Table) -> Column? {
+  /// A column that may be given a value.
+  mutating func writable(_ name: Located<String>, of table: Table) -> Column? {
     guard let column = table.column(name.value) else {
       problems.append(
         .unknownColumn(
