@@ -1,5 +1,6 @@
 -- The database as the compiler needs to know it: one query, one document, read-only.
--- $1: {"search_path": [...], "tables": [{"schema": ..., "name": ...}], "functions": [...], "types": [...]}; names exact.
+-- $1: {"search_path": [...], "tables": [{"schema": ..., "name": ...}], "functions": [...], "types": [...],
+--      "rows": [{"name": ..., "type": oid, "modifier": ..., "collation": ...}]}; names exact. Rows are those of the source's query.
 -- Rows are looked up from a table or an index to the next, in the order in which the joins are written: CatalogQuery.settings.
 WITH asked AS (
   SELECT ARRAY(SELECT 'pg_catalog'::text UNION ALL
@@ -18,12 +19,18 @@ WITH asked AS (
     LIMIT  1) AS found ON true
 ), tables AS (
   SELECT DISTINCT oid FROM wanted WHERE oid IS NOT NULL
+), attributes AS (
+  SELECT a.attrelid, a.attnum, a.atttypmod, a.atttypid
+  FROM   tables JOIN pg_attribute AS a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
+  UNION  ALL
+  SELECT 0, r.place, (r.item ->> 'modifier')::integer, (r.item ->> 'type')::oid
+  FROM   jsonb_array_elements($1::jsonb -> 'rows') WITH ORDINALITY AS r(item, place)
 ), types AS (
   -- A domain is read as what it is made of, an array of a domain as an array of that. `list` is the array whose element is
   -- being unwrapped, `of_domain` says whether that was a domain: int2vector is not the array of its element.
   WITH RECURSIVE unwrapped AS (
     SELECT a.attrelid, a.attnum, a.atttypmod AS typmod, a.atttypid AS inner_type, NULL::oid AS list, false AS of_domain
-    FROM   tables JOIN pg_attribute AS a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
+    FROM   attributes AS a
     UNION ALL
     SELECT u.attrelid, u.attnum,
            CASE WHEN t.typtype = 'd' AND u.list IS NULL AND t.typtypmod >= 0 THEN t.typtypmod ELSE u.typmod END,
@@ -38,6 +45,28 @@ WITH asked AS (
   FROM   unwrapped AS u
   JOIN   pg_type AS t ON t.oid = u.inner_type AND t.typtype <> 'd'
   WHERE  u.list IS NOT NULL OR t.typcategory <> 'A' OR t.typelem = 0
+), kinds AS (
+  -- What there is to know of a column by its type.
+  SELECT a.attrelid, a.attnum, b.typcollation,
+         jsonb_build_object(
+           'number', a.attnum, 'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
+           'base', format_type(ty.base, -1), 'base_oid', ty.base::bigint,
+           'image', format_type(ty.base, CASE WHEN ty.base IN ('varchar'::regtype, 'bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype,
+                                                               'varchar[]'::regtype, 'bpchar[]'::regtype, 'bit[]'::regtype,
+                                                               'varbit[]'::regtype) THEN -1 ELSE ty.typmod END),
+           'is_domain', t.typtype = 'd',
+           'category', b.typcategory,
+           'wrapped', b.typcategory = 'A' OR b.typtype = 'c'
+                      OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
+           'typmod', ty.typmod,
+           'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4
+                             THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (((ty.typmod - 4) & 2047) # 1024) - 1024) END,
+           'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = ty.base),
+           'width', CASE WHEN t.typlen > 0 THEN t.typlen ELSE 32 END) AS document
+  FROM   types AS ty
+  JOIN   attributes AS a ON a.attrelid = ty.attrelid AND a.attnum = ty.attnum
+  JOIN   pg_type AS t ON t.oid = a.atttypid
+  JOIN   pg_type AS b ON b.oid = ty.base
 )
 SELECT jsonb_build_object(
   'server', jsonb_build_object(
@@ -52,7 +81,7 @@ SELECT jsonb_build_object(
                     'open_to_others', coalesce(has_schema_privilege('public', n.oid, 'CREATE'), false)) ORDER BY s.place)
                   FROM jsonb_array_elements_text($1::jsonb -> 'search_path') WITH ORDINALITY AS s(name, place)
                   LEFT JOIN pg_namespace AS n ON n.nspname = s.name COLLATE "C"),
-  'asked', (SELECT jsonb_agg(jsonb_build_object('oid', oid::bigint) ORDER BY place) FROM wanted),
+  'asked', (SELECT coalesce(jsonb_agg(jsonb_build_object('oid', oid::bigint) ORDER BY place), '[]') FROM wanted),
   'nearby', (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', n.nspname, 'name', c.relname)), '[]')
              FROM   pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE  c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -178,21 +207,8 @@ SELECT jsonb_build_object(
     'may', jsonb_build_object('schema', has_schema_privilege(n.oid, 'USAGE'), 'select', has_table_privilege(c.oid, 'SELECT'),
                               'update', has_table_privilege(c.oid, 'UPDATE'),
                               'insert', has_table_privilege(c.oid, 'INSERT'), 'delete', has_table_privilege(c.oid, 'DELETE')),
-    'columns', (SELECT jsonb_agg(jsonb_build_object(
-        'number', a.attnum, 'name', a.attname,
-        'type', format_type(a.atttypid, a.atttypmod), 'type_oid', a.atttypid::bigint,
-        'base', format_type(ty.base, -1), 'base_oid', ty.base::bigint,
-        'image', format_type(ty.base, CASE WHEN ty.base IN ('varchar'::regtype, 'bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype,
-                                                            'varchar[]'::regtype, 'bpchar[]'::regtype, 'bit[]'::regtype,
-                                                            'varbit[]'::regtype) THEN -1 ELSE ty.typmod END),
-        'is_domain', t.typtype = 'd',
-        'category', b.typcategory,
-        'wrapped', b.typcategory = 'A' OR b.typtype = 'c'
-                   OR b.typlen = -1 AND b.typelem <> 0 AND b.typsubscript = 'array_subscript_handler'::regproc,
-        'typmod', ty.typmod,
-        'precision', CASE WHEN ty.base = 'numeric'::regtype AND ty.typmod >= 4
-                          THEN jsonb_build_array(((ty.typmod - 4) >> 16) & 65535, (((ty.typmod - 4) & 2047) # 1024) - 1024) END,
-        'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = ty.base),
+    'columns', (SELECT jsonb_agg(k.document || jsonb_build_object(
+        'name', a.attname,
         'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
         'expression', CASE WHEN a.attgenerated <> '' THEN (SELECT pg_get_expr(d.adbin, d.adrelid)
                                                            FROM   pg_attrdef AS d
@@ -207,18 +223,16 @@ SELECT jsonb_build_object(
         'identity', a.attidentity <> '', 'has_default', a.atthasdef OR a.attidentity <> '',
         'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
                       FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
-                      WHERE  l.oid = a.attcollation AND a.attcollation <> b.typcollation),
+                      WHERE  l.oid = a.attcollation AND a.attcollation <> k.typcollation),
         'may_update', has_column_privilege(c.oid, a.attnum, 'UPDATE'), 'may_select', has_column_privilege(c.oid, a.attnum, 'SELECT'),
         'width', coalesce((SELECT s.avg_width
                            FROM   pg_stats AS s
                            WHERE  s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
                            LIMIT  1),
-                          CASE WHEN t.typlen > 0 THEN t.typlen ELSE 32 END)) ORDER BY a.attnum)
-      FROM   types AS ty
-      JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ty.attnum
-      JOIN   pg_type AS t ON t.oid = a.atttypid
-      JOIN   pg_type AS b ON b.oid = ty.base
-      WHERE  ty.attrelid = c.oid),
+                          (k.document ->> 'width')::integer)) ORDER BY a.attnum)
+      FROM   kinds AS k
+      JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+      WHERE  k.attrelid = c.oid),
     'indexes', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'name', ic.relname, 'primary', i.indisprimary, 'unique', i.indisunique, 'valid', i.indisvalid, 'immediate', i.indimmediate,
         'partial', i.indpred IS NOT NULL, 'btree', am.amname = 'btree', 'summarizing', am.amname = 'brin',
@@ -319,6 +333,16 @@ SELECT jsonb_build_object(
                      'name', format_type(to_regtype(t), -1), 'oid', to_regtype(t)::oid::bigint) END), '{}')
             FROM   jsonb_array_elements_text($1::jsonb -> 'types') AS t)
 )
+|| coalesce((
+  SELECT jsonb_build_object('rows', jsonb_agg(k.document || jsonb_build_object(
+           'name', r.item ->> 'name', 'not_null', false, 'generated', false, 'identity', false, 'has_default', false,
+           'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
+                         FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
+                         WHERE  l.oid = to_regcollation(r.item ->> 'collation') AND l.oid <> k.typcollation),
+           'may_update', true, 'may_select', true) ORDER BY r.place))
+  FROM   jsonb_array_elements($1::jsonb -> 'rows') WITH ORDINALITY AS r(item, place)
+  JOIN   kinds AS k ON k.attrelid = 0 AND k.attnum = r.place
+  HAVING count(*) > 0), '{}')
 -- Behind an operator or a cast may stand any function; one that is not immutable may give another value each time.
 || coalesce((
   SELECT jsonb_build_object('unsettled', jsonb_build_object('operators', u.operators, 'casts', u.casts))

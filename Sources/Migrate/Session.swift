@@ -45,14 +45,14 @@ package struct Session: ~Copyable {
     _ definition: Definition, _ request: CompileRequest
   ) throws(CompileFailure) -> Compilation {
     let parsed = ParsedBatch(definition)
-    let catalog: Catalog
-    do throws(PostgresError) { catalog = try read(parsed.catalogQuery(searchPath: request.searchPath)) } catch {
-      throw .database(error)
-    }
-    let resolution = Compiler.resolve(parsed, catalog)
-    var inquiry = Inquiry(definition, catalog, searchPath: request.searchPath ?? parsed.searchPath)
+    var inquiry: Inquiry
+    let resolution: Resolution
     do throws(PostgresError) {
+      let document = try read(parsed.catalogQuery(searchPath: request.searchPath))
+      inquiry = Inquiry(definition, try catalog(document), searchPath: request.searchPath ?? parsed.searchPath)
       try inquiry.checkZone(connection)
+      inquiry.catalog = try catalog(addingSource(to: document, &inquiry, parsed))
+      resolution = Compiler.resolve(parsed, inquiry.catalog)
       try inquiry.checkWindow(connection)
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
@@ -78,13 +78,34 @@ package struct Session: ~Copyable {
     return parsed.problems.isEmpty ? nil : parsed.diagnostics(parsed.problems)
   }
 
-  private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> Catalog {
+  /// The document of `sql/catalog.sql` about a definition, as the compiler gets it.
+  package borrowing func catalogDocument(for definition: Definition) throws(PostgresError) -> JSON {
+    let parsed = ParsedBatch(definition)
+    let document = try read(parsed.catalogQuery(searchPath: nil))
+    var inquiry = Inquiry(definition, try catalog(document), searchPath: parsed.searchPath)
+    return try addingSource(to: document, &inquiry, parsed)
+  }
+
+  /// With the columns of the source's query, where it has one that the database understands.
+  private borrowing func addingSource(
+    to document: JSON, _ inquiry: inout Inquiry, _ parsed: ParsedBatch
+  ) throws(PostgresError) -> JSON {
+    guard let rows = try inquiry.describeSource(connection, parsed) else { return document }
+    let found = try read(CatalogQuery(searchPath: [], tables: [], functions: [], types: [], rows: rows))
+    return .object(document.members + [.init("rows", found["rows"] ?? .null)])
+  }
+
+  private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> JSON {
     try connection.execute("BEGIN READ ONLY; \(CatalogQuery.settings)")
     let document = try connection.query(CatalogQuery.text, [query.argument]).onlyRow.text(0)
     try connection.execute("COMMIT")
-    do {
-      return try Catalog(JSON(document))
-    } catch {
+    do { return try JSON(document) } catch {
+      throw .unreadable("the catalog's document is not as expected: \(error)")
+    }
+  }
+
+  private borrowing func catalog(_ document: JSON) throws(PostgresError) -> Catalog {
+    do { return try Catalog(document) } catch {
       throw .unreadable("the catalog's document is not as expected: \(error)")
     }
   }

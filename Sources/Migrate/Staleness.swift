@@ -15,7 +15,7 @@ extension Session {
   /// A fifth of the rows, and 50: twice what lets autovacuum analyze a table when nobody has said otherwise, so whoever has it on is
   /// told only while it lags behind.
   package borrowing func staleness(of plan: Plan) throws(CompileFailure) -> Staleness? {
-    guard let name = plan.tables.first?.name else { return nil }
+    guard let name = plan.tables.first?.name, !plan.isFrozen else { return nil }
     do throws(PostgresError) {
       let row = try connection.query(
         """

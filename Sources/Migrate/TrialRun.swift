@@ -64,13 +64,13 @@ struct TrialRun {
     let hasSchema = try connection.query("SELECT to_regnamespace('migrate') IS NOT NULL AS there").onlyRow
     if try !hasSchema.bool("there") { try connection.execute("CREATE SCHEMA migrate") }
     for statement in plan.statements(.prepare) { try run(statement, constants, connection) }
-    for statement in plan.statements(.bounds) {
-      if case .stage = statement.name { try run(statement, constants, connection) }
+    for statement in plan.statements(.bounds) where statement.name.readsIntoTable {
+      try run(statement, constants, connection)
     }
   }
 
   func starts(_ trial: Trial, _ connection: borrowing Connection) throws(PostgresError) -> [[String?]] {
-    let rows = try connection.query(trial.starts.text, trial.starts.parameters.map { _ in String(trial.share) })
+    let rows = try run(trial.starts, constants.with("share", String(trial.share)), connection)
     return try rows.map { (row) throws(PostgresError) in try row.values }
   }
 

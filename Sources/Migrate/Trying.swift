@@ -39,19 +39,23 @@ extension Session {
   package borrowing func explain(_ compilation: Compilation) throws(CompileFailure) -> [Explanation] {
     do throws(PostgresError) {
       return try trying(compilation.plan, begin: "BEGIN READ ONLY") { (trial, connection) throws(PostgresError) in
+        let changes = { (bindings: Bindings, connection: borrowing Connection) throws(PostgresError) in
+          try compilation.trial.changes.map { (change) throws(PostgresError) in
+            Explanation(
+              name: .change, text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection))
+          }
+        }
+        // The rows that it would walk are not there yet.
+        if trial.plan.isFrozen { return try changes(trial.constants, connection) }
         let upper = try trial.row(.upper, of: .bounds, trial.constants, connection)
         let first = try trial.bound(after: nil, upper: upper, connection)
         let second = try trial.bound(after: first, upper: upper, connection)
         let bindings = trial.bindings(after: first, through: second, upper: upper)
         let bound = trial.plan.statements(.batches).first { $0.name == .bound }
-        let changes = try compilation.trial.changes.map { (change) throws(PostgresError) in
-          Explanation(
-            name: .change, text: try trial.explain(change.text, change.parameters.map(\.role), bindings, connection))
-        }
         return [
           Explanation(
             name: .bound, text: try trial.explain(bound?.text ?? "", bound?.arguments ?? [], bindings, connection))
-        ] + changes
+        ] + (try changes(bindings, connection))
       }
     } catch { throw .database(error) }
   }

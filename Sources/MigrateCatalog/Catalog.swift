@@ -17,6 +17,8 @@ package struct Catalog: Sendable {
   package let hasUnsettledCasts: Bool
   /// Spelling in the definition to the type's own; `nil` when there is no such type.
   package let types: [String: ResolvedType?]
+  /// The columns of the source's query; `nil` where none was described.
+  package let sourceColumns: [Column]?
 
   package struct Server: Sendable {
     package let user: String
@@ -92,6 +94,9 @@ package struct Catalog: Sendable {
       types[member.name] = .some(try ResolvedType(member.value))
     }
     self.types = types
+    sourceColumns = try reader.document["rows"].flatMap { $0 == .null ? nil : $0.elements }?.map {
+      (item) throws(Malformed) in try Column(DocumentReader(item))
+    }
   }
 }
 

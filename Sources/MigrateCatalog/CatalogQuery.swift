@@ -13,16 +13,36 @@ package struct CatalogQuery: Sendable {
     }
   }
 
+  /// A column of the source's query, as the database has described it.
+  package struct DescribedColumn: Sendable, Hashable {
+    package let name: String
+    package let type: Int
+    package let modifier: Int
+    /// Where the type has collations.
+    package let collation: String?
+
+    package init(name: String, type: Int, modifier: Int, collation: String?) {
+      self.name = name
+      self.type = type
+      self.modifier = modifier
+      self.collation = collation
+    }
+  }
+
   package let searchPath: [String]
   package let tables: [Name]
   package let functions: [Name]
   package let types: [String]
+  package let rows: [DescribedColumn]
 
-  package init(searchPath: [String], tables: [Name], functions: [Name], types: [String]) {
+  package init(
+    searchPath: [String], tables: [Name], functions: [Name], types: [String], rows: [DescribedColumn] = []
+  ) {
     self.searchPath = searchPath
     self.tables = tables
     self.functions = functions
     self.types = types
+    self.rows = rows
   }
 
   /// The query; it takes ``argument`` as `$1` and returns one row with one document.
@@ -37,15 +57,26 @@ package struct CatalogQuery: Sendable {
     """
 
   package var argument: String {
-    JSON.object([
-      .init("search_path", .strings(searchPath)),
-      .init("tables", .array(tables.map(\.document))),
-      .init("functions", .array(functions.map(\.document))),
-      .init("types", .strings(types)),
-    ]).compact
+    JSON.object(
+      [
+        .init("search_path", .strings(searchPath)),
+        .init("tables", .array(tables.map(\.document))),
+        .init("functions", .array(functions.map(\.document))),
+        .init("types", .strings(types)),
+      ] + (rows.isEmpty ? [] : [.init("rows", .array(rows.map(\.document)))])
+    ).compact
   }
 }
 
 extension CatalogQuery.Name {
   fileprivate var document: JSON { .object([.init("schema", .optional(schema)), .init("name", .string(name))]) }
+}
+
+extension CatalogQuery.DescribedColumn {
+  fileprivate var document: JSON {
+    .object([
+      .init("name", .string(name)), .init("type", .integer(type)), .init("modifier", .integer(modifier)),
+      .init("collation", .optional(collation)),
+    ])
+  }
 }

@@ -4,7 +4,7 @@ package import MigrateSQL
 /// A column, and how a value of it is kept and compared.
 package struct Column: Sendable {
   /// `pg_attribute.attnum`; names of undo columns are made from it, since a name plus a prefix may exceed 63 bytes (X22).
-  package let number: Int
+  package private(set) var number: Int
   package let name: Identifier
   /// With length and scale, a domain by its own name.
   package let type: TypeName
@@ -27,7 +27,7 @@ package struct Column: Sendable {
   package let length: Int?
   /// The labels of an enum, in their order.
   package let labels: [String]?
-  package let isNotNull: Bool
+  package private(set) var isNotNull: Bool
   package let isGenerated: Bool
   /// What a generated column is computed from.
   package let expression: String?
@@ -45,6 +45,14 @@ package struct Column: Sendable {
 
   /// A `regclass` and its kin.
   package var isObject: Bool { TypeOID.objects.contains(baseOID) }
+
+  /// The same as a column of a table that rows are read into, in which keys are never NULL.
+  func read(intoColumn number: Int, isKey: Bool) -> Column {
+    var column = self
+    column.number = number
+    column.isNotNull = isKey
+    return column
+  }
 
   init(_ item: DocumentReader) throws(Malformed) {
     number = try item.integer("number")

@@ -74,6 +74,22 @@ package struct Table: Sendable {
   /// All that an UPDATE of these columns writes: themselves, and what is computed from them.
   package func changed(by written: Set<Int>) -> Set<Int> { written.union(computed(from: written).map(\.number)) }
 
+  /// A table of a run's own, into which rows of these columns are read when it begins.
+  ///
+  /// - Parameter key: which of the columns no two of its rows have alike.
+  package init(readInto name: QualifiedName, _ columns: [Column], key: (Column) -> Bool) {
+    oid = 0
+    self.name = name
+    kind = .table
+    (estimatedRows, pages, bytes) = (nil, 0, 0)
+    (isOwned, isRowSecured, isInherited) = (true, false, false)
+    (rules, otherNames, reads) = ([], [], [])
+    (ledToBy, computesAll, isPublishedWithoutIdentity) = ([], false, false)
+    rights = Rights(schema: true, select: true, update: true, insert: true, delete: true)
+    self.columns = columns.enumerated().map { $1.read(intoColumn: $0 + 1, isKey: key($1)) }
+    (indexes, triggers, referencedBy) = ([], [], [])
+  }
+
   init(_ item: DocumentReader) throws(Malformed) {
     oid = try item.integer("oid")
     name = QualifiedName(

@@ -1,5 +1,7 @@
 /// `pg_type.oid` of types that rules name. Source: src/include/catalog/pg_type.dat; they are fixed for ever.
 package enum TypeOID {
+  /// What is below is PostgreSQL's own. Source: src/include/access/transam.h, FirstNormalObjectId.
+  package static let firstOfUser = 16_384
   package static let name = 19
   static let character = 1042
   static let varying = 1043

@@ -59,15 +59,23 @@ package struct CompileInputs: Sendable {
 package enum Compiler {
   /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
   package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
+    switch parsed.definition.operation.source.rows {
+    case .table(let reference): resolve(parsed, catalog, reference)
+    case .query: resolveQuery(parsed, catalog)
+    }
+  }
+
+  private static func resolve(
+    _ parsed: ParsedBatch, _ catalog: Catalog, _ reference: Located<TableReference>
+  ) -> Resolution {
     guard let found = catalog.asked.first, let table = found else {
       // Without the table nothing about its columns can be judged, and a dozen unknown ones would only hide the one mistake.
-      let reference = parsed.definition.operation.source.table
-      let problem = Diagnostic.unknownTable(reference.value, at: reference.span, catalog)
-      return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
+      return .without(.unknownTable(reference.value, at: reference.span, catalog), parsed)
     }
-    guard !table.isOfTheSystem else {
-      let problem = Diagnostic.systemTable(table, at: parsed.definition.operation.source.table.span)
-      return Resolution(parsed: parsed, problems: parsed.problems + [problem], probes: [], batch: nil)
+    guard !table.isOfTheSystem else { return .without(.systemTable(table, at: reference.span), parsed) }
+    if parsed.definition.operation.isStepped, let frozen = Resolver(frozen: table, parsed, catalog) {
+      var resolver = frozen
+      return resolver.resolve()
     }
     var resolver = Resolver(parsed, catalog, table)
     return resolver.resolve()

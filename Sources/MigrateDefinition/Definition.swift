@@ -73,14 +73,38 @@ public struct BatchOperation: Sendable {
   package static let usualBatchSize = 10_000
 }
 
-/// A table whose rows are read live, batch by batch.
+/// What a definition works from.
 public struct Source: Sendable {
-  /// As written: `shop.products`, `products`, `"Odd".name`.
-  public let table: Located<TableReference>
+  /// Where its rows come from.
+  public enum Rows: Sendable {
+    /// A table, as written: `shop.products`, `products`, `"Odd".name`. Its rows are read live, batch by batch.
+    case table(Located<TableReference>)
+    /// A query, whose rows are read once, when the run begins.
+    case query(SourceFragment)
+  }
+
+  /// Where its rows come from.
+  public let rows: Rows
   /// The columns that batches walk, when the primary key is not meant.
   public let key: [Located<String>]?
   /// What SQL calls the source row besides `batch`.
   public let alias: Located<String>?
+
+  /// The table; `nil` for a query.
+  public var table: Located<TableReference>? {
+    switch rows {
+    case .table(let table): table
+    case .query: nil
+    }
+  }
+
+  /// Where it is named.
+  public var span: SourceSpan {
+    switch rows {
+    case .table(let table): table.span
+    case .query(let fragment): fragment.span
+    }
+  }
 }
 
 /// A table's name as a definition says it: exact, never folded.

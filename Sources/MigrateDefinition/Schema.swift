@@ -77,8 +77,14 @@ package enum Schema {
   private static let available: [Key] = [
     now("batch", "name", default: "required", "the kind of the definition, and its name in the ledger"),
     now("description", "text", "what a person should know about it"),
-    now("source", "table, or a map", default: "required", "the table whose rows are read live, batch by batch"),
-    now("table", at: .source, "table", default: "required", "the table, `schema.table` or found by `search_path`"),
+    now(
+      "source", "table, or a map", default: "required",
+      "the table whose rows are read live, batch by batch; or a query, a view, a foreign table, whose rows are read once"
+    ),
+    now("table", at: .source, "table", "the table, `schema.table` or found by `search_path`"),
+    now(
+      "query", at: .source, "SELECT",
+      "instead of a table: its rows are read once, when the run begins; for `steps`, and only with `key`"),
     now("key", at: .source, "column or columns", default: "primary key", "what batches walk: unique and NOT NULL"),
     now("as", at: .source, "name", default: "the table's name", "what SQL calls the source row besides `batch`"),
     now("where", "SQL boolean", default: "all rows", "which source rows; NULL is no"),

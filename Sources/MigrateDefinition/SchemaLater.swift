@@ -11,8 +11,6 @@ extension Schema {
   private static let ownTable =
     "write `set:` on the source's own table, and a definition for each table that is changed"
   private static let insertByHand = "insert the rows with INSERT … SELECT, and declare with `batch:` what changes rows"
-  private static let asTable =
-    "make a table of it, `CREATE TABLE work AS …` with a primary key, and name that as `source`"
   private static let copied =
     "load the file with psql's `\\copy` into a table with a primary key, and name that as `source`"
   private static let subselect =
@@ -27,7 +25,6 @@ extension Schema {
     later(
       "migration", "name", "a definition with `target` and `mapping`",
       meanwhile: "begin with `batch:` where rows of a table change, and copy rows with INSERT … SELECT"),
-    later("query", at: .source, "SELECT", "rows read once into staging", meanwhile: asTable),
     later("csv", at: .source, "path", "the records of a file", meanwhile: copied),
     later("jsonl", at: .source, "path", "one column `doc jsonb` a line", meanwhile: copied),
     later(

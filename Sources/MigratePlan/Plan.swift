@@ -47,6 +47,9 @@ public struct Plan: Sendable, Equatable {
   /// Whether there are several writes, or one that is no update of the source's own rows.
   package var isStepped: Bool { steps.contains { $0.work != nil } }
 
+  /// Whether its rows are read once, when the run begins.
+  package var isFrozen: Bool { tables.contains { !$0.runAt.isEmpty } }
+
   /// The SQL that pins what decides about the meaning of a text, for a transaction of a batch; a plan without it is none.
   package var settings: String { statements(.batches).first { $0.name == .settings }?.text ?? "" }
 
@@ -113,8 +116,10 @@ public struct PlanWarning: Sendable, Equatable {
 
 /// A table as the plan saw it.
 public struct PlannedTable: Sendable, Equatable {
-  /// Schema and name, each in double quotes, as `to_regclass` reads them.
+  /// Schema and name, each in double quotes, as `to_regclass` reads them; with {run} where the run's number belongs.
   public let name: String
+  /// The byte offsets of {run} in the name: of a table of the run's own.
+  public let runAt: [Int]
   /// Its object identifier when the plan was made; another one after a dump and restore.
   public let oid: Int
   /// The key and the columns that undo holds: what a revert must find unchanged.
@@ -124,8 +129,11 @@ public struct PlannedTable: Sendable, Equatable {
   /// Triggers that fire on updates, also those of partitions; what the rows become is foreseen knowing these.
   public let triggers: [String]
 
-  package init(name: String, oid: Int, columns: [PlannedColumn], index: String, triggers: [String]) {
+  package init(
+    name: String, runAt: [Int] = [], oid: Int, columns: [PlannedColumn], index: String, triggers: [String]
+  ) {
     self.name = name
+    self.runAt = runAt
     self.oid = oid
     self.columns = columns
     self.index = index

@@ -149,11 +149,13 @@ extension PlanWarning {
 
 extension PlannedTable {
   fileprivate var document: JSON {
-    .object([
-      .init("name", .string(name)), .init("oid", .integer(oid)), .init("index", .string(index)),
-      .init("columns", .array(columns.map(\.document))),
-      .init("triggers", .array(triggers.map(JSON.string))),
-    ])
+    let numbered: [JSON.Member] = runAt.isEmpty ? [] : [.init("run_at", .array(runAt.map(JSON.integer)))]
+    return .object(
+      [.init("name", .string(name))] + numbered + [
+        .init("oid", .integer(oid)), .init("index", .string(index)),
+        .init("columns", .array(columns.map(\.document))),
+        .init("triggers", .array(triggers.map(JSON.string))),
+      ])
   }
 }
 

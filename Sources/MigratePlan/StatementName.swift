@@ -10,12 +10,16 @@ extension Statement {
     case imageTable
     /// Creates the type in which undo keeps the values of an array or composite column, by the column's number.
     case wrapper(column: Int)
+    /// Creates the table of a source that is read once.
+    case sourceTable
     /// Creates the table of the keys that are collected.
     case keysTable
 
     // Phase `bounds`.
     /// Who must end before the upper end is fixed.
     case lockers
+    /// Reads a source that is read once: several statements, one after another.
+    case freeze
     /// The last key of the run.
     case upper
     /// Reads the eligible keys once.
@@ -100,6 +104,14 @@ extension Statement {
   }
 }
 
+extension Statement.Name {
+  /// Whether it reads what the definition works from into a table of the run's own.
+  package var readsIntoTable: Bool {
+    if case .stage = self { return true }
+    return self == .freeze
+  }
+}
+
 extension Statement.Name: LosslessStringConvertible {
   private static let checkMark = "check: "
   private static let holdMark = "hold when: "
@@ -112,8 +124,10 @@ extension Statement.Name: LosslessStringConvertible {
     case .undoTable: "undo table"
     case .imageTable: "image table"
     case .wrapper(let column): "\(Self.wrapperMark)\(column)"
+    case .sourceTable: "source table"
     case .keysTable: "keys table"
     case .lockers: "lockers"
+    case .freeze: "freeze"
     case .upper: "upper"
     case .collect: "collect"
     case .slices: "slices"
@@ -155,7 +169,8 @@ extension Statement.Name: LosslessStringConvertible {
 
   /// The names that are always the same text.
   private static let fixed: [Self] = [
-    .undoTable, .imageTable, .keysTable, .lockers, .upper, .collect, .slices, .settings, .lock, .bound, .capture,
+    .undoTable, .imageTable, .sourceTable, .keysTable, .lockers, .freeze, .upper, .collect, .slices, .settings, .lock,
+    .bound, .capture,
     .captureLocked,
     .validate,
     .change,

@@ -62,7 +62,8 @@ struct Attempt {
     case .middle, .keys, .images, .reject, .previous: false
     case .settings, .lock, .bound, .image, .measure, .finish, .check: true
     // Of other phases.
-    case .undoTable, .imageTable, .wrapper, .keysTable, .lockers, .upper, .collect, .slices, .stage, .holdWhen,
+    case .undoTable, .imageTable, .sourceTable, .wrapper, .keysTable, .lockers, .freeze, .upper, .collect, .slices,
+      .stage, .holdWhen,
       .leftBehind,
       .dropKeys,
       .untouched, .conflictsAhead, .mark, .hold, .restore, .seize, .restoreForced, .look, .triggersOff,

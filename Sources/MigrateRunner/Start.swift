@@ -29,6 +29,9 @@ extension Worker {
     guard try keepsFence() else { return .takenOver }
     // Before the upper end, in a snapshot of its own: whoever is invisible to a batch is not older than this.
     let horizon = try connection.query("SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon").onlyRow.text(0)
+    for statement in run.statements(.bounds) where statement.name == .freeze {
+      try connection.run(statement, constants)
+    }
     let upper = try connection.run(run.statement(.bounds, .upper), constants).first?.values
     if let upper, let collect = run.statements(.bounds).first(where: { $0.name == .collect }) {
       let bindings = constants.with("size", String(run.pace.firstSize)).with(

@@ -35,7 +35,10 @@ struct Summary {
     for step in plan.steps {
       if let work = step.work { lines.append(Line(title: "step \(step.number)", text: Self.words(step, work, plan))) }
     }
-    for table in plan.tables { add("walks", "\(table.index) (\(plan.key.joined(separator: ", ")))") }
+    for table in plan.tables {
+      let way = !plan.isFrozen ? table.index : "the source's rows, which are read once, when the run begins, by"
+      add("walks", "\(way) (\(plan.key.joined(separator: ", ")))")
+    }
     if plan.steps.contains(where: { $0.work != nil }) {
       let size = Wording.bytes(plan.estimate.undoBytes)
       add("undo", "of each step, about \(size) and what it writes elsewhere, before compression")

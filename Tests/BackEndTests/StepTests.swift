@@ -25,6 +25,7 @@ import Testing
     CREATE TABLE labels (user_id bigint, label text, PRIMARY KEY (user_id, label));
     INSERT INTO labels VALUES (2, 'y'), (3, 'z');
     CREATE TABLE events (id bigserial, kind text, n bigint);
+    CREATE VIEW scores AS SELECT user_id, state, count(*)::integer AS n FROM grants GROUP BY user_id, state;
     ANALYZE users, grants, items
     """
   }
@@ -147,6 +148,42 @@ import Testing
         max_rejects: 100%
         """,
       oracle: "UPDATE users SET tags = '{done,it''s}' WHERE id IN (SELECT user_id FROM (\(active)) AS g)"),
+    Case(
+      testDescription: "of what a query has found before, also in the tables that are written",
+      definition: """
+        source:
+          query: |
+            SELECT id, user_id, tags, row_number() OVER (PARTITION BY user_id ORDER BY id) AS place,
+                   sum(points) OVER (PARTITION BY user_id) AS points
+            FROM   grants
+          key: id
+        where: place > 1
+        steps:
+          - insert: ledger
+            values: {user_id: user_id, delta: place, tags: tags}
+          - delete: items
+            match: items.grant_id = batch.id AND items.price > batch.points
+          - update: grants
+            match: grants.id = batch.id
+            set: {points: batch.points, note: batch.place::text}
+        """,
+      oracle: """
+        CREATE TEMP TABLE b AS
+        SELECT id, user_id, tags, row_number() OVER (PARTITION BY user_id ORDER BY id) AS place,
+               sum(points) OVER (PARTITION BY user_id) AS points
+        FROM   grants;
+        INSERT INTO ledger (user_id, delta, tags) SELECT user_id, place, tags FROM b WHERE place > 1 ORDER BY id;
+        DELETE FROM items USING b WHERE b.id = grant_id AND place > 1 AND price > b.points;
+        UPDATE grants SET points = b.points, note = place FROM b WHERE b.id = grants.id AND place > 1
+        """),
+    Case(
+      testDescription: "of a view, by a key of two columns",
+      definition: """
+        source: {table: scores, key: [state, user_id]}
+        insert: seen
+        values: {user_id: user_id, state: state || ' of all', n: n}
+        """,
+      oracle: "INSERT INTO seen (user_id, state, n) SELECT user_id, state || ' of all', n FROM scores"),
   ]
 
   private static func definition(_ case: Case, _ rest: String = "") -> String {
@@ -194,7 +231,7 @@ import Testing
         let restored = try await Self.rows(server)
         #expect(restored.dropLast() == before.dropLast(), "\(size)")
         #expect(try await server.value("SELECT count(*) FROM migrate.conflicts") == "0")
-        #expect(try await server.value("SELECT count(*) FROM pg_class WHERE relname ~ '^(undo|image)_1'") == "0")
+        #expect(try await server.value("SELECT count(*) FROM pg_class WHERE relname ~ '^(undo|image|source)_1'") == "0")
       }
     }
   }

@@ -16,6 +16,9 @@ import Testing
         operation.joins.map(\.name.value) + operation.joins.compactMap { _ in operation.source.alias?.value }
         + operation.steps.compactMap { $0.from?.name.value }
         + ["users", "u_row"].filter { _ in !operation.joins.isEmpty }
+        // A query has no name of its own.
+        + ["batch_row"].filter { _ in operation.source.table == nil }
+        + (operation.isStepped ? operation.source.alias.map { [$0.value] } ?? [] : [])
       let phases = try JSON(golden.text("plan.json"))["phases"]?.elements ?? []
       for statement in phases.flatMap({ $0["statements"]?.elements ?? [] }) {
         let text = try #require(statement["text"]?.text).replacing(RenderedSQL.runToken, with: "1")

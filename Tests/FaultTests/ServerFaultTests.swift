@@ -82,6 +82,37 @@ import Testing
     }
   }
 
+  /// A crash empties a table that is not logged, and a run that finds no rows would say that it is done.
+  @Test func `X26: crashes while a run has rows left that it has read once`() async throws {
+    try await TestCluster.withOwn { cluster in
+      let server = cluster.server
+      try await server.psql(
+        """
+        CREATE TABLE products (id integer PRIMARY KEY, place bigint);
+        INSERT INTO products SELECT n FROM generate_series(1, 400) AS n
+        """)
+      let definition = """
+        batch: places
+        source: {query: "SELECT id, row_number() OVER (ORDER BY id DESC) AS place FROM products WHERE place IS NULL", key: id}
+        update: products
+        match: products.id = batch.id
+        set: {place: batch.place}
+        batch_size: 10
+        throttle: {pause: 20ms}
+        """
+      let client = Client(server: server, definition: definition)
+      async let outcome = client.apply()
+      while try await server.psql("SELECT FROM products WHERE place IS NOT NULL LIMIT 1").isEmpty {
+        try await Task.sleep(for: .milliseconds(10))
+      }
+      try await cluster.stop(immediately: true)
+      try await cluster.start()
+      #expect(try await outcome == .completed(leftBehind: 0))
+      let wrong = try await server.psql("SELECT count(*) FROM products WHERE place IS DISTINCT FROM 401 - id")
+      #expect(wrong == [["0"]])
+    }
+  }
+
   /// P04; each crash takes down all that others do there, so it is not called for again and again.
   @Test(arguments: [1, 2]) func `P04: crashes by one batch each time has the run pause`(workers: Int) async throws {
     try await TestCluster.withOwn { cluster in

@@ -36,7 +36,7 @@ import Testing
     let operation = definition.operation
     #expect(definition.name == Located("update_product_prices", at: SourceSpan(23, 44)))
     #expect(definition.description == "Five per cent on everything that is sold.\n")
-    #expect(operation.source.table.value.schema == "shop" && operation.source.table.value.name == "products")
+    #expect(operation.source.table?.value.schema == "shop" && operation.source.table?.value.name == "products")
     #expect(operation.source.key?.map(\.value) == ["shelf", "id"])
     #expect(operation.source.alias?.value == "p")
     #expect(operation.filter?.text == "status = 'active'")
@@ -58,7 +58,8 @@ import Testing
 
   @Test func `needs no more than a name, a source and what to set`() throws {
     let operation = try decode("batch: b\nsource: products\nset: {price: 0}\n").operation
-    #expect(operation.source.table.value.schema == nil && operation.source.table.value.name == "products")
+    let table = try #require(operation.source.table).value
+    #expect(table.schema == nil && table.name == "products")
     #expect(operation.filter == nil && operation.batchSize == nil && operation.timezone == nil)
     #expect(operation.parameters.isEmpty && operation.needs.isEmpty && operation.searchPath == nil)
     #expect(operation.checks.before.isEmpty && operation.checks.batch.isEmpty && operation.checks.after.isEmpty)
@@ -119,7 +120,7 @@ import Testing
       ("'\"a.b\".\"c\"\"d\"'", ["a.b", "c\"d"]), ("public.\"Users\"", ["public", "Users"]),
     ])
   func tables(_ yaml: String, _ parts: [String?]) throws {
-    let table = try decode("batch: b\nsource: \(yaml)\nset: {x: y}\n").operation.source.table.value
+    let table = try #require(decode("batch: b\nsource: \(yaml)\nset: {x: y}\n").operation.source.table).value
     #expect([table.schema, table.name] == parts)
   }
 

@@ -59,10 +59,10 @@ let refusalsOfValues: [Refusal] = [
     set: {x: y}
     """,
     """
-    a.yaml:2:9: error: a query as `source` is not there yet in this version [not-yet]
+    a.yaml:2:9: error: `SELECT * FROM t` is a query and no table's name [bad-table-name]
       2 | source: SELECT * FROM t
         |         ^^^^^^^^^^^^^^^
-      help: until then: make a table of it, `CREATE TABLE work AS …` with a primary key, and name that as `source`
+      help: a query stands under a key of its own, and its rows are read once: `source: {query: …, key: …}`
     """),
   Refusal(
     "a list of sources",

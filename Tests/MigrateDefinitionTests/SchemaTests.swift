@@ -70,7 +70,7 @@ import Testing
   @Test func `makes a kind of a later version one message, not four`() {
     #expect(codes(of: "migration: m\nsource: t\n") == ["not-yet"])
     #expect(codes(of: head + "target: t\n") == ["not-yet"])
-    #expect(codes(of: "batch: b\nsource: {query: SELECT 1}\n" + foot) == ["not-yet"])
+    #expect(codes(of: "batch: b\nsource: {csv: counts.csv}\n" + foot) == ["not-yet"])
   }
 
   @Test(

@@ -28,7 +28,7 @@ package struct Recording: Sendable {
       let parsed = ParsedBatch(definition)
       let query = parsed.catalogQuery(searchPath: nil)
       try connection.execute("BEGIN READ ONLY; \(CatalogQuery.settings)")
-      let document = try JSON(connection.query(CatalogQuery.text, [query.argument]).onlyRow.text(0))
+      let document = try Session(to: server).catalogDocument(for: definition)
       let path = (["pg_catalog"] + query.searchPath).map { Identifier(trusted: $0).quoted }.joined(separator: ", ")
       try connection.execute("SET LOCAL search_path = \(path), pg_temp")
       var described: [JSON.Member] = []

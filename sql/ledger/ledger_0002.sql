@@ -142,6 +142,14 @@ BEGIN
           migrate.plan_labels(_plan))
   RETURNING run INTO new_run;
 
+  -- A table of the run's own has its number in the name.
+  UPDATE migrate.runs AS r
+  SET    plan = jsonb_set(r.plan, '{tables}', (
+           SELECT jsonb_agg(t.item || jsonb_build_object('name', migrate.numbered(
+                    t.item ->> 'name', ARRAY(SELECT jsonb_array_elements_text(t.item -> 'run_at')::integer), new_run)) ORDER BY t.place)
+           FROM   jsonb_array_elements(_plan -> 'tables') WITH ORDINALITY AS t(item, place)))
+  WHERE  r.run = new_run AND _plan #> '{tables,0,run_at}' IS NOT NULL;
+
   INSERT INTO migrate.fence (run, epoch) VALUES (new_run, 1);
 
   INSERT INTO migrate.relations (run, name, relation)

@@ -108,6 +108,8 @@ DECLARE
 BEGIN
   SELECT * INTO r FROM migrate.runs WHERE run = _run;
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
+  PERFORM migrate.execute(s.text, migrate.arguments(s.arguments, given))
+  FROM   (SELECT * FROM migrate.statements WHERE run = _run AND phase = 'bounds' AND name = 'freeze' ORDER BY ordinal) AS s;
   upper := migrate.fields((SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q));
   SELECT s.* INTO statement FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'bounds' AND s.name = 'collect';
   IF statement.run IS NOT NULL AND upper IS NOT NULL THEN

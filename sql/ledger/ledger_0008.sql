@@ -87,8 +87,19 @@ BEGIN
   LOOP
     PERFORM migrate.execute(statement, '{}');
   END LOOP;
+  -- Of a table that is made here nothing could be noted before.
+  INSERT INTO migrate.relations (run, name, relation)
+  SELECT _run, t.item ->> 'name', to_regclass(t.item ->> 'name')
+  FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'tables') AS t(item)
+  WHERE  r.run = _run AND t.item ? 'run_at';
+  IF FOUND THEN
+    UPDATE migrate.runs AS r
+    SET    collations = (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(r.plan) AS c),
+           labels     = migrate.plan_labels(r.plan)
+    WHERE  r.run = _run;
+  END IF;
 END $$;
-COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, in the transaction that begins it.';
+COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, and the one of its rows where it reads them once, in the transaction that begins it.';
 
 CREATE FUNCTION migrate.lock_text(_run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -9,7 +9,7 @@ internal import MigrateSQL
 /// The questions about one definition that only the database can answer: types, values, and how many rows.
 struct Inquiry {
   let definition: Definition
-  let catalog: Catalog
+  var catalog: Catalog
   let searchPath: [String]
   var problems: [Diagnostic] = []
   /// Told with the problems; by themselves they do not keep anybody from a plan.

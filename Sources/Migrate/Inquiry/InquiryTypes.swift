@@ -1,3 +1,4 @@
+internal import MigrateCatalog
 internal import MigrateCompiler
 internal import MigrateDiagnostics
 internal import MigratePostgres
@@ -5,6 +6,51 @@ internal import MigrateSQL
 
 /// The types of the expressions, and what the planner has against them.
 extension Inquiry {
+  /// The columns of the source's query; `nil` where it has none, or something is wrong with it, which has been said.
+  mutating func describeSource(
+    _ connection: borrowing Connection, _ parsed: ParsedBatch
+  ) throws(PostgresError) -> [CatalogQuery.DescribedColumn]? {
+    guard let query = Compiler.sourceQuery(parsed, catalog) else { return nil }
+    try begin(connection, zone: knownZone)
+    do throws(PostgresError) {
+      let columns = try connection.describe(query.text)
+      let collations = try collations(of: columns, query, connection)
+      try connection.execute("COMMIT")
+      return zip(columns, collations).map { column, collation in
+        CatalogQuery.DescribedColumn(
+          name: column.name, type: Int(column.type), modifier: Int(column.modifier), collation: collation)
+      }
+    } catch {
+      try refuse(error, in: query, connection)
+      try connection.execute("COMMIT")
+      return nil
+    }
+  }
+
+  /// Which collation each column has, where its type has collations. Asked of no row, which tells as well.
+  private func collations(
+    of columns: [ResultColumn], _ query: RenderedSQL, _ connection: borrowing Connection
+  ) throws(PostgresError) -> [String?] {
+    let collatable = try connection.query(
+      "SELECT oid FROM pg_type WHERE oid = ANY ($1::oid[]) AND typcollation <> 0",
+      ["{\(columns.map { String($0.type) }.joined(separator: ","))}"])
+    var types: Set<String> = []
+    for row in collatable { types.insert(try row.text(0)) }
+    let names = columns.indices.map { "c\($0)" }
+    let asked = zip(columns, names).map { column, name in
+      types.contains(String(column.type)) ? "pg_collation_for(q.\(name))" : "NULL"
+    }
+    guard !asked.isEmpty, asked.contains(where: { $0 != "NULL" }) else { return columns.map { _ in nil } }
+    // Alone in its parentheses behind what PostgreSQL would count its place from: nothing is wrong with it any more.
+    let sql = """
+      SELECT \(asked.joined(separator: ", "))
+      FROM  (SELECT) AS one
+      LEFT   JOIN (\(query.text)
+      ) AS q(\(names.joined(separator: ", "))) ON false
+      """
+    return try connection.query(sql, arguments(of: query)).onlyRow.values
+  }
+
   mutating func describe(_ connection: borrowing Connection, _ probes: [Probe]) throws(PostgresError) {
     try begin(connection, zone: knownZone)
     for probe in probes {

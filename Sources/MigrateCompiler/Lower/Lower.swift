@@ -9,7 +9,9 @@ extension ResolvedBatch {
       Phase(.before, checksBefore.map { $0.statement() }),
       Phase(.prepare, (isStepped ? prepareSteps : prepareUndo) + (coverage == .collected ? [keysTable] : [])),
       Phase(
-        .bounds, [lockers, upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? []) + staging),
+        .bounds,
+        [lockers] + freezing + [upper] + (coverage == .collected ? [collect] : []) + (slices.map { [$0] } ?? [])
+          + staging),
       Phase(
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements

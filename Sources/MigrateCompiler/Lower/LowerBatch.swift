@@ -38,7 +38,7 @@ extension ResolvedBatch {
   var lock: Statement {
     Statement(
       .lock, why: "before the snapshot, which LOCK does not take: what others do to the table is seen, or has to wait",
-      "LOCK TABLE \(table.name) IN ROW EXCLUSIVE MODE")
+      "LOCK TABLE \(walked) IN ROW EXCLUSIVE MODE")
   }
 
   /// The last statement of a batch. FOR SHARE, since a plain read under REPEATABLE READ does not see that another worker has

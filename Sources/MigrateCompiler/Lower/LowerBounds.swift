@@ -8,6 +8,11 @@ extension ResolvedBatch {
   /// whoever was there before may have a key below the upper end that is not visible yet (K22). By the table's name: its number
   /// is another one after a dump and restore (P23).
   var lockers: Statement {
+    guard !sourceRows.isFrozen else {
+      return Statement(
+        .lockers, why: "nobody but the run writes rows that were read once",
+        "SELECT l.virtualtransaction FROM pg_locks AS l WHERE false")
+    }
     let target: SQL = "to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))"
     return Statement(
       .lockers, why: "the transactions that may hold rows below the upper end which nobody can see yet",
@@ -51,6 +56,9 @@ extension ResolvedBatch {
 
   /// Rows that are eligible, lie below the upper end, and are not done: they came in behind the cursor (K20).
   var leftBehind: Statement {
+    guard !sourceRows.isFrozen else {
+      return Statement(.leftBehind, why: "no row comes behind the batches of rows that were read once", "SELECT 0")
+    }
     let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
     let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
     let columns: [SQL] = key.indices.map { "\(Name.key($0))" }

@@ -14,7 +14,7 @@ extension ResolvedBatch {
 
   /// The whole of a walk as its planner sees it, without a beginning: an index condition in it comes from the filter.
   var walk: RenderedSQL? {
-    guard filter != nil else { return nil }
+    guard filter != nil, !sourceRows.isFrozen else { return nil }
     return RenderedSQL(
       """
       SELECT \(list: keyColumns)

@@ -26,13 +26,18 @@ extension ResolvedBatch {
     }
   }
 
-  /// The table, and what it is made of.
+  /// The table, and what it is made of. Of a source that is read once it is those that steps write.
   private var parts: SQL {
-    """
-    SELECT to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))
-    UNION
-    SELECT d.relid FROM pg_partition_tree(to_regclass(\(Literal("\(table.name.schema.quoted).\(table.name.name.quoted)")))) AS d
-    """
+    let tables = sourceRows.isFrozen ? steps.compactMap { $0.written?.table.name } : [table.name]
+    let found: [SQL] = tables.map { name in
+      let name: SQL = "to_regclass(\(Literal("\(name.schema.quoted).\(name.name.quoted)")))"
+      return """
+        SELECT \(name)
+        UNION
+        SELECT d.relid FROM pg_partition_tree(\(name)) AS d
+        """
+    }
+    return found.isEmpty ? "SELECT CAST(NULL AS oid)" : .joined(found, by: "\nUNION\n")
   }
 
   /// By its lock, which every role sees: what autovacuum does is hidden from those without pg_read_all_stats.

@@ -6,8 +6,24 @@ extension ResolvedBatch {
   /// The columns of the key, each with the table's alias: an ORDER BY must never meet an output column of the same name (K06).
   var keyColumns: [SQL] { key.map { "\(alias).\($0.name)" } }
 
+  /// What batches walk.
+  var walked: SQL {
+    switch sourceRows {
+    case .live: "\(table.name)"
+    case .frozen: Name.source
+    }
+  }
+
   /// The source and its alias, as it stands behind FROM or UPDATE.
-  var source: SQL { "\(table.name) AS \(alias)" }
+  var source: SQL { "\(walked) AS \(alias)" }
+
+  /// The same before there is a run.
+  var plannedSource: SQL {
+    switch sourceRows {
+    case .live: source
+    case .frozen(let query): "(\(query)) AS \(alias)"
+    }
+  }
 
   /// The key is beyond `after` and not beyond `through`. Half-open, so neighbouring batches neither overlap nor leave a gap (K29).
   /// Composite keys compare as rows, in the order of the index (K01, K28).

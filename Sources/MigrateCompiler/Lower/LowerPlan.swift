@@ -57,8 +57,9 @@ extension ResolvedBatch {
 
   private var plannedTable: PlannedTable {
     let columns = key + (isStepped ? batchColumns : capturedColumns)
+    let name = RenderedSQL(walked)
     return PlannedTable(
-      name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: table.oid,
+      name: name.text, runAt: name.runAt, oid: table.oid,
       columns: columns.map {
         PlannedColumn(name: $0.name.name, number: $0.number, type: $0.type.spelling, typeOID: $0.typeOID)
       },
@@ -69,7 +70,8 @@ extension ResolvedBatch {
   /// The eligible rows, where ``explainable`` does not tell how many they are.
   var counted: RenderedSQL? {
     guard isComposed || isStepped else { return nil }
-    let clauses: [SQL] = ["SELECT", "FROM   \(source)"] + (filter == nil ? [] : [.filtered(by: filterConditions)])
+    let clauses: [SQL] =
+      ["SELECT", "FROM   \(plannedSource)"] + (filter == nil ? [] : [.filtered(by: filterConditions)])
     return RenderedSQL(.joined(clauses, by: "\n"))
   }
 

@@ -47,7 +47,7 @@ extension ResolvedBatch {
 
   private var dropSteps: Statement {
     let written = steps.filter { $0.written != nil }
-    let tables: [SQL] = [Name.image] + written.map { Name.undo($0.number) }
+    let tables: [SQL] = [Name.image] + (sourceRows.isFrozen ? [Name.source] : []) + written.map { Name.undo($0.number) }
     let wrapped: [(Int, Column)] =
       batchColumns.map { (0, $0) } + written.flatMap { step in step.kept.map { (step.number, $0) } }
     let types: [SQL] = wrapped.filter(\.1.isWrapped).map { "DROP TYPE \(Name.wrapper($0.0, $0.1))" }

@@ -9,7 +9,7 @@ extension ResolvedBatch {
   var claims: SQL { isStepped ? Name.image : Name.undo(Self.step) }
 
   var prepareSteps: [Statement] {
-    wrappers(of: batchColumns, step: 0) + [imageTable]
+    (sourceTable.map { [$0] } ?? []) + wrappers(of: batchColumns, step: 0) + [imageTable]
       + steps.flatMap { step in
         step.written.map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, hasLZ4: hasLZ4)] } ?? []
       }
@@ -107,7 +107,7 @@ extension ResolvedBatch {
       return """
         batch AS (
           SELECT \(list: columns.map { "\(alias).\($0.name)" })
-          FROM   \(source)\(filter)
+          FROM   \(plannedSource)\(filter)
         )
         """
     case .captured:

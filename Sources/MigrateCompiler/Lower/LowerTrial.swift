@@ -1,5 +1,5 @@
 internal import MigrateCatalog
-internal import MigratePlan
+package import MigratePlan
 package import MigrateSQL
 
 /// Statements by which a plan is tried out before it runs.
@@ -7,7 +7,7 @@ package struct Trial: Sendable {
   /// The changes of one batch without their undo, for EXPLAIN: the undo table does not exist yet.
   package let changes: [RenderedSQL]
   /// The keys at which five equal parts of a sample begin, in order: as texts, a column each.
-  package let starts: RenderedSQL
+  package let starts: Statement
   /// How much of the table the sample reads, in per cent.
   package let share: Double
 }
@@ -17,8 +17,10 @@ extension ResolvedBatch {
 
   var trial: Trial {
     Trial(
-      changes: isStepped ? explained(.explained) : [RenderedSQL(isComposed ? computedRows(.explained) : update)],
-      starts: RenderedSQL(starts), share: table.sampleShare)
+      changes: isStepped
+        ? explained(sourceRows.isFrozen ? .all : .explained)
+        : [RenderedSQL(isComposed ? computedRows(.explained) : update)],
+      starts: Statement(.bound, why: "", starts), share: sourceRows.isFrozen ? 100 : table.sampleShare)
   }
 
   private var starts: SQL {

@@ -54,6 +54,9 @@ enum Name {
   /// The batches of a run with several steps.
   static let image = SQL(pieces: [.text("migrate.image_"), .run])
 
+  /// The rows of a source that is read once.
+  static let source = SQL(pieces: [.text("migrate.source_"), .run])
+
   static func wrapper(_ step: Int, _ column: Column) -> SQL {
     SQL(pieces: [.text("migrate.w_"), .run, .text("_\(step)_\(column.number)")])
   }
@@ -61,7 +64,7 @@ enum Name {
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
     "a", "added", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
-    "found", "gone",
+    "found", "frozen", "gone",
     "heartbeat",
     "held", "image", "joined", "kept", "locked", "migrate locked", "noted", "own", "rejected", "written",
   ]

@@ -6,6 +6,8 @@ internal import MigrateSQL
 /// A definition whose SQL has been parsed, not yet compared with a database.
 package struct ParsedBatch: Sendable {
   package let definition: Definition
+  /// The query of `source`; `nil` where a table is named, or it cannot be read.
+  let source: SQLQuery?
   let filter: SQLExpression?
   let joins: [ParsedJoin]
   let lets: [ParsedLet]
@@ -43,6 +45,11 @@ package struct ParsedBatch: Sendable {
     self.definition = definition
     let operation = definition.operation
     var problems: [Diagnostic] = definition.problems
+    source =
+      switch operation.source.rows {
+      case .table: nil
+      case .query(let fragment): Self.query(fragment, &problems)
+      }
     filter = operation.filter.flatMap { Self.expression($0, &problems) }
     joins = operation.joins.compactMap { Self.join($0, &problems) }
     lets = operation.lets.map { ParsedLet(name: $0.column, value: Self.value($0.value, &problems)) }
@@ -126,14 +133,14 @@ package struct ParsedBatch: Sendable {
       case .query(let query): [query, join.match]
       }
     }
-    let filters: [any SQLText] = filter.map { [$0] } ?? []
+    let filters: [any SQLText] = (source.map { [$0] } ?? []) + (filter.map { [$0] } ?? [])
     let judging: [any SQLText] = validation.map(\.condition) + checks.map(\.query)
     return filters + joined + expressions + steps.flatMap(\.texts) + judging + expectations.compactMap(\.value)
   }
 
   /// The tables that the definition names: the source, those of joins, those of steps.
   var tables: [TableReference] {
-    [definition.operation.source.table.value]
+    (definition.operation.source.table.map { [$0.value] } ?? [])
       + joins.compactMap { join in
         switch join.rows {
         case .table(let table): table.value
@@ -141,6 +148,9 @@ package struct ParsedBatch: Sendable {
         }
       } + steps.compactMap { $0.definition.verb.table?.value }
   }
+
+  /// How many of ``tables`` come before those of joins.
+  var sourceTables: Int { definition.operation.source.table == nil ? 0 : 1 }
 
   /// Whether a sub-select stands in `where`, `let` or `set`.
   var hasSubquery: Bool { expressions.contains(where: \.facts.hasSubquery) }

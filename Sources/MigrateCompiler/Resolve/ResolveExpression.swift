@@ -244,6 +244,7 @@ extension Resolver {
     let span = text.span(of: part.range)
     let written = String(decoding: Array(text.text.utf8)[part.range], as: UTF8.self)
     let columns = table.columns.map(\.name.name)
+    if parsed.source != nil { return unknownSourceColumn(name, at: span) }
     if !part.isQuoted, let exact = columns.first(where: { $0.lowercased().utf8.elementsEqual(name.utf8) }) {
       return .foldedColumn(name, exact: exact, alias: alias.name, at: span)
     }

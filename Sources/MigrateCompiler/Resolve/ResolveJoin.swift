@@ -171,7 +171,7 @@ extension Resolver {
   /// The table of a join; the catalog tells of those that were asked for in their order, the source first.
   private func asked(_ join: ParsedJoin) -> Table? {
     let before = parsed.joins.prefix { !$0.name.value.utf8.elementsEqual(join.name.value.utf8) }
-    let place = 1 + before.count { if case .table = $0.rows { true } else { false } }
+    let place = parsed.sourceTables + before.count { if case .table = $0.rows { true } else { false } }
     return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
   }
 

@@ -5,7 +5,10 @@ internal import MigrateSQL
 
 /// The table and the key that batches walk.
 extension Resolver {
-  mutating func checkTable() { check(table, at: operation.source.table.span) }
+  mutating func checkTable() {
+    guard !sourceRows.isFrozen else { return checkFrozen() }
+    check(table, at: operation.source.span)
+  }
 
   /// Whether its rows can be written, and taken back.
   mutating func check(_ table: Table, at span: SourceSpan) {
@@ -23,6 +26,7 @@ extension Resolver {
 
   /// The columns of the key in the order of its index; empty when there is none, which has been said.
   mutating func resolveKey() -> [Column] {
+    guard !sourceRows.isFrozen else { return frozenKey() }
     guard table.kind == .table || table.kind == .partitioned else { return [] }
     guard let said = operation.source.key else { return defaultKey() }
     var columns: [Column] = []
@@ -62,14 +66,15 @@ extension Resolver {
     }
     let kept = walkable.first { index in index.columns.allSatisfy { table.column($0)?.isWrapped == false } }
     guard let index = kept ?? walkable.first else {
-      problems.append(.noKey(table.name, at: operation.source.table.span))
+      problems.append(.noKey(table.name, at: operation.source.span))
       return []
     }
-    return keepable(index, at: operation.source.table.span)
+    return keepable(index, at: operation.source.span)
   }
 
   func unknownColumn(_ name: String, at span: SourceSpan) -> Diagnostic {
-    .unknownColumn(
+    guard parsed.source == nil else { return unknownSourceColumn(name, at: span) }
+    return .unknownColumn(
       name, of: table.name.description, at: span,
       nearest: Suggestion.nearest(to: name, among: table.columns.map(\.name.name)))
   }
@@ -197,8 +202,8 @@ extension Diagnostic {
       "no-key", at: span,
       "\(name.description) has no primary key or unique NOT NULL index, so batches cannot find their way",
       remedy: """
-        add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`; \
-        a frozen source (`source: {query: …, key: …}`) is not in this version
+        add one: `ALTER TABLE \(name.spelled) ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`, \
+        or read its rows once: `source: {query: SELECT … FROM \(name.spelled), key: …}`, with `steps`
         """)
   }
 

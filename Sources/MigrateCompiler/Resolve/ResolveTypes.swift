@@ -138,7 +138,8 @@ extension NamedBatch {
       if way == .staged { warnings.append(.stagedJoin(joins[index].name.name, at: joins[index].span)) }
     }
     let batch = ResolvedBatch(
-      name: parsed.definition.name.value, table: table, alias: alias, key: key, filter: filter, joins: joins,
+      name: parsed.definition.name.value, table: table, sourceRows: sourceRows, alias: alias, key: key, filter: filter,
+      joins: joins,
       lets: lets,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
       steps: steps, batchColumns: batchColumns.filter { column in !key.contains { $0.number == column.number } },

@@ -31,7 +31,7 @@ extension Resolver {
       isWrittenAgain = isWrittenAgain || reaches
       let names =
         columns.count == storedColumns.count ? ["any column"] : columns.compactMap { table.column($0)?.name.name }
-      warnings.append(.trigger(trigger, writes: names, reaches: reaches, at: operation.source.table.span))
+      warnings.append(.trigger(trigger, writes: names, reaches: reaches, at: operation.source.span))
     }
     numbers.subtract(written)
     return TriggerEffects(
@@ -90,7 +90,7 @@ extension Resolver {
     }
     if !rewritten.isEmpty, !catalog.server.mayReplicate, !table.isOwned {
       problems.append(
-        .triggersStayOn(rewritten.map(\.name.name), table.name.description, at: operation.source.table.span))
+        .triggersStayOn(rewritten.map(\.name.name), table.name.description, at: operation.source.span))
     }
     return .captured(columns: written + rewritten, rewritten: rewritten)
   }

@@ -7,7 +7,7 @@ internal import MigrateSQL
 extension Resolver {
   /// Without the rights on the table there is not even a plan; the right to make the ledger may still be given.
   mutating func checkPrivileges() {
-    let span = operation.source.table.span
+    let span = operation.source.span
     let name = table.name.spelled
     let user = Identifier(trusted: catalog.server.user).spelled
     let written = operation.set.compactMap { table.column($0.column.value) }

@@ -7,6 +7,7 @@ internal import MigrateSQL
 struct ResolvedBatch: Sendable {
   let name: String
   let table: Table
+  let sourceRows: SourceRows
   /// What the SQL calls the source row.
   let alias: Identifier
   /// The columns that batches walk, in the order of the index.

@@ -9,6 +9,7 @@ struct Resolver {
   let parsed: ParsedBatch
   let catalog: Catalog
   let table: Table
+  let sourceRows: SourceRows
   /// What the user calls the source row.
   let alias: Identifier
   /// What our SQL calls it.
@@ -34,20 +35,22 @@ struct Resolver {
   var operation: BatchOperation { parsed.definition.operation }
   var source: SourceText { parsed.definition.source }
 
-  init(_ parsed: ParsedBatch, _ catalog: Catalog, _ table: Table) {
+  init(_ parsed: ParsedBatch, _ catalog: Catalog, _ table: Table, _ sourceRows: SourceRows = .live) {
     self.parsed = parsed
     self.catalog = catalog
     self.table = table
+    self.sourceRows = sourceRows
     problems = parsed.problems
-    let name = parsed.definition.operation.source.alias?.value ?? table.name.name.name
+    let source = parsed.definition.operation.source
+    let name = source.alias?.value ?? (source.table == nil ? Self.batch.name : table.name.name.name)
     alias = Identifier(trusted: name)
     rowName = Self.rowName(for: name, in: parsed)
   }
 
   mutating func resolve() -> Resolution {
+    let parameters = resolveParameters()
     checkTable()
     let key = resolveKey()
-    let parameters = resolveParameters()
     let filter = parsed.filter.map { expression -> SQL in
       let filter = rewritten(expression)
       if checkExpression(expression, parameters) { ask(.filter, "SELECT FROM \(row) WHERE (\(filter))") }
@@ -75,7 +78,8 @@ struct Resolver {
     checkPrivileges()
     warnAboutIndexes(assignments.map(\.column))
     let batch = NamedBatch(
-      parsed: parsed, catalog: catalog, table: table, alias: rowName, key: key, filter: filter, joins: joins,
+      parsed: parsed, catalog: catalog, table: table, sourceRows: sourceRows, alias: rowName, key: key, filter: filter,
+      joins: joins,
       lets: lets,
       assignments: assignments, steps: steps,
       batchColumns: table.columns.filter { batchColumns.contains($0.number) }, validation: validation, checks: checks,
@@ -85,7 +89,12 @@ struct Resolver {
   }
 
   /// The source row, in a FROM.
-  var row: SQL { "\(table.name) AS \(rowName)" }
+  var row: SQL {
+    switch sourceRows {
+    case .live: "\(table.name) AS \(rowName)"
+    case .frozen(let query): "(\(query)) AS \(rowName)"
+    }
+  }
 
   mutating func ask(_ subject: Probe.Subject, _ sql: SQL) {
     probes.append(Probe(subject: subject, sql: RenderedSQL(sql)))
@@ -102,6 +111,11 @@ package struct Resolution: Sendable {
   /// `nil` without a table.
   let batch: NamedBatch?
 
+  /// One thing is wrong, which keeps all others from being judged.
+  static func without(_ problem: Diagnostic?, _ parsed: ParsedBatch) -> Resolution {
+    Resolution(parsed: parsed, problems: parsed.problems + (problem.map { [$0] } ?? []), probes: [], batch: nil)
+  }
+
   /// The operation, whose names are all known.
   ///
   /// - Throws: all that is wrong, `found` by the database included, in order of position.
@@ -116,6 +130,7 @@ package struct NamedBatch: Sendable {
   let parsed: ParsedBatch
   let catalog: Catalog
   let table: Table
+  let sourceRows: SourceRows
   let alias: Identifier
   let key: [Column]
   let filter: SQL?

@@ -133,7 +133,7 @@ extension Resolver {
       problems.append(.unknownColumn(part, of: target, text))
     case .batch(let part):
       guard let column = table.column(part.name.name) else {
-        problems.append(.unknownColumn(part, of: table, text))
+        problems.append(unknownColumn(part.name.name, at: text.span(of: part.range)))
         return
       }
       batchColumns.insert(column.number)
@@ -148,8 +148,8 @@ extension Resolver {
       switch (names.bare, names.rows, names.target?.table) {
       case (.rows, let rows?, _): problems.append(.unknownRowsColumn(part, rows, text))
       case (.target, _, let target?): problems.append(.unknownColumn(part, of: target, text))
-      case (_, _, _):
-        problems.append(.unknownColumn(part, of: names.bare == .rows ? table : names.target?.table ?? table, text))
+      case (.rows, nil, _), (_, _, nil): problems.append(unknownColumn(part.name.name, at: text.span(of: part.range)))
+      case (.either, _, let target?): problems.append(.unknownColumn(part, of: target, text))
       }
     case .whole(let part): problems.append(.wholeRowInStep(part.name, at: text.span(of: part.range)))
     }

@@ -22,7 +22,7 @@ extension Resolver {
     let joined = parsed.joins.count { if case .table = $0.rows { true } else { false } }
     let span = step.definition.span
     let before = parsed.steps.prefix { $0.definition.span != span }.count { $0.definition.verb.table != nil }
-    let place = 1 + joined + before
+    let place = parsed.sourceTables + joined + before
     return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
   }
 

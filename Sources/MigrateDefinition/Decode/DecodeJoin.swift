@@ -35,7 +35,7 @@ extension Decoder {
     case (nil, let query?):
       return sql(query, inFlow: fields.isFlow, "one SELECT").map(Join.Rows.query)
     case (_?, let query?):
-      refuse(.tableAndQuery(at: query.key.span))
+      refuse(.tableAndQuery("a join", at: query.key.span))
       return nil
     case (nil, nil):
       refuseMissing("table", in: fields, entry, unless: ["query"], example: "table: shop.countries")
@@ -69,12 +69,6 @@ extension Diagnostic {
       "bad-join-name", at: span,
       "\"\(name)\" cannot name a join: SQL needs the name bare, so small letters, digits and _ can, not beginning with a digit",
       remedy: "for instance `\(NameRules.batchName(like: name))`")
-  }
-
-  fileprivate static func tableAndQuery(at span: SourceSpan) -> Diagnostic {
-    Diagnostic(
-      "table-and-query", at: span, "a join has a `table` or a `query`, and here are both",
-      remedy: "remove one of the two; a query can read the table: `query: SELECT … FROM …`")
   }
 
   fileprivate static func unknownMissing(at span: SourceSpan) -> Diagnostic {

@@ -7,22 +7,30 @@ extension Decoder {
     case .refused: return nil
     case .scalar:
       guard let table = table(entry) else { return nil }
-      return Source(table: table, key: nil, alias: nil)
+      return Source(rows: .table(table), key: nil, alias: nil)
     case .sequence:
       refuse(.severalSources(at: entry.value.span))
       return nil
     case .mapping(let mapping):
       let fields = fields(of: mapping, at: .source)
-      if fields["table"] == nil, isComplete,
+      if fields["table"] == nil, fields["query"] == nil, isComplete,
         !fields.mayStandFor(["table", "query", "csv", "jsonl", "postgres"])
       {
         refuse(.missingKey("table", in: "`source`", example: "table: shop.products", at: entry.key.span))
       }
       let key = fields["key"].map { names($0, of: "column", example: "key: [created_at, id]") }
       let alias = fields["as"].flatMap { text($0, "a name") }.flatMap { identifier($0, "source row") }
-      guard let table = fields["table"].flatMap({ table($0) }) else { return nil }
-      return Source(table: table, key: key, alias: alias)
+      guard let rows = sourceRows(fields) else { return nil }
+      if case .query(let query) = rows, key == nil { refuse(.queryWithoutKey(at: query.span)) }
+      return Source(rows: rows, key: key, alias: alias)
     }
+  }
+
+  private mutating func sourceRows(_ fields: Fields) -> Source.Rows? {
+    let table = fields["table"].flatMap { self.table($0) }.map(Source.Rows.table)
+    guard let entry = fields["query"] else { return table }
+    if fields["table"] != nil { refuse(.tableAndQuery("`source`", at: entry.key.span)) }
+    return sql(entry, inFlow: fields.isFlow, "one SELECT").map(Source.Rows.query)
   }
 
   mutating func table(_ entry: YAMLEntry) -> Located<TableReference>? {
@@ -33,7 +41,7 @@ extension Decoder {
       return nil
     }
     if Self.isQuery(bytes) {
-      refuse(.sourceIsQuery(at: name.span))
+      refuse(.sourceIsQuery(name.value, at: name.span))
       return nil
     }
     switch TableName.parts(of: bytes) {
@@ -143,10 +151,25 @@ extension Diagnostic {
         : "write the table's name, and choose its schema by `--search-path`")
   }
 
-  fileprivate static func sourceIsQuery(at span: SourceSpan) -> Diagnostic {
+  fileprivate static func sourceIsQuery(_ text: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "not-yet", at: span, "a query as `source` is not there yet in this version",
-      remedy: "until then: make a table of it, `CREATE TABLE work AS …` with a primary key, and name that as `source`")
+      "bad-table-name", at: span, "`\(text)` is a query and no table's name",
+      remedy: "a query stands under a key of its own, and its rows are read once: `source: {query: …, key: …}`")
+  }
+
+  /// 38: batches go from key to key.
+  fileprivate static func queryWithoutKey(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "query-without-key", at: span, "a query needs a key to be walked by",
+      remedy:
+        "beside `query`: `key: id`, columns of it that together are another in each of its rows, as those of its GROUP BY"
+    )
+  }
+
+  static func tableAndQuery(_ what: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "table-and-query", at: span, "\(what) has a `table` or a `query`, and here are both",
+      remedy: "remove one of the two; a query can read the table: `query: SELECT … FROM …`")
   }
 
   fileprivate static func badTableName(_ name: String, _ error: TableName.Invalid, at span: SourceSpan) -> Diagnostic {
