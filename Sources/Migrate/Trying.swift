@@ -35,7 +35,8 @@ package struct Measurement: Sendable {
 }
 
 extension Session {
-  /// The plans of `bound` and of the change, each for the second batch of the run: the first may be a special one.
+  /// The plans of `bound` and of the change, each for the second batch of the run: the first may be a special one. Where the source's
+  /// rows are not read yet, of the change for all of them.
   package borrowing func explain(_ compilation: Compilation) throws(CompileFailure) -> [Explanation] {
     do throws(PostgresError) {
       return try trying(compilation.plan, begin: "BEGIN READ ONLY") { (trial, connection) throws(PostgresError) in
@@ -75,8 +76,8 @@ extension Session {
         if !starts.isEmpty { starts.removeFirst() }
         var batches: [Measurement.Batch] = []
         var after: [String?]?
-        for end in starts.map(Optional.some) + [upper] {
-          if let end, let batch = try trial.batch(batches.count + 1, after: after, upper: end, connection) {
+        for (part, end) in (starts.map(Optional.some) + [upper]).enumerated() {
+          if let end, let batch = try trial.batch(part + 1, after: after, upper: end, connection) {
             batches.append(batch)
           }
           after = end

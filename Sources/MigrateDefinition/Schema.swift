@@ -178,6 +178,10 @@ package enum Schema {
     { now("update", at: $0, "table", "changes rows of a table: those that `match`, or the batch's own") },
     { now("insert", at: $0, "table", "adds rows to a table; a revert removes those that nobody has touched") },
     { now("delete", at: $0, "table", "removes rows of a table: those that `match`, or the batch's own") },
+    { now("move", at: $0, "table", "removes rows of a table, as `delete`, and adds them to another one") },
+    {
+      now("to", at: $0, "table", "where the rows of a `move` are added, by the columns of the same name, or `values`")
+    },
     { now("emit", at: $0, "table, or a map", "adds events to a table, or sends them; a revert leaves them there") },
     {
       now("from", at: $0, "name: SELECT", default: "`batch`", "the rows a step works from; the query may read `batch`")

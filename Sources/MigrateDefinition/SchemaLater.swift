@@ -74,13 +74,7 @@ extension Schema {
 
   /// Keys of a step; those of a single step may stand at the top.
   private static let stepKeys: [@Sendable (Place) -> Key] = [
-    {
-      later(
-        "move", at: $0, "table", "removes rows here and adds them there",
-        meanwhile: "mark the rows by `set`, and move them with INSERT … SELECT and DELETE by hand")
-    },
     { later("missing", at: $0, "skip or reject", default: "skip", "a row without target row", meanwhile: subselect) },
-    { later("to", at: $0, "table", "where moved rows go", meanwhile: insertByHand) },
     { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) },
   ]
 }

@@ -8,6 +8,8 @@ public struct StepDefinition: Sendable {
     case update(Located<TableReference>, match: SourceFragment?, set: [Assignment])
     /// Adds rows to a table. Without `values` the columns of the same name.
     case insert(Located<TableReference>, values: [Assignment]?, onConflict: OnConflict?)
+    /// Adds the rows that a ``delete`` behind it removes, those of one `move`; `values` overrides the columns of the same name.
+    case add(Located<TableReference>, rowsOf: Located<TableReference>, match: SourceFragment?, values: [Assignment])
     /// Removes rows of a table: those that `match`, or the batch's own.
     case delete(Located<TableReference>, match: SourceFragment?)
     /// Adds events to a table; a revert leaves them there.
@@ -19,7 +21,7 @@ public struct StepDefinition: Sendable {
     public var word: String {
       switch self {
       case .update: "update"
-      case .insert: "insert"
+      case .insert, .add: "insert"
       case .delete: "delete"
       case .emit, .notify: "emit"
       }
@@ -28,7 +30,9 @@ public struct StepDefinition: Sendable {
     /// The table that is written; `nil` for a channel.
     public var table: Located<TableReference>? {
       switch self {
-      case .update(let table, _, _), .insert(let table, _, _), .delete(let table, _), .emit(let table, _): table
+      case .update(let table, _, _), .insert(let table, _, _), .add(let table, _, _, _), .delete(let table, _),
+        .emit(let table, _):
+        table
       case .notify: nil
       }
     }
@@ -38,6 +42,7 @@ public struct StepDefinition: Sendable {
       switch self {
       case .update(_, _, let set): set
       case .insert(_, let values, _): values ?? []
+      case .add(_, _, _, let values): values
       case .delete: []
       case .emit(_, let values): values
       case .notify(_, let payload): [payload]

@@ -25,6 +25,8 @@ import Testing
     CREATE TABLE labels (user_id bigint, label text, PRIMARY KEY (user_id, label));
     INSERT INTO labels VALUES (2, 'y'), (3, 'z');
     CREATE TABLE events (id bigserial, kind text, n bigint);
+    CREATE TABLE old_grants (LIKE grants, moved_at timestamptz NOT NULL DEFAULT '2026-01-01Z', PRIMARY KEY (id));
+    CREATE TABLE old_items (price numeric(8,2), id bigint PRIMARY KEY, grant_id integer NOT NULL REFERENCES old_grants);
     CREATE VIEW scores AS SELECT user_id, state, count(*)::integer AS n FROM grants GROUP BY user_id, state;
     ANALYZE users, grants, items
     """
@@ -33,7 +35,8 @@ import Testing
   /// The tables as rows, but for the numbers that a sequence gives.
   private static let all = [
     "SELECT * FROM users ORDER BY id", "SELECT * FROM grants ORDER BY id", "SELECT * FROM items ORDER BY id",
-    "SELECT * FROM seen ORDER BY 1, 2", "SELECT * FROM labels ORDER BY 1, 2",
+    "SELECT * FROM old_grants ORDER BY id", "SELECT * FROM old_items ORDER BY id", "SELECT * FROM seen ORDER BY 1, 2",
+    "SELECT * FROM labels ORDER BY 1, 2",
     "SELECT user_id, delta, reason, twice, tags, at FROM ledger ORDER BY 1, 2, 3, 5",
     "SELECT kind, sum(n) FROM events GROUP BY kind",
   ]
@@ -97,6 +100,28 @@ import Testing
         CREATE TEMP TABLE b AS SELECT * FROM grants WHERE state = 'used';
         INSERT INTO ledger (user_id, delta, tags) SELECT user_id, i.id, tags FROM b CROSS JOIN (VALUES (1), (2)) AS i(id);
         DELETE FROM grants WHERE state = 'used'
+        """),
+    Case(
+      testDescription: "that move whole families",
+      definition: """
+        source: grants
+        where: state = 'active'
+        steps:
+          - move: items
+            to: old_items
+            match: items.grant_id = batch.id
+          - move: grants
+            to: old_grants
+            values: {note: note || '!', state: 'moved'}
+          - emit: events
+            from: {e: SELECT count(*) AS n FROM batch}
+            values: {kind: 'moved', n: e.n}
+        """,
+      oracle: """
+        INSERT INTO old_grants SELECT id, user_id, points, 'moved', note || '!', tags FROM grants WHERE state = 'active';
+        INSERT INTO old_items (id, grant_id, price) SELECT id, grant_id, price FROM items WHERE grant_id IN (SELECT id FROM old_grants);
+        INSERT INTO events (kind, n) SELECT 'moved', count(*) FROM old_grants;
+        DELETE FROM grants WHERE state = 'active'
         """),
     Case(
       testDescription: "of which a single one stands at the top",

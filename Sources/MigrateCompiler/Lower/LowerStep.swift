@@ -51,7 +51,7 @@ extension ResolvedStep {
         capture(table, match, assignments, batch, locked: true),
       ]
         + (match.isSingle ? [] : [doubled(table)]) + [change(table, assignments)]
-    case .insert(let table, let assignments, _): [insert(table, assignments, batch)]
+    case .insert(let table, let assignments, _): lockOfMoved(batch) + [insert(table, assignments, batch)]
     case .delete(let table, let match): [delete(table, match, batch)]
     case .emit, .notify:
       [
@@ -228,7 +228,7 @@ extension ResolvedStep {
     let ordered: SQL =
       switch rows {
       case .batch: insert + "\nORDER  BY \(list: key.map { "batch.\($0.name)" })"
-      case .query: insert
+      case .query, .moved: insert
       }
     guard case .insert(_, _, let skipping) = verb, !skipping.isEmpty else { return ordered }
     return ordered + "\nON CONFLICT (\(list: skipping.map { "\($0.name)" })) DO NOTHING"
@@ -246,9 +246,32 @@ extension ResolvedStep {
         RETURNING \(lines: returned)
       )
       INSERT INTO \(Name.undo(number)) (slice, ordinal, part, \(list: keyNames(table) + other.map { Name.old($0) } + ["exact"]))
-      SELECT \(lines: [ResolvedBatch.placeValues] + keyNames(table).map { "array_agg(s.\($0))" } + gathered(Name.old, other) + ["true"])
+      SELECT \(lines: [ResolvedBatch.placeValues] + keyNames(table).map { "array_agg(s.\($0))" } + gathered(Name.old, other) + [isWhole(batch)])
       FROM  (SELECT * FROM gone ORDER BY \(list: keyNames(table))) AS s
       """)
+  }
+
+  /// Of a move: whether what goes is what has been added.
+  private func isWhole(_ batch: ResolvedBatch) -> SQL {
+    let adding = batch.steps.first { step in
+      if case .moved(_, _, _, let remover) = step.rows { remover == number } else { false }
+    }
+    guard let adding else { return "true" }
+    return """
+      count(*) = (SELECT coalesce(cardinality(b.k_1), 0)
+                  FROM   \(Name.undo(adding.number)) AS b
+                  WHERE  \(ResolvedBatch.placeRead))
+      """
+  }
+
+  /// Where a batch does not keep to one snapshot, its rows stay between the statement that adds them and the one that removes them.
+  private func lockOfMoved(_ batch: ResolvedBatch) -> [Statement] {
+    guard case .moved(_, _, let lock, _) = rows else { return [] }
+    return [
+      Statement(
+        .captureLocked, step: number, why: "what is added is what will be removed",
+        "WITH \(batch.batch(.captured))\nSELECT count(*)\nFROM  (\(lock)) AS locked")
+    ]
   }
 
   private func deletion(_ table: WrittenTable, _ match: Match) -> SQL {

@@ -94,7 +94,8 @@ extension ResolvedBatch {
   func tables(of step: ResolvedStep, _ rows: BatchRows) -> SQL {
     switch step.rows {
     case .batch: batch(rows)
-    case .query(let name, let query): "\(batch(rows)), \(name) AS (\n  \(query)\n)"
+    case .query(let name, let query), .moved(let name, let query, _, _):
+      "\(batch(rows)), \(name) AS (\n  \(query)\n)"
     }
   }
 

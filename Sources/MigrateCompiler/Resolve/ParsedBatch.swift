@@ -54,7 +54,7 @@ package struct ParsedBatch: Sendable {
     joins = operation.joins.compactMap { Self.join($0, &problems) }
     lets = operation.lets.map { ParsedLet(name: $0.column, value: Self.value($0.value, &problems)) }
     values = operation.set.map { Self.value($0.value, &problems) }
-    steps = operation.steps.map { ParsedStep($0, &problems) }
+    steps = operation.steps.enumerated().map { ParsedStep($0 + 1, $1, &problems) }
     validation = operation.validation.compactMap { rule in
       Self.expression(rule.condition, &problems).map { ParsedRule(reason: rule.reason.value, condition: $0) }
     }

@@ -4,6 +4,8 @@ internal import MigrateSQL
 
 /// A step whose SQL has been parsed.
 struct ParsedStep: Sendable {
+  /// Its number, from 1; a move is two of them.
+  let number: Int
   let definition: StepDefinition
   /// The query of `from`; `nil` without one.
   let query: SQLQuery?
@@ -13,13 +15,17 @@ struct ParsedStep: Sendable {
   /// False where some SQL of it cannot be read; that has been said.
   let isWhole: Bool
 
-  init(_ step: StepDefinition, _ problems: inout [Diagnostic]) {
+  init(_ number: Int, _ step: StepDefinition, _ problems: inout [Diagnostic]) {
+    self.number = number
     definition = step
     let count = problems.count
     query = step.from.flatMap { ParsedBatch.query($0.query, &problems) }
-    match = step.verb.match.flatMap { ParsedBatch.expression($0, &problems) }
+    var said: [Diagnostic] = []
+    match = step.verb.match.flatMap { ParsedBatch.expression($0, &said) }
+    // What is wrong with that of a move is said of its other half.
+    if case .add = step.verb {} else { problems += said }
     values = step.verb.values.map { ParsedBatch.value($0.value, &problems) }
-    isWhole = problems.count == count
+    isWhole = problems.count == count && said.isEmpty
   }
 
   var texts: [any SQLText] {
@@ -34,7 +40,7 @@ struct ParsedStep: Sendable {
 extension StepDefinition.Verb {
   fileprivate var match: SourceFragment? {
     switch self {
-    case .update(_, let match, _), .delete(_, let match): match
+    case .update(_, let match, _), .delete(_, let match), .add(_, _, let match, _): match
     case .insert, .emit, .notify: nil
     }
   }

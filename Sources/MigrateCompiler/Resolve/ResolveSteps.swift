@@ -27,7 +27,7 @@ extension Resolver {
       StepNames.Target(
         table: table, name: table.name.name, alias: Self.rowName(for: table.name.name.name, in: parsed))
     }
-    if let rowsNames, let target, rowsNames.name == target.name {
+    if step.definition.from != nil, let rowsNames, let target, rowsNames.name == target.name {
       problems.append(.takenRowsName(rowsNames.name.name, at: step.definition.from?.name.span ?? step.definition.span))
     }
     let writing = StepWriting(
@@ -42,11 +42,14 @@ extension Resolver {
     let target =
       switch verb {
       case .notify(let channel, _): channel.value
-      case .update, .insert, .delete, .emit: table?.name.description ?? ""
+      case .update, .insert, .add, .delete, .emit: table?.name.description ?? ""
       }
-    return NamedStep.Words(
-      verb: verb.word, target: target, match: step.match?.text,
-      from: step.definition.from.map { "\($0.name.value): \(step.query?.text ?? "")" })
+    var from = step.definition.from.map { "\($0.name.value): \(step.query?.text ?? "")" }
+    if case .add(_, let moved, _, _) = verb {
+      from =
+        "the rows of \(moved.value.schema.map { "\($0)." } ?? "")\(moved.value.name) that step \(remover(of: step)) deletes"
+    }
+    return NamedStep.Words(verb: verb.word, target: target, match: from == nil ? step.match?.text : nil, from: from)
   }
 
   private mutating func verb(_ writing: StepWriting, _ parameters: Parameters) -> NamedStep.Verb? {
@@ -71,6 +74,9 @@ extension Resolver {
       let resolved = insertion(values, writing, table, parameters)
       if let onConflict, let resolved { checkFirst(writing, values, resolved, skipping, at: onConflict.span) }
       return resolved.map { .insert(table, $0, skipping: skipping) }
+    case .add(_, let moved, _, let values):
+      guard let table = written(writing, updating: []) else { return nil }
+      return addition(values, of: moved, writing, table, parameters).map { .insert(table, $0, skipping: []) }
     case .delete:
       guard let table = written(writing, updating: []), let match = match(writing, table, parameters) else {
         return nil
@@ -96,6 +102,7 @@ extension Resolver {
   private mutating func rows(
     of step: ParsedStep, key: [Column], _ parameters: Parameters
   ) -> (StepRows, StepNames.Rows?)? {
+    if case .add(_, let moved, _, _) = step.definition.verb { return movedRows(of: step, from: moved, key: key) }
     guard let from = step.definition.from, let query = step.query else { return (.batch, nil) }
     let count = problems.count
     let name = Identifier(trusted: from.name.value)
@@ -128,10 +135,11 @@ extension Resolver {
   var probedBatch: SQL { "WITH batch AS (SELECT \(rowName).* FROM \(row)) " }
 
   /// The same with the rows of a step.
-  private func probedRows(_ rows: StepRows) -> SQL {
+  func probedRows(_ rows: StepRows) -> SQL {
     switch rows {
     case .batch: probedBatch
-    case .query(let name, let sql): "WITH batch AS (SELECT \(rowName).* FROM \(row)), \(name) AS (\(sql)) "
+    case .query(let name, let sql), .moved(let name, let sql, _, _):
+      "WITH batch AS (SELECT \(rowName).* FROM \(row)), \(name) AS (\(sql)) "
     }
   }
 
@@ -163,7 +171,7 @@ extension Resolver {
     let isSingle: Bool =
       switch writing.rows {
       case .batch: !isShared
-      case .query: false
+      case .query, .moved: false
       }
     return Match(condition: condition, isExistence: false, isSingle: isSingle, isShared: isShared)
   }
@@ -203,7 +211,7 @@ extension Resolver {
   // MARK: What is written
 
   /// The values of `assignments` for `columns`, those that could be resolved.
-  private mutating func values(
+  mutating func values(
     _ assignments: [Assignment], _ columns: [Column?], _ writing: StepWriting, bare: StepNames.Bare,
     _ parameters: Parameters
   ) -> [NamedAssignment] {

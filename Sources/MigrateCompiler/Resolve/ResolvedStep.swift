@@ -98,12 +98,14 @@ struct Match: Sendable {
 enum StepRows: Sendable {
   case batch
   case query(Identifier, SQL)
+  /// Rows of a table, which a step behind it removes: as the query finds them, and what locks them until then.
+  case moved(Identifier, SQL, lock: SQL, removedBy: Int)
 
   /// What our SQL calls them.
   var name: Identifier {
     switch self {
     case .batch: Resolver.batch
-    case .query(let name, _): name
+    case .query(let name, _), .moved(let name, _, _, _): name
     }
   }
 }

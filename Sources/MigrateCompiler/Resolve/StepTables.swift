@@ -18,10 +18,9 @@ extension Resolver {
     return problems.count == count ? table : nil
   }
 
-  private func asked(_ step: ParsedStep) -> Table? {
+  func asked(_ step: ParsedStep) -> Table? {
     let joined = parsed.joins.count { if case .table = $0.rows { true } else { false } }
-    let span = step.definition.span
-    let before = parsed.steps.prefix { $0.definition.span != span }.count { $0.definition.verb.table != nil }
+    let before = parsed.steps.prefix { $0.number != step.number }.count { $0.definition.verb.table != nil }
     let place = parsed.sourceTables + joined + before
     return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
   }
@@ -40,7 +39,7 @@ extension Resolver {
           ("SELECT", table.rights.select || table.columns.allSatisfy(\.maySelect)),
           ("UPDATE", table.rights.update || set.allSatisfy { table.column($0.column.value)?.mayUpdate ?? true }),
         ]
-      case .insert, .delete:
+      case .insert, .add, .delete:
         [("SELECT", table.rights.select), ("INSERT", table.rights.insert), ("DELETE", table.rights.delete)]
       case .emit: [("INSERT", table.rights.insert)]
       case .notify: []
@@ -71,7 +70,7 @@ extension Resolver {
     let firing = table.triggers.filter { trigger in
       switch verb {
       case .update: trigger.firesOnUpdate
-      case .insert, .delete: trigger.firesOnInsert || trigger.firesOnDelete
+      case .insert, .add, .delete: trigger.firesOnInsert || trigger.firesOnDelete
       case .emit, .notify: false
       }
     }
@@ -123,7 +122,7 @@ extension Resolver {
     let isOwn: Bool =
       switch step.definition.verb {
       case .update, .delete: step.match == nil
-      case .insert, .emit, .notify: false
+      case .insert, .add, .emit, .notify: false
       }
     if !isOwn { problems.append(.sourceReached(step.definition.verb.word, table.name, at: step.definition.span)) }
   }

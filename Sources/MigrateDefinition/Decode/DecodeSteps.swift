@@ -3,7 +3,7 @@ import MigrateDiagnostics
 extension Decoder {
   private static let example =
     "steps: [{update: shop.orders, match: orders.user_id = batch.id, set: {state: 'closed'}}]"
-  static let verbs = ["update", "insert", "delete", "emit"]
+  static let verbs = ["update", "insert", "delete", "move", "emit"]
 
   /// `steps:`, or the single step whose keys stand at the top.
   mutating func steps(of fields: Fields) -> [StepDefinition] {
@@ -15,12 +15,28 @@ extension Decoder {
       return steps(entry)
     }
     guard Self.verbs.contains(where: { fields[$0] != nil }) else {
-      for key in ["match", "values", "from"] {
+      for key in ["match", "values", "from", "to"] {
         if let entry = fields[key] { refuse(.withoutVerb(key, at: entry.key.span)) }
       }
       return []
     }
-    return step(fields).map { [$0] } ?? []
+    return Self.sorted([step(fields)])
+  }
+
+  /// Neighbouring moves are one: a row is added before those that refer to it, and removed behind them, so where the children stand
+  /// first, as they are to be removed, their parents are added first.
+  private static func sorted(_ steps: [[StepDefinition]]) -> [StepDefinition] {
+    var sorted: [StepDefinition] = []
+    var moves: [[StepDefinition]] = []
+    for step in steps + [[]] {
+      if step.count == 2 {
+        moves.append(step)
+      } else {
+        sorted += moves.reversed().map { $0[0] } + moves.map { $0[1] } + step
+        moves = []
+      }
+    }
+    return sorted
   }
 
   /// Keys that this version reads, and not together with steps.
@@ -42,30 +58,48 @@ extension Decoder {
       if elements.isEmpty, isComplete {
         refuse(.wrongKind("`steps` is empty", example: Self.example, at: entry.value.span))
       }
-      return elements.compactMap { element in
-        guard let mapping = map(element, "a step", example: "update: shop.users") else { return nil }
-        return step(fields(of: mapping, at: .step))
-      }
+      return Self.sorted(
+        elements.map { element in
+          guard let mapping = map(element, "a step", example: "update: shop.users") else { return [] }
+          return step(fields(of: mapping, at: .step))
+        })
     case .scalar, .mapping:
       refuse(.wrongKind("`steps` is a list, a step an item", example: Self.example, at: entry.value.span))
       return []
     }
   }
 
-  private mutating func step(_ fields: Fields) -> StepDefinition? {
+  /// One, or of a move two: that which adds and that which removes; none where it could not be read.
+  private mutating func step(_ fields: Fields) -> [StepDefinition] {
     let said = Self.verbs.filter { fields[$0] != nil }
     guard let word = said.first, let entry = fields[word] else {
-      if isComplete, !fields.mayStandFor(Self.verbs + ["move"]), let first = fields.first {
+      if isComplete, !fields.mayStandFor(Self.verbs), let first = fields.first {
         refuse(.missingKey("update", in: "a step", example: "update: shop.users", at: first))
       }
-      return nil
+      return []
     }
     if said.count > 1, let second = fields[said[1]] { refuse(.severalVerbs(word, said[1], at: second.key.span)) }
     refuseForeign(fields, to: word)
+    if word == "move" { return move(entry, fields) }
     let from = fields["from"].flatMap { self.from($0) }
-    guard let verb = verb(word, entry, fields) else { return nil }
-    if fields["from"] != nil, from == nil { return nil }
-    return StepDefinition(verb: verb, from: from, span: entry.key.span)
+    guard let verb = verb(word, entry, fields) else { return [] }
+    if fields["from"] != nil, from == nil { return [] }
+    return [StepDefinition(verb: verb, from: from, span: entry.key.span)]
+  }
+
+  /// `move: shop.orders` with `to: archive.orders`.
+  private mutating func move(_ entry: YAMLEntry, _ fields: Fields) -> [StepDefinition] {
+    let match = fields["match"].flatMap { sql($0, inFlow: fields.isFlow, "one SQL condition") }
+    let values = fields["values"].map { assignments($0) } ?? []
+    if fields["to"] == nil { refuseMissing("to", in: fields, "to: archive.orders", at: entry.key.span) }
+    guard let table = table(entry), let to = fields["to"].flatMap({ self.table($0) }),
+      fields["match"] == nil || match != nil
+    else { return [] }
+    let span = entry.key.span
+    return [
+      StepDefinition(verb: .add(to, rowsOf: table, match: match, values: values), from: nil, span: span),
+      StepDefinition(verb: .delete(table, match: match), from: nil, span: span),
+    ]
   }
 
   /// Keys that say nothing about such a step.
@@ -75,9 +109,11 @@ extension Decoder {
       case "update": ["match", "set"]
       case "delete": ["match"]
       case "insert": ["values", "on_conflict"]
+      case "move": ["match", "values", "to"]
       default: ["values"]
       }
-    for key in ["match", "set", "values", "on_conflict"] where !own.contains(key) {
+    for key in ["match", "set", "values", "on_conflict", "to"] + (word == "move" ? ["from"] : [])
+    where !own.contains(key) {
       if let entry = fields[key] { refuse(.keyOfOtherVerb(key, word, at: entry.key.span)) }
     }
   }
@@ -204,6 +240,8 @@ extension Diagnostic {
       switch (key, verb) {
       case ("match", _): "which rows it works from is said by `from`: a SELECT over `batch` with a WHERE"
       case ("set", "insert"), ("set", "emit"): "what a new row holds stands under `values`"
+      case ("to", _): "it says where `move` adds the rows that it removes"
+      case ("from", _): "which rows are moved is said by `match`"
       case ("on_conflict", _): "it says what an `insert` does where a row is there already"
       case ("values", "update"): "what a row becomes stands under `set`"
       default: "remove it: `delete` needs no more than its `match`"

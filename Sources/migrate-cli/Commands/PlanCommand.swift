@@ -46,9 +46,9 @@ enum PlanCommand {
       return
     }
     console.print(summary.text)
+    let which = compilation.plan.isFrozen ? "all rows" : "the second batch"
     for explanation in explanations {
-      console.print(
-        "-- ===== explain: \(explanation.name), for the second batch\n\n\(Printable.block(explanation.text))\n")
+      console.print("-- ===== explain: \(explanation.name), for \(which)\n\n\(Printable.block(explanation.text))\n")
     }
     console.output.write(Preview(compilation.plan).sql)
   }

@@ -1,0 +1,67 @@
+internal import MigrateCatalog
+internal import MigrateDefinition
+internal import MigrateDiagnostics
+internal import MigrateSQL
+
+/// `move:` an insert, and a delete of what it has inserted.
+extension Resolver {
+  static let moved = Identifier(trusted: "moved")
+
+  /// The number of the step that removes what this one adds.
+  func remover(of step: ParsedStep) -> Int {
+    let span = step.definition.span
+    return parsed.steps.first { $0.number > step.number && $0.definition.span == span }?.number ?? step.number
+  }
+
+  /// The rows that are moved, found by what the delete behind them is told to delete; what is wrong with that is said there.
+  mutating func movedRows(
+    of step: ParsedStep, from reference: Located<TableReference>, key: [Column]
+  ) -> (StepRows, StepNames.Rows?)? {
+    let remover = remover(of: step)
+    guard let table = parsed.steps.first(where: { $0.number == remover }).flatMap({ asked($0) }) else { return nil }
+    let target = StepNames.Target(
+      table: table, name: table.name.name, alias: Self.rowName(for: table.name.name.name, in: parsed))
+    let condition: SQL
+    if let match = step.match {
+      condition = rewritten(match, in: StepNames(target: target, rows: nil, bare: .either))
+    } else {
+      condition = .joined(key.map { "\(target.alias).\($0.name) = batch.\($0.name)" }, by: " AND ")
+    }
+    let columns = table.columns.filter { !$0.isGenerated }.map(\.name)
+    let rows: SQL = "FROM   \(table.name) AS \(target.alias)\nWHERE  EXISTS (SELECT FROM batch WHERE (\(condition)))"
+    return (
+      .moved(
+        Self.moved, "SELECT \(list: columns.map { "\(target.alias).\($0)" })\n\(rows)",
+        lock: "SELECT\n\(rows)\nFOR    UPDATE OF \(target.alias)", removedBy: remover),
+      StepNames.Rows(name: table.name.name, alias: Self.moved, columns: columns)
+    )
+  }
+
+  /// Each column of the row that is moved goes into the one of its name, unless it is given another value, or has no place there.
+  mutating func addition(
+    _ values: [Assignment], of reference: Located<TableReference>, _ writing: StepWriting, _ table: WrittenTable,
+    _ parameters: Parameters
+  ) -> [NamedAssignment]? {
+    let columns = values.map { writable($0.column, of: table.table) }
+    var resolved = self.values(values, columns, writing, bare: .rows, parameters)
+    let given = Set(columns.compactMap { $0?.number })
+    for name in writing.names.rows?.columns ?? [] {
+      guard let column = table.table.column(name.name) else {
+        problems.append(.columnWithoutHome(name.name, table.table.name.description, at: writing.step.definition.span))
+        continue
+      }
+      guard !column.isGenerated, !given.contains(column.number) else { continue }
+      if column.isIdentity { problems.append(.identity(name.name, at: writing.step.definition.span)) }
+      let value: SQL = "\(writing.rows.name).\(name)"
+      ask(
+        .assignment(writing.firstValue + resolved.count),
+        "\(probedRows(writing.rows))SELECT \(value) FROM \(writing.rows.name)")
+      resolved.append(
+        NamedAssignment(
+          column: column, value: value, span: writing.step.definition.span, isVolatile: false, isConstant: false,
+          text: name.name))
+    }
+    checkComplete(resolved, table.table, at: writing.step.definition.span)
+    return resolved
+  }
+}
