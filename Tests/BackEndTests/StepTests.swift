@@ -24,6 +24,8 @@ import Testing
     INSERT INTO seen SELECT n, 'active', -1 FROM generate_series(1, 6, 2) AS n;
     CREATE TABLE labels (user_id bigint, label text, PRIMARY KEY (user_id, label));
     INSERT INTO labels VALUES (2, 'y'), (3, 'z');
+    CREATE TABLE visits (user_id bigint PRIMARY KEY, visits integer NOT NULL);
+    INSERT INTO visits SELECT n, n FROM generate_series(1, 20) AS n;
     CREATE TABLE events (id bigserial, kind text, n bigint);
     CREATE TABLE old_grants (LIKE grants, moved_at timestamptz NOT NULL DEFAULT '2026-01-01Z', PRIMARY KEY (id));
     CREATE TABLE old_items (price numeric(8,2), id bigint PRIMARY KEY, grant_id integer NOT NULL REFERENCES old_grants);
@@ -35,7 +37,8 @@ import Testing
   /// The tables as rows, but for the numbers that a sequence gives.
   private static let all = [
     "SELECT * FROM users ORDER BY id", "SELECT * FROM grants ORDER BY id", "SELECT * FROM items ORDER BY id",
-    "SELECT * FROM old_grants ORDER BY id", "SELECT * FROM old_items ORDER BY id", "SELECT * FROM seen ORDER BY 1, 2",
+    "SELECT * FROM visits ORDER BY user_id", "SELECT * FROM old_grants ORDER BY id",
+    "SELECT * FROM old_items ORDER BY id", "SELECT * FROM seen ORDER BY 1, 2",
     "SELECT * FROM labels ORDER BY 1, 2",
     "SELECT user_id, delta, reason, twice, tags, at FROM ledger ORDER BY 1, 2, 3, 5",
     "SELECT kind, sum(n) FROM events GROUP BY kind",
@@ -124,18 +127,26 @@ import Testing
         DELETE FROM grants WHERE state = 'active'
         """),
     Case(
-      testDescription: "of which a single one stands at the top",
+      testDescription: "that change rows of other tables",
       definition: """
         source: grants
         where: state = 'active'
-        update: items
-        match: items.grant_id = batch.id AND price > 5
-        set:
-          price: price * (1 + coalesce(batch.points, 0))
+        steps:
+          - update: items
+            match: items.grant_id = batch.id AND price > 5
+            set:
+              price: price * (1 + coalesce(batch.points, 0))
+          # A column that is called like its table.
+          - update: visits
+            from: {v: SELECT user_id, count(*) AS n FROM batch GROUP BY user_id}
+            match: visits.user_id = v.user_id
+            set: {visits: visits + v.n}
         """,
       oracle: """
         UPDATE items SET price = price * (1 + coalesce(g.points, 0)) FROM grants AS g
-        WHERE g.id = items.grant_id AND g.state = 'active' AND price > 5
+        WHERE g.id = items.grant_id AND g.state = 'active' AND price > 5;
+        UPDATE visits SET visits = visits + g.n
+        FROM (SELECT user_id, count(*) AS n FROM grants WHERE state = 'active' GROUP BY user_id) AS g WHERE g.user_id = visits.user_id
         """),
     Case(
       testDescription: "that leave what is there as it is",

@@ -36,7 +36,7 @@ import Testing
       let (status, text) = try await onThread { try Program.output(of: process) }
       #expect(status == 3 && text.hasSuffix("ERROR:  schema \"shop\" already exists\n"), "\(text)")
       #expect(try await shop.checksums() == before)
-      _ = try await shop.server.psql("DROP SCHEMA shop CASCADE")
+      _ = try await shop.server.psql("DROP SCHEMA shop, archive, site, staff CASCADE")
       let again = try Program.process("/bin/bash", ["-c", command], database: shop.server)
       again.environment?["PGOPTIONS"] = "-c demo.size=small"
       #expect(try await onThread { try Program.output(of: again) } == (0, ""))

@@ -72,9 +72,10 @@ extension Resolver {
   }
 
   private func meaning(ofBare part: ColumnUse.Part, in names: StepNames) -> StepNames.Meaning {
-    if isRow(part.name, in: names), table.column(part.name.name) == nil { return .whole(part) }
     let isOfTarget = names.target?.table.column(part.name.name) != nil
     let isOfRows = names.rows?.columns.contains(part.name) ?? (table.column(part.name.name) != nil)
+    // A column goes before a row that is called like it.
+    if isRow(part.name, in: names), !isOfTarget, !isOfRows { return .whole(part) }
     let ofRows: StepNames.Meaning = names.rows == nil ? .batch(part) : .rows(part)
     switch names.bare {
     case .target: return isOfTarget ? .target(part) : .unknown(part)
