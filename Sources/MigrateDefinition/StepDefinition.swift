@@ -8,6 +8,8 @@ public struct StepDefinition: Sendable {
     case update(Located<TableReference>, match: SourceFragment?, set: [Assignment])
     /// Adds rows to a table. Without `values` the columns of the same name.
     case insert(Located<TableReference>, values: [Assignment]?, onConflict: OnConflict?)
+    /// Gives the rows that the ``insert`` before it has found there these values, but for the conflict's key.
+    case overwrite(Located<TableReference>, values: [Assignment]?, onConflict: OnConflict)
     /// Adds the rows that a ``delete`` behind it removes, those of one `move`; `values` overrides the columns of the same name.
     case add(Located<TableReference>, rowsOf: Located<TableReference>, match: SourceFragment?, values: [Assignment])
     /// Removes rows of a table: those that `match`, or the batch's own.
@@ -20,7 +22,7 @@ public struct StepDefinition: Sendable {
     /// The word that the definition says.
     public var word: String {
       switch self {
-      case .update: "update"
+      case .update, .overwrite: "update"
       case .insert, .add: "insert"
       case .delete: "delete"
       case .emit, .notify: "emit"
@@ -30,8 +32,8 @@ public struct StepDefinition: Sendable {
     /// The table that is written; `nil` for a channel.
     public var table: Located<TableReference>? {
       switch self {
-      case .update(let table, _, _), .insert(let table, _, _), .add(let table, _, _, _), .delete(let table, _),
-        .emit(let table, _):
+      case .update(let table, _, _), .insert(let table, _, _), .overwrite(let table, _, _), .add(let table, _, _, _),
+        .delete(let table, _), .emit(let table, _):
         table
       case .notify: nil
       }
@@ -41,7 +43,7 @@ public struct StepDefinition: Sendable {
     public var values: [Assignment] {
       switch self {
       case .update(_, _, let set): set
-      case .insert(_, let values, _): values ?? []
+      case .insert(_, let values, _), .overwrite(_, let values, _): values ?? []
       case .add(_, _, _, let values): values
       case .delete: []
       case .emit(_, let values): values
@@ -66,8 +68,18 @@ public struct DerivedRows: Sendable {
   public let query: SourceFragment
 }
 
-/// `on_conflict:` what an insert does where the table has a row with these values already: it leaves that as it is.
+/// `on_conflict:` what an insert does where the table has a row with these values already.
 public struct OnConflict: Sendable {
+  /// `do:`
+  public enum Resolution: String, Sendable {
+    /// It leaves that row as it is.
+    case skip
+    /// It gives that row the new one's values.
+    case update
+  }
+
+  /// What is done.
+  public let resolution: Resolution
   /// The columns of a unique index, exact.
   public let key: [Located<String>]
   /// The place of `on_conflict`.

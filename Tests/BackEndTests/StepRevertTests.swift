@@ -236,4 +236,32 @@ import Testing
       #expect(try await server.value("SELECT count(*) FROM items WHERE id < 100") == "5")
     }
   }
+
+  @Test(arguments: BackEnd.allCases)
+  func `U16: keep what somebody has changed of rows that were updated or added`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE report (day integer PRIMARY KEY, n integer NOT NULL, note text);
+        INSERT INTO report SELECT n, 1, 'old' FROM generate_series(1, 5) AS n
+        """)
+      let definition = """
+        batch: report
+        source: {query: "SELECT day, day * 10 AS n FROM generate_series(1, 10) AS day", key: day}
+        insert: report
+        on_conflict: {key: day, do: update}
+        """
+      let compiled = try await Compiled(definition, on: server, batchSize: 4)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let applied = try await server.rows("SELECT * FROM report ORDER BY day")
+      #expect(applied == (1...10).map { "\($0)|\($0 * 10)|\($0 < 6 ? "old" : "NULL")" })
+      try await server.psql("UPDATE report SET n = 99 WHERE day IN (2, 8); DELETE FROM report WHERE day IN (3, 9)")
+      #expect(try await !backEnd.revert(compiled, on: server).isDone)
+      _ = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      let kept = try await server.rows("SELECT DISTINCT step, key[1], reason FROM migrate.conflicts ORDER BY 1, 2")
+      #expect(kept == ["1|8|edited", "1|9|gone", "2|2|edited", "2|3|gone"])
+      let back = try await server.rows("SELECT * FROM report ORDER BY day")
+      #expect(back == ["1|1|old", "2|99|old", "4|1|old", "5|1|old", "8|99|NULL"])
+    }
+  }
 }

@@ -138,7 +138,8 @@ import Testing
               price: price * (1 + coalesce(batch.points, 0))
           # A column that is called like its table.
           - update: visits
-            from: {v: SELECT user_id, count(*) AS n FROM batch GROUP BY user_id}
+            from:
+              v: SELECT user_id, count(*) AS n FROM batch GROUP BY user_id
             match: visits.user_id = v.user_id
             set: {visits: visits + v.n}
         """,
@@ -159,6 +160,25 @@ import Testing
       oracle:
         "INSERT INTO seen SELECT user_id, state, id FROM grants ORDER BY id ON CONFLICT (user_id, state) DO NOTHING",
       goesWithCanary: false),
+    Case(
+      testDescription: "that update what is there, and add what is not",
+      definition: """
+        source:
+          query: |
+            SELECT user_id, state, count(*)::integer AS n, max(points) AS most FROM grants GROUP BY user_id, state
+          key: [user_id, state]
+        insert: seen
+        values:
+          user_id: user_id
+          state: state
+          n: n + coalesce(most, 0)
+        on_conflict: {key: [state, user_id], do: update}
+        """,
+      oracle: """
+        INSERT INTO seen (user_id, state, n)
+        SELECT user_id, state, count(*) + coalesce(max(points), 0) FROM grants GROUP BY user_id, state
+        ON CONFLICT (user_id, state) DO UPDATE SET n = excluded.n
+        """),
     Case(
       testDescription: "that make rows of arrays",
       definition: """

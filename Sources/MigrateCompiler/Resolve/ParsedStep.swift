@@ -41,7 +41,7 @@ extension StepDefinition.Verb {
   fileprivate var match: SourceFragment? {
     switch self {
     case .update(_, let match, _), .delete(_, let match), .add(_, _, let match, _): match
-    case .insert, .emit, .notify: nil
+    case .insert, .overwrite, .emit, .notify: nil
     }
   }
 }

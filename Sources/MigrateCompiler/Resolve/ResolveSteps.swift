@@ -42,12 +42,16 @@ extension Resolver {
     let target =
       switch verb {
       case .notify(let channel, _): channel.value
-      case .update, .insert, .add, .delete, .emit: table?.name.description ?? ""
+      case .update, .insert, .overwrite, .add, .delete, .emit: table?.name.description ?? ""
       }
     var from = step.definition.from.map { "\($0.name.value): \(step.query?.text ?? "")" }
     if case .add(_, let moved, _, _) = verb {
       from =
         "the rows of \(moved.value.schema.map { "\($0)." } ?? "")\(moved.value.name) that step \(remover(of: step)) deletes"
+    }
+    if case .overwrite(_, _, let onConflict) = verb {
+      from =
+        "the rows of step \(step.number - 1) whose \(onConflict.key.map(\.value).joined(separator: ", ")) was there"
     }
     return NamedStep.Words(verb: verb.word, target: target, match: from == nil ? step.match?.text : nil, from: from)
   }
@@ -72,8 +76,13 @@ extension Resolver {
       }
       let skipping = onConflict.map { arbiter($0, of: table.table) } ?? []
       let resolved = insertion(values, writing, table, parameters)
-      if let onConflict, let resolved { checkFirst(writing, values, resolved, skipping, at: onConflict.span) }
+      if let onConflict, onConflict.resolution == .skip, let resolved {
+        checkFirst(writing, values, resolved, skipping, at: onConflict.span)
+      }
       return resolved.map { .insert(table, $0, skipping: skipping) }
+    case .overwrite(_, let values, let onConflict):
+      guard let table = written(writing, updating: []) else { return nil }
+      return overwriting(values, onConflict, writing, table, parameters)
     case .add(_, let moved, _, let values):
       guard let table = written(writing, updating: []) else { return nil }
       return addition(values, of: moved, writing, table, parameters).map { .insert(table, $0, skipping: []) }
@@ -262,7 +271,7 @@ extension Resolver {
     return "\(target.table.name) AS \(target.alias), \(writing.rows.name)"
   }
 
-  private mutating func insertion(
+  mutating func insertion(
     _ values: [Assignment]?, _ writing: StepWriting, _ table: WrittenTable, _ parameters: Parameters
   ) -> [NamedAssignment]? {
     let span = writing.step.definition.span

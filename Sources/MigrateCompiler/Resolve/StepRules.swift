@@ -73,7 +73,7 @@ extension Resolver {
       guard let reference = step.definition.verb.table, names(reference.value, table) else { continue }
       switch step.definition.verb {
       case .update(_, _, let set): writes.columns.formUnion(set.map { Identifier(trusted: $0.column.value) })
-      case .insert, .add, .delete, .emit, .notify: writes.comesOrGoes = true
+      case .insert, .overwrite, .add, .delete, .emit, .notify: writes.comesOrGoes = true
       }
     }
     return writes
@@ -230,7 +230,8 @@ extension Resolver {
     for other in parsed.steps where other.number != writing.step.number {
       guard let reference = other.definition.verb.table, names(reference.value, table.table) else { continue }
       switch other.definition.verb {
-      case .insert, .add, .emit: problems.append(.sharedAndInserted(table.table.name, at: writing.step.definition.span))
+      case .insert, .overwrite, .add, .emit:
+        problems.append(.sharedAndInserted(table.table.name, at: writing.step.definition.span))
       case .update(_, _, let others):
         let columns = set.map(\.column.value)
         guard let twice = others.first(where: { columns.contains($0.column.value) }) else { continue }

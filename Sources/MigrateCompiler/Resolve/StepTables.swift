@@ -41,6 +41,7 @@ extension Resolver {
         ]
       case .insert, .add, .delete:
         [("SELECT", table.rights.select), ("INSERT", table.rights.insert), ("DELETE", table.rights.delete)]
+      case .overwrite: [("UPDATE", table.rights.update)]
       case .emit: [("INSERT", table.rights.insert)]
       case .notify: []
       }
@@ -69,7 +70,7 @@ extension Resolver {
   private mutating func checkTriggers(_ verb: StepDefinition.Verb, _ table: Table, at span: SourceSpan) {
     let firing = table.triggers.filter { trigger in
       switch verb {
-      case .update: trigger.firesOnUpdate
+      case .update, .overwrite: trigger.firesOnUpdate
       case .insert, .add, .delete: trigger.firesOnInsert || trigger.firesOnDelete
       case .emit, .notify: false
       }
@@ -122,7 +123,7 @@ extension Resolver {
     let isOwn: Bool =
       switch step.definition.verb {
       case .update, .delete: step.match == nil
-      case .insert, .add, .emit, .notify: false
+      case .insert, .overwrite, .add, .emit, .notify: false
       }
     if !isOwn { problems.append(.sourceReached(step.definition.verb.word, table.name, at: step.definition.span)) }
   }

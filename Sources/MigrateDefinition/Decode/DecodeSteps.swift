@@ -29,7 +29,7 @@ extension Decoder {
     var sorted: [StepDefinition] = []
     var moves: [[StepDefinition]] = []
     for step in steps + [[]] {
-      if step.count == 2 {
+      if case .add? = step.first?.verb {
         moves.append(step)
       } else {
         sorted += moves.reversed().map { $0[0] } + moves.map { $0[1] } + step
@@ -69,7 +69,8 @@ extension Decoder {
     }
   }
 
-  /// One, or of a move two: that which adds and that which removes; none where it could not be read.
+  /// One, or two: of a move that which adds and that which removes, of an insert that updates that which adds and that which changes
+  /// what was there. None where it could not be read.
   private mutating func step(_ fields: Fields) -> [StepDefinition] {
     let said = Self.verbs.filter { fields[$0] != nil }
     guard let word = said.first, let entry = fields[word] else {
@@ -84,7 +85,13 @@ extension Decoder {
     let from = fields["from"].flatMap { self.from($0) }
     guard let verb = verb(word, entry, fields) else { return [] }
     if fields["from"] != nil, from == nil { return [] }
-    return [StepDefinition(verb: verb, from: from, span: entry.key.span)]
+    let step = StepDefinition(verb: verb, from: from, span: entry.key.span)
+    guard case .insert(let table, let values, let onConflict?) = verb, onConflict.resolution == .update else {
+      return [step]
+    }
+    if let from = fields["from"] { refuse(.notYetUpdateWithFrom(at: from.key.span)) }
+    let update = StepDefinition.Verb.overwrite(table, values: values, onConflict: onConflict)
+    return [step, StepDefinition(verb: update, from: nil, span: entry.key.span)]
   }
 
   /// `move: shop.orders` with `to: archive.orders`.
@@ -148,16 +155,14 @@ extension Decoder {
     }
     let key = fields["key"].map { names($0, of: "column", example: "key: [user_id, month]") } ?? []
     guard let done = fields["do"], let word = text(done, "`skip`") else { return nil }
-    switch word.value {
-    case "skip": break
-    case "update", "reject":
-      refuse(.notYetOnConflict(word.value, at: word.span))
-      return nil
-    default:
-      refuse(.wrongKind("`do` says what a conflict does: skip, update or reject", example: example, at: word.span))
+    guard let resolution = OnConflict.Resolution(rawValue: word.value) else {
+      refuse(
+        word.value.utf8.elementsEqual("reject".utf8)
+          ? .notYetReject(at: word.span)
+          : .wrongKind("`do` says what a conflict does: skip, update or reject", example: example, at: word.span))
       return nil
     }
-    return key.isEmpty ? nil : OnConflict(key: key, span: entry.key.span)
+    return key.isEmpty ? nil : OnConflict(resolution: resolution, key: key, span: entry.key.span)
   }
 
   /// `emit: table`, or `emit: {notify: channel}` whose one value is `payload`.
@@ -215,12 +220,16 @@ extension Diagnostic {
       "not-yet", at: span, "\"\(key)\" beside steps is not there yet in this version", remedy: "until then: \(remedy)")
   }
 
-  fileprivate static func notYetOnConflict(_ word: String, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func notYetReject(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "not-yet", at: span, "`do: \(word)` is not there yet in this version",
-      remedy: word == "update"
-        ? "until then: two steps, an `update` of the rows that are there, and an `insert` with `do: skip`"
-        : "until then: leave `on_conflict` out, and the rows at fault go to quarantine under `on_error: continue`")
+      "not-yet", at: span, "`do: reject` is not there yet in this version",
+      remedy: "until then: leave `on_conflict` out, and the rows at fault go to quarantine under `on_error: continue`")
+  }
+
+  fileprivate static func notYetUpdateWithFrom(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-yet", at: span, "`do: update` of what `from` gives is not there yet in this version",
+      remedy: "until then: make that query the source, `source: {query: SELECT …, key: …}`, which is read once")
   }
 
   fileprivate static func withoutVerb(_ key: String, at span: SourceSpan) -> Diagnostic {
