@@ -193,6 +193,11 @@ package enum Schema {
     },
     {
       now(
+        "missing", at: $0, "skip or reject", default: "skip",
+        "what a row of the batch does that finds no row of the table: nothing, or it goes to quarantine")
+    },
+    {
+      now(
         "values", at: $0, "column: value", default: "columns of the same name",
         "what a new row holds; other columns take their default")
     },

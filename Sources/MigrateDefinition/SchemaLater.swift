@@ -13,8 +13,6 @@ extension Schema {
   private static let insertByHand = "insert the rows with INSERT … SELECT, and declare with `batch:` what changes rows"
   private static let copied =
     "load the file with psql's `\\copy` into a table with a primary key, and name that as `source`"
-  private static let subselect =
-    "a sub-select in `set` reads the other table: `(SELECT sum(o.amount) FROM shop.orders o WHERE o.user_id = users.id)`"
   private static let byCron = "let cron start `migrate apply`"
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
@@ -74,7 +72,6 @@ extension Schema {
 
   /// Keys of a step; those of a single step may stand at the top.
   private static let stepKeys: [@Sendable (Place) -> Key] = [
-    { later("missing", at: $0, "skip or reject", default: "skip", "a row without target row", meanwhile: subselect) },
-    { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) },
+    { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) }
   ]
 }

@@ -56,6 +56,8 @@ public struct StepDefinition: Sendable {
   public let verb: Verb
   /// The rows it works from, if not the batch's own.
   public let from: DerivedRows?
+  /// `missing: reject`: a row of the batch that finds no row of the table goes to quarantine. `nil` leaves it at that.
+  public var rejectsMissing: SourceSpan?
   /// The place of its verb.
   public let span: SourceSpan
 }

@@ -180,6 +180,25 @@ import Testing
         ON CONFLICT (user_id, state) DO UPDATE SET n = excluded.n
         """),
     Case(
+      testDescription: "that reject rows which find none",
+      definition: """
+        source: grants
+        where: state = 'active'
+        steps:
+          - update: users
+            match: users.id = batch.user_id AND users.id > 3
+            set: {name: 'seen'}
+            missing: reject
+          - update: old_items
+            match: old_items.id = batch.id
+            set: {price: 0}
+            missing: skip
+        max_rejects: 100%
+        """,
+      oracle:
+        "UPDATE users SET name = 'seen' WHERE id > 3 AND id IN (SELECT user_id FROM grants WHERE state = 'active')"
+    ),
+    Case(
       testDescription: "that make rows of arrays",
       definition: """
         source: grants
@@ -289,6 +308,29 @@ import Testing
         #expect(try await server.value("SELECT count(*) FROM migrate.conflicts") == "0")
         #expect(try await server.value("SELECT count(*) FROM pg_class WHERE relname ~ '^(undo|image|source)_1'") == "0")
       }
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `put a row into quarantine for which no row is there`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables(grants: 60))
+      let definition = """
+        source: grants
+        update: users
+        match: users.id = batch.user_id
+        set: {name: 'seen'}
+        missing: reject
+        """
+      try await server.psql("DELETE FROM users WHERE id = 2")
+      let compiled = try await Compiled(
+        Self.definition(.init(testDescription: "", definition: definition, oracle: "")), on: server, batchSize: 7)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let missing = try await server.rows("SELECT id FROM grants WHERE user_id = 2 ORDER BY id")
+      let rejected = try await server.rows("SELECT key[1] FROM migrate.rejects ORDER BY key[1]::integer")
+      #expect(rejected == missing && !missing.isEmpty)
+      #expect(try await server.value("SELECT DISTINCT message FROM migrate.rejects") == "public.users: no row matches")
+      #expect(try await server.value("SELECT count(*) FROM users WHERE name = 'seen'") != "0")
     }
   }
 

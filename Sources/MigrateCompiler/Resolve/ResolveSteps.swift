@@ -63,6 +63,7 @@ extension Resolver {
       guard let table = written(writing, updating: set), let match = match(writing, table, parameters) else {
         return nil
       }
+      rejectMissing(writing, table, match)
       let columns = set.map { updatable($0.column, of: table, key: writing.key) }
       let values = self.values(set, columns, writing, bare: .target, parameters)
       guard match.isShared else { return .update(table, match: match, values) }
@@ -90,6 +91,7 @@ extension Resolver {
       guard let table = written(writing, updating: []), let match = match(writing, table, parameters) else {
         return nil
       }
+      rejectMissing(writing, table, match)
       if match.isShared {
         checkSharedMatch(writing, table)
         checkBeside(writing, [], table)

@@ -29,6 +29,8 @@ struct Resolver {
   var unknownJoins: [Identifier] = []
   /// The source's columns that steps and checks read of `batch`, by number.
   var batchColumns: Set<Int> = []
+  /// What steps demand of the batch's rows by `missing: reject`.
+  var missingRules: [Rule] = []
   /// Declared and built in.
   var resolvedParameters: Parameters = [:]
 
@@ -61,7 +63,7 @@ struct Resolver {
     resolveLets(parameters)
     let assignments = resolveAssignments(key: key, parameters)
     let steps = resolveSteps(key: key, parameters)
-    let validation = resolveValidation(assignments, parameters)
+    let validation = resolveValidation(assignments, parameters) + missingRules
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
       let query = rewritten(check.query)
       if checkQuery(check, parameters) {

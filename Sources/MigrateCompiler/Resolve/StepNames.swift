@@ -87,7 +87,9 @@ extension Resolver {
   }
 
   /// The user's text in the words of our SQL; every byte that is no name of a row or of a parameter is untouched.
-  func rewritten(_ text: any SQLText, in names: StepNames) -> SQL {
+  ///
+  /// - Parameter batch: what our SQL calls the source row there.
+  func rewritten(_ text: any SQLText, in names: StepNames, batch: Identifier = Self.batch) -> SQL {
     var edits: [(range: Range<Int>, piece: SQL.Piece)] = text.parameters.compactMap { use in
       resolvedParameters[use.name].map { (use.range, .parameter($0)) }
     }
@@ -101,7 +103,7 @@ extension Resolver {
     for use in text.columns {
       switch meaning(of: use, in: names) {
       case .target(let part): if let target = names.target { write(use, as: target.alias, part) }
-      case .batch(let part): write(use, as: Self.batch, part)
+      case .batch(let part): write(use, as: batch, part)
       case .rows(let part): if let rows = names.rows { write(use, as: rows.alias, part) }
       case .ambiguous, .unknown, .whole, .other: continue
       }

@@ -79,6 +79,8 @@ extension Resolver {
     return writes
   }
 
+  func comesOrGoes(_ table: Table) -> Bool { writes(to: table).comesOrGoes }
+
   private func names(_ reference: TableReference, _ table: Table) -> Bool {
     guard reference.name.utf8.elementsEqual(table.name.name.name.utf8) else { return false }
     return reference.schema.map { $0.utf8.elementsEqual(table.name.schema.name.utf8) } ?? true

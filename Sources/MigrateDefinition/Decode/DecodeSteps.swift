@@ -15,7 +15,7 @@ extension Decoder {
       return steps(entry)
     }
     guard Self.verbs.contains(where: { fields[$0] != nil }) else {
-      for key in ["match", "values", "from", "to"] {
+      for key in ["match", "values", "from", "to", "missing"] {
         if let entry = fields[key] { refuse(.withoutVerb(key, at: entry.key.span)) }
       }
       return []
@@ -85,7 +85,8 @@ extension Decoder {
     let from = fields["from"].flatMap { self.from($0) }
     guard let verb = verb(word, entry, fields) else { return [] }
     if fields["from"] != nil, from == nil { return [] }
-    let step = StepDefinition(verb: verb, from: from, span: entry.key.span)
+    var step = StepDefinition(verb: verb, from: from, span: entry.key.span)
+    step.rejectsMissing = rejectsMissing(fields)
     guard case .insert(let table, let values, let onConflict?) = verb, onConflict.resolution == .update else {
       return [step]
     }
@@ -103,23 +104,39 @@ extension Decoder {
       fields["match"] == nil || match != nil
     else { return [] }
     let span = entry.key.span
+    var removal = StepDefinition(verb: .delete(table, match: match), from: nil, span: span)
+    removal.rejectsMissing = rejectsMissing(fields)
     return [
-      StepDefinition(verb: .add(to, rowsOf: table, match: match, values: values), from: nil, span: span),
-      StepDefinition(verb: .delete(table, match: match), from: nil, span: span),
+      StepDefinition(verb: .add(to, rowsOf: table, match: match, values: values), from: nil, span: span), removal,
     ]
+  }
+
+  private mutating func rejectsMissing(_ fields: Fields) -> SourceSpan? {
+    guard let entry = fields["missing"], let word = text(entry, "`skip` or `reject`") else { return nil }
+    if word.value.utf8.elementsEqual("reject".utf8) {
+      if let from = fields["from"] { refuse(.notYetRejectWithFrom(at: from.key.span)) }
+      return entry.key.span
+    }
+    if !word.value.utf8.elementsEqual("skip".utf8) {
+      refuse(
+        .wrongKind(
+          "`missing` says what a row does that finds no row of the table: skip or reject", example: "missing: reject",
+          at: word.span))
+    }
+    return nil
   }
 
   /// Keys that say nothing about such a step.
   private mutating func refuseForeign(_ fields: Fields, to word: String) {
     let own =
       switch word {
-      case "update": ["match", "set"]
-      case "delete": ["match"]
+      case "update": ["match", "set", "missing"]
+      case "delete": ["match", "missing"]
       case "insert": ["values", "on_conflict"]
-      case "move": ["match", "values", "to"]
+      case "move": ["match", "values", "to", "missing"]
       default: ["values"]
       }
-    for key in ["match", "set", "values", "on_conflict", "to"] + (word == "move" ? ["from"] : [])
+    for key in ["match", "set", "values", "on_conflict", "to", "missing"] + (word == "move" ? ["from"] : [])
     where !own.contains(key) {
       if let entry = fields[key] { refuse(.keyOfOtherVerb(key, word, at: entry.key.span)) }
     }
@@ -226,6 +243,12 @@ extension Diagnostic {
       remedy: "until then: leave `on_conflict` out, and the rows at fault go to quarantine under `on_error: continue`")
   }
 
+  fileprivate static func notYetRejectWithFrom(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-yet", at: span, "`missing: reject` of what `from` gives is not there yet in this version",
+      remedy: "until then: a rule, `validation: {its user is there: EXISTS (SELECT FROM shop.users WHERE …)}`")
+  }
+
   fileprivate static func notYetUpdateWithFrom(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "not-yet", at: span, "`do: update` of what `from` gives is not there yet in this version",
@@ -249,6 +272,7 @@ extension Diagnostic {
       switch (key, verb) {
       case ("match", _): "which rows it works from is said by `from`: a SELECT over `batch` with a WHERE"
       case ("set", "insert"), ("set", "emit"): "what a new row holds stands under `values`"
+      case ("missing", _): "it says what a row does that finds no row to change or to remove"
       case ("to", _): "it says where `move` adds the rows that it removes"
       case ("from", _): "which rows are moved is said by `match`"
       case ("on_conflict", _): "it says what an `insert` does where a row is there already"
