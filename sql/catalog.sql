@@ -98,6 +98,11 @@ SELECT jsonb_build_object(
     'inherited', EXISTS (SELECT
                          FROM   pg_inherits AS i
                          WHERE  (i.inhparent = c.oid AND c.relkind <> 'p') OR (i.inhrelid = c.oid AND NOT c.relispartition)),
+    -- What else has some of its rows: the rest of the tree that it is a partition of, or is parted into.
+    'relatives', (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', rn.nspname, 'name', r.relname) ORDER BY rn.nspname, r.relname), '[]')
+                  FROM   pg_partition_tree(pg_partition_root(c.oid)) AS p
+                  JOIN   pg_class AS r ON r.oid = p.relid AND r.oid <> c.oid
+                  JOIN   pg_namespace AS rn ON rn.oid = r.relnamespace),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
     -- Partitions and views, by which its rows can be written as well. Only a trigger asks.
     'other_names', CASE WHEN c.relhastriggers OR c.relkind = 'p' THEN (
@@ -314,8 +319,8 @@ SELECT jsonb_build_object(
                       JOIN   pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n),
         'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
-      -- Those of other tables to one of its partitions count as well.
-      WHERE f.confrelid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
+      -- Those of other tables to one of its partitions, or to what it is a partition of, count as well.
+      WHERE f.confrelid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT relid FROM pg_partition_ancestors(c.oid)) AND f.contype = 'f' AND f.conparentid = 0)) ORDER BY c.oid), '[]')
     FROM tables JOIN pg_class AS c ON c.oid = tables.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),
   'functions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
       'schema', n.nspname, 'name', p.proname, 'arguments', p.pronargs, 'defaults', p.pronargdefaults,

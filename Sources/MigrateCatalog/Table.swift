@@ -44,6 +44,8 @@ package struct Table: Sendable {
   /// Whether rows of it may live in other tables, or it is itself such another table.
   package let isInherited: Bool
   package let rules: [String]
+  /// The other tables that have some of its rows: partitions, and what it is one of.
+  package let relatives: [QualifiedName]
   /// What else its rows can be written by: its partitions, and views of it.
   package let otherNames: [String]
   /// Writes of other tables that may lead on to its rows, by triggers, rules or foreign keys.
@@ -59,6 +61,9 @@ package struct Table: Sendable {
   package let triggers: [Trigger]
   /// The foreign keys of other tables, or of itself, that lead to it.
   package let referencedBy: [ForeignKey]
+
+  /// Whether it has rows of the other table.
+  package func shares(rowsOf other: Table) -> Bool { oid == other.oid || relatives.contains(other.name) }
 
   package func column(_ name: String) -> Column? {
     columns.first { $0.name.name.utf8.elementsEqual(name.utf8) }
@@ -83,7 +88,7 @@ package struct Table: Sendable {
     kind = .table
     (estimatedRows, pages, bytes) = (nil, 0, 0)
     (isOwned, isRowSecured, isInherited) = (true, false, false)
-    (rules, otherNames, reads) = ([], [], [])
+    (rules, relatives, otherNames, reads) = ([], [], [], [])
     (ledToBy, computesAll, isPublishedWithoutIdentity) = ([], false, false)
     rights = Rights(schema: true, select: true, update: true, insert: true, delete: true)
     self.columns = columns.enumerated().map { $1.read(intoColumn: $0 + 1, isKey: key($1)) }
@@ -103,6 +108,10 @@ package struct Table: Sendable {
     isRowSecured = try item.flag("row_security")
     isInherited = try item.flag("inherited")
     rules = item.document["rules"]?.elements.compactMap(\.text) ?? []
+    relatives = try item.objects("relatives").map { (name) throws(Malformed) in
+      QualifiedName(
+        schema: Identifier(trusted: try name.text("schema")), name: Identifier(trusted: try name.text("name")))
+    }
     otherNames = item.document["other_names"]?.elements.compactMap(\.text) ?? []
     let leading = item.document["led_to_by"]?.elements.map(DocumentReader.init) ?? []
     ledToBy = Set(

@@ -264,4 +264,36 @@ import Testing
       #expect(back == ["1|1|old", "2|99|old", "4|1|old", "5|1|old", "8|99|NULL"])
     }
   }
+
+  /// Rows of a batch that refer to one another came together, and go together.
+  @Test(arguments: BackEnd.allCases, [3, 100])
+  func `U17: bring a tree back whole`(backEnd: BackEnd, batchSize: Int) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE nodes (id integer PRIMARY KEY, up integer REFERENCES nodes, twice integer GENERATED ALWAYS AS (id * 2) STORED);
+        INSERT INTO nodes SELECT n, nullif(n / 3, 0) FROM generate_series(1, 20) AS n;
+        UPDATE nodes SET up = 7 WHERE id = 7;
+        CREATE TABLE old_nodes (up integer REFERENCES old_nodes, id integer PRIMARY KEY, twice integer NOT NULL)
+        """)
+      let before = try await server.rows("SELECT * FROM nodes ORDER BY id")
+      let definition = """
+        batch: nodes
+        source: {query: "SELECT id, -id AS place FROM nodes WHERE id > 2", key: \(batchSize < 20 ? "id" : "place")}
+        insert: old_nodes
+        from:
+          n: SELECT id, CASE WHEN id > 8 THEN id - 1 WHEN id = 7 THEN 7 END AS up FROM batch
+        values: {id: n.id, up: n.up, twice: n.id * 2}
+        """
+      let compiled = try await Compiled(definition, on: server, batchSize: batchSize)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      let moved = try await server.value("SELECT count(*) FROM old_nodes WHERE twice = id * 2")
+      #expect(moved == "18")
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.value("SELECT count(*) FROM old_nodes") == "0")
+      let after = try await server.rows("SELECT * FROM nodes ORDER BY id")
+      #expect(after == before)
+    }
+  }
 }

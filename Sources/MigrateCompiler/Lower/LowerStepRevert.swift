@@ -166,6 +166,21 @@ struct InsertWayBack: Sendable {
 
   private var unreferred: [SQL] { referred { _ in true }.map { "NOT EXISTS (\($0))" } }
 
+  /// Rows of the same batch that refer to one another go together, in one statement, unless somebody has changed the one that refers.
+  private func besides(_ other: Identifier) -> SQL {
+    let columns = rows.keyNames + table.otherColumns.map { Name.new($0) }
+    let same: [SQL] = zip(table.key, rows.keyNames).map { "\(other).\($0.name) = e.\($1)" }
+    let equal = ResolvedBatch.images(
+      table.otherColumns.map { $0.plain(of: other) }, .equal, table.otherColumns.map { "e.\(Name.new($0))" })
+    return """
+       AND NOT EXISTS (SELECT
+                       FROM   \(lines: ["\(Name.undo(step)) AS b", "unnest(\(list: columns.map { "b.\($0)" })) AS e(\(list: columns))"])
+                       WHERE  \(ResolvedBatch.placeRead)
+                         AND  \(SQL.joined(same, by: " AND "))
+                         AND  \(equal))
+      """
+  }
+
   /// A query for each foreign key that is wanted: the rows that refer to this one. Ahead of it those of a table that the run has written
   /// itself go before.
   func referred(where isWanted: (ForeignKey) -> Bool) -> [SQL] {
@@ -174,7 +189,8 @@ struct InsertWayBack: Sendable {
       let same: [SQL] = zip(key.referring, key.columns).compactMap { referring, number in
         table.table.column(number).map { "\(other).\(referring) = \(table.alias).\($0.name)" }
       }
-      return "SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND "))"
+      let besides: SQL = key.tableOID == table.table.oid ? self.besides(other) : ""
+      return "SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND "))\(besides)"
     }
   }
 

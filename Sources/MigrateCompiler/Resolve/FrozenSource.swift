@@ -36,6 +36,13 @@ extension Compiler {
       asking.checkFrozen()
       return Resolution(parsed: parsed, problems: asking.problems, probes: [], batch: nil)
     }
+    if let twice = columns.first(where: { column in columns.count { $0.name == column.name } > 1 }) {
+      return .without(.columnTwice(twice.name.name, at: parsed.definition.operation.source.span), parsed)
+    }
+    if let other = columns.first(where: { $0.category == "P" || Resolver.systemColumns.contains($0.name.name) }) {
+      return .without(
+        .unkeptColumn(other.name.name, other.type.spelling, at: parsed.definition.operation.source.span), parsed)
+    }
     let key = parsed.definition.operation.source.key ?? []
     var resolver = Resolver(parsed, catalog, .readIn(columns, key: key.map(\.value)), .frozen(query))
     return resolver.resolve()
@@ -79,9 +86,6 @@ extension Resolver {
     checkClock(query)
     if let use = query.relations.first(where: { $0.schema == nil && $0.name == Self.batch }) {
       problems.append(.batchInSource(at: query.span(of: use.range)))
-    }
-    if let twice = table.columns.first(where: { column in table.columns.count { $0.name == column.name } > 1 }) {
-      problems.append(.columnTwice(twice.name.name, at: query.fragment.span))
     }
   }
 
@@ -136,6 +140,12 @@ extension Diagnostic {
     Diagnostic(
       "column-twice", at: span, "the query of `source` has two columns \"\(name)\"",
       remedy: "name one of them otherwise: `… AS other_\(name)`")
+  }
+
+  fileprivate static func unkeptColumn(_ name: String, _ type: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "unkept-column", at: span, "no table takes a column \"\(name)\" of type \(type)",
+      remedy: "give it another name, or another type: `\(name)::text AS \(name)_text`")
   }
 
   fileprivate static func viewWithoutKey(at span: SourceSpan) -> Diagnostic {

@@ -117,7 +117,7 @@ extension Resolver {
     problems.append(misspelt(name, text, parameters: parameters, isQualified: false))
   }
 
-  private static let systemColumns = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"]
+  static let systemColumns = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"]
 
   mutating func checkParameters(_ text: any SQLText, _ parameters: Parameters) {
     for use in text.parameters {

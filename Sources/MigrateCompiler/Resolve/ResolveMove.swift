@@ -27,7 +27,7 @@ extension Resolver {
     } else {
       condition = .joined(key.map { "\(target.alias).\($0.name) = batch.\($0.name)" }, by: " AND ")
     }
-    let columns = table.columns.filter { !$0.isGenerated }.map(\.name)
+    let columns = table.columns.map(\.name)
     let rows: SQL = "FROM   \(table.name) AS \(target.alias)\nWHERE  EXISTS (SELECT FROM batch WHERE (\(condition)))"
     return (
       .moved(
@@ -35,6 +35,26 @@ extension Resolver {
         lock: "SELECT\n\(rows)\nFOR    UPDATE OF \(target.alias)", removedBy: remover),
       StepNames.Rows(name: table.name.name, alias: Self.moved, columns: columns)
     )
+  }
+
+  /// Moves that stand beside one another are one, so a row would be moved twice, or further than it has been.
+  mutating func checkMoves() {
+    var moved: [(from: Table, to: Table)] = []
+    for step in parsed.steps {
+      guard case .add(let to, _, _, _) = step.definition.verb else {
+        if case .delete = step.definition.verb, !moved.isEmpty { continue }
+        moved = []
+        continue
+      }
+      guard let target = asked(step),
+        let from = parsed.steps.first(where: { $0.number == remover(of: step) }).flatMap({ asked($0) })
+      else { continue }
+      let meets = moved.contains { other in
+        other.from.shares(rowsOf: from) || other.to.shares(rowsOf: from) || other.from.shares(rowsOf: target)
+      }
+      if meets || from.shares(rowsOf: target) { problems.append(.movesMeet(from.name, at: to.span)) }
+      moved.append((from, target))
+    }
   }
 
   /// Each column of the row that is moved goes into the one of its name, unless it is given another value, or has no place there.
@@ -45,8 +65,12 @@ extension Resolver {
     let columns = values.map { writable($0.column, of: table.table) }
     var resolved = self.values(values, columns, writing, bare: .rows, parameters)
     let given = Set(columns.compactMap { $0?.number })
+    let source = parsed.steps.first { $0.number == remover(of: writing.step) }.flatMap { asked($0) }
     for name in writing.names.rows?.columns ?? [] {
-      guard let column = table.table.column(name.name) else {
+      let isGenerated = source?.column(name.name)?.isGenerated == true
+      guard let column = table.table.column(name.name), !column.isGenerated || isGenerated else {
+        // What is computed from the others is lost with nothing.
+        if isGenerated { continue }
         problems.append(.columnWithoutHome(name.name, table.table.name.description, at: writing.step.definition.span))
         continue
       }
@@ -63,5 +87,14 @@ extension Resolver {
     }
     checkComplete(resolved, table.table, at: writing.step.definition.span)
     return resolved
+  }
+}
+
+extension Diagnostic {
+  fileprivate static func movesMeet(_ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "moves-meet", at: span,
+      "neighbouring moves are one, and another one of them takes rows of \(table.description) or brings rows there",
+      remedy: "move each table once; where rows shall go two ways, `insert` them into one and `move` them to the other")
   }
 }

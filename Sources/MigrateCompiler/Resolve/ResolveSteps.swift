@@ -12,6 +12,8 @@ extension Resolver {
       if let named = resolve(step, number: index + 1, firstValue: values, key: key, parameters) { steps.append(named) }
     }
     checkDeletes(steps)
+    checkSharedReads(steps)
+    checkMoves()
     return steps
   }
 

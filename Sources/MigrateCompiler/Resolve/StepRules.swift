@@ -69,8 +69,7 @@ extension Resolver {
 
   private func writes(to table: Table) -> Writes {
     var writes = Writes()
-    for step in parsed.steps {
-      guard let reference = step.definition.verb.table, names(reference.value, table) else { continue }
+    for step in parsed.steps where self.writes(step, rowsOf: table) {
       switch step.definition.verb {
       case .update(_, _, let set): writes.columns.formUnion(set.map { Identifier(trusted: $0.column.value) })
       case .insert, .overwrite, .add, .delete, .emit, .notify: writes.comesOrGoes = true
@@ -81,9 +80,9 @@ extension Resolver {
 
   func comesOrGoes(_ table: Table) -> Bool { writes(to: table).comesOrGoes }
 
-  private func names(_ reference: TableReference, _ table: Table) -> Bool {
-    guard reference.name.utf8.elementsEqual(table.name.name.name.utf8) else { return false }
-    return reference.schema.map { $0.utf8.elementsEqual(table.name.schema.name.utf8) } ?? true
+  /// Whether a step writes rows of the table, be it by the name of a partition.
+  private func writes(_ step: ParsedStep, rowsOf table: Table) -> Bool {
+    step.definition.verb.table != nil && asked(step)?.shares(rowsOf: table) == true
   }
 
   /// Queries over a table that the definition writes: what they find depends on which batches have been there before. They may read
@@ -92,10 +91,8 @@ extension Resolver {
     for relation in text.relations {
       if let query = text as? SQLQuery, isOfBatch(relation, in: query, key) { continue }
       guard let table = catalog.asked.compactMap(\.self).first(where: { isMeant($0, by: relation) }) else { continue }
-      let writes = writes(to: table)
-      let read = text.columns.first { use in
-        use.isStar || use.column.map { writes.columns.contains($0.name) } == true
-      }
+      let writes = self.writes(to: table)
+      let read = text.columns.first { self.isRead($0, of: relation, among: written(writes.columns, of: table)) }
       let isRead = !writes.columns.isEmpty && (text.facts.hasNaturalJoin || read != nil)
       guard writes.comesOrGoes || isRead else { continue }
       problems.append(
@@ -132,8 +129,10 @@ extension Resolver {
     }
   }
 
-  private func isMeant(_ table: Table, by relation: RelationUse) -> Bool {
-    relation.name == table.name.name && (relation.schema.map { $0 == table.name.schema } ?? true)
+  func isMeant(_ table: Table, by relation: RelationUse) -> Bool {
+    ([table.name] + table.relatives).contains { name in
+      relation.name == name.name && (relation.schema.map { $0 == name.schema } ?? true)
+    }
   }
 
   /// Whether a query of `from` gives rows of their own for each row of the batch, however many, so that it does not matter with which
@@ -230,7 +229,7 @@ extension Resolver {
   /// What other steps do to the table that this one shares among batches.
   mutating func checkBeside(_ writing: StepWriting, _ set: [Assignment], _ table: WrittenTable) {
     for other in parsed.steps where other.number != writing.step.number {
-      guard let reference = other.definition.verb.table, names(reference.value, table.table) else { continue }
+      guard writes(other, rowsOf: table.table) else { continue }
       switch other.definition.verb {
       case .insert, .overwrite, .add, .emit:
         problems.append(.sharedAndInserted(table.table.name, at: writing.step.definition.span))

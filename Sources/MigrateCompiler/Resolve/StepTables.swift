@@ -119,13 +119,16 @@ extension Resolver {
   /// Of the source's own table a step may write the batch's own rows and no others: those are other batches', or come to be.
   mutating func checkSource(_ writing: StepWriting) {
     let step = writing.step
-    guard writing.names.target?.table.oid == table.oid else { return }
+    guard let target = writing.names.target?.table, target.shares(rowsOf: table) else { return }
     let isOwn: Bool =
       switch step.definition.verb {
       case .update, .delete: step.match == nil
       case .insert, .overwrite, .add, .emit, .notify: false
       }
-    if !isOwn { problems.append(.sourceReached(step.definition.verb.word, table.name, at: step.definition.span)) }
+    // By the name of a partition it would be other rows, or the same ones, as chance will have it.
+    if !isOwn || target.oid != table.oid {
+      problems.append(.sourceReached(step.definition.verb.word, table.name, at: step.definition.span))
+    }
   }
 
   /// The columns of a unique index by which PostgreSQL tells that a row is there.

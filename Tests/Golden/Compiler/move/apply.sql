@@ -164,7 +164,7 @@ WITH batch AS (
               unnest(b.k_1) AS d(k_1)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
      ), "moved" AS (
-       SELECT "orders"."id", "orders"."user_id", "orders"."amount", "orders"."ordered_on", "orders"."labels"
+       SELECT "orders"."id", "orders"."user_id", "orders"."amount", "orders"."taxed", "orders"."ordered_on", "orders"."labels"
        FROM   "shop"."orders" AS "orders"
        WHERE  EXISTS (SELECT FROM batch WHERE ("orders"."id" = batch."id"))
      ), added AS (
