@@ -334,6 +334,34 @@ import Testing
     }
   }
 
+  @Test(
+    arguments: BackEnd.allCases,
+    [
+      ("n % 3", "the source has several rows of one key"),
+      ("nullif(n, 3)", "is NULL, and batches would pass it over"),
+    ])
+  func `do nothing where rows that are read once have no key`(backEnd: BackEnd, key: (value: String, told: String))
+    async throws
+  {
+    try await withLedger { server in
+      try await server.psql(Self.tables(grants: 10))
+      let definition = """
+        batch: steps
+        source:
+          query: SELECT \(key.value) AS "o'clock" FROM generate_series(1, 5) AS n
+          key: o'clock
+        delete: items
+        match: items.id = batch."o'clock"
+        """
+      let compiled = try await Compiled(definition, on: server)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(!told.isDone && told.text.contains(key.told), "\(told.text)")
+      #expect(try await server.value("SELECT count(*) FROM items") == "20")
+      let again = try await backEnd.apply(compiled, on: server)
+      #expect(!again.isDone && again.text.contains(key.told), "\(again.text)")
+    }
+  }
+
   @Test(arguments: [2, 4], cases)
   func `P28: give the same for any number of workers`(workers: Int, steps: Case) async throws {
     try await withLedger { server in

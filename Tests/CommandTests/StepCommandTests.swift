@@ -46,6 +46,9 @@ import Testing
       #expect(try await project.migrate("verify", "steps").status == 0)
       let why = try await project.migrate("why", "public.grants", "7")
       #expect(why.status == 0 && why.out.contains("its steps are done"), "\(why)")
+      let elsewhere = try await project.migrate("why", "public.ledger", "7")
+      #expect(
+        elsewhere.status == 0 && elsewhere.out.contains("step 2 of it has written rows of this table"), "\(elsewhere)")
       let fixed = try await project.migrate("rejects", "1", "--fix", "points = 1", "--yes")
       #expect(fixed.status == 1 && fixed.err.contains("mend them by an UPDATE of your own"), "\(fixed)")
       try await project.server.psql("UPDATE grants SET points = 1 WHERE points = 0")

@@ -317,6 +317,20 @@ BEGIN
     RAISE EXCEPTION 'the key of % is (%), and % values are given', _table, array_to_string(meant, ', '), coalesce(cardinality(_key), 0)
     USING ERRCODE = 'MG002', HINT = 'one value for each column of the key, in their order';
   END IF;
+  -- Of a table that is not the run's source it is kept by other keys.
+  FOR touched IN
+    SELECT r.run, 'maybe',
+           format('step %s of it has written rows of this table; which ones, migrate.undo_%s_%s has kept', s.step ->> 'number', r.run, s.step ->> 'number'),
+           NULL::jsonb, NULL::integer, NULL::bigint, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::jsonb, NULL::jsonb, NULL::text, NULL::text, NULL::text
+    FROM   migrate.runs AS r
+    CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'steps') AS s(step)
+    WHERE  s.step ? 'captured' AND s.step ->> 'relation' IS NOT NULL AND r.state <> 'reverted'
+      AND (migrate.visible_relation(s.step ->> 'relation') = _table OR migrate.shares_rows(s.step ->> 'relation', _table::text))
+      AND (_column IS NULL OR s.step -> 'captured' ? _column)
+      AND  NOT EXISTS (SELECT FROM migrate.runs_over(_table) AS o WHERE o.run = r.run)
+  LOOP
+    RETURN NEXT touched;
+  END LOOP;
   FOR this IN
     SELECT r.*
     FROM   migrate.runs_over(_table) AS r

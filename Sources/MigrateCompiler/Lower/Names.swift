@@ -56,6 +56,8 @@ enum Name {
 
   /// The rows of a source that is read once.
   static let source = SQL(pieces: [.text("migrate.source_"), .run])
+  /// The constraint that is its key.
+  static let sourceKey = SQL(pieces: [.text("source_"), .run, .text("_pkey")])
 
   static func wrapper(_ step: Int, _ column: Column) -> SQL {
     SQL(pieces: [.text("migrate.w_"), .run, .text("_\(step)_\(column.number)")])

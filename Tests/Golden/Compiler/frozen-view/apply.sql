@@ -42,12 +42,33 @@ CREATE TABLE migrate.undo_{run}_1 (slice integer,
 -- lockers: nobody but the run writes rows that were read once
 SELECT l.virtualtransaction FROM pg_locks AS l WHERE false;
 
+-- freeze: the key comes back when the rows are there
+ALTER TABLE migrate.source_{run} DROP CONSTRAINT source_{run}_pkey,
+                                 ALTER "sku" DROP NOT NULL,
+                                 ALTER "day" DROP NOT NULL;
+
 -- freeze: once, in one snapshot: what the steps change, or somebody else, is not found again
 INSERT INTO migrate.source_{run} ("day", "sku", "qty", "sales")
 SELECT *
 FROM  (SELECT "day", "sku", "qty", "sales"
        FROM   "shop"."sold") AS frozen
 ORDER  BY frozen."sku", frozen."day";
+
+-- freeze: batches go from key to key, so each row has another one
+DO $key$
+DECLARE
+  detail text;
+BEGIN
+  ALTER TABLE migrate.source_{run} ADD CONSTRAINT source_{run}_pkey PRIMARY KEY ("sku", "day");
+EXCEPTION
+  WHEN unique_violation THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    RAISE EXCEPTION 'the source has several rows of one key: %', detail
+    USING ERRCODE = 'MG002', HINT = 'group the query by the key (sku, day), or name columns that together are another in each row';
+  WHEN not_null_violation THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG002', MESSAGE = 'the source has a row whose key (sku, day) is NULL, and batches would pass it over',
+                          HINT = 'leave such rows out of the query, or give them a key';
+END $key$;
 
 -- freeze: a new table has no statistics (K27)
 ANALYZE migrate.source_{run};
