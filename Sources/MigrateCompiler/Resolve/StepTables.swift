@@ -55,15 +55,12 @@ extension Resolver {
     guard let target = writing.names.target else { return nil }
     let (table, span) = (target.table, writing.step.definition.span)
     checkTriggers(writing.step.definition.verb, table, at: span)
-    let index = table.indexes.first { index in
-      index.isWalkable
-        && index.columns.allSatisfy { table.column($0).map { $0.isNotNull && !$0.isWrapped } ?? false }
-    }
-    guard let index else {
+    let key = table.findingKey
+    guard !key.isEmpty else {
       problems.append(.stepWithoutKey(writing.step.definition.verb.word, table.name, at: span))
       return nil
     }
-    return WrittenTable(table: table, alias: target.alias, key: index.columns.compactMap(table.column))
+    return WrittenTable(table: table, alias: target.alias, key: key)
   }
 
   /// What triggers make of the rows is kept for updates of the source alone.
@@ -164,5 +161,16 @@ extension Resolver {
         problems.append(.withoutValue(column.name.name, table.name.description, at: span))
       }
     }
+  }
+}
+
+extension Table {
+  /// The columns by which a row is found again; empty where there are none.
+  fileprivate var findingKey: [Column] {
+    for index in indexes where index.isWalkable {
+      let key = index.columns.compactMap { column($0) }
+      if key.count == index.columns.count, key.allSatisfy({ $0.isNotNull && !$0.isWrapped }) { return key }
+    }
+    return []
   }
 }
