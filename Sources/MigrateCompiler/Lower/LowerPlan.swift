@@ -52,7 +52,7 @@ extension ResolvedBatch {
   /// Key, old and new values; before compression.
   private var undoBytesPerRow: Int {
     let ofSteps = steps.reduce(0) { sum, step in sum + step.kept.reduce(0) { $0 + $1.width } }
-    return (key + batchColumns).reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width } + ofSteps
+    return (key + imageColumns).reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width } + ofSteps
   }
 
   private var plannedTable: PlannedTable {

@@ -49,7 +49,7 @@ extension ResolvedBatch {
     let written = steps.filter { $0.written != nil }
     let tables: [SQL] = [Name.image] + (sourceRows.isFrozen ? [Name.source] : []) + written.map { Name.undo($0.number) }
     let wrapped: [(Int, Column)] =
-      batchColumns.map { (0, $0) } + written.flatMap { step in step.kept.map { (step.number, $0) } }
+      imageColumns.map { (0, $0) } + written.flatMap { step in step.kept.map { (step.number, $0) } }
     let types: [SQL] = wrapped.filter(\.1.isWrapped).map { "DROP TYPE \(Name.wrapper($0.0, $0.1))" }
     let keys = rejects ? dropOwn.map { [$0] } ?? [] : []
     return Statement(

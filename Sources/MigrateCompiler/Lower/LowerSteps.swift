@@ -5,11 +5,18 @@ internal import MigrateSQL
 /// Several writes in one transaction: the batch is fixed before the first of them, in a row of arrays, since read again behind it the
 /// rows may be others.
 extension ResolvedBatch {
+  /// Whether `batch` can be read of the source again, behind any step: no step writes there, and nobody else can, in one snapshot or by
+  /// the locks of the capture.
+  private var isReadAgain: Bool { !steps.contains { $0.written?.table.shares(rowsOf: table) == true } }
+
+  /// What is kept of a batch besides its keys.
+  var imageColumns: [Column] { isReadAgain ? [] : batchColumns }
+
   /// The table that has a row for each batch, with the keys of its rows.
   var claims: SQL { isStepped ? Name.image : Name.undo(Self.step) }
 
   var prepareSteps: [Statement] {
-    (sourceTable.map { [$0] } ?? []) + wrappers(of: batchColumns, step: 0) + [imageTable]
+    (sourceTable.map { [$0] } ?? []) + wrappers(of: imageColumns, step: 0) + [imageTable]
       + steps.flatMap { step in
         step.written.map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, hasLZ4: hasLZ4)] } ?? []
       }
@@ -27,14 +34,16 @@ extension ResolvedBatch {
   private var imageTable: Statement {
     let compression: SQL = hasLZ4 ? " COMPRESSION lz4" : ""
     let keys: [SQL] = key.enumerated().map { "\(Name.key($0)) \($1.base)[]\(compression)" }
-    let read: [SQL] = batchColumns.map { "\(Name.context($0)) \($0.element(step: 0))[]\(compression)" }
+    let read: [SQL] = imageColumns.map { "\(Name.context($0)) \($0.element(step: 0))[]\(compression)" }
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"]
       + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + read
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .imageTable,
-      why: "what the steps read of a batch, as it was before the first of them: a row a batch, an array a column",
+      why: isReadAgain
+        ? "which rows a batch has; what the steps read of them stays as it is in the source"
+        : "what the steps read of a batch, as it was before the first of them: a row a batch, an array a column",
       "CREATE TABLE \(Name.image) (\(lines: columns))")
   }
 
@@ -45,10 +54,10 @@ extension ResolvedBatch {
 
   /// Fixes which rows the batch has, and what the steps read of them.
   private func captureBatch(locked: Bool) -> Statement {
-    let read: [SQL] = batchColumns.map { "\($0.kept(of: alias, step: 0)) AS \(Name.context($0))" }
+    let read: [SQL] = imageColumns.map { "\($0.kept(of: alias, step: 0)) AS \(Name.context($0))" }
     let valid: [SQL] = isValid.map { ["(\($0)) AS valid"] } ?? []
     let only: SQL = validation.isEmpty ? "" : " FILTER (WHERE s.valid)"
-    let names = keyNames + batchColumns.map { Name.context($0) }
+    let names = keyNames + imageColumns.map { Name.context($0) }
     let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + leavesOut
     // Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
     let lock: SQL = locked ? "\nFOR    \(deletesOwn ? "" : "NO KEY ")UPDATE OF \(alias)" : ""
@@ -109,6 +118,20 @@ extension ResolvedBatch {
         batch AS (
           SELECT \(list: columns.map { "\(alias).\($0.name)" })
           FROM   \(plannedSource)\(filter)
+        )
+        """
+    case .captured where isReadAgain:
+      let claimed: SQL = """
+        SELECT \(list: keyNames.map { "d.\($0)" })
+        FROM   \(lines: ["\(Name.image) AS b", "unnest(\(list: keyNames.map { "b.\($0)" })) AS d(\(list: keyNames))"])
+        WHERE  \(Self.placeRead)
+        """
+      let key: SQL = keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))"
+      return """
+        batch AS (
+          SELECT \(list: columns.map { "\(alias).\($0.name)" })
+          FROM   \(source)
+          \(SQL.filtered(by: range + ["\(key) IN (\(claimed))"]))
         )
         """
     case .captured:

@@ -6,13 +6,12 @@ CREATE TABLE migrate.source_{run} ("loser" bigint,
                                    "email" text COLLATE "pg_catalog"."C",
                                    PRIMARY KEY ("loser"));
 
--- image table: what the steps read of a batch, as it was before the first of them: a row a batch, an array a column
+-- image table: which rows a batch has; what the steps read of them stays as it is in the source
 CREATE TABLE migrate.image_{run} (slice integer,
                                   ordinal integer,
                                   part integer,
                                   rows_read bigint NOT NULL,
                                   k_1 bigint[] COMPRESSION lz4,
-                                  c_2 bigint[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -138,13 +137,11 @@ LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_2)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1),
-       array_agg(s.c_2)
-FROM  (SELECT "batch_row"."loser" AS k_1,
-              "batch_row"."keeper" AS c_2
+       array_agg(s.k_1)
+FROM  (SELECT "batch_row"."loser" AS k_1
        FROM   migrate.source_{run} AS "batch_row"
        WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
          AND  "batch_row"."loser" <= $6::bigint
@@ -154,13 +151,11 @@ RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_2)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1),
-       array_agg(s.c_2)
-FROM  (SELECT "batch_row"."loser" AS k_1,
-              "batch_row"."keeper" AS c_2
+       array_agg(s.k_1)
+FROM  (SELECT "batch_row"."loser" AS k_1
        FROM   migrate.source_{run} AS "batch_row"
        WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
          AND  "batch_row"."loser" <= $6::bigint
@@ -169,15 +164,19 @@ FROM  (SELECT "batch_row"."loser" AS k_1,
                                     FOR    NO KEY UPDATE OF "batch_row") AS s;
 
 -- capture: the old values and the new ones, computed once
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "loser", d.c_2 AS "keeper"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_2) AS d(k_1, c_2)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."loser", "batch_row"."keeper"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR "batch_row"."loser" > $2::bigint)
+         AND  "batch_row"."loser" <= $3::bigint
+         AND  "batch_row"."loser" IN (SELECT d.k_1
+                                      FROM   migrate.image_{run} AS b,
+                                             unnest(b.k_1) AS d(k_1)
+                                      WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, o_2, n_2)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.o_2),
        array_agg(s.n_2)
@@ -192,15 +191,19 @@ FROM  (SELECT "orders"."id" AS k_1,
                      WHERE  s.o_2 IS DISTINCT FROM s.n_2;
 
 -- capture locked: the rows are locked in the order of their key, so that two batches wait for one another and never both
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "loser", d.c_2 AS "keeper"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_2) AS d(k_1, c_2)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."loser", "batch_row"."keeper"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR "batch_row"."loser" > $2::bigint)
+         AND  "batch_row"."loser" <= $3::bigint
+         AND  "batch_row"."loser" IN (SELECT d.k_1
+                                      FROM   migrate.image_{run} AS b,
+                                             unnest(b.k_1) AS d(k_1)
+                                      WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, o_2, n_2)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.o_2),
        array_agg(s.n_2)
@@ -231,12 +234,16 @@ SET    exact = (SELECT count(*) FROM changed) = coalesce(cardinality(u.k_1), 0)
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
 
 -- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "loser", d.c_2 AS "keeper"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_2) AS d(k_1, c_2)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."loser", "batch_row"."keeper"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR "batch_row"."loser" > $2::bigint)
+         AND  "batch_row"."loser" <= $3::bigint
+         AND  "batch_row"."loser" IN (SELECT d.k_1
+                                      FROM   migrate.image_{run} AS b,
+                                             unnest(b.k_1) AS d(k_1)
+                                      WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      ), "added_labels" AS (
        SELECT DISTINCT b.keeper, k.label FROM batch AS b JOIN shop.labels AS k ON k.customer_id = b.loser
      ), added AS (
@@ -249,19 +256,23 @@ WITH batch AS (
             "labels"."label" AS k_2
 )
 INSERT INTO migrate.undo_{run}_2 (slice, ordinal, part, k_1, k_2, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        true
 FROM  (SELECT * FROM added ORDER BY k_1, k_2) AS s;
 
 -- change: the whole rows are kept; what is computed of them is computed again when they come back
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "loser", d.c_2 AS "keeper"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_2) AS d(k_1, c_2)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."loser", "batch_row"."keeper"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR "batch_row"."loser" > $2::bigint)
+         AND  "batch_row"."loser" <= $3::bigint
+         AND  "batch_row"."loser" IN (SELECT d.k_1
+                                      FROM   migrate.image_{run} AS b,
+                                             unnest(b.k_1) AS d(k_1)
+                                      WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      ), gone AS (
   DELETE FROM "shop"."labels" AS "labels"
   USING  "batch"
@@ -270,19 +281,23 @@ WITH batch AS (
             "labels"."label" AS k_2
 )
 INSERT INTO migrate.undo_{run}_3 (slice, ordinal, part, k_1, k_2, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        true
 FROM  (SELECT * FROM gone ORDER BY k_1, k_2) AS s;
 
 -- change: the whole rows are kept; what is computed of them is computed again when they come back
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "loser", d.c_2 AS "keeper"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_2) AS d(k_1, c_2)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."loser", "batch_row"."keeper"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR "batch_row"."loser" > $2::bigint)
+         AND  "batch_row"."loser" <= $3::bigint
+         AND  "batch_row"."loser" IN (SELECT d.k_1
+                                      FROM   migrate.image_{run} AS b,
+                                             unnest(b.k_1) AS d(k_1)
+                                      WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      ), gone AS (
   DELETE FROM "shop"."customers" AS "customers"
   USING  "batch"
@@ -292,7 +307,7 @@ WITH batch AS (
             "customers"."created_at" AS o_3
 )
 INSERT INTO migrate.undo_{run}_4 (slice, ordinal, part, k_1, o_2, o_3, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.o_2),
        array_agg(s.o_3),

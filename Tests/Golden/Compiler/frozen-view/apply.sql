@@ -7,18 +7,13 @@ CREATE TABLE migrate.source_{run} ("day" date,
                                    "sales" bigint[],
                                    PRIMARY KEY ("sku", "day"));
 
--- wrapper for column 4: an array of arrays would lose their shapes, so each goes in a row of one column
-CREATE TYPE migrate.w_{run}_0_4 AS (v bigint[]);
-
--- image table: what the steps read of a batch, as it was before the first of them: a row a batch, an array a column
+-- image table: which rows a batch has; what the steps read of them stays as it is in the source
 CREATE TABLE migrate.image_{run} (slice integer,
                                   ordinal integer,
                                   part integer,
                                   rows_read bigint NOT NULL,
                                   k_1 text[] COMPRESSION lz4,
                                   k_2 date[] COMPRESSION lz4,
-                                  c_3 bigint[] COMPRESSION lz4,
-                                  c_4 migrate.w_{run}_0_4[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -136,17 +131,13 @@ LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, c_3, c_4)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2),
-       array_agg(s.c_3),
-       array_agg(s.c_4)
+       array_agg(s.k_2)
 FROM  (SELECT "sale"."sku" AS k_1,
-              "sale"."day" AS k_2,
-              "sale"."qty" AS c_3,
-              CAST(ROW(CAST("sale"."sales" AS bigint[])) AS migrate.w_{run}_0_4) AS c_4
+              "sale"."day" AS k_2
        FROM   migrate.source_{run} AS "sale"
        WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
          AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
@@ -156,17 +147,13 @@ RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, c_3, c_4)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2),
-       array_agg(s.c_3),
-       array_agg(s.c_4)
+       array_agg(s.k_2)
 FROM  (SELECT "sale"."sku" AS k_1,
-              "sale"."day" AS k_2,
-              "sale"."qty" AS c_3,
-              CAST(ROW(CAST("sale"."sales" AS bigint[])) AS migrate.w_{run}_0_4) AS c_4
+              "sale"."day" AS k_2
        FROM   migrate.source_{run} AS "sale"
        WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
          AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
@@ -175,12 +162,16 @@ FROM  (SELECT "sale"."sku" AS k_1,
                                            FOR    NO KEY UPDATE OF "sale") AS s;
 
 -- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH batch AS (
-       SELECT d.k_1 AS "sku", d.k_2 AS "day", d.c_3 AS "qty", d.c_4 AS "sales"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.k_2, b.c_3, b.c_4) AS d(k_1, k_2, c_3, c_4)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "sale"."sku", "sale"."day", "sale"."qty", "sale"."sales"
+       FROM   migrate.source_{run} AS "sale"
+       WHERE  ($1::boolean OR ("sale"."sku", "sale"."day") > ROW($2::text, $3::date))
+         AND  ("sale"."sku", "sale"."day") <= ROW($4::text, $5::date)
+         AND  ("sale"."sku", "sale"."day") IN (SELECT d.k_1, d.k_2
+                                               FROM   migrate.image_{run} AS b,
+                                                      unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+                                               WHERE  (b.slice, b.ordinal, b.part) = ($6::integer, $7::integer, $8::integer))
      ), added AS (
   INSERT INTO "shop"."report" AS "report" ("day", "sku", "qty", "sales")
   SELECT "batch"."day",
@@ -195,7 +186,7 @@ WITH batch AS (
             CAST("report"."sales" AS bigint[]) AS n_4
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, k_2, n_3, n_4, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $6::integer, $7::integer, $8::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        array_agg(s.n_3),
@@ -370,5 +361,4 @@ RETURNING rows_read, rows_changed, rows_rejected;
 
 -- drop undo: everything is as it was, so the undo has done its work
 DROP TABLE migrate.image_{run}, migrate.source_{run}, migrate.undo_{run}_1;
-DROP TYPE migrate.w_{run}_0_4;
 DROP TYPE migrate.w_{run}_1_4;

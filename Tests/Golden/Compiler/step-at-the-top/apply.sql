@@ -1,12 +1,11 @@
 -- ===== prepare: once, in the transaction that begins the run
 
--- image table: what the steps read of a batch, as it was before the first of them: a row a batch, an array a column
+-- image table: which rows a batch has; what the steps read of them stays as it is in the source
 CREATE TABLE migrate.image_{run} (slice integer,
                                   ordinal integer,
                                   part integer,
                                   rows_read bigint NOT NULL,
                                   k_1 bigint[] COMPRESSION lz4,
-                                  c_3 integer[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -75,13 +74,11 @@ LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_3)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1),
-       array_agg(s.c_3)
-FROM  (SELECT "g"."id" AS k_1,
-              "g"."points" AS c_3
+       array_agg(s.k_1)
+FROM  (SELECT "g"."id" AS k_1
        FROM   "shop"."grants" AS "g"
        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
          AND  "g"."id" <= $6::bigint
@@ -91,13 +88,11 @@ RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, c_3)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
-       array_agg(s.k_1),
-       array_agg(s.c_3)
-FROM  (SELECT "g"."id" AS k_1,
-              "g"."points" AS c_3
+       array_agg(s.k_1)
+FROM  (SELECT "g"."id" AS k_1
        FROM   "shop"."grants" AS "g"
        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
          AND  "g"."id" <= $6::bigint
@@ -106,12 +101,16 @@ FROM  (SELECT "g"."id" AS k_1,
                          FOR    NO KEY UPDATE OF "g") AS s;
 
 -- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
-       SELECT d.k_1 AS "id", d.c_3 AS "points"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.c_3) AS d(k_1, c_3)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "g"."id", "g"."points"
+       FROM   "shop"."grants" AS "g"
+       WHERE  ($1::boolean OR "g"."id" > $2::bigint)
+         AND  "g"."id" <= $3::bigint
+         AND  "g"."id" IN (SELECT d.k_1
+                           FROM   migrate.image_{run} AS b,
+                                  unnest(b.k_1) AS d(k_1)
+                           WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      ), "n" AS (
        SELECT b.id, n AS place FROM batch AS b CROSS JOIN generate_series(1, b.points) AS n
      ), added AS (
@@ -124,7 +123,7 @@ WITH batch AS (
             "lines"."place" AS k_2
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, k_2, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $4::integer, $5::integer, $6::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        true

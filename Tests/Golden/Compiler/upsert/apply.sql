@@ -6,14 +6,13 @@ CREATE TABLE migrate.source_{run} ("sku" text,
                                    "qty" bigint,
                                    PRIMARY KEY ("sku", "day"));
 
--- image table: what the steps read of a batch, as it was before the first of them: a row a batch, an array a column
+-- image table: which rows a batch has; what the steps read of them stays as it is in the source
 CREATE TABLE migrate.image_{run} (slice integer,
                                   ordinal integer,
                                   part integer,
                                   rows_read bigint NOT NULL,
                                   k_1 text[] COMPRESSION lz4,
                                   k_2 date[] COMPRESSION lz4,
-                                  c_3 bigint[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -122,15 +121,13 @@ LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, c_3)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2),
-       array_agg(s.c_3)
+       array_agg(s.k_2)
 FROM  (SELECT "batch_row"."sku" AS k_1,
-              "batch_row"."day" AS k_2,
-              "batch_row"."qty" AS c_3
+              "batch_row"."day" AS k_2
        FROM   migrate.source_{run} AS "batch_row"
        WHERE  ($4::boolean OR ("batch_row"."sku", "batch_row"."day") > ROW($5::text, $6::date))
          AND  ("batch_row"."sku", "batch_row"."day") <= ROW($7::text, $8::date)
@@ -139,15 +136,13 @@ RETURNING false AS as_captured;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, c_3)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2),
-       array_agg(s.c_3)
+       array_agg(s.k_2)
 FROM  (SELECT "batch_row"."sku" AS k_1,
-              "batch_row"."day" AS k_2,
-              "batch_row"."qty" AS c_3
+              "batch_row"."day" AS k_2
        FROM   migrate.source_{run} AS "batch_row"
        WHERE  ($4::boolean OR ("batch_row"."sku", "batch_row"."day") > ROW($5::text, $6::date))
          AND  ("batch_row"."sku", "batch_row"."day") <= ROW($7::text, $8::date)
@@ -155,12 +150,16 @@ FROM  (SELECT "batch_row"."sku" AS k_1,
                                                      FOR    NO KEY UPDATE OF "batch_row") AS s;
 
 -- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH batch AS (
-       SELECT d.k_1 AS "sku", d.k_2 AS "day", d.c_3 AS "qty"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.k_2, b.c_3) AS d(k_1, k_2, c_3)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."sku", "batch_row"."day", "batch_row"."qty"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR ("batch_row"."sku", "batch_row"."day") > ROW($2::text, $3::date))
+         AND  ("batch_row"."sku", "batch_row"."day") <= ROW($4::text, $5::date)
+         AND  ("batch_row"."sku", "batch_row"."day") IN (SELECT d.k_1, d.k_2
+                                                         FROM   migrate.image_{run} AS b,
+                                                                unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+                                                         WHERE  (b.slice, b.ordinal, b.part) = ($6::integer, $7::integer, $8::integer))
      ), added AS (
   INSERT INTO "shop"."report" AS "report" ("day", "sku", "qty", "note")
   SELECT "batch".day,
@@ -178,7 +177,7 @@ WITH batch AS (
             "report"."seen" AS n_6
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, n_2, n_3, n_4, n_5, n_6, exact)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $6::integer, $7::integer, $8::integer,
        array_agg(s.k_1),
        array_agg(s.n_2),
        array_agg(s.n_3),
@@ -189,15 +188,19 @@ SELECT $1::integer, $2::integer, $3::integer,
 FROM  (SELECT * FROM added ORDER BY k_1) AS s;
 
 -- capture: the old values and the new ones, computed once
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH batch AS (
-       SELECT d.k_1 AS "sku", d.k_2 AS "day", d.c_3 AS "qty"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.k_2, b.c_3) AS d(k_1, k_2, c_3)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."sku", "batch_row"."day", "batch_row"."qty"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR ("batch_row"."sku", "batch_row"."day") > ROW($2::text, $3::date))
+         AND  ("batch_row"."sku", "batch_row"."day") <= ROW($4::text, $5::date)
+         AND  ("batch_row"."sku", "batch_row"."day") IN (SELECT d.k_1, d.k_2
+                                                         FROM   migrate.image_{run} AS b,
+                                                                unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+                                                         WHERE  (b.slice, b.ordinal, b.part) = ($6::integer, $7::integer, $8::integer))
      )
 INSERT INTO migrate.undo_{run}_2 (slice, ordinal, part, k_1, o_4, o_5, n_4, n_5)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $6::integer, $7::integer, $8::integer,
        array_agg(s.k_1),
        array_agg(s.o_4),
        array_agg(s.o_5),
@@ -217,15 +220,19 @@ FROM  (SELECT "report"."id" AS k_1,
                                             ROW(s.n_4, CAST(s.n_5 AS text)));
 
 -- capture locked: the rows are locked in the order of their key, so that two batches wait for one another and never both
--- $1 slice, $2 ordinal, $3 part
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
 WITH batch AS (
-       SELECT d.k_1 AS "sku", d.k_2 AS "day", d.c_3 AS "qty"
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1, b.k_2, b.c_3) AS d(k_1, k_2, c_3)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+       SELECT "batch_row"."sku", "batch_row"."day", "batch_row"."qty"
+       FROM   migrate.source_{run} AS "batch_row"
+       WHERE  ($1::boolean OR ("batch_row"."sku", "batch_row"."day") > ROW($2::text, $3::date))
+         AND  ("batch_row"."sku", "batch_row"."day") <= ROW($4::text, $5::date)
+         AND  ("batch_row"."sku", "batch_row"."day") IN (SELECT d.k_1, d.k_2
+                                                         FROM   migrate.image_{run} AS b,
+                                                                unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+                                                         WHERE  (b.slice, b.ordinal, b.part) = ($6::integer, $7::integer, $8::integer))
      )
 INSERT INTO migrate.undo_{run}_2 (slice, ordinal, part, k_1, o_4, o_5, n_4, n_5)
-SELECT $1::integer, $2::integer, $3::integer,
+SELECT $6::integer, $7::integer, $8::integer,
        array_agg(s.k_1),
        array_agg(s.o_4),
        array_agg(s.o_5),
