@@ -138,7 +138,9 @@ package struct Runs: ~Copyable {
       try connection.execute("ROLLBACK")
       return .overlapping(other)
     }
-    try connection.query("SELECT migrate.prepare($1::bigint)", [String(run)])
+    guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
+    for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
+    try connection.query("SELECT migrate.note_own_tables($1::bigint)", [String(run)])
     try connection.execute("COMMIT")
     return .run(run)
   }

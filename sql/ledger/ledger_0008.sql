@@ -77,17 +77,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.seize IS 'Takes a run over for the one who asks, or refuses; the new epoch.';
 
-CREATE FUNCTION migrate.prepare(_run bigint) RETURNS void
+CREATE FUNCTION migrate.note_own_tables(_run bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  statement text;
 BEGIN
-  FOR statement IN
-    SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal
-  LOOP
-    PERFORM migrate.execute(statement, '{}');
-  END LOOP;
-  -- Of a table that is made here nothing could be noted before.
+  -- Of a table that the run has made itself nothing could be noted before.
   INSERT INTO migrate.relations (run, name, relation)
   SELECT _run, t.item ->> 'name', to_regclass(t.item ->> 'name')
   FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'tables') AS t(item)
@@ -98,6 +91,20 @@ BEGIN
            labels     = migrate.plan_labels(r.plan)
     WHERE  r.run = _run;
   END IF;
+END $$;
+COMMENT ON FUNCTION migrate.note_own_tables IS 'Notes of the table that a run reads its source into what migrate.start notes of others.';
+
+CREATE FUNCTION migrate.prepare(_run bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  statement text;
+BEGIN
+  FOR statement IN
+    SELECT s.text FROM migrate.statements AS s WHERE s.run = _run AND s.phase = 'prepare' ORDER BY s.ordinal
+  LOOP
+    PERFORM migrate.execute(statement, '{}');
+  END LOOP;
+  PERFORM migrate.note_own_tables(_run);
 END $$;
 COMMENT ON FUNCTION migrate.prepare IS 'Makes the tables that a run keeps its undo in, and the one of its rows where it reads them once, in the transaction that begins it.';
 
