@@ -140,7 +140,7 @@ package struct Runs: ~Copyable {
     }
     guard let begun = try Ledger.run(connection, run) else { throw .unreadable("run \(run) is not there") }
     for statement in begun.statements(.prepare) { try connection.run(statement, Bindings()) }
-    try connection.query("SELECT migrate.note_own_tables($1::bigint)", [String(run)])
+    if plan.isFrozen { try connection.query("SELECT migrate.note_own_tables($1::bigint)", [String(run)]) }
     try connection.execute("COMMIT")
     return .run(run)
   }

@@ -51,7 +51,7 @@ package struct Session: ~Copyable {
       let document = try read(parsed.catalogQuery(searchPath: request.searchPath))
       inquiry = Inquiry(definition, try catalog(document), searchPath: request.searchPath ?? parsed.searchPath)
       try inquiry.checkZone(connection)
-      inquiry.catalog = try catalog(addingSource(to: document, &inquiry, parsed))
+      if let rows = try sourceRows(&inquiry, parsed) { inquiry.catalog = try catalog(document.with(rows)) }
       resolution = Compiler.resolve(parsed, inquiry.catalog)
       try inquiry.checkWindow(connection)
       try inquiry.readParameters(connection, request)
@@ -83,16 +83,15 @@ package struct Session: ~Copyable {
     let parsed = ParsedBatch(definition)
     let document = try read(parsed.catalogQuery(searchPath: nil))
     var inquiry = Inquiry(definition, try catalog(document), searchPath: parsed.searchPath)
-    return try addingSource(to: document, &inquiry, parsed)
+    return try sourceRows(&inquiry, parsed).map { document.with($0) } ?? document
   }
 
-  /// With the columns of the source's query, where it has one that the database understands.
-  private borrowing func addingSource(
-    to document: JSON, _ inquiry: inout Inquiry, _ parsed: ParsedBatch
-  ) throws(PostgresError) -> JSON {
-    guard let rows = try inquiry.describeSource(connection, parsed) else { return document }
-    let found = try read(CatalogQuery(searchPath: [], tables: [], functions: [], types: [], rows: rows))
-    return .object(document.members + [.init("rows", found["rows"] ?? .null)])
+  /// The columns of the source's query, where it has one that the database understands.
+  private borrowing func sourceRows(
+    _ inquiry: inout Inquiry, _ parsed: ParsedBatch
+  ) throws(PostgresError) -> JSON? {
+    guard let rows = try inquiry.describeSource(connection, parsed) else { return nil }
+    return try read(CatalogQuery(searchPath: [], tables: [], functions: [], types: [], rows: rows))["rows"]
   }
 
   private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> JSON {
@@ -109,4 +108,9 @@ package struct Session: ~Copyable {
       throw .unreadable("the catalog's document is not as expected: \(error)")
     }
   }
+}
+
+extension JSON {
+  /// A catalog's document with the columns of the source's query.
+  fileprivate func with(_ rows: JSON) -> JSON { .object(members + [.init("rows", rows)]) }
 }

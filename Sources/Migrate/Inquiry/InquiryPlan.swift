@@ -78,7 +78,6 @@ extension Inquiry {
   private func coverage(
     _ connection: borrowing Connection, rows: Int, walk: RenderedSQL?
   ) throws(PostgresError) -> Coverage {
-    // Of a query there is none.
     guard let walk, let table = catalog.asked.first.flatMap({ $0 }), let all = table.estimatedRows, all >= 100_000,
       rows * 20 < all
     else { return .walked }

@@ -2,8 +2,8 @@ internal import MigrateCatalog
 internal import MigratePlan
 internal import MigrateSQL
 
-/// Several writes in one transaction: the batch is fixed before the first of them, in a row of arrays, since read again behind it the
-/// rows may be others.
+/// Several writes in one transaction: which rows the batch has is fixed before the first of them, in a row of arrays; with what the
+/// steps read of them, where a step writes the source, so that read again behind it they would be others.
 extension ResolvedBatch {
   /// Whether `batch` can be read of the source again, behind any step: no step writes there, and nobody else can, in one snapshot or by
   /// the locks of the capture.

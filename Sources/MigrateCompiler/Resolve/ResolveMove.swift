@@ -13,12 +13,15 @@ extension Resolver {
     return parsed.steps.first { $0.number > step.number && $0.definition.span == span }?.number ?? step.number
   }
 
-  /// The rows that are moved, found by what the delete behind them is told to delete; what is wrong with that is said there.
-  mutating func movedRows(
-    of step: ParsedStep, from reference: Located<TableReference>, key: [Column]
-  ) -> (StepRows, StepNames.Rows?)? {
+  /// The table whose rows this step adds elsewhere; the catalog was asked for it by the name of what removes them.
+  func movedTable(of step: ParsedStep) -> Table? {
     let remover = remover(of: step)
-    guard let table = parsed.steps.first(where: { $0.number == remover }).flatMap({ asked($0) }) else { return nil }
+    return parsed.steps.first { $0.number == remover }.flatMap { asked($0) }
+  }
+
+  /// The rows that are moved, found by what the delete behind them is told to delete; what is wrong with that is said there.
+  mutating func movedRows(of step: ParsedStep, key: [Column]) -> (StepRows, StepNames.Rows?)? {
+    guard let table = movedTable(of: step) else { return nil }
     let target = StepNames.Target(
       table: table, name: table.name.name, alias: Self.rowName(for: table.name.name.name, in: parsed))
     let condition: SQL
@@ -32,7 +35,7 @@ extension Resolver {
     return (
       .moved(
         Self.moved, "SELECT \(list: columns.map { "\(target.alias).\($0)" })\n\(rows)",
-        lock: "SELECT\n\(rows)\nFOR    UPDATE OF \(target.alias)", removedBy: remover),
+        lock: "SELECT\n\(rows)\nFOR    UPDATE OF \(target.alias)", removedBy: remover(of: step)),
       StepNames.Rows(name: table.name.name, alias: Self.moved, columns: columns)
     )
   }
@@ -46,9 +49,7 @@ extension Resolver {
         moved = []
         continue
       }
-      guard let target = asked(step),
-        let from = parsed.steps.first(where: { $0.number == remover(of: step) }).flatMap({ asked($0) })
-      else { continue }
+      guard let target = asked(step), let from = movedTable(of: step) else { continue }
       let meets = moved.contains { other in
         other.from.shares(rowsOf: from) || other.to.shares(rowsOf: from) || other.from.shares(rowsOf: target)
       }
@@ -59,13 +60,12 @@ extension Resolver {
 
   /// Each column of the row that is moved goes into the one of its name, unless it is given another value, or has no place there.
   mutating func addition(
-    _ values: [Assignment], of reference: Located<TableReference>, _ writing: StepWriting, _ table: WrittenTable,
-    _ parameters: Parameters
+    _ values: [Assignment], _ writing: StepWriting, _ table: WrittenTable, _ parameters: Parameters
   ) -> [NamedAssignment]? {
     let columns = values.map { writable($0.column, of: table.table) }
     var resolved = self.values(values, columns, writing, bare: .rows, parameters)
     let given = Set(columns.compactMap { $0?.number })
-    let source = parsed.steps.first { $0.number == remover(of: writing.step) }.flatMap { asked($0) }
+    let source = movedTable(of: writing.step)
     for name in writing.names.rows?.columns ?? [] {
       let isGenerated = source?.column(name.name)?.isGenerated == true
       guard let column = table.table.column(name.name), !column.isGenerated || isGenerated else {

@@ -86,9 +86,9 @@ extension Resolver {
     case .overwrite(_, let values, let onConflict):
       guard let table = written(writing, updating: []) else { return nil }
       return overwriting(values, onConflict, writing, table, parameters)
-    case .add(_, let moved, _, let values):
+    case .add(_, _, _, let values):
       guard let table = written(writing, updating: []) else { return nil }
-      return addition(values, of: moved, writing, table, parameters).map { .insert(table, $0, skipping: []) }
+      return addition(values, writing, table, parameters).map { .insert(table, $0, skipping: []) }
     case .delete:
       guard let table = written(writing, updating: []), let match = match(writing, table, parameters) else {
         return nil
@@ -115,7 +115,7 @@ extension Resolver {
   private mutating func rows(
     of step: ParsedStep, key: [Column], _ parameters: Parameters
   ) -> (StepRows, StepNames.Rows?)? {
-    if case .add(_, let moved, _, _) = step.definition.verb { return movedRows(of: step, from: moved, key: key) }
+    if case .add = step.definition.verb { return movedRows(of: step, key: key) }
     guard let from = step.definition.from, let query = step.query else { return (.batch, nil) }
     let count = problems.count
     let name = Identifier(trusted: from.name.value)
