@@ -88,7 +88,7 @@ struct TrialRun {
       .previous,
     ]
     for statement in plan.statements(.batches) where !passedOver.contains(statement.name) {
-      let rows = try run(statement, bindings, connection)
+      let rows = try run(statement, bindings.with("snapshot", "true"), connection)
       if statement.name == .capture, let row = rows.first, try row.bool("as_captured") {
         passedOver.remove(.changeAsCaptured)
         passedOver.insert(.change)

@@ -3,8 +3,8 @@ package enum TypeOID {
   /// What is below is PostgreSQL's own. Source: src/include/access/transam.h, FirstNormalObjectId.
   package static let firstOfUser = 16_384
   package static let name = 19
-  static let character = 1042
-  static let varying = 1043
+  package static let character = 1042
+  package static let varying = 1043
   package static let texts = [25, varying, character, name, 18, 705]
   /// What may be assigned to a `varchar(n)` and be longer.
   package static let longTexts = [25, varying, character]

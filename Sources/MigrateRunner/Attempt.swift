@@ -192,6 +192,8 @@ extension Worker {
     var (bindings, through) = (given, end)
     var isCaptured = false
     var leavesOut = false
+    var written: [String?] = []
+    bindings = bindings.with("snapshot", String(attempt.guarded != .locked)).with("written", nil)
     for statement in run.statements(.batches)
     where attempt.runs(statement, isCaptured: isCaptured, leavesOut: leavesOut) {
       // Done before.
@@ -212,6 +214,11 @@ extension Worker {
       }
       if statement.name == .changeAsCaptured {
         bindings = bindings.with("changed", rows.affectedRows.map(String.init))
+      }
+      if statement.name == .change, let step = statement.step {
+        written += Array(repeating: nil, count: max(0, step - written.count))
+        written[step - 1] = rows.affectedRows.map(String.init)
+        bindings = bindings.with("written", ArrayText.literal(written))
       }
       if case .check = statement.name, !rows.isEmpty {
         let shown = try rows.map { (row) throws(PostgresError) in try row.text(0) }

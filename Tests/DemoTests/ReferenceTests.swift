@@ -95,6 +95,8 @@ import Testing
       "the columns of that key, or of the last one of the batch's slice; what comes behind it is not the run's"
     ),
     (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
+    (["snapshot"], "whether the statements of the batch have one snapshot; otherwise rows may come in between"),
+    (["written"], "how many rows *change* has written, by the step, as an array"),
     (["canary"], "whether the batch does the rows of the canary, or those of the rest; NULL: both"),
     (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
     (

@@ -22,9 +22,10 @@ COMMENT ON FUNCTION migrate.holders IS 'Who has these transactions open and sinc
 
 CREATE FUNCTION migrate.has_undo(_run bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(bool_and(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')) IS NOT NULL), true)
-  FROM   migrate.runs AS r, jsonb_array_elements(r.outline -> 'steps') AS s(step)
-  WHERE  r.run = _run AND NOT s.step ? 'stays'
+  SELECT coalesce(bool_and(to_regclass(CASE s.name WHEN 'image table' THEN format('migrate.image_%s', _run)
+                                                   ELSE format('migrate.undo_%s_%s', _run, s.step) END) IS NOT NULL), true)
+  FROM   migrate.statements AS s
+  WHERE  s.run = _run AND s.phase = 'prepare' AND s.name IN ('undo table', 'image table')
 $$;
 COMMENT ON FUNCTION migrate.has_undo IS 'Whether the tables are there that hold what a run has changed.';
 

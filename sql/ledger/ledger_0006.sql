@@ -250,7 +250,10 @@ CREATE FUNCTION migrate.perform(
 LANGUAGE plpgsql AS $$
 DECLARE
   ended     migrate.attempted;
-  given     jsonb := migrate.with_key(_given, 'through', _through, cardinality(_through));
+  given     jsonb := migrate.with_key(_given, 'through', _through, cardinality(_through))
+                     || jsonb_build_object('written', NULL,
+                                           'snapshot', current_setting('transaction_isolation') = 'repeatable read');
+  written   bigint[];
   statement migrate.statements;
   found     json[];
   entry     json;
@@ -282,6 +285,9 @@ BEGIN
     WHEN statement.name = 'change as captured' THEN
       given := given || jsonb_build_object('changed',
         migrate.execute(statement.text, migrate.arguments(statement.arguments, given)));
+    WHEN statement.name = 'change' AND statement.step IS NOT NULL THEN
+      written[statement.step] := migrate.execute(statement.text, migrate.arguments(statement.arguments, given));
+      given := given || jsonb_build_object('written', written::text);
     WHEN statement.name LIKE 'check: %' THEN
       found := ARRAY(SELECT q FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q);
       IF cardinality(found) > 0 THEN

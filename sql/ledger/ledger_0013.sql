@@ -320,7 +320,8 @@ BEGIN
   -- Of a table that is not the run's source it is kept by other keys.
   FOR touched IN
     SELECT r.run, 'maybe',
-           format('step %s of it has written rows of this table; which ones, migrate.undo_%s_%s has kept', s.step ->> 'number', r.run, s.step ->> 'number'),
+           format('step %s of it has written rows of this table; which ones, %s has kept', s.step ->> 'number',
+                  coalesce(to_regclass(format('migrate.undo_%s_%s', r.run, s.step ->> 'number')), migrate.claims(r.run))),
            NULL::jsonb, NULL::integer, NULL::bigint, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::jsonb, NULL::jsonb, NULL::text, NULL::text, NULL::text
     FROM   migrate.runs AS r
     CROSS  JOIN LATERAL jsonb_array_elements(r.outline -> 'steps') AS s(step)

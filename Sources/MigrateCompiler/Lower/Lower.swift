@@ -67,7 +67,7 @@ extension ResolvedBatch {
 
   /// `batch` for a check: the source rows as they were. Changed rows come from undo, the others are still what they were.
   private var batchRows: SQL {
-    if isStepped { return "WITH \(batch(.captured))\n" }
+    if isStepped { return "WITH \(batch(.captured, before: steps.count + 1))\n" }
     let kept = capturedColumns
     let arrays = keyNames + kept.map { Name.old($0) }
     let columns: [SQL] = table.columns.map { column in

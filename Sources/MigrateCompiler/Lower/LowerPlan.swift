@@ -38,7 +38,7 @@ extension ResolvedBatch {
         filter: step.number == 1 ? plannedFilter : nil,
         validation: step.number == 1
           ? validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) } : [],
-        undo: step.written == nil ? .stays : .captured(columns: step.kept.map(\.name.name)))
+        undo: step.taken.map { .captured(columns: $0.map(\.name.name)) } ?? .stays)
     }
   }
 
@@ -51,7 +51,10 @@ extension ResolvedBatch {
 
   /// Key, old and new values; before compression.
   private var undoBytesPerRow: Int {
-    let ofSteps = steps.reduce(0) { sum, step in sum + step.kept.reduce(0) { $0 + $1.width } }
+    let ofSteps = steps.reduce(0) { sum, step in
+      let digests = if case .insert = step.verb { 8 } else { 0 }
+      return sum + digests + step.kept.reduce(0) { $0 + $1.width }
+    }
     return (key + imageColumns).reduce(0) { $0 + $1.width } + capturedColumns.reduce(0) { $0 + 2 * $1.width } + ofSteps
   }
 
@@ -89,6 +92,15 @@ extension ResolvedBatch {
 }
 
 extension ResolvedStep {
+  /// The columns that come back to what they were; `nil` where nothing does.
+  fileprivate var taken: [Column]? {
+    switch verb {
+    case .update, .delete: kept
+    case .insert(let table, _, _): table.otherColumns
+    case .emit, .notify: nil
+    }
+  }
+
   fileprivate var work: StepWork {
     let table: Table? =
       switch verb {

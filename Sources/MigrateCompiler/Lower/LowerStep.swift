@@ -8,9 +8,27 @@ extension ResolvedStep {
   var kept: [Column] {
     switch verb {
     case .update(_, _, let assignments): assignments.map(\.column)
-    case .insert(let table, _, _), .delete(let table, _): table.otherColumns
-    case .emit, .notify: []
+    case .delete(let table, _): table.otherColumns
+    case .insert, .emit, .notify: []
     }
+  }
+
+  /// Whether the number of rows that the change has written tells that they are those which are kept.
+  func tellsWritten(_ batch: ResolvedBatch) -> Bool {
+    switch verb {
+    case .insert:
+      switch batch.addition(of: self) {
+      case .foreseen, .moved: true
+      case .returned: false
+      }
+    case .delete(_, let match): isOwn(match, batch)
+    case .update, .emit, .notify: false
+    }
+  }
+
+  /// Whether it writes the batch's own rows and finds them by their range.
+  func isOwn(_ match: Match, _ batch: ResolvedBatch) -> Bool {
+    match.isOwn && batch.rowsByThemselves(before: number) == .ranged
   }
 
   func undoTable(_ table: WrittenTable, hasLZ4: Bool) -> Statement {
@@ -23,13 +41,14 @@ extension ResolvedStep {
       )
       switch verb {
       case .update: return [old, new]
-      case .insert: return [new]
       case .delete: return [old]
-      case .emit, .notify: return []
+      case .insert, .emit, .notify: return []
       }
     }
+    var digest: [SQL] = []
+    if case .insert = verb, !table.otherColumns.isEmpty { digest = ["\(Name.digest(number)) bigint[]\(compression)"] }
     let columns: [SQL] =
-      ["slice integer", "ordinal integer", "part integer"] + keys + images + (countsMatches ? ["doubled bigint"] : [])
+      ["slice integer", "ordinal integer", "part integer"] + keys + images + digest + (countsMatches ? ["doubled bigint"] : [])
       + ["exact boolean", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .undoTable, step: number,
@@ -57,7 +76,7 @@ extension ResolvedStep {
       [
         Statement(
           .change, step: number, why: "sent when the batch commits, or not at all",
-          "WITH \(batch.tables(of: self, .captured))\n\(plainly(batch))")
+          "WITH \(batch.tables(of: self, reading(batch)))\n\(plainly(batch))")
       ]
     }
   }
@@ -71,7 +90,7 @@ extension ResolvedStep {
     }
   }
 
-  private func keys(_ table: WrittenTable) -> [SQL] {
+  func keys(_ table: WrittenTable) -> [SQL] {
     zip(table.keyColumns, table.key).enumerated().map { index, pair in
       pair.1.isDomain ? "CAST(\(pair.0) AS \(pair.1.base)) AS \(Name.key(index))" : "\(pair.0) AS \(Name.key(index))"
     }
@@ -200,41 +219,17 @@ extension ResolvedStep {
       """)
   }
 
-  // MARK: Insert and delete
-
-  private func insert(_ table: WrittenTable, _ assignments: [ResolvedAssignment], _ batch: ResolvedBatch) -> Statement {
-    let other = table.otherColumns
-    let returned: [SQL] = keys(table) + other.map { "\($0.plain(of: table.alias)) AS \(Name.new($0))" }
-    return Statement(
-      .change, step: number, why: "the whole rows are kept, as RETURNING shows them, with what defaults have given",
-      """
-      WITH \(batch.tables(of: self, .captured)), added AS (
-        \(insertion(table.source, assignments, orderedBy: batch.key))
-        RETURNING \(lines: returned)
-      )
-      INSERT INTO \(Name.undo(number)) (slice, ordinal, part, \(list: keyNames(table) + other.map { Name.new($0) } + ["exact"]))
-      SELECT \(lines: [ResolvedBatch.placeValues] + keyNames(table).map { "array_agg(s.\($0))" } + gathered(Name.new, other) + ["true"])
-      FROM  (SELECT * FROM added ORDER BY \(list: keyNames(table))) AS s
-      """)
-  }
-
-  /// In the order of the batch, so that a sequence numbers the rows alike whichever way they are read.
-  private func insertion(_ table: SQL, _ assignments: [ResolvedAssignment], orderedBy key: [Column]) -> SQL {
-    let insert: SQL = """
-      INSERT INTO \(table) (\(list: assignments.map { "\($0.column.name)" }))
-      SELECT \(lines: assignments.map(\.value))
-      FROM   \(rows.name)
-      """
-    let ordered: SQL =
-      switch rows {
-      case .batch: insert + "\nORDER  BY \(list: key.map { "batch.\($0.name)" })"
-      case .query, .moved: insert
-      }
-    guard case .insert(_, _, let skipping) = verb, !skipping.isEmpty else { return ordered }
-    return ordered + "\nON CONFLICT (\(list: skipping.map { "\($0.name)" })) DO NOTHING"
-  }
+  // MARK: Delete
 
   private func delete(_ table: WrittenTable, _ match: Match, _ batch: ResolvedBatch) -> Statement {
+    guard !isOwn(match, batch) else {
+      return Statement(
+        .change, step: number, why: "the capture has kept the whole rows, so nothing is asked but their number",
+        """
+        DELETE FROM \(batch.source)
+        \(SQL.filtered(by: batch.rangedConditions))
+        """)
+    }
     let other = table.otherColumns
     let returned: [SQL] = keys(table) + other.map { "\($0.plain(of: table.alias)) AS \(Name.old($0))" }
     return Statement(
@@ -254,9 +249,12 @@ extension ResolvedStep {
   /// Of a move: whether what goes is what has been added.
   private func isWhole(_ batch: ResolvedBatch) -> SQL {
     let adding = batch.steps.first { step in
-      if case .moved(_, _, _, let remover) = step.rows { remover == number } else { false }
+      if case .moved(let moved) = step.rows { moved.removedBy == number } else { false }
     }
     guard let adding else { return "true" }
+    if case .moved = batch.addition(of: adding) {
+      return "count(*) = (\(Role.written))[\(adding.number)]"
+    }
     return """
       count(*) = (SELECT coalesce(cardinality(b.k_1), 0)
                   FROM   \(Name.undo(adding.number)) AS b
@@ -266,11 +264,12 @@ extension ResolvedStep {
 
   /// Where a batch does not keep to one snapshot, its rows stay between the statement that adds them and the one that removes them.
   private func lockOfMoved(_ batch: ResolvedBatch) -> [Statement] {
-    guard case .moved(_, _, let lock, _) = rows else { return [] }
+    // The batch's own rows are locked with it.
+    guard case .moved(let moved) = rows, !moved.isOwn else { return [] }
     return [
       Statement(
         .captureLocked, step: number, why: "what is added is what will be removed",
-        "WITH \(batch.batch(.captured))\nSELECT count(*)\nFROM  (\(lock)) AS locked")
+        "WITH \(batch.batch(.captured, before: number))\nSELECT count(*)\nFROM  (\(moved.lock)) AS locked")
     ]
   }
 

@@ -5,21 +5,30 @@ internal import MigrateSQL
 /// Several writes in one transaction: which rows the batch has is fixed before the first of them, in a row of arrays; with what the
 /// steps read of them, where a step writes the source, so that read again behind it they would be others.
 extension ResolvedBatch {
-  /// Whether `batch` can be read of the source again, behind any step: no step writes there, and nobody else can, in one snapshot or by
-  /// the locks of the capture.
-  private var isReadAgain: Bool { !steps.contains { $0.written?.table.shares(rowsOf: table) == true } }
-
-  /// What is kept of a batch besides its keys.
-  var imageColumns: [Column] { isReadAgain ? [] : batchColumns }
-
   /// The table that has a row for each batch, with the keys of its rows.
   var claims: SQL { isStepped ? Name.image : Name.undo(Self.step) }
 
   var prepareSteps: [Statement] {
-    (sourceTable.map { [$0] } ?? []) + wrappers(of: imageColumns, step: 0) + [imageTable]
+    (sourceTable.map { [$0] } ?? []) + wrappers(of: imageColumns, step: 0)
+      + steps.filter { $0.written != nil && undone($0) == nil }.flatMap { wrappers(of: $0.kept, step: $0.number) }
+      + [imageTable]
       + steps.flatMap { step in
-        step.written.map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, hasLZ4: hasLZ4)] } ?? []
+        undone(step).map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, hasLZ4: hasLZ4)] } ?? []
       }
+  }
+
+  /// The table whose rows a step keeps in a table of its own; `nil` where it keeps none, or not there.
+  func undone(_ step: ResolvedStep) -> WrittenTable? {
+    switch step.verb {
+    case .insert(let table, _, _):
+      switch addition(of: step) {
+      case .returned: table
+      case .foreseen, .moved: nil
+      }
+    case .delete(let table, let match): step.isOwn(match, self) ? nil : table
+    case .update(let table, _, _): table
+    case .emit, .notify: nil
+    }
   }
 
   private func wrappers(of columns: [Column], step: Int) -> [Statement] {
@@ -35,13 +44,14 @@ extension ResolvedBatch {
     let compression: SQL = hasLZ4 ? " COMPRESSION lz4" : ""
     let keys: [SQL] = key.enumerated().map { "\(Name.key($0)) \($1.base)[]\(compression)" }
     let read: [SQL] = imageColumns.map { "\(Name.context($0)) \($0.element(step: 0))[]\(compression)" }
+    let written: [SQL] = keptOfSteps.map { "\($0.name) \($0.type)[]\(compression)" }
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"]
-      + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + read
+      + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + read + written
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .imageTable,
-      why: isReadAgain
+      why: imageColumns.isEmpty
         ? "which rows a batch has; what the steps read of them stays as it is in the source"
         : "what the steps read of a batch, as it was before the first of them: a row a batch, an array a column",
       "CREATE TABLE \(Name.image) (\(lines: columns))")
@@ -54,22 +64,22 @@ extension ResolvedBatch {
 
   /// Fixes which rows the batch has, and what the steps read of them.
   private func captureBatch(locked: Bool) -> Statement {
-    let read: [SQL] = imageColumns.map { "\($0.kept(of: alias, step: 0)) AS \(Name.context($0))" }
-    let valid: [SQL] = isValid.map { ["(\($0)) AS valid"] } ?? []
+    let ends = !locked && endsByCapture
+    let written = keptOfSteps
     let only: SQL = validation.isEmpty ? "" : " FILTER (WHERE s.valid)"
-    let names = keyNames + imageColumns.map { Name.context($0) }
-    let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + leavesOut
-    // Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
-    let lock: SQL = locked ? "\nFOR    \(deletesOwn ? "" : "NO KEY ")UPDATE OF \(alias)" : ""
+    let read = keyNames + imageColumns.map { Name.context($0) }
+    let kept: [SQL] =
+      read.map { "array_agg(s.\($0))\(only)" }
+      + written.map { "array_agg(\($0.isOfBatch ? $0.value : "s.\($0.name)"))\(only)" }
+    let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + (ends ? lastKey(onlyIfFull: true) : leavesOut)
+    let rows: SQL = "(\(captured(written, locked: locked, ends: ends))) AS s"
+    let isOfBatch = written.contains(where: \.isOfBatch)
     let clauses: [SQL] =
       [
         """
-        INSERT INTO \(Name.image) (slice, ordinal, part, rows_read, \(list: rejectedName + names))
-        SELECT \(lines: [Self.placeValues, "count(*)"] + rejectedCount + names.map { "array_agg(s.\($0))\(only)" })
-        FROM  (SELECT \(lines: capturedKeys + read + valid)
-               FROM   \(source)
-               \(SQL.filtered(by: batchConditions))
-               ORDER  BY \(list: keyColumns)\(lock)) AS s
+        INSERT INTO \(Name.image) (slice, ordinal, part, rows_read, \(list: rejectedName + read + written.map(\.name)))
+        SELECT \(lines: [Self.placeValues, "count(*)"] + rejectedCount + kept)
+        FROM   \(lines: [rows] + (isOfBatch ? [batchOfCaptured] : []))
         """
       ] + (answers.isEmpty ? [] : ["RETURNING \(list: answers)"])
     return Statement(
@@ -80,6 +90,34 @@ extension ResolvedBatch {
       SQL.joined(clauses, by: "\n"))
   }
 
+  /// The rows of the batch as a capture reads them, and what is kept of each.
+  private func captured(_ written: [KeptOfStep], locked: Bool, ends: Bool) -> SQL {
+    let read: [SQL] = imageColumns.map { "\($0.kept(of: alias, step: 0)) AS \(Name.context($0))" }
+    let own: [SQL] = written.filter { !$0.isOfBatch }.map { "\($0.value) AS \($0.name)" }
+    let plain: [SQL] =
+      written.contains(where: \.isOfBatch)
+      ? (key + batchColumns).map { "\(alias).\($0.name) AS \(Name.plain($0))" } : []
+    let valid: [SQL] = isValid.map { ["(\($0)) AS valid"] } ?? []
+    let walked = [behindAfter, compared("<=", Role.upper)] + canaryConditions + filterConditions
+    // Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
+    let lock: [SQL] = locked ? ["FOR    \(deletesOwn ? "" : "NO KEY ")UPDATE OF \(alias)"] : []
+    let clauses: [SQL] =
+      [
+        "SELECT \(lines: capturedKeys + read + own + plain + valid)", "FROM   \(source)",
+        SQL.filtered(by: ends ? walked : batchConditions), "ORDER  BY \(list: keyColumns)",
+      ] + (ends ? ["LIMIT  \(Role.size)"] : lock)
+    return .joined(clauses, by: "\n")
+  }
+
+  /// What a step calls `batch`, of the rows that a capture reads.
+  private var batchOfCaptured: SQL {
+    "LATERAL (SELECT \(list: (key + batchColumns).map { "s.\(Name.plain($0)) AS \($0.name)" })) AS \(Resolver.batch)"
+  }
+
+  /// Whether the capture itself ends a batch after so many rows, so that they are walked once. A row that a rule leaves out is read, too,
+  /// and is in no array that would tell the last key.
+  private var endsByCapture: Bool { coverage == .walked && !judges }
+
   private var deletesOwn: Bool {
     steps.contains { step in
       guard case .delete(let written, _) = step.verb else { return false }
@@ -87,79 +125,12 @@ extension ResolvedBatch {
     }
   }
 
-  // MARK: The rows of a batch
-
-  /// What the steps call `batch`.
-  enum BatchRows: Equatable {
-    /// As the capture has fixed it.
-    case captured
-    /// The same before there is a run.
-    case explained
-    /// All source rows, for EXPLAIN.
-    case all
-  }
-
-  /// The common tables that a step reads: the batch, and what it works from.
-  func tables(of step: ResolvedStep, _ rows: BatchRows) -> SQL {
-    switch step.rows {
-    case .batch: batch(rows)
-    case .query(let name, let query), .moved(let name, let query, _, _):
-      "\(batch(rows)), \(name) AS (\n  \(query)\n)"
-    }
-  }
-
-  func batch(_ rows: BatchRows) -> SQL {
-    let columns = key + batchColumns
-    switch rows {
-    case .explained, .all:
-      let conditions = rows == .all ? filterConditions : batchConditions
-      let filter: SQL = conditions.isEmpty ? "" : "\n  \(SQL.filtered(by: conditions))"
-      return """
-        batch AS (
-          SELECT \(list: columns.map { "\(alias).\($0.name)" })
-          FROM   \(plannedSource)\(filter)
-        )
-        """
-    case .captured where isReadAgain:
-      let claimed: SQL = """
-        SELECT \(list: keyNames.map { "d.\($0)" })
-        FROM   \(lines: ["\(Name.image) AS b", "unnest(\(list: keyNames.map { "b.\($0)" })) AS d(\(list: keyNames))"])
-        WHERE  \(Self.placeRead)
-        """
-      let key: SQL = keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))"
-      return """
-        batch AS (
-          SELECT \(list: columns.map { "\(alias).\($0.name)" })
-          FROM   \(source)
-          \(SQL.filtered(by: range + ["\(key) IN (\(claimed))"]))
-        )
-        """
-    case .captured:
-      let names = keyNames + batchColumns.map { Name.context($0) }
-      let arrays: [SQL] = names.map { "b.\($0)" }
-      return """
-        batch AS (
-          SELECT \(list: zip(names, columns).map { "d.\($0) AS \($1.name)" })
-          FROM   \(lines: ["\(Name.image) AS b", "unnest(\(list: arrays)) AS d(\(list: names))"])
-          WHERE  \(Self.placeRead)
-        )
-        """
-    }
-  }
-
   // MARK: The entry of the ledger
 
   /// The last statement of a batch, as ``finish``: with what each step has come to.
   var finishSteps: Statement {
-    func kept(_ value: SQL, _ step: ResolvedStep) -> SQL {
-      "(SELECT \(value) FROM \(Name.undo(step.number)) AS u WHERE \(Self.place))"
-    }
-    let counts: [SQL] = steps.map { step in
-      step.written == nil ? "NULL" : "coalesce(\(kept("cardinality(u.k_1)", step)), 0)"
-    }
-    let exact: [SQL] =
-      ["coalesce(u.exact, true)"]
-      + steps.filter { $0.written != nil }.map { "coalesce(\(kept("u.exact", $0)), true)" }
+    let counts: [SQL] = steps.map { step in step.written.map { rowsWritten($0, step) } ?? "NULL" }
+    let exact: [SQL] = ["coalesce(u.exact, true)"] + steps.compactMap(isExact)
     let (column, rejected, left): (SQL, SQL, SQL) =
       rejects ? (", rows_rejected", ", u.rows_rejected", " - u.rows_rejected") : ("", "", "")
     return Statement(
@@ -177,6 +148,28 @@ extension ResolvedBatch {
         WHERE  \(Self.place)
         RETURNING exact, rows_read, rows_changed\(column), xid, rows_changed AS rows_captured
         """)
+  }
+
+  /// How many rows a step has kept.
+  private func rowsWritten(_ table: WrittenTable, _ step: ResolvedStep) -> SQL {
+    let kept = kept(table, by: step)
+    // As many as the batch has, which costs less to know than to count them in an array.
+    if kept.isWithBatch, !rejects { return "u.rows_read" }
+    return kept.isWithBatch
+      ? "coalesce(cardinality(u.\(kept.counted)), 0)"
+      : "coalesce((SELECT cardinality(u.\(kept.counted)) FROM \(kept.relation) AS u WHERE \(Self.place)), 0)"
+  }
+
+  /// Whether a step has written the rows that are kept of it, and no others.
+  private func isExact(_ step: ResolvedStep) -> SQL? {
+    guard let table = step.written else { return nil }
+    if case .moved(let moved) = step.rows, let remover = steps.first(where: { $0.number == moved.removedBy }),
+      let removed = remover.written, undone(step) != nil, undone(remover) == nil
+    {
+      return "\(rowsWritten(table, step)) = \(rowsWritten(removed, remover))"
+    }
+    if step.tellsWritten(self) { return "(\(Role.written))[\(step.number)] = \(rowsWritten(table, step))" }
+    return "coalesce((SELECT u.exact FROM \(Name.undo(step.number)) AS u WHERE \(Self.place)), true)"
   }
 
   // MARK: For EXPLAIN

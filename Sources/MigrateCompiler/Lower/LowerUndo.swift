@@ -105,10 +105,6 @@ extension ResolvedBatch {
   /// what others make of it later is not left behind. All rows being eligible it finds the batch's end by itself.
   var captureKeys: Statement {
     let names = keyNames
-    let last: [SQL] = key.indices.map { index in
-      key[index].text(of: "\(names[index])[cardinality(\(names[index]))]")
-        + SQL(pieces: [.text(" AS through_\(index + 1)")])
-    }
     let keys: SQL = """
       SELECT \(lines: capturedKeys)
       FROM   \(source)
@@ -129,8 +125,17 @@ extension ResolvedBatch {
       SELECT \(lines: [Self.placeValues, read] + arrays + ["true"])
       FROM  (\(rows)) AS s
       RETURNING true AS as_captured,
-                \(lines: last)
+                \(lines: lastKey())
       """)
+  }
+
+  /// The key of a capture's last row, which ends the batch; or, with fewer rows than it may have, lets it go to the upper end.
+  func lastKey(onlyIfFull: Bool = false) -> [SQL] {
+    zip(key, keyNames).enumerated().map { index, pair in
+      let last = pair.0.text(of: "\(pair.1)[cardinality(\(pair.1))]")
+      let told: SQL = onlyIfFull ? "CASE WHEN rows_read = \(Role.size) THEN \(last) END" : last
+      return told + SQL(pieces: [.text(" AS through_\(index + 1)")])
+    }
   }
 
   /// What was eligible is known from the bound, or is counted in the same snapshot. A bound among collected keys does not tell:

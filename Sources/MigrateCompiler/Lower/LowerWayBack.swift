@@ -6,14 +6,47 @@ internal import MigrateSQL
 struct KeptRows: Sendable {
   let table: WrittenTable
   let step: Int
+  /// What has a row `b` for each batch.
+  let relation: SQL
+  /// The names of the key's columns.
+  let keyNames: [SQL]
+  /// How the rows are computed of what is kept of others; `nil` where they are kept themselves.
+  let derived: Derived?
 
-  var keyNames: [SQL] { table.key.indices.map { Name.key($0) } }
-
-  /// The batch's arrays of these columns as rows `d`: what stands behind FROM.
-  func unnested(_ columns: [SQL]) -> [SQL] {
-    let arrays: [SQL] = columns.map { "b.\($0)" }
-    return ["\(Name.undo(step)) AS b", "unnest(\(list: arrays)) AS d(\(list: columns))"]
+  struct Derived: Sendable {
+    /// What is kept of the others, as rows.
+    let from: SQL
+    let values: [(name: SQL, value: SQL)]
+    /// An array that has an element for each of them.
+    let counted: SQL
   }
+
+  init(table: WrittenTable, step: Int, relation: SQL? = nil, keyNames: [SQL]? = nil, derived: Derived? = nil) {
+    self.table = table
+    self.step = step
+    self.relation = relation ?? Name.undo(step)
+    self.keyNames = keyNames ?? table.key.indices.map { Name.key($0) }
+    self.derived = derived
+  }
+
+  /// The batch's rows `d` with these columns: what stands behind FROM.
+  func unnested(_ columns: [SQL], as row: SQL = "d") -> [SQL] { ["\(relation) AS b", each(columns, as: row)] }
+
+  /// Whether they are kept with the batch itself.
+  var isWithBatch: Bool { RenderedSQL(relation).text == RenderedSQL(Name.image).text }
+
+  /// The rows of `b`.
+  func each(_ columns: [SQL], as row: SQL = "d") -> SQL {
+    guard let derived else {
+      return "unnest(\(list: columns.map { "b.\($0)" })) AS \(row)(\(list: columns))"
+    }
+    let names = Set(columns.map { RenderedSQL($0).text })
+    let values: [SQL] = derived.values.filter { names.contains(RenderedSQL($0.name).text) }.map { "\($0.value) AS \($0.name)" }
+    return "LATERAL (SELECT \(list: values) FROM \(derived.from)) AS \(row)"
+  }
+
+  /// An array of `b` that has an element for each row.
+  var counted: SQL { derived?.counted ?? keyNames[0] }
 
   /// The table's row that `d` is about.
   var sameKey: SQL { .joined(zip(table.keyColumns, keyNames).map { "\($0) = d.\($1)" }, by: " AND ") }
@@ -33,7 +66,7 @@ struct KeptRows: Sendable {
     FROM  (SELECT \(list: keyNames.map { "d.\($0)" })
            FROM   \(lines: unnested(keyNames))
            WHERE  \(ResolvedBatch.placeRead)
-             AND  cardinality(b.\(keyNames[0])) > (SELECT count(*) FROM back)
+             AND  cardinality(b.\(counted)) > (SELECT count(*) FROM back)
            EXCEPT
            SELECT \(list: keyNames) FROM back) AS d
     """

@@ -13,6 +13,10 @@ enum Role {
   static let eligible = Parameter("eligible", .bigint)
   /// Rows that `change as captured` has written; NULL where another change was taken, which has looked itself.
   static let changed = Parameter("changed", .bigint)
+  /// Whether the statements of the batch have one snapshot.
+  static let snapshot = Parameter("snapshot", TypeName(trusted: "boolean"))
+  /// Rows that `change` has written, by the step; NULL where it has not been asked.
+  static let written = Parameter("written", TypeName(trusted: "bigint[]"))
   static let size = Parameter("size", .bigint)
   /// Whether the batch does the rows of the canary, or those of the rest; NULL does both.
   static let canary = Parameter("canary", TypeName(trusted: "boolean"))
@@ -89,8 +93,14 @@ enum Name {
   static func key(_ index: Int) -> SQL { SQL(pieces: [.text("k_\(index + 1)")]) }
   /// A column that a rule of `validation` names and that is not written.
   static func context(_ column: Column) -> SQL { SQL(pieces: [.text("c_\(column.number)")]) }
+  /// A column of the source as it stands.
+  static func plain(_ column: Column) -> SQL { SQL(pieces: [.text("b_\(column.number)")]) }
   static func old(_ column: Column) -> SQL { SQL(pieces: [.text("o_\(column.number)")]) }
   static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }
+  /// The key of a row that a step adds, where it is not that of the batch.
+  static func added(_ step: Int, _ index: Int) -> SQL { SQL(pieces: [.text("a_\(step)_\(index + 1)")]) }
+  /// What tells whether a row that a step has added is as it was.
+  static func digest(_ step: Int) -> SQL { SQL(pieces: [.text("h_\(step)")]) }
   /// What a later batch has found in the place of a new value.
   static func later(_ column: Column) -> SQL { SQL(pieces: [.text("l_\(column.number)")]) }
 }

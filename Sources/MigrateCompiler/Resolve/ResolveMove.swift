@@ -30,13 +30,12 @@ extension Resolver {
     } else {
       condition = .joined(key.map { "\(target.alias).\($0.name) = batch.\($0.name)" }, by: " AND ")
     }
-    let columns = table.columns.map(\.name)
-    let rows: SQL = "FROM   \(table.name) AS \(target.alias)\nWHERE  EXISTS (SELECT FROM batch WHERE (\(condition)))"
     return (
       .moved(
-        Self.moved, "SELECT \(list: columns.map { "\(target.alias).\($0)" })\n\(rows)",
-        lock: "SELECT\n\(rows)\nFOR    UPDATE OF \(target.alias)", removedBy: remover(of: step)),
-      StepNames.Rows(name: table.name.name, alias: Self.moved, columns: columns)
+        MovedRows(
+          table: table, alias: target.alias, condition: condition, isOwn: step.match == nil,
+          removedBy: remover(of: step))),
+      StepNames.Rows(name: table.name.name, alias: Self.moved, columns: table.columns.map(\.name))
     )
   }
 

@@ -36,7 +36,18 @@ extension Resolver {
       step: step, firstValue: firstValue, key: key, rows: rows,
       names: StepNames(target: target, rows: rowsNames, bare: .rows))
     guard let verb = self.verb(writing, parameters), problems.count == count else { return nil }
-    return NamedStep(number: number, verb: verb, rows: rows, words: words(of: step, writing: aim))
+    return NamedStep(
+      number: number, verb: verb, rows: rows, readsOtherRows: readsOtherRows(step), words: words(of: step, writing: aim))
+  }
+
+  /// Whether a value of it may depend on more than the row that it works from.
+  private func readsOtherRows(_ step: ParsedStep) -> Bool {
+    catalog.mayReadTables
+      || step.values.contains { value in
+        guard case .sql(let expression) = value else { return false }
+        let unsettled = catalog.unsettledOperators
+        return expression.facts.hasSubquery || expression.operators.contains { unsettled.contains($0.name) }
+      }
   }
 
   private func words(of step: ParsedStep, writing table: Table?) -> NamedStep.Words {
@@ -141,7 +152,8 @@ extension Resolver {
     guard problems.count == count, isBound(query) else { return nil }
     ask(.join, "\(probedBatch)SELECT FROM (\(sql)) AS found")
     let alias = Self.rowName(for: from.name.value, in: parsed)
-    return (.query(alias, sql), StepNames.Rows(name: name, alias: alias, columns: columns))
+    let joins = query.relations.count > 1 || query.relations.contains { $0.schema != nil || $0.name != Self.batch }
+    return (.query(alias, sql, joins: joins), StepNames.Rows(name: name, alias: alias, columns: columns))
   }
 
   /// `batch` for what is described and never run.
@@ -151,9 +163,13 @@ extension Resolver {
   func probedRows(_ rows: StepRows) -> SQL {
     switch rows {
     case .batch: probedBatch
-    case .query(let name, let sql), .moved(let name, let sql, _, _):
-      "WITH batch AS (SELECT \(rowName).* FROM \(row)), \(name) AS (\(sql)) "
+    case .query(let name, let sql, _): probedBatch(name, sql)
+    case .moved(let moved): probedBatch(rows.name, moved.query)
     }
+  }
+
+  private func probedBatch(_ name: Identifier, _ sql: SQL) -> SQL {
+    "WITH batch AS (SELECT \(rowName).* FROM \(row)), \(name) AS (\(sql)) "
   }
 
   // MARK: Which rows of the table
@@ -167,7 +183,8 @@ extension Resolver {
         return nil
       }
       let same: [SQL] = writing.key.map { "\(table.alias).\($0.name) = batch.\($0.name)" }
-      return Match(condition: .joined(same, by: " AND "), isExistence: false, isSingle: true, isShared: false)
+      return Match(
+        condition: .joined(same, by: " AND "), isExistence: false, isOwn: true, isSingle: true, isShared: false)
     }
     let names = writing.names.with(bare: .either)
     let isKnown = checkExpression(expression, in: names, parameters)
@@ -186,7 +203,8 @@ extension Resolver {
       case .batch: !isShared
       case .query, .moved: false
       }
-    return Match(condition: condition, isExistence: false, isSingle: isSingle, isShared: isShared)
+    return Match(
+      condition: condition, isExistence: false, isOwn: false, isSingle: isSingle, isShared: isShared)
   }
 
   /// Whether the row of the table tells by itself which row of the batch means it.

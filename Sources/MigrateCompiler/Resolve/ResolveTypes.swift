@@ -154,9 +154,7 @@ extension NamedBatch {
       expectations: operation.expectations.map(\.planned), measures: measures,
       canary: operation.plannedCanary,
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
-      // A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
-      readsOtherRows: parsed.hasSubquery || catalog.hasUnsettledCasts
-        || catalog.functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) }
+      readsOtherRows: parsed.hasSubquery || catalog.mayReadTables
         || parsed.usesOperator(of: catalog.unsettledOperators),
       mayReplicate: catalog.server.mayReplicate, hasLZ4: catalog.server.hasLZ4)
     return (batch, warnings)
@@ -190,4 +188,11 @@ extension Column {
 func composed(_ row: SQL, _ joins: [NamedJoin], _ lets: [NamedLet]) -> SQL {
   let joined = joins.reduce(row) { $0 + "\nCROSS JOIN (\($1.rows)) AS \($1.name)" }
   return lets.reduce(joined) { $0 + "\nCROSS JOIN LATERAL (SELECT \($1.value) AS \($1.name)) AS \($1.row)" }
+}
+
+extension Catalog {
+  /// A function of somebody's own may read tables, whatever it says of itself, by whatever name it is called.
+  var mayReadTables: Bool {
+    hasUnsettledCasts || functions.contains { !$0.schema.utf8.elementsEqual("pg_catalog".utf8) }
+  }
 }

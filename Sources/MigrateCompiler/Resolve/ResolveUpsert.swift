@@ -24,7 +24,7 @@ extension Resolver {
     guard problems.count == count else { return nil }
     let same: [SQL] = row.key.map { "\(table.alias).\($0.column.name) = CAST(\($0.value) AS \($0.column.image))" }
     let match = Match(
-      condition: .joined(same, by: " AND "), isExistence: false, isSingle: true, isShared: false)
+      condition: .joined(same, by: " AND "), isExistence: false, isOwn: false, isSingle: true, isShared: false)
     ask(
       .join, "\(probedRows(writing.rows))SELECT FROM \(table.source), \(writing.rows.name) WHERE (\(match.condition))")
     return .update(table, match: match, row.others)

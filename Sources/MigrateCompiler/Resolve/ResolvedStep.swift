@@ -19,6 +19,8 @@ struct StepOf<Value: Sendable>: Sendable {
   let number: Int
   let verb: Verb
   let rows: StepRows
+  /// Whether what it writes may depend on more than the row that it works from.
+  let readsOtherRows: Bool
   /// For people: the verb, and what it writes.
   let words: Words
 
@@ -55,7 +57,7 @@ struct StepOf<Value: Sendable>: Sendable {
       case .notify(let channel, let payload): .notify(channel: channel, payload: payload)
       }
     return StepOf<Other>(
-      number: number, verb: verb, rows: rows,
+      number: number, verb: verb, rows: rows, readsOtherRows: readsOtherRows,
       words: .init(verb: words.verb, target: words.target, match: words.match, from: words.from))
   }
 }
@@ -88,6 +90,8 @@ struct Match: Sendable {
   let condition: SQL
   /// Whether nothing of the rows is written, so that it matters only that there is one.
   let isExistence: Bool
+  /// Whether it means the batch's own rows.
+  let isOwn: Bool
   /// Whether no row of the table can be meant by two of the rows that the step works from.
   let isSingle: Bool
   /// Whether batches beside it, or behind it, may mean the same row.
@@ -97,15 +101,40 @@ struct Match: Sendable {
 /// The rows that a step works from.
 enum StepRows: Sendable {
   case batch
-  case query(Identifier, SQL)
-  /// Rows of a table, which a step behind it removes: as the query finds them, and what locks them until then.
-  case moved(Identifier, SQL, lock: SQL, removedBy: Int)
+  /// What a query finds; `joins`: in more than the batch.
+  case query(Identifier, SQL, joins: Bool)
+  /// Rows of a table, which a step behind it removes.
+  case moved(MovedRows)
 
   /// What our SQL calls them.
   var name: Identifier {
     switch self {
     case .batch: Resolver.batch
-    case .query(let name, _), .moved(let name, _, _, _): name
+    case .query(let name, _, _): name
+    case .moved: Resolver.moved
     }
   }
+}
+
+/// Rows that a step removes, for the one that adds them elsewhere before.
+struct MovedRows: Sendable {
+  let table: Table
+  /// What our SQL calls the table's rows, where it finds them.
+  let alias: Identifier
+  /// Which rows: of the batch, or what `match` finds for it.
+  let condition: SQL
+  /// Whether they are the batch's own rows.
+  let isOwn: Bool
+  /// The number of the step that removes them.
+  let removedBy: Int
+
+  private var found: SQL {
+    "FROM   \(table.name) AS \(alias)\nWHERE  EXISTS (SELECT FROM batch WHERE (\(condition)))"
+  }
+
+  var columns: [SQL] { table.columns.map { "\(alias).\($0.name)" } }
+
+  var query: SQL { "SELECT \(list: columns)\n\(found)" }
+
+  var lock: SQL { "SELECT\n\(found)\nFOR    UPDATE OF \(alias)" }
 }

@@ -87,6 +87,6 @@ struct SharedValues {
 extension Match {
   func shared(isExistence: Bool) -> Match {
     // Where it is not, the rows are grouped by what is matched.
-    Match(condition: condition, isExistence: isExistence, isSingle: true, isShared: true)
+    Match(condition: condition, isExistence: isExistence, isOwn: isOwn, isSingle: true, isShared: true)
   }
 }

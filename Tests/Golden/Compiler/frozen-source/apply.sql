@@ -136,18 +136,19 @@ OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 upper.1, $7 size
 INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1)
-FROM  (SELECT "batch_row"."loser" AS k_1
-       FROM   migrate.source_{run} AS "batch_row"
-       WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
-         AND  "batch_row"."loser" <= $6::bigint
-         AND  (email <> 'a7')
-       ORDER  BY "batch_row"."loser") AS s
-RETURNING false AS as_captured;
+FROM   (SELECT "batch_row"."loser" AS k_1
+        FROM   migrate.source_{run} AS "batch_row"
+        WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
+          AND  "batch_row"."loser" <= $6::bigint
+          AND  (email <> 'a7')
+        ORDER  BY "batch_row"."loser"
+        LIMIT  $7::bigint) AS s
+RETURNING false AS as_captured, CASE WHEN rows_read = $7::bigint THEN CAST(k_1[cardinality(k_1)] AS text) END AS through_1;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -155,13 +156,13 @@ INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1)
-FROM  (SELECT "batch_row"."loser" AS k_1
-       FROM   migrate.source_{run} AS "batch_row"
-       WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
-         AND  "batch_row"."loser" <= $6::bigint
-         AND  (email <> 'a7')
-       ORDER  BY "batch_row"."loser"
-                                    FOR    NO KEY UPDATE OF "batch_row") AS s;
+FROM   (SELECT "batch_row"."loser" AS k_1
+        FROM   migrate.source_{run} AS "batch_row"
+        WHERE  ($4::boolean OR "batch_row"."loser" > $5::bigint)
+          AND  "batch_row"."loser" <= $6::bigint
+          AND  (email <> 'a7')
+        ORDER  BY "batch_row"."loser"
+        FOR    NO KEY UPDATE OF "batch_row") AS s;
 
 -- capture: the old values and the new ones, computed once
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
@@ -233,7 +234,7 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    exact = (SELECT count(*) FROM changed) = coalesce(cardinality(u.k_1), 0)
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
 
--- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
+-- change: the keys are kept, as RETURNING shows them, and what tells whether somebody changes the rows
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH batch AS (
        SELECT "batch_row"."loser", "batch_row"."keeper"
@@ -394,7 +395,7 @@ SET LOCAL client_connection_check_interval = '1s';
 SELECT (SELECT count(*)
         FROM   migrate.image_{run} AS r
         JOIN   migrate.undo_{run}_1 AS b USING (slice, ordinal, part)
-        CROSS  JOIN LATERAL unnest(b.k_1, b.n_2) AS d(k_1, n_2)
+        CROSS  JOIN unnest(b.k_1, b.n_2) AS d(k_1, n_2)
         LEFT   JOIN "shop"."orders" AS "orders" ON "orders"."id" = d.k_1
         WHERE  NOT r.reverted
           AND  ("orders"."id" IS NULL
@@ -402,7 +403,7 @@ SELECT (SELECT count(*)
         + (SELECT count(*)
            FROM   migrate.image_{run} AS r
            JOIN   migrate.undo_{run}_4 AS b USING (slice, ordinal, part)
-           CROSS  JOIN LATERAL unnest(b.k_1, b.o_2, b.o_3) AS d(k_1, o_2, o_3)
+           CROSS  JOIN unnest(b.k_1, b.o_2, b.o_3) AS d(k_1, o_2, o_3)
            LEFT   JOIN "shop"."customers" AS "customers" ON "customers"."id" = d.k_1
            WHERE  NOT r.reverted
              AND  (EXISTS (SELECT FROM "shop"."customers" AS "migrate other" WHERE "migrate other"."id" = d.k_1))) AS conflicts;
@@ -584,8 +585,7 @@ FROM   migrate.undo_{run}_2 AS b,
        "shop"."labels" AS "labels"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "labels"."customer_id" = d.k_1 AND "labels"."label" = d.k_2
-  AND  record_image_ne(ROW(),
-                       ROW());
+  AND  false;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -595,8 +595,6 @@ WITH back AS (
          unnest(b.k_1, b.k_2) AS d(k_1, k_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "labels"."customer_id" = d.k_1 AND "labels"."label" = d.k_2
-    AND  record_image_eq(ROW(),
-                         ROW())
   RETURNING "labels"."customer_id" AS k_1, "labels"."label" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)

@@ -14,23 +14,10 @@ CREATE TABLE migrate.image_{run} (slice integer,
                                   rows_read bigint NOT NULL,
                                   k_1 text[] COMPRESSION lz4,
                                   k_2 date[] COMPRESSION lz4,
+                                  h_1 bigint[] COMPRESSION lz4,
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
-
--- wrapper for column 4: an array of arrays would lose their shapes, so each goes in a row of one column
-CREATE TYPE migrate.w_{run}_1_4 AS (v bigint[]);
-
--- undo table: a row a batch, an array a column; never the table's own row type, which would forbid DDL
-CREATE TABLE migrate.undo_{run}_1 (slice integer,
-                                   ordinal integer,
-                                   part integer,
-                                   k_1 text[] COMPRESSION lz4,
-                                   k_2 date[] COMPRESSION lz4,
-                                   n_3 bigint[] COMPRESSION lz4,
-                                   n_4 migrate.w_{run}_1_4[] COMPRESSION lz4,
-                                   exact boolean,
-                                   PRIMARY KEY (slice, ordinal, part));
 
 -- ===== bounds: once, before the first batch
 
@@ -130,72 +117,75 @@ OFFSET $6::bigint - 1
 LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 upper.1, $8 upper.2, $9 size
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, h_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2)
-FROM  (SELECT "sale"."sku" AS k_1,
-              "sale"."day" AS k_2
-       FROM   migrate.source_{run} AS "sale"
-       WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
-         AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
-         AND  (sale.qty > 1)
-       ORDER  BY "sale"."sku", "sale"."day") AS s
-RETURNING false AS as_captured;
+       array_agg(s.k_2),
+       array_agg(hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
+                 # coalesce(hashtextextended(CAST(CAST("batch"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0))
+FROM   (SELECT "sale"."sku" AS k_1,
+               "sale"."day" AS k_2,
+               "sale"."sku" AS b_2,
+               "sale"."day" AS b_1,
+               "sale"."qty" AS b_3,
+               "sale"."sales" AS b_4
+        FROM   migrate.source_{run} AS "sale"
+        WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
+          AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
+          AND  (sale.qty > 1)
+        ORDER  BY "sale"."sku", "sale"."day"
+        LIMIT  $9::bigint) AS s,
+       LATERAL (SELECT s.b_2 AS "sku", s.b_1 AS "day", s.b_3 AS "qty", s.b_4 AS "sales") AS "batch"
+RETURNING false AS as_captured, CASE WHEN rows_read = $9::bigint THEN CAST(k_1[cardinality(k_1)] AS text) END AS through_1, CASE WHEN rows_read = $9::bigint THEN CAST(k_2[cardinality(k_2)] AS text) END AS through_2;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 after.2, $7 through.1, $8 through.2
-INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2)
+INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1, k_2, h_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
-       array_agg(s.k_2)
-FROM  (SELECT "sale"."sku" AS k_1,
-              "sale"."day" AS k_2
-       FROM   migrate.source_{run} AS "sale"
-       WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
-         AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
-         AND  (sale.qty > 1)
-       ORDER  BY "sale"."sku", "sale"."day"
-                                           FOR    NO KEY UPDATE OF "sale") AS s;
+       array_agg(s.k_2),
+       array_agg(hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
+                 # coalesce(hashtextextended(CAST(CAST("batch"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0))
+FROM   (SELECT "sale"."sku" AS k_1,
+               "sale"."day" AS k_2,
+               "sale"."sku" AS b_2,
+               "sale"."day" AS b_1,
+               "sale"."qty" AS b_3,
+               "sale"."sales" AS b_4
+        FROM   migrate.source_{run} AS "sale"
+        WHERE  ($4::boolean OR ("sale"."sku", "sale"."day") > ROW($5::text, $6::date))
+          AND  ("sale"."sku", "sale"."day") <= ROW($7::text, $8::date)
+          AND  (sale.qty > 1)
+        ORDER  BY "sale"."sku", "sale"."day"
+        FOR    NO KEY UPDATE OF "sale") AS s,
+       LATERAL (SELECT s.b_2 AS "sku", s.b_1 AS "day", s.b_3 AS "qty", s.b_4 AS "sales") AS "batch";
 
--- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 slice, $7 ordinal, $8 part
+-- change: what the rows are is kept already, so nothing is asked of the insert but their number
+-- $1 after.none, $2 after.1, $3 after.2, $4 through.1, $5 through.2, $6 snapshot, $7 slice, $8 ordinal, $9 part
 WITH batch AS (
        SELECT "sale"."sku", "sale"."day", "sale"."qty", "sale"."sales"
        FROM   migrate.source_{run} AS "sale"
        WHERE  ($1::boolean OR ("sale"."sku", "sale"."day") > ROW($2::text, $3::date))
          AND  ("sale"."sku", "sale"."day") <= ROW($4::text, $5::date)
-         AND  ("sale"."sku", "sale"."day") IN (SELECT d.k_1, d.k_2
-                                               FROM   migrate.image_{run} AS b,
-                                                      unnest(b.k_1, b.k_2) AS d(k_1, k_2)
-                                               WHERE  (b.slice, b.ordinal, b.part) = ($6::integer, $7::integer, $8::integer))
-     ), added AS (
-  INSERT INTO "shop"."report" AS "report" ("day", "sku", "qty", "sales")
-  SELECT "batch"."day",
-         "batch"."sku",
-         "batch"."qty",
-         "batch"."sales"
-  FROM   "batch"
-  ORDER  BY batch."sku", batch."day"
-  RETURNING "report"."sku" AS k_1,
-            "report"."day" AS k_2,
-            "report"."qty" AS n_3,
-            CAST("report"."sales" AS bigint[]) AS n_4
-)
-INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, k_2, n_3, n_4, exact)
-SELECT $6::integer, $7::integer, $8::integer,
-       array_agg(s.k_1),
-       array_agg(s.k_2),
-       array_agg(s.n_3),
-       array_agg(CAST(ROW(s.n_4) AS migrate.w_{run}_1_4)),
-       true
-FROM  (SELECT * FROM added ORDER BY k_1, k_2) AS s;
+         AND  (sale.qty > 1)
+         AND  ($6::boolean OR ("sale"."sku", "sale"."day") IN (SELECT d.k_1, d.k_2
+                                                               FROM   migrate.image_{run} AS b,
+                                                                      unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+                                                               WHERE  (b.slice, b.ordinal, b.part) = ($7::integer, $8::integer, $9::integer)))
+     )
+INSERT INTO "shop"."report" AS "report" ("day", "sku", "qty", "sales")
+SELECT "batch"."day",
+       "batch"."sku",
+       "batch"."qty",
+       "batch"."sales"
+FROM   "batch"
+ORDER  BY batch."sku", batch."day";
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
--- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part
+-- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 written, $7 slice, $8 ordinal, $9 part
 WITH heartbeat AS (
   UPDATE migrate.workers
   SET    heartbeat_at = clock_timestamp()
@@ -205,12 +195,12 @@ INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through
                              rows_read, rows_changed, rows_unchanged, rows_written, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
        u.rows_read, u.rows_read, 0,
-       CAST(ARRAY[coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0)] AS bigint[]), f.epoch,
+       CAST(ARRAY[u.rows_read] AS bigint[]), f.epoch,
        coalesce(u.exact, true)
-       AND coalesce((SELECT u.exact FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), true)
+       AND ($6::bigint[])[1] = u.rows_read
 FROM   migrate.image_{run} AS u
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
-WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
+WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
 RETURNING exact, rows_read, rows_changed, xid, rows_changed AS rows_captured;
 
 -- ===== finish: once, after the last batch
@@ -242,13 +232,13 @@ SET LOCAL client_connection_check_interval = '1s';
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT (SELECT count(*)
         FROM   migrate.image_{run} AS r
-        JOIN   migrate.undo_{run}_1 AS b USING (slice, ordinal, part)
-        CROSS  JOIN LATERAL unnest(b.k_1, b.k_2, b.n_3, b.n_4) AS d(k_1, k_2, n_3, n_4)
+        JOIN   migrate.image_{run} AS b USING (slice, ordinal, part)
+        CROSS  JOIN unnest(b.k_1, b.k_2, b.h_1) AS d(k_1, k_2, h_1)
         LEFT   JOIN "shop"."report" AS "report" ON "report"."sku" = d.k_1 AND "report"."day" = d.k_2
         WHERE  NOT r.reverted
           AND  ("report"."sku" IS NULL
-                 OR record_image_ne(ROW("report"."qty", CAST("report"."sales" AS bigint[])),
-                                    ROW(d.n_3, d.n_4)))) AS conflicts;
+                 OR (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+                     # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) <> d.h_1)) AS conflicts;
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -261,7 +251,7 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 -- $1 slice, $2 ordinal, $3 part
 SELECT count(*)
 FROM  (SELECT
-       FROM   migrate.undo_{run}_1 AS b,
+       FROM   migrate.image_{run} AS b,
               unnest(b.k_1, b.k_2) AS d(k_1, k_2),
               "shop"."report" AS "report"
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
@@ -273,30 +263,30 @@ FROM  (SELECT
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
 SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'overwritten', jsonb_object(ARRAY['day', 'sku', 'qty', 'sales'],
                                                                                                                ARRAY[CAST("report"."day" AS text), CAST("report"."sku" AS text), CAST("report"."qty" AS text), CAST(CAST("report"."sales" AS bigint[]) AS text)])
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1, b.k_2, b.n_3, b.n_4) AS d(k_1, k_2, n_3, n_4),
+FROM   migrate.image_{run} AS b,
+       unnest(b.k_1, b.k_2, b.h_1) AS d(k_1, k_2, h_1),
        "shop"."report" AS "report"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "report"."sku" = d.k_1 AND "report"."day" = d.k_2
-  AND  record_image_ne(ROW("report"."qty", CAST("report"."sales" AS bigint[])),
-                       ROW(d.n_3, d.n_4));
+  AND  (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+        # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) <> d.h_1;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   DELETE FROM "shop"."report" AS "report"
-  USING  migrate.undo_{run}_1 AS b,
-         unnest(b.k_1, b.k_2, b.n_3, b.n_4) AS d(k_1, k_2, n_3, n_4)
+  USING  migrate.image_{run} AS b,
+         unnest(b.k_1, b.k_2, b.h_1) AS d(k_1, k_2, h_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "report"."sku" = d.k_1 AND "report"."day" = d.k_2
-    AND  record_image_eq(ROW("report"."qty", CAST("report"."sales" AS bigint[])),
-                         ROW(d.n_3, d.n_4))
+    AND  (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+          # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) = d.h_1
   RETURNING "report"."sku" AS k_1, "report"."day" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
 FROM  (SELECT d.k_1, d.k_2
-       FROM   migrate.undo_{run}_1 AS b,
+       FROM   migrate.image_{run} AS b,
               unnest(b.k_1, b.k_2) AS d(k_1, k_2)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
          AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
@@ -307,8 +297,8 @@ FROM  (SELECT d.k_1, d.k_2
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   DELETE FROM "shop"."report" AS "report"
-  USING  migrate.undo_{run}_1 AS b,
-         unnest(b.k_1, b.k_2, b.n_3, b.n_4) AS d(k_1, k_2, n_3, n_4)
+  USING  migrate.image_{run} AS b,
+         unnest(b.k_1, b.k_2, b.h_1) AS d(k_1, k_2, h_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "report"."sku" = d.k_1 AND "report"."day" = d.k_2
   RETURNING "report"."sku" AS k_1, "report"."day" AS k_2
@@ -316,7 +306,7 @@ WITH back AS (
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text), CAST(d.k_2 AS text)], 'gone'
 FROM  (SELECT d.k_1, d.k_2
-       FROM   migrate.undo_{run}_1 AS b,
+       FROM   migrate.image_{run} AS b,
               unnest(b.k_1, b.k_2) AS d(k_1, k_2)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
          AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
@@ -360,5 +350,4 @@ WHERE  a.run = $1::bigint
 RETURNING rows_read, rows_changed, rows_rejected;
 
 -- drop undo: everything is as it was, so the undo has done its work
-DROP TABLE migrate.image_{run}, migrate.source_{run}, migrate.undo_{run}_1;
-DROP TYPE migrate.w_{run}_1_4;
+DROP TABLE migrate.image_{run}, migrate.source_{run};

@@ -73,18 +73,19 @@ OFFSET $4::bigint - 1
 LIMIT  1;
 
 -- capture: which rows the batch has, and what the steps read of them, whatever these change
--- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
+-- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 upper.1, $7 size
 INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1)
-FROM  (SELECT "g"."id" AS k_1
-       FROM   "shop"."grants" AS "g"
-       WHERE  ($4::boolean OR "g"."id" > $5::bigint)
-         AND  "g"."id" <= $6::bigint
-         AND  (state = 'active')
-       ORDER  BY "g"."id") AS s
-RETURNING false AS as_captured;
+FROM   (SELECT "g"."id" AS k_1
+        FROM   "shop"."grants" AS "g"
+        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
+          AND  "g"."id" <= $6::bigint
+          AND  (state = 'active')
+        ORDER  BY "g"."id"
+        LIMIT  $7::bigint) AS s
+RETURNING false AS as_captured, CASE WHEN rows_read = $7::bigint THEN CAST(k_1[cardinality(k_1)] AS text) END AS through_1;
 
 -- capture locked: from the second attempt on the rows are locked before anything is computed
 -- $1 slice, $2 ordinal, $3 part, $4 after.none, $5 after.1, $6 through.1
@@ -92,25 +93,26 @@ INSERT INTO migrate.image_{run} (slice, ordinal, part, rows_read, k_1)
 SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1)
-FROM  (SELECT "g"."id" AS k_1
-       FROM   "shop"."grants" AS "g"
-       WHERE  ($4::boolean OR "g"."id" > $5::bigint)
-         AND  "g"."id" <= $6::bigint
-         AND  (state = 'active')
-       ORDER  BY "g"."id"
-                         FOR    NO KEY UPDATE OF "g") AS s;
+FROM   (SELECT "g"."id" AS k_1
+        FROM   "shop"."grants" AS "g"
+        WHERE  ($4::boolean OR "g"."id" > $5::bigint)
+          AND  "g"."id" <= $6::bigint
+          AND  (state = 'active')
+        ORDER  BY "g"."id"
+        FOR    NO KEY UPDATE OF "g") AS s;
 
--- change: the whole rows are kept, as RETURNING shows them, with what defaults have given
--- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
+-- change: the keys are kept, as RETURNING shows them, and what tells whether somebody changes the rows
+-- $1 after.none, $2 after.1, $3 through.1, $4 snapshot, $5 slice, $6 ordinal, $7 part
 WITH batch AS (
        SELECT "g"."id", "g"."points"
        FROM   "shop"."grants" AS "g"
        WHERE  ($1::boolean OR "g"."id" > $2::bigint)
          AND  "g"."id" <= $3::bigint
-         AND  "g"."id" IN (SELECT d.k_1
-                           FROM   migrate.image_{run} AS b,
-                                  unnest(b.k_1) AS d(k_1)
-                           WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
+         AND  (state = 'active')
+         AND  ($4::boolean OR "g"."id" IN (SELECT d.k_1
+                                           FROM   migrate.image_{run} AS b,
+                                                  unnest(b.k_1) AS d(k_1)
+                                           WHERE  (b.slice, b.ordinal, b.part) = ($5::integer, $6::integer, $7::integer)))
      ), "n" AS (
        SELECT b.id, n AS place FROM batch AS b CROSS JOIN generate_series(1, b.points) AS n
      ), added AS (
@@ -123,7 +125,7 @@ WITH batch AS (
             "lines"."place" AS k_2
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, k_2, exact)
-SELECT $4::integer, $5::integer, $6::integer,
+SELECT $5::integer, $6::integer, $7::integer,
        array_agg(s.k_1),
        array_agg(s.k_2),
        true
@@ -189,12 +191,10 @@ SET LOCAL client_connection_check_interval = '1s';
 SELECT (SELECT count(*)
         FROM   migrate.image_{run} AS r
         JOIN   migrate.undo_{run}_1 AS b USING (slice, ordinal, part)
-        CROSS  JOIN LATERAL unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+        CROSS  JOIN unnest(b.k_1, b.k_2) AS d(k_1, k_2)
         LEFT   JOIN "shop"."lines" AS "lines" ON "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
         WHERE  NOT r.reverted
-          AND  ("lines"."grant_id" IS NULL
-                 OR record_image_ne(ROW(),
-                                    ROW()))) AS conflicts;
+          AND  ("lines"."grant_id" IS NULL)) AS conflicts;
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -224,8 +224,7 @@ FROM   migrate.undo_{run}_1 AS b,
        "shop"."lines" AS "lines"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
-  AND  record_image_ne(ROW(),
-                       ROW());
+  AND  false;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -235,8 +234,6 @@ WITH back AS (
          unnest(b.k_1, b.k_2) AS d(k_1, k_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
-    AND  record_image_eq(ROW(),
-                         ROW())
   RETURNING "lines"."grant_id" AS k_1, "lines"."place" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
