@@ -16,8 +16,9 @@ extension Column {
       case 16: "hashint4extended(CAST(\(value) AS integer), \(number))"
       case 2950: "uuid_hash_extended(\(value), \(number))"
       case TypeOID.numeric where precision != nil: "hash_numeric_extended(\(value), \(number))"
+      // NaN and the infinities have no scale, and all the same bits.
       case TypeOID.numeric:
-        "hash_numeric_extended(\(value), coalesce(scale(\(value)), -1) * 65536 + \(number))"
+        "hash_numeric_extended(\(value), coalesce(scale(\(value)), ascii(CAST(\(value) AS text))) * 65536 + \(number))"
       case 25, TypeOID.varying: "hashtextextended(\(value) COLLATE \"C\", \(number))"
       // As text it has no blanks at its end.
       case TypeOID.character where !isPadded:
