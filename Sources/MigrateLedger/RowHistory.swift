@@ -41,7 +41,7 @@ package struct RowTouch: Sendable, Equatable {
   package let restoredAt: String?
   package let revertedBy: String?
   package let revertReason: String?
-  /// gone, edited, overwritten or refused, and what the revert has found instead as JSON; `nil` when it has met what the run had left.
+  /// gone, edited, kept, overwritten or refused, and what the revert has found instead as JSON; `nil` when it has met what the run had left.
   package let conflict: String?
   package let found: String?
   package let refusal: String?

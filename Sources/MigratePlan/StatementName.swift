@@ -78,6 +78,12 @@ extension Statement {
     case mark
     /// Keeps what the columns shall hold that triggers will write again.
     case hold
+    /// Which of the rows that a move has taken along could come back, each by itself.
+    case choose
+    /// Nor does a row whose children stay.
+    case heedChildren
+    /// Nor does a row whose parent stays.
+    case heedParents
     /// Puts the old values back where the run's own still stand.
     case restore
     /// Keeps what `force` will overwrite.
@@ -153,6 +159,9 @@ extension Statement.Name: LosslessStringConvertible {
     case .conflictsAhead: "conflicts ahead"
     case .mark: "mark"
     case .hold: "hold"
+    case .choose: "choose"
+    case .heedChildren: "heed children"
+    case .heedParents: "heed parents"
     case .restore: "restore"
     case .seize: "seize"
     case .restoreForced: "restore forced"
@@ -177,7 +186,7 @@ extension Statement.Name: LosslessStringConvertible {
     .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .leftBehind, .dropKeys,
     .untouched,
     .conflictsAhead, .mark,
-    .hold, .restore,
+    .hold, .choose, .heedChildren, .heedParents, .restore,
     .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn, .dropUndo,
   ]
 

@@ -255,7 +255,7 @@ CREATE TABLE migrate.conflicts (
   step    integer NOT NULL,
   seq     bigint  NOT NULL,
   key     text[]  NOT NULL,
-  reason  text    NOT NULL CHECK (reason IN ('gone', 'edited', 'overwritten', 'refused')),
+  reason  text    NOT NULL CHECK (reason IN ('gone', 'edited', 'kept', 'overwritten', 'refused')),
   found   jsonb,
   PRIMARY KEY (run, step, seq, key)
 );
@@ -264,7 +264,7 @@ COMMENT ON COLUMN migrate.conflicts.run    IS 'The run that was taken back.';
 COMMENT ON COLUMN migrate.conflicts.step   IS 'The step whose change it is.';
 COMMENT ON COLUMN migrate.conflicts.seq    IS 'The batch that had written the row (batches.seq); of a row that was mended, fixes.fix with a minus.';
 COMMENT ON COLUMN migrate.conflicts.key    IS 'The row''s key, each column as its type''s text.';
-COMMENT ON COLUMN migrate.conflicts.reason IS 'gone: no such row. edited: another value, left alone. overwritten: another value, replaced under force. refused: as it was mended, since the database refuses what it was before.';
+COMMENT ON COLUMN migrate.conflicts.reason IS 'gone: no such row. edited: another value, left alone. kept: moved with others, and stays with them where it went. overwritten: another value, replaced under force. refused: as it was mended, since the database refuses what it was before.';
 COMMENT ON COLUMN migrate.conflicts.found  IS 'The columns in question as the revert found them, each as its type''s text.';
 
 CREATE TABLE migrate.rejects (

@@ -22,7 +22,7 @@ BEGIN
     SELECT s.*
     FROM   migrate.statements AS s
     WHERE  s.run = _run AND s.phase = 'revert'
-      AND  s.name = ANY (ARRAY['hold', 'look', 'triggers off', 'restore rewritten', 'triggers on']
+      AND  s.name = ANY (ARRAY['hold', 'choose', 'heed children', 'heed parents', 'look', 'triggers off', 'restore rewritten', 'triggers on']
                          || CASE WHEN _work.policy = 'force' THEN ARRAY['seize', 'restore forced'] ELSE ARRAY['restore'] END)
     ORDER  BY s.ordinal
   LOOP

@@ -21,14 +21,16 @@ struct DeleteWayBack: Sendable {
   private var isArbitrable: Bool { table.table.indexes.allSatisfy { !$0.isUnique || $0.isImmediate } }
 
   /// True where a row is there that has taken the place of `d`: its key, or what another unique index tells.
-  var isTaken: SQL {
+  var isTaken: SQL { isTaken(by: "d") }
+
+  func isTaken(by row: SQL) -> SQL {
     let other = Identifier(trusted: "migrate other")
     let taken = table.table.indexes.compactMap { index -> SQL? in
       let columns = index.columns.compactMap(table.table.column)
       guard index.isUnique, index.isValid, !index.isPartial, columns.count == index.columns.count,
         columns.allSatisfy({ !$0.isGenerated })
       else { return nil }
-      let same: [SQL] = columns.map { "\(other).\($0.name) = d.\(kept($0))" }
+      let same: [SQL] = columns.map { "\(other).\($0.name) = \(row).\(kept($0))" }
       return "EXISTS (SELECT FROM \(table.table.name) AS \(other) WHERE \(SQL.joined(same, by: " AND ")))"
     }
     return .joined(taken, by: "\n OR ")
@@ -55,14 +57,18 @@ struct DeleteWayBack: Sendable {
   }
 
   private var seize: Statement {
-    Statement(
+    seize(of: rows.unnested(rows.keyNames), where: [ResolvedBatch.placeRead], row: "d")
+  }
+
+  func seize(of relations: [SQL], where conditions: [SQL], row: SQL) -> Statement {
+    let same = zip(table.keyColumns, rows.keyNames).map { column, name -> SQL in "\(column) = \(row).\(name)" }
+    return Statement(
       .seize, step: step, why: "under force what stands under a key is kept first, and locked meanwhile",
       """
       WITH d AS MATERIALIZED (
-        SELECT \(lines: rows.keyNames.map { "d.\($0)" } + ["\(rows.found(table.storedColumns)) AS found"])
-        FROM   \(lines: rows.unnested(rows.keyNames) + [table.source])
-        WHERE  \(ResolvedBatch.placeRead)
-          AND  \(rows.sameKey)
+        SELECT \(lines: rows.keyNames.map { "\(row).\($0)" } + ["\(rows.found(table.storedColumns)) AS found"])
+        FROM   \(lines: relations + [table.source])
+        \(SQL.filtered(by: conditions + same))
         FOR    UPDATE OF \(table.alias)
       )
       INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
@@ -72,6 +78,13 @@ struct DeleteWayBack: Sendable {
   }
 
   private var restoreForced: Statement {
+    Statement(
+      .restoreForced, step: step, why: "under force rows come back over whatever has been kept",
+      inserting(overwriting) + "\nON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited'")
+  }
+
+  /// What an insert does with a row that stands under the key: it is replaced if it has been kept.
+  var overwriting: SQL {
     let key: SQL = "(\(list: table.key.map { "\($0.name)" }))"
     let kept: SQL = """
       EXISTS (SELECT
@@ -79,12 +92,9 @@ struct DeleteWayBack: Sendable {
               WHERE  (c.run, c.step, c.seq) = (\(Role.run), \(step), \(Role.seq))
                 AND  c.key = ARRAY[\(list: zip(table.key, table.keyColumns).map { $0.text(of: $1) })])
       """
-    let overwrite: SQL =
+    return
       table.otherColumns.isEmpty
       ? "DO NOTHING"
       : "\(key) DO UPDATE\n  SET    \(lines: table.otherColumns.map { "\($0.name) = excluded.\($0.name)" })\n  WHERE  \(kept)"
-    return Statement(
-      .restoreForced, step: step, why: "under force rows come back over whatever has been kept",
-      inserting(overwrite) + "\nON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited'")
   }
 }

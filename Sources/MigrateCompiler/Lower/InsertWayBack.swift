@@ -37,15 +37,21 @@ struct InsertWayBack: Sendable {
 
   /// A row that is about to refer to one of these waits for us, or we for it: asked without it, a delete would miss a row that comes
   /// while it waits, and a cascade would take that along.
-  private var lock: Statement {
+  private var lock: Statement { locking(rows.unnested(rows.keyNames), [ResolvedBatch.placeRead, rows.sameKey]) }
+
+  /// The same where what was removed tells the rows.
+  func locked(by move: MovedFamily.Move) -> Statement {
+    locking(move.rows, MovedFamily.Move.conditions + [move.sameKey])
+  }
+
+  private func locking(_ relations: [SQL], _ conditions: [SQL]) -> Statement {
     Statement(
       .hold, step: step, why: "whoever is about to refer to these rows is waited for, or has to wait",
       """
       SELECT count(*)
       FROM  (SELECT
-             FROM   \(lines: rows.unnested(rows.keyNames) + [table.source])
-             WHERE  \(ResolvedBatch.placeRead)
-               AND  \(rows.sameKey)
+             FROM   \(lines: relations + [table.source])
+             \(SQL.filtered(by: conditions))
              FOR    UPDATE OF \(table.alias)) AS locked
       """)
   }
@@ -66,13 +72,18 @@ struct InsertWayBack: Sendable {
   /// A query for each foreign key that is wanted: the rows that refer to this one. Ahead of it those of a table that the run has written
   /// itself go before.
   func referred(where isWanted: (ForeignKey) -> Bool) -> [SQL] {
+    let other = Identifier(trusted: "migrate referring")
+    return referred(where: isWanted) { $0.tableOID == table.table.oid ? besides(other) : "" }
+  }
+
+  /// The same but for rows that `besides` leaves out, a condition more.
+  func referred(where isWanted: (ForeignKey) -> Bool = { _ in true }, besides: (ForeignKey) -> SQL) -> [SQL] {
     table.table.referencedBy.filter(isWanted).map { key in
       let other = Identifier(trusted: "migrate referring")
       let same: [SQL] = zip(key.referring, key.columns).compactMap { referring, number in
         table.table.column(number).map { "\(other).\(referring) = \(table.alias).\($0.name)" }
       }
-      let besides: SQL = key.tableOID == table.table.oid ? self.besides(other) : ""
-      return "SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND "))\(besides)"
+      return "SELECT FROM \(key.table) AS \(other) WHERE \(SQL.joined(same, by: " AND "))\(besides(key))"
     }
   }
 

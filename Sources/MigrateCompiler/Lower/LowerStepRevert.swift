@@ -5,7 +5,14 @@ internal import MigrateSQL
 /// The way back of a batch with several writes: its steps backwards, in one transaction.
 extension ResolvedBatch {
   var revertSteps: [Statement] {
-    [settings, conflictsAheadOfSteps, mark] + steps.reversed().flatMap(wayBack) + [finishRevertSteps, dropSteps]
+    let families = families
+    return [settings, conflictsAheadOfSteps, mark]
+      + steps.reversed().flatMap { step -> [Statement] in
+        guard let family = families.first(where: { $0.holds(step) }) else { return wayBack(step) }
+        let way = FamilyWayBack(family: family)
+        let isLast = !family.moves.contains { $0.removing.number > step.number }
+        return (isLast ? way.decisions : []) + way.wayBack(of: step)
+      } + [finishRevertSteps, dropSteps]
   }
 
   /// Looks before it leaps: under `stop` nothing is written when a row was changed since.

@@ -48,6 +48,7 @@ extension ResolvedBatch {
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"]
       + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + read + written
+      + families.flatMap(\.moves).flatMap { ["\($0.own) integer[]", "\($0.back) integer[]"] }
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .imageTable,

@@ -60,6 +60,7 @@ enum WhyCommand {
     return switch touch.conflict {
     case nil: who
     case "gone": "\(who); not this row, which was gone"
+    case "kept": "\(who); not this row, which stays with others where it was moved"
     case "overwritten": "\(who); over a later value\(found)"
     case "refused": "\(who); not this row, since the database refuses what it was\(found)"
     case .some: "\(who); not this row, which was edited since\(found)"

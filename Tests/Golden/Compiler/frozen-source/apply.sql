@@ -524,7 +524,8 @@ WITH d AS MATERIALIZED (
          unnest(b.k_1, b.k_2) AS d(k_1, k_2),
          "shop"."labels" AS "labels"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "labels"."customer_id" = d.k_1 AND "labels"."label" = d.k_2
+    AND  "labels"."customer_id" = d.k_1
+    AND  "labels"."label" = d.k_2
   FOR    UPDATE OF "labels"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)

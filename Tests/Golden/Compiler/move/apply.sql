@@ -13,6 +13,10 @@ CREATE TABLE migrate.image_{run} (slice integer,
                                   o_3 numeric[] COMPRESSION lz4,
                                   o_5 date[] COMPRESSION lz4,
                                   o_6 migrate.w_{run}_4_6[] COMPRESSION lz4,
+                                  own_4 integer[],
+                                  back_4 integer[],
+                                  own_3 integer[],
+                                  back_3 integer[],
                                   exact boolean,
                                   reverted boolean NOT NULL DEFAULT false,
                                   PRIMARY KEY (slice, ordinal, part));
@@ -353,38 +357,223 @@ SET    reverted = true
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT u.reverted;
 
--- restore: identities keep their values; a row under the key of one of these is left alone
+-- hold: whoever is about to refer to these rows is waited for, or has to wait
+-- $1 slice, $2 ordinal, $3 part
+SELECT count(*)
+FROM  (SELECT
+       FROM   migrate.image_{run} AS r,
+              migrate.image_{run} AS b,
+              unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+              LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d,
+              "archive"."orders" AS "orders"
+       WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+         AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  "orders"."id" = d.n_1
+       FOR    UPDATE OF "orders") AS locked;
+
+-- hold: whoever is about to refer to these rows is waited for, or has to wait
+-- $1 slice, $2 ordinal, $3 part
+SELECT count(*)
+FROM  (SELECT
+       FROM   migrate.image_{run} AS r,
+              migrate.undo_{run}_3 AS b,
+              unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+              LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d,
+              "archive"."items" AS "items"
+       WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+         AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+         AND  "items"."id" = d.n_2
+       FOR    UPDATE OF "items") AS locked;
+
+-- choose: a row that somebody has changed where it went stays there
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.image_{run} AS u
+SET    own_4 = c.own,
+       back_4 = c.back
+FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
+              array_agg(CASE s.own WHEN 3 THEN 2 WHEN 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
+       FROM  (SELECT e.place,
+                     CASE WHEN "orders"."id" IS NULL THEN 1
+                          WHEN EXISTS (SELECT FROM "archive"."items" AS "migrate referring" WHERE "migrate referring"."order_id" = "orders"."id" AND (("migrate referring"."id") IN (SELECT d.n_2
+                                                                                                                                                                                                                   FROM   migrate.image_{run} AS r,
+                                                                                                                                                                                                                          migrate.undo_{run}_3 AS b,
+                                                                                                                                                                                                                          unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+                                                                                                                                                                                                                          LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+                                                                                                                                                                                                                   WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                                                                                                                                                                     AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE) THEN 0
+                          WHEN ((d.n_1, coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
+                                        # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
+                                        # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
+                                        # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
+                                        # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
+                                                                        FROM   migrate.undo_{run}_1 AS b,
+                                                                               unnest(b.k_1, b.h_1) AS a(k_1, h_1)
+                                                                        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE THEN 1
+                          WHEN EXISTS (SELECT FROM "shop"."orders" AS "migrate other" WHERE "migrate other"."id" = e.k_1) THEN 2
+                          ELSE 3
+                     END AS own
+              FROM   migrate.image_{run} AS r
+                     CROSS  JOIN migrate.image_{run} AS b
+                     CROSS  JOIN unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place)
+                     CROSS  JOIN LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+              LEFT   JOIN "archive"."orders" AS "orders" ON "orders"."id" = d.n_1
+              WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)) AS s) AS c
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+
+-- choose: a row that somebody has changed where it went stays there
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.image_{run} AS u
+SET    own_3 = c.own,
+       back_3 = c.back
+FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
+              array_agg(CASE s.own WHEN 3 THEN 2 WHEN 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
+       FROM  (SELECT e.place,
+                     CASE WHEN "items"."id" IS NULL THEN 1
+                          WHEN record_image_ne(ROW("items"."order_id", "items"."sku"),
+                                               ROW(d.n_1, d.n_3)) THEN 1
+                          WHEN EXISTS (SELECT FROM "shop"."items" AS "migrate other" WHERE "migrate other"."id" = e.k_1) THEN 2
+                          ELSE 3
+                     END AS own
+              FROM   migrate.image_{run} AS r
+                     CROSS  JOIN migrate.undo_{run}_3 AS b
+                     CROSS  JOIN unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place)
+                     CROSS  JOIN LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+              LEFT   JOIN "archive"."items" AS "items" ON "items"."id" = d.n_2
+              WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)) AS s) AS c
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+
+-- heed children: nobody comes back without children
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.image_{run} AS u
+SET    back_4 = c.back
+FROM  (SELECT array_agg(least(e.back, CASE WHEN ((e.k_1) IN (SELECT e.o_2
+                                                                      FROM   migrate.image_{run} AS r,
+                                                                             migrate.undo_{run}_3 AS b,
+                                                                             unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+                                                                             LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+                                                                      WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  e.back = 0)) IS TRUE
+                                                 OR ((d.n_1) IN (SELECT d.n_1
+                                                                          FROM   migrate.image_{run} AS r,
+                                                                                 migrate.undo_{run}_3 AS b,
+                                                                                 unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+                                                                                 LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+                                                                          WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  e.back = 0)) IS TRUE THEN 0
+                                           WHEN ((e.k_1) IN (SELECT e.o_2
+                                                                      FROM   migrate.image_{run} AS r,
+                                                                             migrate.undo_{run}_3 AS b,
+                                                                             unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+                                                                             LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+                                                                      WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  e.back = 1)) IS TRUE
+                                                 OR ((d.n_1) IN (SELECT d.n_1
+                                                                          FROM   migrate.image_{run} AS r,
+                                                                                 migrate.undo_{run}_3 AS b,
+                                                                                 unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+                                                                                 LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+                                                                          WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  e.back = 1)) IS TRUE THEN 1
+                                           ELSE 2
+                                      END) ORDER BY e.place) AS back
+       FROM   migrate.image_{run} AS r,
+              migrate.image_{run} AS b,
+              unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+              LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+       WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+         AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)) AS c
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+
+-- heed parents: nobody comes back without a parent
+-- $1 slice, $2 ordinal, $3 part
+UPDATE migrate.image_{run} AS u
+SET    back_3 = c.back
+FROM  (SELECT array_agg(least(e.back, CASE WHEN ((e.o_2) IN (SELECT e.k_1
+                                                                      FROM   migrate.image_{run} AS r,
+                                                                             migrate.image_{run} AS b,
+                                                                             unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+                                                                             LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+                                                                      WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  e.back = 0)) IS TRUE
+                                                 OR ((d.n_1) IN (SELECT d.n_1
+                                                                          FROM   migrate.image_{run} AS r,
+                                                                                 migrate.image_{run} AS b,
+                                                                                 unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+                                                                                 LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+                                                                          WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  e.back = 0)) IS TRUE THEN 0
+                                           WHEN ((e.o_2) IN (SELECT e.k_1
+                                                                      FROM   migrate.image_{run} AS r,
+                                                                             migrate.image_{run} AS b,
+                                                                             unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+                                                                             LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+                                                                      WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                        AND  e.back = 1)) IS TRUE
+                                                 OR ((d.n_1) IN (SELECT d.n_1
+                                                                          FROM   migrate.image_{run} AS r,
+                                                                                 migrate.image_{run} AS b,
+                                                                                 unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+                                                                                 LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+                                                                          WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+                                                                            AND  e.back = 1)) IS TRUE THEN 1
+                                           ELSE 2
+                                      END) ORDER BY e.place) AS back
+       FROM   migrate.image_{run} AS r,
+              migrate.undo_{run}_3 AS b,
+              unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+              LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+       WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+         AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)) AS c
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+
+-- restore: identities keep their values; who comes first under a key makes it fail, not vanish
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   INSERT INTO "shop"."orders" AS "orders" ("id", "user_id", "amount", "ordered_on", "labels") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.o_2, d.o_3, d.o_5, d.o_6
-  FROM   migrate.image_{run} AS b,
-         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6) AS d(k_1, o_2, o_3, o_5, o_6)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT DO NOTHING
-  RETURNING "orders"."id" AS k_1
+  SELECT e.k_1, e.o_2, e.o_3, e.o_5, e.o_6
+  FROM   migrate.image_{run} AS r,
+         migrate.image_{run} AS b,
+         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 4, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d;
+SELECT $4::bigint, 4, $5::bigint, ARRAY[CAST(e.k_1 AS text)], CASE WHEN e.own = 2 THEN 'gone' ELSE 'kept' END
+FROM   migrate.image_{run} AS r,
+       migrate.image_{run} AS b,
+       unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.back < 2 AND e.own >= 2;
 
 -- seize: under force what stands under a key is kept first, and locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1,
+  SELECT e.k_1,
          jsonb_object(ARRAY['id', 'user_id', 'amount', 'ordered_on', 'labels'],
                       ARRAY[CAST("orders"."id" AS text), CAST("orders"."user_id" AS text), CAST("orders"."amount" AS text), CAST("orders"."ordered_on" AS text), CAST(CAST("orders"."labels" AS text[]) AS text)]) AS found
-  FROM   migrate.image_{run} AS b,
-         unnest(b.k_1) AS d(k_1),
+  FROM   migrate.image_{run} AS r,
+         migrate.image_{run} AS b,
+         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d,
          "shop"."orders" AS "orders"
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "orders"."id" = d.k_1
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 1
+    AND  "orders"."id" = e.k_1
   FOR    UPDATE OF "orders"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
@@ -395,31 +584,33 @@ FROM   d;
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   INSERT INTO "shop"."orders" AS "orders" ("id", "user_id", "amount", "ordered_on", "labels") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.o_2, d.o_3, d.o_5, d.o_6
-  FROM   migrate.image_{run} AS b,
-         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6) AS d(k_1, o_2, o_3, o_5, o_6)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT ("id") DO UPDATE
-                SET    "user_id" = excluded."user_id",
-                       "amount" = excluded."amount",
-                       "ordered_on" = excluded."ordered_on",
-                       "labels" = excluded."labels"
-                WHERE  EXISTS (SELECT
-                               FROM   migrate.conflicts AS c
-                               WHERE  (c.run, c.step, c.seq) = ($4::bigint, 4, $5::bigint)
-                                 AND  c.key = ARRAY[CAST("orders"."id" AS text)])
-  RETURNING "orders"."id" AS k_1
+  SELECT e.k_1, e.o_2, e.o_3, e.o_5, e.o_6
+  FROM   migrate.image_{run} AS r,
+         migrate.image_{run} AS b,
+         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 1
+                    ON CONFLICT ("id") DO UPDATE
+                                  SET    "user_id" = excluded."user_id",
+                                         "amount" = excluded."amount",
+                                         "ordered_on" = excluded."ordered_on",
+                                         "labels" = excluded."labels"
+                                  WHERE  EXISTS (SELECT
+                                                 FROM   migrate.conflicts AS c
+                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 4, $5::bigint)
+                                                   AND  c.key = ARRAY[CAST("orders"."id" AS text)])
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 4, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.image_{run} AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d
-ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
+SELECT $4::bigint, 4, $5::bigint, ARRAY[CAST(e.k_1 AS text)], 'kept'
+FROM   migrate.image_{run} AS r,
+       migrate.image_{run} AS b,
+       unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.back < 1 AND e.own >= 1;
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq
@@ -432,38 +623,44 @@ WHERE  (c.run, c.step, c.seq) = ($1::bigint, 4, $2::bigint)
   AND  c.reason = 'gone'
   AND  "orders"."id" = CAST(c.key[1] AS bigint);
 
--- restore: identities keep their values; a row under the key of one of these is left alone
+-- restore: identities keep their values; who comes first under a key makes it fail, not vanish
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   INSERT INTO "shop"."items" AS "items" ("id", "order_id", "sku") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.o_2, d.o_3
-  FROM   migrate.undo_{run}_3 AS b,
-         unnest(b.k_1, b.o_2, b.o_3) AS d(k_1, o_2, o_3)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT DO NOTHING
-  RETURNING "items"."id" AS k_1
+  SELECT e.k_1, e.o_2, e.o_3
+  FROM   migrate.image_{run} AS r,
+         migrate.undo_{run}_3 AS b,
+         unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 3, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_3 AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d;
+SELECT $4::bigint, 3, $5::bigint, ARRAY[CAST(e.k_1 AS text)], CASE WHEN e.own = 2 THEN 'gone' ELSE 'kept' END
+FROM   migrate.image_{run} AS r,
+       migrate.undo_{run}_3 AS b,
+       unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.back < 2 AND e.own >= 2;
 
 -- seize: under force what stands under a key is kept first, and locked meanwhile
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
-  SELECT d.k_1,
+  SELECT e.k_1,
          jsonb_object(ARRAY['id', 'order_id', 'sku'],
                       ARRAY[CAST("items"."id" AS text), CAST("items"."order_id" AS text), CAST("items"."sku" AS text)]) AS found
-  FROM   migrate.undo_{run}_3 AS b,
-         unnest(b.k_1) AS d(k_1),
+  FROM   migrate.image_{run} AS r,
+         migrate.undo_{run}_3 AS b,
+         unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d,
          "shop"."items" AS "items"
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "items"."id" = d.k_1
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 1
+    AND  "items"."id" = e.k_1
   FOR    UPDATE OF "items"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
@@ -474,29 +671,31 @@ FROM   d;
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   INSERT INTO "shop"."items" AS "items" ("id", "order_id", "sku") OVERRIDING SYSTEM VALUE
-  SELECT d.k_1, d.o_2, d.o_3
-  FROM   migrate.undo_{run}_3 AS b,
-         unnest(b.k_1, b.o_2, b.o_3) AS d(k_1, o_2, o_3)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-  ON CONFLICT ("id") DO UPDATE
-                SET    "order_id" = excluded."order_id",
-                       "sku" = excluded."sku"
-                WHERE  EXISTS (SELECT
-                               FROM   migrate.conflicts AS c
-                               WHERE  (c.run, c.step, c.seq) = ($4::bigint, 3, $5::bigint)
-                                 AND  c.key = ARRAY[CAST("items"."id" AS text)])
-  RETURNING "items"."id" AS k_1
+  SELECT e.k_1, e.o_2, e.o_3
+  FROM   migrate.image_{run} AS r,
+         migrate.undo_{run}_3 AS b,
+         unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  e.back >= 1
+                    ON CONFLICT ("id") DO UPDATE
+                                  SET    "order_id" = excluded."order_id",
+                                         "sku" = excluded."sku"
+                                  WHERE  EXISTS (SELECT
+                                                 FROM   migrate.conflicts AS c
+                                                 WHERE  (c.run, c.step, c.seq) = ($4::bigint, 3, $5::bigint)
+                                                   AND  c.key = ARRAY[CAST("items"."id" AS text)])
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 3, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_3 AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d
-ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
+SELECT $4::bigint, 3, $5::bigint, ARRAY[CAST(e.k_1 AS text)], 'kept'
+FROM   migrate.image_{run} AS r,
+       migrate.undo_{run}_3 AS b,
+       unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.back < 1 AND e.own >= 1;
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq
@@ -509,72 +708,68 @@ WHERE  (c.run, c.step, c.seq) = ($1::bigint, 3, $2::bigint)
   AND  c.reason = 'gone'
   AND  "items"."id" = CAST(c.key[1] AS bigint);
 
--- hold: whoever is about to refer to these rows is waited for, or has to wait
--- $1 slice, $2 ordinal, $3 part
-SELECT count(*)
-FROM  (SELECT
-       FROM   migrate.undo_{run}_3 AS b,
-              LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d,
-              "archive"."items" AS "items"
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  "items"."id" = d.k_1
-       FOR    UPDATE OF "items") AS locked;
+-- restore: those that are back; they are locked since it was decided
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  DELETE FROM "archive"."items" AS "items"
+  USING  migrate.image_{run} AS r,
+         migrate.undo_{run}_3 AS b,
+         unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "items"."id" = d.n_2
+    AND  e.back >= 2
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 2, $5::bigint, ARRAY[CAST(d.n_2 AS text)], 'gone'
+FROM   migrate.image_{run} AS r,
+       migrate.undo_{run}_3 AS b,
+       unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.own <= 1;
 
 -- seize: under force what is deleted is kept first where it is not what the run has inserted
 -- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 2, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', jsonb_object(ARRAY['order_id', 'id', 'sku'],
+SELECT $1::bigint, 2, $2::bigint, ARRAY[CAST(d.n_2 AS text)], 'overwritten', jsonb_object(ARRAY['order_id', 'id', 'sku'],
                                                                                           ARRAY[CAST("items"."order_id" AS text), CAST("items"."id" AS text), CAST("items"."sku" AS text)])
-FROM   migrate.undo_{run}_3 AS b,
-       LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d,
+FROM   migrate.image_{run} AS r,
+       migrate.undo_{run}_3 AS b,
+       unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d,
        "archive"."items" AS "items"
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  "items"."id" = d.k_1
+WHERE  (r.slice, r.ordinal, r.part) = ($3::integer, $4::integer, $5::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
+  AND  "items"."id" = d.n_2
+  AND  e.back >= 1
   AND  record_image_ne(ROW("items"."order_id", "items"."sku"),
                        ROW(d.n_1, d.n_3));
-
--- restore: one statement compares and deletes, so no edit is lost between the two
--- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
-WITH back AS (
-  DELETE FROM "archive"."items" AS "items"
-  USING  migrate.undo_{run}_3 AS b,
-         LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "items"."id" = d.k_1
-    AND  record_image_eq(ROW("items"."order_id", "items"."sku"),
-                         ROW(d.n_1, d.n_3))
-  RETURNING "items"."id" AS k_1
-)
-INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 2, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_3 AS b,
-              LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d;
 
 -- restore forced: under force rows go whatever they hold by now, unless another one refers to them
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   DELETE FROM "archive"."items" AS "items"
-  USING  migrate.undo_{run}_3 AS b,
-         LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "items"."id" = d.k_1
-  RETURNING "items"."id" AS k_1
+  USING  migrate.image_{run} AS r,
+         migrate.undo_{run}_3 AS b,
+         unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "items"."id" = d.n_2
+    AND  e.back >= 1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 2, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_3 AS b,
-              LATERAL (SELECT CAST("moved"."id" AS bigint) AS k_1 FROM unnest(b.k_1, b.o_2, b.o_3) AS "moved"("id", "order_id", "sku")) AS d
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d
-ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
+SELECT $4::bigint, 2, $5::bigint, ARRAY[CAST(d.n_2 AS text)], 'gone'
+FROM   migrate.image_{run} AS r,
+       migrate.undo_{run}_3 AS b,
+       unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.own = 0;
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq
@@ -587,80 +782,74 @@ WHERE  (c.run, c.step, c.seq) = ($1::bigint, 2, $2::bigint)
   AND  c.reason = 'gone'
   AND  "items"."id" = CAST(c.key[1] AS bigint);
 
--- hold: whoever is about to refer to these rows is waited for, or has to wait
--- $1 slice, $2 ordinal, $3 part
-SELECT count(*)
-FROM  (SELECT
-       FROM   migrate.undo_{run}_1 AS b,
-              unnest(b.k_1) AS d(k_1),
-              "archive"."orders" AS "orders"
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  "orders"."id" = d.k_1
-       FOR    UPDATE OF "orders") AS locked;
+-- restore: those that are back; they are locked since it was decided
+-- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
+WITH back AS (
+  DELETE FROM "archive"."orders" AS "orders"
+  USING  migrate.image_{run} AS r,
+         migrate.image_{run} AS b,
+         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "orders"."id" = d.n_1
+    AND  e.back >= 2
+)
+INSERT INTO migrate.conflicts (run, step, seq, key, reason)
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.n_1 AS text)], 'gone'
+FROM   migrate.image_{run} AS r,
+       migrate.image_{run} AS b,
+       unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.own <= 1;
 
 -- seize: under force what is deleted is kept first where it is not what the run has inserted
 -- $1 run, $2 seq, $3 slice, $4 ordinal, $5 part
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
-SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', jsonb_object(ARRAY['id', 'amount', 'user_id', 'ordered_on', 'labels', 'moved_at'],
+SELECT $1::bigint, 1, $2::bigint, ARRAY[CAST(d.n_1 AS text)], 'overwritten', jsonb_object(ARRAY['id', 'amount', 'user_id', 'ordered_on', 'labels', 'moved_at'],
                                                                                           ARRAY[CAST("orders"."id" AS text), CAST("orders"."amount" AS text), CAST("orders"."user_id" AS text), CAST("orders"."ordered_on" AS text), CAST(CAST("orders"."labels" AS text[]) AS text), CAST("orders"."moved_at" AS text)])
-FROM   migrate.undo_{run}_1 AS b,
-       unnest(b.k_1, b.h_1) AS d(k_1, h_1),
+FROM   migrate.image_{run} AS r,
+       migrate.image_{run} AS b,
+       unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d,
        "archive"."orders" AS "orders"
-WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
-  AND  "orders"."id" = d.k_1
-  AND  (coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
-        # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
-        # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
-        # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-        # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) <> d.h_1;
-
--- restore: one statement compares and deletes, so no edit is lost between the two
--- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
-WITH back AS (
-  DELETE FROM "archive"."orders" AS "orders"
-  USING  migrate.undo_{run}_1 AS b,
-         unnest(b.k_1, b.h_1) AS d(k_1, h_1)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "orders"."id" = d.k_1
-    AND  (coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
-          # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
-          # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
-          # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-          # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) = d.h_1
-    AND  NOT EXISTS (SELECT FROM "archive"."items" AS "migrate referring" WHERE "migrate referring"."order_id" = "orders"."id")
-  RETURNING "orders"."id" AS k_1
-)
-INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_1 AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d;
+WHERE  (r.slice, r.ordinal, r.part) = ($3::integer, $4::integer, $5::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
+  AND  "orders"."id" = d.n_1
+  AND  e.back >= 1
+  AND  ((d.n_1, coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
+                # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
+                # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
+                # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
+                # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
+                                                FROM   migrate.undo_{run}_1 AS b,
+                                                       unnest(b.k_1, b.h_1) AS a(k_1, h_1)
+                                                WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer))) IS NOT TRUE;
 
 -- restore forced: under force rows go whatever they hold by now, unless another one refers to them
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
   DELETE FROM "archive"."orders" AS "orders"
-  USING  migrate.undo_{run}_1 AS b,
-         unnest(b.k_1, b.h_1) AS d(k_1, h_1)
-  WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "orders"."id" = d.k_1
-    AND  NOT EXISTS (SELECT FROM "archive"."items" AS "migrate referring" WHERE "migrate referring"."order_id" = "orders"."id")
-  RETURNING "orders"."id" AS k_1
+  USING  migrate.image_{run} AS r,
+         migrate.image_{run} AS b,
+         unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+         LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+  WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+    AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+    AND  "orders"."id" = d.n_1
+    AND  e.back >= 1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
-SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
-FROM  (SELECT d.k_1
-       FROM   migrate.undo_{run}_1 AS b,
-              unnest(b.k_1) AS d(k_1)
-       WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-         AND  cardinality(b.k_1) > (SELECT count(*) FROM back)
-       EXCEPT
-       SELECT k_1 FROM back) AS d
-ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
+SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.n_1 AS text)], 'gone'
+FROM   migrate.image_{run} AS r,
+       migrate.image_{run} AS b,
+       unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+       LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+  AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+  AND  e.own = 0;
 
 -- look: what is there instead of the values that the run had left
 -- $1 run, $2 seq

@@ -683,7 +683,8 @@ WITH d AS MATERIALIZED (
          unnest(b.k_1, b.k_2) AS d(k_1, k_2),
          "shop"."lines" AS "lines"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "lines"."grant_id" = d.k_1 AND "lines"."place" = d.k_2
+    AND  "lines"."grant_id" = d.k_1
+    AND  "lines"."place" = d.k_2
   FOR    UPDATE OF "lines"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
