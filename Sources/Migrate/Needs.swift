@@ -47,7 +47,7 @@ extension Session {
   borrowing func begins(_ plan: Plan, _ beginning: Beginning) throws(PostgresError) -> Bool {
     guard try Upgrade.version(connection) > 0 else { return true }
     if try Ledger.activeRun(connection, name: plan.definition, searchPath: plan.searchPath) != nil { return false }
-    if beginning.again { return true }
+    if beginning.again || plan.incremental != nil { return true }
     return try Ledger.completedRun(connection, identity: plan.identity) == nil
   }
 }

@@ -60,7 +60,8 @@ package struct Runs: ~Copyable {
       if let run = try Ledger.activeRun(connection, name: plan.definition, searchPath: plan.searchPath) {
         return .unfinished(run)
       }
-      if let run = try Ledger.completedRun(connection, identity: plan.identity) {
+      // A further run does what has changed since.
+      if plan.incremental == nil, let run = try Ledger.completedRun(connection, identity: plan.identity) {
         return .complete(run, changed: !run.definitionHash.utf8.elementsEqual(hash.utf8))
       }
       return .new

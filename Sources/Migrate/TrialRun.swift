@@ -11,12 +11,14 @@ struct TrialRun {
   private let number: Int64
   let constants: Bindings
 
-  init(_ plan: Plan, _ connection: borrowing Connection) {
+  init(_ plan: Plan, _ connection: borrowing Connection) throws(PostgresError) {
     self.plan = plan
     number = 9_000_000_000_000 + Int64(connection.backendPID)
     var values: [String: String?] = [":run_id": String(number), ":started_at": "2000-01-01 00:00:00+00"]
     for parameter in plan.parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
+    let since = try Ledger.watermark(connection, identity: plan.identity, hash: nil, column: plan.incremental)
     let given: [String: String?] = [
+      "since": since, "since.none": String(since == nil),
       "run": String(number), "epoch": "1", "worker": "1", "slice": "0", "part": "0",
       "size": String(plan.pace.firstSize),
     ]

@@ -50,6 +50,8 @@ public struct BatchOperation: Sendable {
   public let window: Located<Window>?
   /// What pauses the run when it finds or does something else.
   public let expectations: [Expectation]
+  /// The column that says when a row was changed last: a run does those that were since the last one.
+  public let incremental: Located<String>?
   /// Which part of the rows is done first, in per cent, its digits as written; `nil` is none.
   public let canary: Located<String>?
   /// How long the run holds behind its canary; `nil` is until it is resumed.

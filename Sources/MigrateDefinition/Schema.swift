@@ -111,6 +111,10 @@ package enum Schema {
       "`update` gives the row that is there the other values of the new one; under `skip` a row that is there already stays as it is, and the new one is left out; of two new ones the first by the source's key is added"
     ),
     now("notify", at: .emit, "channel", "who listens there gets the one value `payload`, when the batch commits"),
+    now(
+      "incremental", "column",
+      "only rows that were changed since the last complete run began, by a `timestamptz` that says when; some may come twice, and none is missed"
+    ),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
     now("default", at: .parameter, "constant", "without it the parameter has to be given"),

@@ -50,9 +50,6 @@ extension Schema {
     later(
       "publish", "per_batch or at_once", default: "per_batch", "when changes can be seen",
       meanwhile: "leave it out: each batch can be seen when it commits"),
-    later(
-      "incremental", "column", "only rows changed since the last run",
-      meanwhile: "say since when by a parameter: `params: {since: timestamptz}`, `where: updated_at >= :since`"),
   ]
 
   private static let runKeys = [

@@ -16,13 +16,23 @@ package enum Ledger {
     ).onlyRow.int64("run")
   }
 
+  /// Since when rows have been changed that a run of this definition would do; `nil`: it does all rows, or does not ask for that.
+  package static func watermark(
+    _ connection: borrowing Connection, identity: String, hash: String?, column: String?
+  ) throws(PostgresError) -> String? {
+    guard let column, try Upgrade.version(connection) > 0 else { return nil }
+    return try connection.query(
+      "SELECT to_json(migrate.watermark($1::text, $2::text, $3::text)) #>> '{}' AS since", [identity, hash, column]
+    ).onlyRow["since"]
+  }
+
   /// The run `id`; `nil` when there is none.
   package static func run(_ connection: borrowing Connection, _ id: Int64) throws(PostgresError) -> Run? {
     let found = try connection.query(
       """
       SELECT r.run, r.name, r.direction, f.epoch, r.upper_key, r.bounded_at IS NOT NULL AS bounded,
              \(Pace.columns), coalesce(r.outline ->> 'parallel', '1') AS workers, jsonb_array_length(r.outline -> 'key') AS key_count,
-             to_json(r.started_at) #>> '{}' AS started_at, r.outline #>> '{estimate,rows}' AS estimated_rows,
+             to_json(r.started_at) #>> '{}' AS started_at, to_json(r.since) #>> '{}' AS since, r.outline #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.outline #>> '{steps,0,unavailable}' AS no_undo, r.outline ->> 'format' AS format,
              migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, r.outline ->> 'on_error' AS on_error,
              r.outline ? 'expect' AS expects
@@ -41,7 +51,10 @@ package enum Ledger {
       FROM   migrate.runs AS r, jsonb_each(r.parameters) AS p
       WHERE  r.run = $1::bigint
       """, [String(id)])
-    var values: [String: String?] = [":run_id": String(id), ":started_at": try row.text("started_at")]
+    var values: [String: String?] = [
+      ":run_id": String(id), ":started_at": try row.text("started_at"),
+      "since": try row["since"], "since.none": String(try row["since"] == nil),
+    ]
     for parameter in parameters {
       values.updateValue(try parameter["value"], forKey: ":" + (try parameter.text("name")))
     }

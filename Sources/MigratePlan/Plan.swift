@@ -19,6 +19,8 @@ public struct Plan: Sendable, Equatable {
   public let expectations: [PlannedExpectation]
   /// The part of the rows that is done first; `nil` is none.
   public let canary: PlannedCanary?
+  /// The column that says when a row was changed: a run does those that were since the last one; `nil`: all rows.
+  public let incremental: String?
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
@@ -55,7 +57,8 @@ public struct Plan: Sendable, Equatable {
 
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
-    parallel: Int, expectations: [PlannedExpectation] = [], canary: PlannedCanary? = nil, onError: OnError,
+    parallel: Int, expectations: [PlannedExpectation] = [], incremental: String? = nil, canary: PlannedCanary? = nil,
+    onError: OnError,
     maxRejects: String?, key: [String],
     phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
@@ -66,6 +69,7 @@ public struct Plan: Sendable, Equatable {
     self.pace = pace
     self.parallel = parallel
     self.expectations = expectations
+    self.incremental = incremental
     self.canary = canary
     self.onError = onError
     self.maxRejects = maxRejects

@@ -31,8 +31,9 @@ extension Plan {
     let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
     let rejects: [JSON.Member] =
       [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
+    let incremental: [JSON.Member] = incremental.map { [.init("incremental", .string($0))] } ?? []
     let first: [JSON.Member] = canary.map { [.init("canary", $0.document)] } ?? []
-    return .object(head + pace.members + workers + expected + first + rejects + body)
+    return .object(head + pace.members + workers + expected + incremental + first + rejects + body)
   }
 }
 

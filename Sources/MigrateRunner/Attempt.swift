@@ -66,7 +66,8 @@ struct Attempt {
       .stage, .holdWhen,
       .leftBehind,
       .dropKeys,
-      .untouched, .conflictsAhead, .mark, .hold, .choose, .heedChildren, .heedParents, .restore, .seize, .restoreForced, .look, .triggersOff,
+      .untouched, .conflictsAhead, .mark, .hold, .choose, .heedChildren, .heedParents, .restore, .seize, .restoreForced,
+      .look, .triggersOff,
       .restoreRewritten, .triggersOn, .dropUndo:
       false
     }

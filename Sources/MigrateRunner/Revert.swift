@@ -177,8 +177,13 @@ extension Worker {
 
   private static func statements(_ policy: ConflictPolicy) -> [Statement.Name] {
     switch policy {
-    case .stop, .skip: [.hold, .choose, .heedChildren, .heedParents, .restore, .look, .triggersOff, .restoreRewritten, .triggersOn]
-    case .force: [.hold, .choose, .heedChildren, .heedParents, .seize, .restoreForced, .look, .triggersOff, .restoreRewritten, .triggersOn]
+    case .stop, .skip:
+      [.hold, .choose, .heedChildren, .heedParents, .restore, .look, .triggersOff, .restoreRewritten, .triggersOn]
+    case .force:
+      [
+        .hold, .choose, .heedChildren, .heedParents, .seize, .restoreForced, .look, .triggersOff, .restoreRewritten,
+        .triggersOn,
+      ]
     }
   }
 

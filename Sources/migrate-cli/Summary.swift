@@ -55,6 +55,9 @@ struct Summary {
     if let most = plan.maxRejects {
       add("rejects", "more than \(Int(most).map { Wording.count($0, "row") } ?? most) in quarantine end the run")
     }
+    if let column = plan.incremental {
+      add("increment", "rows whose \(column) is not before the last complete run; all rows where there is none")
+    }
     if let canary = plan.canary {
       let rows = Wording.count(canary.share(of: plan.estimate.rows), "row")
       let then = canary.hold.map { "holds for \(Wording.duration($0))" } ?? "pauses until `migrate resume`"

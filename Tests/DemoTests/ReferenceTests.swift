@@ -97,6 +97,8 @@ import Testing
     (["eligible"], "how many rows of the batch fit `where`, where *bound* has told; NULL: they must be counted"),
     (["snapshot"], "whether the statements of the batch have one snapshot; otherwise rows may come in between"),
     (["written"], "how many rows *change* has written, by the step, as an array"),
+    (["since"], "under `incremental`: rows are done that were changed then or later"),
+    (["since.none"], "whether all rows are done, since no run is complete"),
     (["canary"], "whether the batch does the rows of the canary, or those of the rest; NULL: both"),
     (["changed"], "how many rows *change as captured* has written; NULL where *change* has, which looks itself"),
     (

@@ -57,6 +57,8 @@ CREATE TABLE migrate.runs (
   canary_ended_at timestamptz,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   bounded_at      timestamptz,
+  since           timestamptz,
+  watermark       timestamptz,
   ended_at        timestamptz,
   reverted_at     timestamptz
 );
@@ -91,6 +93,8 @@ COMMENT ON COLUMN migrate.runs.accepted        IS 'What it expected and did not 
 COMMENT ON COLUMN migrate.runs.canary_ended_at IS 'Since when the rest behind its canary may be done: the hold was over, or resume has ended it.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
+COMMENT ON COLUMN migrate.runs.since           IS 'Under incremental the rows are done that were changed then or later; NULL is all rows.';
+COMMENT ON COLUMN migrate.runs.watermark       IS 'What was changed before is done with this run: no transaction that had begun by then was open when the upper end was fixed. The next run''s since.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
 COMMENT ON COLUMN migrate.runs.reverted_at     IS 'When it was taken back.';
 

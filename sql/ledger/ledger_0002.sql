@@ -135,9 +135,10 @@ BEGIN
 
   -- A second start meets the unique index one_active here, whatever machine it comes from.
   INSERT INTO migrate.runs (definition_hash, name, identity, search_path, parameters, plan, back_end, version, client_host, reason,
-                            collations, labels)
+                            since, collations, labels)
   VALUES (new_hash, _plan ->> 'definition', _plan ->> 'identity', _plan ->> 'search_path', _plan -> 'parameters', _plan,
           _back_end, _version, _client_host, _reason,
+          migrate.watermark(_plan ->> 'identity', new_hash, _plan ->> 'incremental'),
           (SELECT coalesce(jsonb_object_agg(c.name, c.given), '{}') FROM migrate.key_collations(_plan) AS c),
           migrate.plan_labels(_plan))
   RETURNING run INTO new_run;

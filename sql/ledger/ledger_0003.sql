@@ -41,9 +41,40 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION migrate.fail IS 'Writes down why a run cannot go on, and where, and moves it by the event; the new state. _rows: the keys of the rows at fault, each an array''s text; _are_all: there are no others in the batch.';
 
+CREATE FUNCTION migrate.watermark(_identity text, _hash text, _column text) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.watermark
+  FROM   migrate.runs AS r
+  WHERE  r.identity = _identity AND r.state = 'completed'
+    AND  r.outline ->> 'incremental' = _column
+    -- Another text may make something else of the rows that an older one has done.
+    AND  coalesce(r.definition_hash = _hash, true)
+  ORDER  BY r.run DESC
+  LIMIT  1
+$$;
+COMMENT ON FUNCTION migrate.watermark IS 'Since when rows have to be looked at that the last complete run of a definition has not; NULL: all. A run that is taken back counts for nothing.';
+
+CREATE FUNCTION migrate.settled_until(_since timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- A transaction has its time a moment before others can see that it has begun.
+  moment CONSTANT timestamptz := clock_timestamp() - interval '1 s';
+BEGIN
+  PERFORM pg_stat_clear_snapshot();
+  -- Of a prepared transaction nobody knows when it has begun, nor of other roles' sessions without pg_read_all_stats.
+  IF EXISTS (SELECT FROM pg_prepared_xacts AS p WHERE p.database = current_database())
+     OR EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datname = current_database() AND a.backend_type IS NULL) THEN
+    RETURN _since;
+  END IF;
+  RETURN (SELECT least(moment, min(a.xact_start)) FROM pg_stat_activity AS a WHERE a.datname = current_database());
+END $$;
+COMMENT ON FUNCTION migrate.settled_until IS 'A moment before which no transaction has begun that is still open; _since where that cannot be known.';
+
 CREATE FUNCTION migrate.bound(_run bigint, _upper text[], _horizon xid8) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE migrate.runs SET upper_key = _upper, horizon = _horizon, bounded_at = clock_timestamp()
+  UPDATE migrate.runs
+  SET    upper_key = _upper, horizon = _horizon, bounded_at = clock_timestamp(),
+         watermark = CASE WHEN outline ? 'incremental' THEN migrate.settled_until(since) END
   WHERE  run = _run AND bounded_at IS NULL;
   -- Whoever has not cut the keys walks them as one.
   INSERT INTO migrate.slices (run, slice, through_key)

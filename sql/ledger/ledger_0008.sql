@@ -203,7 +203,7 @@ BEGIN
   WHERE  r.identity = _plan ->> 'identity' AND r.state = 'completed'
   ORDER  BY r.run DESC
   LIMIT  1;
-  IF other.run IS NOT NULL AND NOT _again THEN
+  IF other.run IS NOT NULL AND NOT _again AND NOT _plan ? 'incremental' THEN
     waiting := migrate.unresolved_rejects(other.run);
     RAISE NOTICE '% is already applied as run %', named, other.run || CASE WHEN waiting > 0 THEN
       format('; %s in quarantine: SELECT * FROM migrate.rejects WHERE run = %s', migrate.counted(waiting, 'row'), other.run) ELSE '' END

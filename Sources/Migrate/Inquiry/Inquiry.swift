@@ -16,6 +16,8 @@ struct Inquiry {
   var unmetNeeds: [Diagnostic] = []
   var parameters: [PlannedParameter] = []
   var types: [Int: DescribedType] = [:]
+  /// Since when rows have been changed that the next run would do; `nil` is all rows.
+  var since: String?
 
   init(_ definition: Definition, _ catalog: Catalog, searchPath: [String]) {
     self.definition = definition
@@ -72,6 +74,7 @@ struct Inquiry {
   func arguments(of sql: RenderedSQL, share: Double? = nil) -> [String?] {
     var values: [String: String?] = [
       ":run_id": "0", ":started_at": "2000-01-01 00:00:00+00", Sample.shareRole: share.map { String($0) },
+      "since": since, "since.none": String(since == nil),
     ]
     for parameter in parameters { values.updateValue(parameter.value, forKey: ":" + parameter.name) }
     return sql.parameters.map { values[$0.role] ?? nil }

@@ -3,6 +3,7 @@ internal import MigrateCompiler
 internal import MigrateDefinition
 internal import MigrateDiagnostics
 internal import MigrateJSON
+internal import MigrateLedger
 internal import MigratePlan
 internal import MigratePostgres
 internal import MigrateSQL
@@ -20,6 +21,9 @@ extension Inquiry {
     guard refused.isEmpty else { throw .refused(Diagnostics(source: definition.source, refused + unmetNeeds)) }
     do throws(PostgresError) {
       let identity = try identity(connection)
+      since = try Ledger.watermark(
+        connection, identity: identity, hash: try Runs.hash(of: definition, connection),
+        column: definition.operation.incremental?.value)
       let (types, parameters, searchPath) = (types, parameters, searchPath)
       func lower(
         rows: Int, _ coverage: Coverage = .walked, joinWays: [Int: JoinWay] = [:], _ samples: [Int: Sampled] = [:]

@@ -12,7 +12,9 @@ struct FamilyWayBack: Sendable {
   /// Ahead of the statements of its steps.
   var decisions: [Statement] {
     let (moves, links) = (family.moves, family.links)
-    let each = moves.map { InsertWayBack(rows: KeptRows(table: $0.target, step: $0.adding.number)).locked(by: $0) } + moves.map(choose)
+    let each =
+      moves.map { InsertWayBack(rows: KeptRows(table: $0.target, step: $0.adding.number)).locked(by: $0) }
+      + moves.map(choose)
     guard !links.isEmpty else { return each }
     guard family.isForest else { return each + [agree] }
     // Children are removed before their parents, so that what is removed last is at the top.
@@ -162,12 +164,15 @@ struct FamilyWayBack: Sendable {
     let reason: SQL = "CASE WHEN e.own = 2 THEN 'gone' ELSE 'kept' END"
     return [
       Statement(
-        .restore, step: step, why: "identities keep their values; who comes first under a key makes it fail, not vanish",
-        "WITH back AS (\n  \(insert(2, ""))\n)\n\(listed(step, move.keyTextsBefore, reason, move, "e.back < 2 AND e.own >= 2"))"),
+        .restore, step: step,
+        why: "identities keep their values; who comes first under a key makes it fail, not vanish",
+        "WITH back AS (\n  \(insert(2, ""))\n)\n\(listed(step, move.keyTextsBefore, reason, move, "e.back < 2 AND e.own >= 2"))"
+      ),
       way.seize(of: move.rows, where: MovedFamily.Move.conditions + ["e.back >= 1"], row: "e"),
       Statement(
         .restoreForced, step: step, why: "under force rows come back over whatever has been kept",
-        "WITH back AS (\n  \(insert(1, "\nON CONFLICT \(way.overwriting)"))\n)\n\(listed(step, move.keyTextsBefore, "'kept'", move, "e.back < 1 AND e.own >= 1"))"),
+        "WITH back AS (\n  \(insert(1, "\nON CONFLICT \(way.overwriting)"))\n)\n\(listed(step, move.keyTextsBefore, "'kept'", move, "e.back < 1 AND e.own >= 1"))"
+      ),
       move.removed.look(at: table.storedColumns),
     ]
   }
@@ -199,7 +204,8 @@ struct FamilyWayBack: Sendable {
         \(SQL.filtered(by: conditions))
         """),
       Statement(
-        .restoreForced, step: step, why: "under force rows go whatever they hold by now, unless another one refers to them",
+        .restoreForced, step: step,
+        why: "under force rows go whatever they hold by now, unless another one refers to them",
         "WITH back AS (\n  \(delete(1))\n)\n\(listed(step, move.keyTexts, "'gone'", move, "e.own = 0"))"),
       rows.look(at: table.storedColumns),
     ]

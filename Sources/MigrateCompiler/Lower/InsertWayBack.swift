@@ -61,7 +61,8 @@ struct InsertWayBack: Sendable {
   /// Rows of the same batch that refer to one another go together, in one statement, unless somebody has changed the one that refers.
   private func besides(_ other: Identifier) -> SQL {
     let same: [SQL] = zip(table.key, rows.keyNames).map { "\(other).\($0.name) = e.\($1)" }
-    let conditions = [ResolvedBatch.placeRead, .joined(same, by: " AND ")] + (compared(.equal, other, with: "e").map { [$0] } ?? [])
+    let conditions =
+      [ResolvedBatch.placeRead, .joined(same, by: " AND ")] + (compared(.equal, other, with: "e").map { [$0] } ?? [])
     return """
        AND NOT EXISTS (SELECT
                        FROM   \(lines: rows.unnested(rows.keyNames + images, as: "e"))

@@ -139,7 +139,8 @@ extension ResolvedStep {
     switch batch.addition(of: self) {
     case .foreseen, .moved:
       return Statement(
-        .change, step: number, why: "what the rows are is kept already, so nothing is asked of the insert but their number",
+        .change, step: number,
+        why: "what the rows are is kept already, so nothing is asked of the insert but their number",
         "WITH \(batch.tables(of: self, reading(batch)))\n\(insertion(table.source, assignments, orderedBy: batch.key))")
     case .returned: break
     }

@@ -7,7 +7,9 @@ extension ResolvedBatch {
   func plan(_ inputs: CompileInputs, warnings: Diagnostics) -> Plan {
     Plan(
       definition: name, identity: inputs.identity, searchPath: searchPath.joined(separator: ", "),
-      parameters: inputs.parameters, pace: pace, parallel: parallel, expectations: expectations, canary: canary,
+      parameters: inputs.parameters, pace: pace, parallel: parallel, expectations: expectations,
+      incremental: incremental,
+      canary: canary,
       onError: onError,
       maxRejects: rejects ? mostRejects : nil, key: key.map(\.name.name), phases: phases,
       steps: isStepped

@@ -48,7 +48,8 @@ extension ResolvedStep {
     var digest: [SQL] = []
     if case .insert = verb, !table.otherColumns.isEmpty { digest = ["\(Name.digest(number)) bigint[]\(compression)"] }
     let columns: [SQL] =
-      ["slice integer", "ordinal integer", "part integer"] + keys + images + digest + (countsMatches ? ["doubled bigint"] : [])
+      ["slice integer", "ordinal integer", "part integer"] + keys + images + digest
+      + (countsMatches ? ["doubled bigint"] : [])
       + ["exact boolean", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .undoTable, step: number,

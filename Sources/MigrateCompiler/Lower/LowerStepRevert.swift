@@ -103,14 +103,14 @@ extension ResolvedBatch {
 
   private func ahead(_ rows: KeptRows, _ images: [SQL], _ condition: SQL) -> SQL {
     """
-      SELECT count(*)
-      FROM   \(Name.image) AS r
-      JOIN   \(rows.relation) AS b USING (slice, ordinal, part)
-      CROSS  JOIN \(rows.each(rows.keyNames + images))
-      LEFT   JOIN \(rows.table.source) ON \(rows.sameKey)
-      WHERE  NOT r.reverted
-        AND  (\(condition))
-      """
+    SELECT count(*)
+    FROM   \(Name.image) AS r
+    JOIN   \(rows.relation) AS b USING (slice, ordinal, part)
+    CROSS  JOIN \(rows.each(rows.keyNames + images))
+    LEFT   JOIN \(rows.table.source) ON \(rows.sameKey)
+    WHERE  NOT r.reverted
+      AND  (\(condition))
+    """
   }
 
   /// Of a row that several batches have written only the last image is in the table; each other one is what the next batch has found.

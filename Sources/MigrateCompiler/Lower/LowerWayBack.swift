@@ -41,7 +41,9 @@ struct KeptRows: Sendable {
       return "unnest(\(list: columns.map { "b.\($0)" })) AS \(row)(\(list: columns))"
     }
     let names = Set(columns.map { RenderedSQL($0).text })
-    let values: [SQL] = derived.values.filter { names.contains(RenderedSQL($0.name).text) }.map { "\($0.value) AS \($0.name)" }
+    let values: [SQL] = derived.values.filter { names.contains(RenderedSQL($0.name).text) }.map {
+      "\($0.value) AS \($0.name)"
+    }
     return "LATERAL (SELECT \(list: values) FROM \(derived.from)) AS \(row)"
   }
 

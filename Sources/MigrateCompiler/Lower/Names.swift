@@ -13,6 +13,9 @@ enum Role {
   static let eligible = Parameter("eligible", .bigint)
   /// Rows that `change as captured` has written; NULL where another change was taken, which has looked itself.
   static let changed = Parameter("changed", .bigint)
+  /// Since when rows must have been changed to be done; and true where there is no such moment, a value of its own as `afterNone`.
+  static let since = Parameter("since", TypeName(trusted: "timestamptz"))
+  static let sinceNone = Parameter("since.none", TypeName(trusted: "boolean"))
   /// Whether the statements of the batch have one snapshot.
   static let snapshot = Parameter("snapshot", TypeName(trusted: "boolean"))
   /// Rows that `change` has written, by the step; NULL where it has not been asked.
@@ -69,7 +72,7 @@ enum Name {
 
   /// What the statements call their own relations: a source row of such a name gets another one.
   static let ofRelations: Set = [
-    "a", "added", "b", "c", "d", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
+    "a", "added", "b", "c", "d", "e", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
     "found", "frozen", "gone",
     "heartbeat",
     "held", "image", "joined", "kept", "locked", "migrate locked", "moved", "noted", "own", "rejected", "written",

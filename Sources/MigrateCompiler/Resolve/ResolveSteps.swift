@@ -37,7 +37,8 @@ extension Resolver {
       names: StepNames(target: target, rows: rowsNames, bare: .rows))
     guard let verb = self.verb(writing, parameters), problems.count == count else { return nil }
     return NamedStep(
-      number: number, verb: verb, rows: rows, readsOtherRows: readsOtherRows(step), words: words(of: step, writing: aim))
+      number: number, verb: verb, rows: rows, readsOtherRows: readsOtherRows(step), words: words(of: step, writing: aim)
+    )
   }
 
   /// Whether a value of it may depend on more than the row that it works from.

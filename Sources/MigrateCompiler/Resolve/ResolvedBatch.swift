@@ -47,6 +47,8 @@ struct ResolvedBatch: Sendable {
   let holds: [ResolvedHold]
   let expectations: [PlannedExpectation]
   let measures: [NamedMeasure]
+  /// The column that says when a row was changed; `nil`: each run does all rows.
+  let incremental: String?
   let canary: PlannedCanary?
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool

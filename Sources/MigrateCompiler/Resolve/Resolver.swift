@@ -53,7 +53,7 @@ struct Resolver {
     let parameters = resolveParameters()
     checkTable()
     let key = resolveKey()
-    let filter = parsed.filter.map { expression -> SQL in
+    let said = parsed.filter.map { expression -> SQL in
       let filter = rewritten(expression)
       if checkExpression(expression, parameters) { ask(.filter, "SELECT FROM \(row) WHERE (\(filter))") }
       checkFilter(expression)
@@ -63,6 +63,8 @@ struct Resolver {
     resolveLets(parameters)
     let assignments = resolveAssignments(key: key, parameters)
     let steps = resolveSteps(key: key, parameters)
+    let changed = resolveIncremental(steps)
+    let filter = changed.map { changed in said.map { "(\($0))\nAND \(changed)" } ?? changed } ?? said
     let validation = resolveValidation(assignments, parameters) + missingRules
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
       let query = rewritten(check.query)

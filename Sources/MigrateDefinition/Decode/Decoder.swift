@@ -51,6 +51,7 @@ struct Decoder {
     refuseTarget(of: throttle, beside: batchSize?.value)
     let window = fields["window"].flatMap { self.window($0) }
     let expectations = fields["expect"].map { self.expectations($0) } ?? []
+    let incremental = fields["incremental"].flatMap { text($0, "the name of a column") }
     let canary = fields["canary"].flatMap { self.canary($0) }
     let hold = fields["hold"].flatMap { self.hold($0, hasCanary: fields["canary"] != nil) }
     let onError = fields["on_error"].flatMap { self.onError($0) }
@@ -68,9 +69,8 @@ struct Decoder {
       set: assignments, setSpan: setSpan,
       isSetWhole: isSetWhole, steps: steps, isStepped: isStepped,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
-      expectations: expectations, canary: canary, hold: hold, parallel: parallel, onError: onError,
-      maxRejects: maxRejects, undo: undo,
-      timezone: timezone,
+      expectations: expectations, incremental: incremental, canary: canary, hold: hold, parallel: parallel,
+      onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
       searchPath: searchPath, needs: needs)
   }
 

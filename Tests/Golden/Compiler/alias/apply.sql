@@ -25,9 +25,9 @@ WHERE  l.locktype = 'relation'
   AND  l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
 
 -- upper: the last key, fixed once: a writer that goes on beyond it does not keep the run from ending
-SELECT CAST("e"."id" AS text) AS upper_1
-FROM   "shop"."employees" AS "e"
-ORDER  BY "e"."id" DESC
+SELECT CAST("e_row"."id" AS text) AS upper_1
+FROM   "shop"."employees" AS "e_row"
+ORDER  BY "e_row"."id" DESC
 LIMIT  1;
 
 -- ===== batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED
@@ -56,12 +56,12 @@ LOCK TABLE "shop"."employees" IN ROW EXCLUSIVE MODE;
 
 -- bound: the key of the batch's last row; no row: the batch goes to the upper end
 -- $1 after.none, $2 after.1, $3 upper.1, $4 size
-SELECT CAST("e"."id" AS text) AS through_1
-FROM   "shop"."employees" AS "e"
-WHERE  ($1::boolean OR "e"."id" > $2::integer)
-  AND  "e"."id" <= $3::integer
-  AND  (NOT e.is_boss AND e.boss = "e".boss)
-ORDER  BY "e"."id"
+SELECT CAST("e_row"."id" AS text) AS through_1
+FROM   "shop"."employees" AS "e_row"
+WHERE  ($1::boolean OR "e_row"."id" > $2::integer)
+  AND  "e_row"."id" <= $3::integer
+  AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
+ORDER  BY "e_row"."id"
 OFFSET $4::bigint - 1
 LIMIT  1;
 
@@ -70,21 +70,21 @@ LIMIT  1;
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, rows_read, k_1, o_3, n_3)
 SELECT $1::integer, $2::integer, $3::integer,
        coalesce($4::bigint, (SELECT count(*)
-                             FROM   "shop"."employees" AS "e"
-                             WHERE  ($5::boolean OR "e"."id" > $6::integer)
-                               AND  "e"."id" <= $7::integer
-                               AND  (NOT e.is_boss AND e.boss = "e".boss))),
+                             FROM   "shop"."employees" AS "e_row"
+                             WHERE  ($5::boolean OR "e_row"."id" > $6::integer)
+                               AND  "e_row"."id" <= $7::integer
+                               AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss))),
        array_agg(s.k_1),
        array_agg(s.o_3),
        array_agg(s.n_3)
-FROM  (SELECT "e"."id" AS k_1,
-              "e"."is_boss" AS o_3,
+FROM  (SELECT "e_row"."id" AS k_1,
+              "e_row"."is_boss" AS o_3,
               CAST(true AS boolean) AS n_3
-       FROM   "shop"."employees" AS "e"
-       WHERE  ($5::boolean OR "e"."id" > $6::integer)
-         AND  "e"."id" <= $7::integer
-         AND  (NOT e.is_boss AND e.boss = "e".boss)
-       ORDER  BY "e"."id"
+       FROM   "shop"."employees" AS "e_row"
+       WHERE  ($5::boolean OR "e_row"."id" > $6::integer)
+         AND  "e_row"."id" <= $7::integer
+         AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
+       ORDER  BY "e_row"."id"
        OFFSET 0) AS s
 WHERE  s.o_3 IS DISTINCT FROM s.n_3
 RETURNING rows_read = coalesce(cardinality(k_1), 0) AS as_captured;
@@ -96,36 +96,36 @@ SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1) FILTER (WHERE s.differs),
        array_agg(s.o_3) FILTER (WHERE s.differs)
-FROM  (SELECT "e"."id" AS k_1,
-              "e"."is_boss" AS o_3,
-              "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean) AS differs
-       FROM   "shop"."employees" AS "e"
-       WHERE  ($4::boolean OR "e"."id" > $5::integer)
-         AND  "e"."id" <= $6::integer
-         AND  (NOT e.is_boss AND e.boss = "e".boss)
-       ORDER  BY "e"."id"
-       FOR    NO KEY UPDATE OF "e") AS s;
+FROM  (SELECT "e_row"."id" AS k_1,
+              "e_row"."is_boss" AS o_3,
+              "e_row"."is_boss" IS DISTINCT FROM CAST(true AS boolean) AS differs
+       FROM   "shop"."employees" AS "e_row"
+       WHERE  ($4::boolean OR "e_row"."id" > $5::integer)
+         AND  "e_row"."id" <= $6::integer
+         AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
+       ORDER  BY "e_row"."id"
+       FOR    NO KEY UPDATE OF "e_row") AS s;
 
 -- change as captured: in place of change when the capture, under the same snapshot, has told all that is kept
 -- $1 after.none, $2 after.1, $3 through.1
-UPDATE "shop"."employees" AS "e"
+UPDATE "shop"."employees" AS "e_row"
 SET    "is_boss" = true
-WHERE  ($1::boolean OR "e"."id" > $2::integer)
-  AND  "e"."id" <= $3::integer
-  AND  (NOT e.is_boss AND e.boss = "e".boss);
+WHERE  ($1::boolean OR "e_row"."id" > $2::integer)
+  AND  "e_row"."id" <= $3::integer
+  AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss);
 
 -- change: a range of the key, not a join with the batch, which costs half as much again
 -- $1 after.none, $2 after.1, $3 through.1, $4 slice, $5 ordinal, $6 part
 WITH changed AS (
-  UPDATE "shop"."employees" AS "e"
+  UPDATE "shop"."employees" AS "e_row"
   SET    "is_boss" = true
-  WHERE  ($1::boolean OR "e"."id" > $2::integer)
-    AND  "e"."id" <= $3::integer
-    AND  (NOT e.is_boss AND e.boss = "e".boss)
-    AND  CASE WHEN (NOT e.is_boss AND e.boss = "e".boss)
-              THEN "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean) END
-  RETURNING "e"."id" AS k_1,
-            "e"."is_boss" AS n_3
+  WHERE  ($1::boolean OR "e_row"."id" > $2::integer)
+    AND  "e_row"."id" <= $3::integer
+    AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
+    AND  CASE WHEN (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
+              THEN "e_row"."is_boss" IS DISTINCT FROM CAST(true AS boolean) END
+  RETURNING "e_row"."id" AS k_1,
+            "e_row"."is_boss" AS n_3
 ), image AS (
   SELECT array_agg(s.k_1) AS k_1,
          array_agg(s.n_3) AS n_3
@@ -162,17 +162,17 @@ RETURNING exact, rows_read, rows_changed, xid,
 
 -- left behind: rows that became eligible behind the batches, counted and not passed over in silence
 -- $1 upper.1, $2 others, $3 horizon, $4 transactions
-SELECT count(*) FILTER (WHERE "e"."is_boss" IS DISTINCT FROM CAST(true AS boolean))
-FROM   "shop"."employees" AS "e"
-WHERE  "e"."id" <= $1::integer
+SELECT count(*) FILTER (WHERE "e_row"."is_boss" IS DISTINCT FROM CAST(true AS boolean))
+FROM   "shop"."employees" AS "e_row"
+WHERE  "e_row"."id" <= $1::integer
   AND  $2::boolean
   AND  ($3::bigint IS NULL
-        OR ((CAST(CAST("e".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
-  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "e".xmin)
-  AND  (NOT e.is_boss AND e.boss = "e".boss)
+        OR ((CAST(CAST("e_row".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
+  AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "e_row".xmin)
+  AND  (NOT "e_row".is_boss AND "e_row".boss = "e_row".boss)
   AND  NOT EXISTS (SELECT
                    FROM  (SELECT unnest(u.k_1) FROM migrate.undo_{run}_1 AS u) AS d(k_1)
-                   WHERE  d.k_1 = "e"."id");
+                   WHERE  d.k_1 = "e_row"."id");
 
 -- ===== revert: the way back, one transaction for each batch, the last one first
 
@@ -198,17 +198,17 @@ SET LOCAL client_connection_check_interval = '1s';
 -- untouched: when these are all rows that the run changed, none needs to be compared
 -- $1 transactions
 SELECT count(*) AS rows_untouched
-FROM   "shop"."employees" AS "e"
-WHERE  "e".xmin IN (SELECT unnest($1::xid[]));
+FROM   "shop"."employees" AS "e_row"
+WHERE  "e_row".xmin IN (SELECT unnest($1::xid[]));
 
 -- conflicts ahead: rows changed since, all batches at once; under stop there must be none
 SELECT count(*) AS conflicts
 FROM   migrate.undo_{run}_1 AS b
 CROSS  JOIN LATERAL unnest(b.k_1, b.n_3) AS d(k_1, n_3)
-LEFT   JOIN "shop"."employees" AS "e" ON "e"."id" = d.k_1
+LEFT   JOIN "shop"."employees" AS "e_row" ON "e_row"."id" = d.k_1
 WHERE  NOT b.reverted
-  AND  ("e"."id" IS NULL
-        OR record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)));
+  AND  ("e_row"."id" IS NULL
+        OR record_image_ne(ROW("e_row"."is_boss"), ROW(d.n_3)));
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -220,14 +220,14 @@ WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
 -- restore: one statement compares and writes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  UPDATE "shop"."employees" AS "e"
+  UPDATE "shop"."employees" AS "e_row"
   SET    "is_boss" = d.o_3
   FROM   migrate.undo_{run}_1 AS b,
          unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "e"."id" = d.k_1
-    AND  record_image_eq(ROW("e"."is_boss"), ROW(d.n_3))
-  RETURNING "e"."id" AS k_1
+    AND  "e_row"."id" = d.k_1
+    AND  record_image_eq(ROW("e_row"."is_boss"), ROW(d.n_3))
+  RETURNING "e_row"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
@@ -243,15 +243,15 @@ FROM  (SELECT d.k_1
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH d AS MATERIALIZED (
   SELECT d.k_1,
-         record_image_ne(ROW("e"."is_boss"), ROW(d.n_3)) AS differs,
+         record_image_ne(ROW("e_row"."is_boss"), ROW(d.n_3)) AS differs,
          jsonb_object(ARRAY['is_boss'],
-                      ARRAY[CAST("e"."is_boss" AS text)]) AS found
+                      ARRAY[CAST("e_row"."is_boss" AS text)]) AS found
   FROM   migrate.undo_{run}_1 AS b,
          unnest(b.k_1, b.n_3) AS d(k_1, n_3),
-         "shop"."employees" AS "e"
+         "shop"."employees" AS "e_row"
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "e"."id" = d.k_1
-  FOR    NO KEY UPDATE OF "e"
+    AND  "e_row"."id" = d.k_1
+  FOR    NO KEY UPDATE OF "e_row"
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason, found)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'overwritten', d.found
@@ -261,18 +261,18 @@ WHERE  d.differs;
 -- restore forced: under force the old values come back over whatever has been kept
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
 WITH back AS (
-  UPDATE "shop"."employees" AS "e"
+  UPDATE "shop"."employees" AS "e_row"
   SET    "is_boss" = d.o_3
   FROM   migrate.undo_{run}_1 AS b,
          unnest(b.k_1, b.o_3, b.n_3) AS d(k_1, o_3, n_3)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-    AND  "e"."id" = d.k_1
-    AND  (record_image_eq(ROW("e"."is_boss"), ROW(d.n_3))
+    AND  "e_row"."id" = d.k_1
+    AND  (record_image_eq(ROW("e_row"."is_boss"), ROW(d.n_3))
           OR EXISTS (SELECT
                      FROM   migrate.conflicts AS c
                      WHERE  (c.run, c.step, c.seq) = ($4::bigint, 1, $5::bigint)
                        AND  c.key = ARRAY[CAST(d.k_1 AS text)]))
-  RETURNING "e"."id" AS k_1
+  RETURNING "e_row"."id" AS k_1
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)
 SELECT $4::bigint, 1, $5::bigint, ARRAY[CAST(d.k_1 AS text)], 'gone'
@@ -290,11 +290,11 @@ ON CONFLICT (run, step, seq, key) DO UPDATE SET reason = 'edited';
 UPDATE migrate.conflicts AS c
 SET    reason = 'edited',
        found = jsonb_object(ARRAY['is_boss'],
-                            ARRAY[CAST("e"."is_boss" AS text)])
-FROM   "shop"."employees" AS "e"
+                            ARRAY[CAST("e_row"."is_boss" AS text)])
+FROM   "shop"."employees" AS "e_row"
 WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  c.reason = 'gone'
-  AND  "e"."id" = CAST(c.key[1] AS integer);
+  AND  "e_row"."id" = CAST(c.key[1] AS integer);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq

@@ -464,13 +464,13 @@ WITH batch AS (
        FROM   migrate.image_{run} AS b,
               unnest(b.k_1, b.c_2, b.c_3, b.c_5) AS d(k_1, c_2, c_3, c_5)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-     ), "e" AS (
+     ), "seen" AS (
        SELECT count(*) AS n FROM batch
      )
 INSERT INTO "shop"."outbox" ("kind", "rows")
 SELECT 'expired',
-       "e".n
-FROM   "e";
+       "seen".n
+FROM   "seen";
 
 -- change: sent when the batch commits, or not at all
 -- $1 slice, $2 ordinal, $3 part
