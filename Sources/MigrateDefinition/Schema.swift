@@ -186,7 +186,11 @@ package enum Schema {
     {
       now("to", at: $0, "table", "where the rows of a `move` are added, by the columns of the same name, or `values`")
     },
-    { now("emit", at: $0, "table, or a map", "adds events to a table, or sends them; a revert leaves them there") },
+    {
+      now(
+        "emit", at: $0, "table, or a map",
+        "adds events to a table, or sends them; a revert leaves them there, and says nothing without `on_revert`")
+    },
     {
       now("from", at: $0, "name: SELECT", default: "`batch`", "the rows a step works from; the query may read `batch`")
     },
@@ -204,6 +208,11 @@ package enum Schema {
       now(
         "values", at: $0, "column: value", default: "columns of the same name",
         "what a new row holds; other columns take their default")
+    },
+    {
+      now(
+        "on_revert", at: $0, "column: constant",
+        "a revert repeats the events of a batch, in its transaction, with these values in place of the same columns'")
     },
     {
       now(

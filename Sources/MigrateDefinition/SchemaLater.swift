@@ -17,7 +17,7 @@ extension Schema {
   private static let cutSource = "leave it out: only tables are read, and their columns have names and types"
 
   /// What the language has and this version does not read yet.
-  static let later = sourceKeys + stepKeys.flatMap { [$0(.top), $0(.step)] } + writeKeys + runKeys
+  static let later = sourceKeys + writeKeys + runKeys
 
   private static let sourceKeys = [
     later(
@@ -65,10 +65,5 @@ extension Schema {
     later(
       "for_each", "map", "one run for each schema", meanwhile: "leave the schema out, and apply it with `--search-path`"
     ),
-  ]
-
-  /// Keys of a step; those of a single step may stand at the top.
-  private static let stepKeys: [@Sendable (Place) -> Key] = [
-    { later("on_revert", at: $0, "column: constant", "the event that takes one back", meanwhile: insertByHand) }
   ]
 }

@@ -58,6 +58,8 @@ public struct StepDefinition: Sendable {
   public let from: DerivedRows?
   /// `missing: reject`: a row of the batch that finds no row of the table goes to quarantine. `nil` leaves it at that.
   public var rejectsMissing: SourceSpan?
+  /// Of an event: what a revert repeats it with; empty where it says nothing.
+  public var onRevert: [Assignment] = []
   /// The place of its verb.
   public let span: SourceSpan
 }

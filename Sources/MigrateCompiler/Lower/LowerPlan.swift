@@ -107,7 +107,7 @@ extension ResolvedStep {
     let table: Table? =
       switch verb {
       case .update(let written, _, _), .insert(let written, _, _), .delete(let written, _): written.table
-      case .emit(let table, _): table
+      case .emit(let table, _, _): table
       case .notify: nil
       }
     return StepWork(

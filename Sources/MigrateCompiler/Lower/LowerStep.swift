@@ -73,7 +73,8 @@ extension ResolvedStep {
         + (match.isSingle ? [] : [doubled(table)]) + [change(table, assignments)]
     case .insert(let table, let assignments, _): lockOfMoved(batch) + [insert(table, assignments, batch)]
     case .delete(let table, let match): [delete(table, match, batch)]
-    case .emit, .notify:
+    case .emit(let table, let assignments, let back): [emit(table, assignments, back, batch)]
+    case .notify:
       [
         Statement(
           .change, step: number, why: "sent when the batch commits, or not at all",
@@ -83,7 +84,7 @@ extension ResolvedStep {
   }
 
   /// Columns as an array can hold them, of what a query calls `s`.
-  private func gathered(_ names: (Column) -> SQL, _ columns: [Column]) -> [SQL] {
+  func gathered(_ names: (Column) -> SQL, _ columns: [Column]) -> [SQL] {
     columns.map { column in
       let value: SQL = "s.\(names(column))"
       return column.isWrapped
@@ -295,8 +296,8 @@ extension ResolvedStep {
       """
     case .insert(let table, let assignments, _): insertion(table.source, assignments, orderedBy: batch.key)
     case .delete(let table, let match): deletion(table, match)
-    case .emit(let table, let assignments): insertion("\(table.name)", assignments, orderedBy: batch.key)
-    case .notify(let channel, let payload): "SELECT pg_notify(\(Literal(channel)), \(payload)) FROM \(rows.name)"
+    case .emit(let table, let assignments, _): insertion("\(table.name)", assignments, orderedBy: batch.key)
+    case .notify(let channel, let payload, _): "SELECT pg_notify(\(Literal(channel)), \(payload)) FROM \(rows.name)"
     }
   }
 }

@@ -53,11 +53,11 @@ extension ResolvedBatch {
   }
 
   private var dropSteps: Statement {
-    let written = steps.filter { undone($0) != nil }
+    let written = steps.filter { undone($0) != nil || $0.repeated != nil }
     let tables: [SQL] = [Name.image] + (sourceRows.isFrozen ? [Name.source] : []) + written.map { Name.undo($0.number) }
     let wrapped: [(Int, Column)] =
       imageColumns.map { (0, $0) }
-      + steps.filter { $0.written != nil }.flatMap { step in step.kept.map { (step.number, $0) } }
+      + steps.flatMap { step in (step.written == nil ? step.repeated ?? [] : step.kept).map { (step.number, $0) } }
     let types: [SQL] = wrapped.filter(\.1.isWrapped).map { "DROP TYPE \(Name.wrapper($0.0, $0.1))" }
     let keys = rejects ? dropOwn.map { [$0] } ?? [] : []
     return Statement(
@@ -73,7 +73,7 @@ extension ResolvedBatch {
       UpdateWayBack(table: table, columns: assignments.map(\.column), step: step.number, noteBack: "").statements
     case .insert(let table, _, _): InsertWayBack(rows: kept(table, by: step)).statements
     case .delete(let table, _): DeleteWayBack(rows: kept(table, by: step)).statements
-    case .emit, .notify: []
+    case .emit, .notify: step.eventsBack
     }
   }
 

@@ -12,6 +12,8 @@ struct ParsedStep: Sendable {
   let match: SQLExpression?
   /// The values of the assignments of the same place.
   let values: [ParsedBatch.ParsedValue]
+  /// Those of `on_revert`.
+  let onRevert: [ParsedBatch.ParsedValue]
   /// False where some SQL of it cannot be read; that has been said.
   let isWhole: Bool
 
@@ -25,11 +27,12 @@ struct ParsedStep: Sendable {
     // What is wrong with that of a move is said of its other half.
     if case .add = step.verb {} else { problems += said }
     values = step.verb.values.map { ParsedBatch.value($0.value, &problems) }
+    onRevert = step.onRevert.map { ParsedBatch.value($0.value, &problems) }
     isWhole = problems.count == count && said.isEmpty
   }
 
   var texts: [any SQLText] {
-    let expressions = values.compactMap { value -> SQLExpression? in
+    let expressions = (values + onRevert).compactMap { value -> SQLExpression? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }

@@ -116,9 +116,12 @@ extension Resolver {
       let columns = values.map { writable($0.column, of: table) }
       let resolved = self.values(values, columns, writing, bare: .rows, parameters)
       checkComplete(resolved, table, at: writing.step.definition.span)
-      return .emit(table, resolved)
+      return .emit(table, resolved, back: reversal(writing, table))
     case .notify(let channel, let payload):
-      return notification(payload, writing, parameters).map { .notify(channel: channel.value, payload: $0) }
+      let back = reversalPayload(writing)
+      return notification(payload, writing, parameters).map {
+        .notify(channel: channel.value, payload: $0, back: back)
+      }
     }
   }
 

@@ -10,9 +10,9 @@ struct StepOf<Value: Sendable>: Sendable {
     /// `skipping`: rows whose values in these columns are there already are left out.
     case insert(WrittenTable, [Value], skipping: [Column])
     case delete(WrittenTable, match: Match)
-    /// Rows of a table that nobody takes back.
-    case emit(Table, [Value])
-    case notify(channel: String, payload: SQL)
+    /// Rows of a table that nobody takes back; `back`: which columns are others when a revert repeats them, which it does if there are some.
+    case emit(Table, [Value], back: [RevertedValue])
+    case notify(channel: String, payload: SQL, back: SQL?)
   }
 
   /// Its number, from 1.
@@ -42,7 +42,7 @@ struct StepOf<Value: Sendable>: Sendable {
   /// What is assigned, in order.
   var values: [Value] {
     switch verb {
-    case .update(_, _, let values), .insert(_, let values, _), .emit(_, let values): values
+    case .update(_, _, let values), .insert(_, let values, _), .emit(_, let values, _): values
     case .delete, .notify: []
     }
   }
@@ -53,8 +53,8 @@ struct StepOf<Value: Sendable>: Sendable {
       case .update(let table, let match, let values): .update(table, match: match, values.map(transform))
       case .insert(let table, let values, let key): .insert(table, values.map(transform), skipping: key)
       case .delete(let table, let match): .delete(table, match: match)
-      case .emit(let table, let values): .emit(table, values.map(transform))
-      case .notify(let channel, let payload): .notify(channel: channel, payload: payload)
+      case .emit(let table, let values, let back): .emit(table, values.map(transform), back: back)
+      case .notify(let channel, let payload, let back): .notify(channel: channel, payload: payload, back: back)
       }
     return StepOf<Other>(
       number: number, verb: verb, rows: rows, readsOtherRows: readsOtherRows,
@@ -64,6 +64,13 @@ struct StepOf<Value: Sendable>: Sendable {
 
 typealias NamedStep = StepOf<NamedAssignment>
 typealias ResolvedStep = StepOf<ResolvedAssignment>
+
+/// What an event has in a column when a revert repeats it.
+struct RevertedValue: Sendable {
+  let column: Column
+  /// A constant of the column's type.
+  let value: SQL
+}
 
 /// A table that a step writes, as its SQL names it.
 struct WrittenTable: Sendable {

@@ -283,7 +283,7 @@ extension Resolver {
   }
 
   private func writes(_ step: NamedStep, to oid: Int) -> Bool {
-    if case .emit(let table, _) = step.verb { return table.oid == oid }
+    if case .emit(let table, _, _) = step.verb { return table.oid == oid }
     return step.written?.table.oid == oid
   }
 

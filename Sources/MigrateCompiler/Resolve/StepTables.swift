@@ -14,7 +14,7 @@ extension Resolver {
     let count = problems.count
     if table.isOfTheSystem { problems.append(.systemTable(table, at: reference.span)) }
     check(table, at: reference.span)
-    checkRights(step.definition.verb, table, at: reference.span)
+    checkRights(step, table, at: reference.span)
     return problems.count == count ? table : nil
   }
 
@@ -25,7 +25,7 @@ extension Resolver {
     return catalog.asked.indices.contains(place) ? catalog.asked[place] : nil
   }
 
-  private mutating func checkRights(_ verb: StepDefinition.Verb, _ table: Table, at span: SourceSpan) {
+  private mutating func checkRights(_ step: ParsedStep, _ table: Table, at span: SourceSpan) {
     let user = Identifier(trusted: catalog.server.user).spelled
     let name = table.name.spelled
     if !table.rights.schema {
@@ -33,7 +33,7 @@ extension Resolver {
     }
     // What is written is read, too: for the way back.
     let needed: [(String, Bool)] =
-      switch verb {
+      switch step.definition.verb {
       case .update(_, _, let set):
         [
           ("SELECT", table.rights.select || table.columns.allSatisfy(\.maySelect)),
@@ -42,7 +42,9 @@ extension Resolver {
       case .insert, .add, .delete:
         [("SELECT", table.rights.select), ("INSERT", table.rights.insert), ("DELETE", table.rights.delete)]
       case .overwrite: [("UPDATE", table.rights.update)]
-      case .emit: [("INSERT", table.rights.insert)]
+      case .emit:
+        [("INSERT", table.rights.insert)]
+          + (step.definition.onRevert.isEmpty ? [] : [("SELECT", table.rights.select)])
       case .notify: []
       }
     for (right, isThere) in needed where !isThere {

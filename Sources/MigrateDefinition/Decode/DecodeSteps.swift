@@ -15,7 +15,7 @@ extension Decoder {
       return steps(entry)
     }
     guard Self.verbs.contains(where: { fields[$0] != nil }) else {
-      for key in ["match", "values", "from", "to", "missing"] {
+      for key in ["match", "values", "from", "to", "missing", "on_revert"] {
         if let entry = fields[key] { refuse(.withoutVerb(key, at: entry.key.span)) }
       }
       return []
@@ -87,6 +87,10 @@ extension Decoder {
     if fields["from"] != nil, from == nil { return [] }
     var step = StepDefinition(verb: verb, from: from, span: entry.key.span)
     step.rejectsMissing = rejectsMissing(fields)
+    step.onRevert = fields["on_revert"].map { assignments($0) } ?? []
+    if case .notify = verb, let other = step.onRevert.first(where: { !$0.isPayload }) {
+      refuse(.notPayload(other.column.value, at: other.column.span))
+    }
     guard case .insert(let table, let values, let onConflict?) = verb, onConflict.resolution == .update else {
       return [step]
     }
@@ -134,9 +138,10 @@ extension Decoder {
       case "delete": ["match", "missing"]
       case "insert": ["values", "on_conflict"]
       case "move": ["match", "values", "to", "missing"]
-      default: ["values"]
+      default: ["values", "on_revert"]
       }
-    for key in ["match", "set", "values", "on_conflict", "to", "missing"] + (word == "move" ? ["from"] : [])
+    for key in ["match", "set", "values", "on_conflict", "on_revert", "to", "missing"]
+      + (word == "move" ? ["from"] : [])
     where !own.contains(key) {
       if let entry = fields[key] { refuse(.keyOfOtherVerb(key, word, at: entry.key.span)) }
     }
@@ -192,8 +197,8 @@ extension Decoder {
     }
     let fields = self.fields(of: mapping, at: .emit)
     guard let channel = fields["notify"].flatMap({ text($0, "the name of a channel") }) else { return nil }
-    guard values.count == 1, let payload = values.first, payload.column.value.utf8.elementsEqual("payload".utf8) else {
-      if let second = values.first(where: { !$0.column.value.utf8.elementsEqual("payload".utf8) }) ?? values.last {
+    guard values.count == 1, let payload = values.first, payload.isPayload else {
+      if let second = values.first(where: { !$0.isPayload }) ?? values.last {
         refuse(.notPayload(second.column.value, at: second.column.span))
       }
       return nil
@@ -223,6 +228,10 @@ extension Decoder {
     guard isComplete, !fields.mayStandFor([key]) else { return }
     refuse(.missingKey(key, in: "such a step", example: example, at: span))
   }
+}
+
+extension Assignment {
+  fileprivate var isPayload: Bool { column.value.utf8.elementsEqual("payload".utf8) }
 }
 
 extension Diagnostic {
@@ -273,6 +282,7 @@ extension Diagnostic {
       case ("match", _): "which rows it works from is said by `from`: a SELECT over `batch` with a WHERE"
       case ("set", "insert"), ("set", "emit"): "what a new row holds stands under `values`"
       case ("missing", _): "it says what a row does that finds no row to change or to remove"
+      case ("on_revert", _): "what this step writes is taken back by a revert, whatever is said"
       case ("to", _): "it says where `move` adds the rows that it removes"
       case ("from", _): "which rows are moved is said by `match`"
       case ("on_conflict", _): "it says what an `insert` does where a row is there already"

@@ -67,6 +67,14 @@ CREATE TABLE migrate.undo_{run}_5 (slice integer,
                                    exact boolean,
                                    PRIMARY KEY (slice, ordinal, part));
 
+-- undo table: the events of a batch, for a revert to repeat them
+CREATE TABLE migrate.undo_{run}_6 (slice integer,
+                                   ordinal integer,
+                                   part integer,
+                                   events bigint NOT NULL,
+                                   n_2 bigint[] COMPRESSION lz4,
+                                   PRIMARY KEY (slice, ordinal, part));
+
 -- ===== bounds: once, before the first batch
 
 -- lockers: the transactions that may hold rows below the upper end which nobody can see yet
@@ -457,7 +465,7 @@ SELECT $1::integer, $2::integer, $3::integer,
        true
 FROM  (SELECT * FROM gone ORDER BY k_1, k_2) AS s;
 
--- change: sent when the batch commits, or not at all
+-- change: there when the batch commits, or not at all; kept, since a revert repeats them
 -- $1 slice, $2 ordinal, $3 part
 WITH batch AS (
        SELECT d.k_1 AS "id", d.c_2 AS "user_id", d.c_3 AS "points", d.c_5 AS "expires_at"
@@ -466,11 +474,18 @@ WITH batch AS (
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
      ), "seen" AS (
        SELECT count(*) AS n FROM batch
-     )
-INSERT INTO "shop"."outbox" ("kind", "rows")
-SELECT 'expired',
-       "seen".n
-FROM   "seen";
+     ), added AS (
+  INSERT INTO "shop"."outbox" AS "a" ("kind", "rows")
+  SELECT 'expired',
+         "seen".n
+  FROM   "seen"
+  RETURNING "a"."rows" AS n_2
+)
+INSERT INTO migrate.undo_{run}_6 (slice, ordinal, part, events, n_2)
+SELECT $1::integer, $2::integer, $3::integer,
+       count(*),
+       array_agg(s.n_2)
+FROM   added AS s;
 
 -- change: sent when the batch commits, or not at all
 -- $1 slice, $2 ordinal, $3 part
@@ -650,6 +665,22 @@ UPDATE migrate.image_{run} AS u
 SET    reverted = true
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  NOT u.reverted;
+
+-- restore: the events of the batch once more, as what takes them back
+-- $1 slice, $2 ordinal, $3 part
+INSERT INTO "shop"."outbox" ("rows", "kind")
+SELECT d.n_2, CAST('restored' AS text)
+FROM   migrate.undo_{run}_6 AS b,
+       unnest(b.n_2) AS d(n_2)
+WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer);
+
+-- restore forced: the events of the batch once more, as what takes them back
+-- $1 slice, $2 ordinal, $3 part
+INSERT INTO "shop"."outbox" ("rows", "kind")
+SELECT d.n_2, CAST('restored' AS text)
+FROM   migrate.undo_{run}_6 AS b,
+       unnest(b.n_2) AS d(n_2)
+WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer);
 
 -- restore: identities keep their values; a row under the key of one of these is left alone
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -1073,5 +1104,5 @@ WHERE  a.run = $1::bigint
 RETURNING rows_read, rows_changed, rows_rejected;
 
 -- drop undo: everything is as it was, so the undo has done its work
-DROP TABLE migrate.image_{run}, migrate.undo_{run}_1, migrate.undo_{run}_2, migrate.undo_{run}_3, migrate.undo_{run}_4, migrate.undo_{run}_5;
+DROP TABLE migrate.image_{run}, migrate.undo_{run}_1, migrate.undo_{run}_2, migrate.undo_{run}_3, migrate.undo_{run}_4, migrate.undo_{run}_5, migrate.undo_{run}_6;
 DROP TYPE migrate.w_{run}_4_3;
