@@ -226,6 +226,20 @@ SELECT jsonb_build_object(
                                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = e.adrelid AND d.refobjsubid > 0
           WHERE  e.adrelid = a.attrelid AND e.adnum = a.attnum AND d.refobjsubid <> e.adnum) END,
         'identity', a.attidentity <> '', 'has_default', a.atthasdef OR a.attidentity <> '',
+        -- That of an identity, or what its default takes the next number of.
+        'sequence', (
+          SELECT jsonb_build_object('schema', qn.nspname, 'name', q.relname,
+                                    'may', has_table_privilege(q.oid, 'SELECT') AND has_table_privilege(q.oid, 'UPDATE'))
+          FROM   pg_depend AS d
+          JOIN   pg_class AS q ON q.relkind = 'S' AND q.oid IN (d.objid, d.refobjid)
+          JOIN   pg_sequence AS s ON s.seqrelid = q.oid AND s.seqincrement > 0
+          JOIN   pg_namespace AS qn ON qn.oid = q.relnamespace
+          WHERE  d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.deptype = 'i'
+                   AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+             OR  d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+                   AND d.objid = (SELECT e.oid FROM pg_attrdef AS e WHERE e.adrelid = c.oid AND e.adnum = a.attnum)
+          ORDER  BY q.oid
+          LIMIT  1),
         'collation', (SELECT jsonb_build_object('schema', ln.nspname, 'name', l.collname)
                       FROM   pg_collation AS l JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
                       WHERE  l.oid = a.attcollation AND a.attcollation <> k.typcollation),

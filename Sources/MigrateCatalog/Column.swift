@@ -34,6 +34,8 @@ package struct Column: Sendable {
   /// The columns that it is computed from, by number; empty unless it is generated.
   package let computedFrom: [Int]
   package let isIdentity: Bool
+  /// What its values are numbered by, where they count upwards.
+  package let sequence: Sequence?
   /// Whether it gets a value where none is given.
   package let hasDefault: Bool
   /// Where it is not the type's own: what the order of its values is decided by.
@@ -42,6 +44,12 @@ package struct Column: Sendable {
   package let maySelect: Bool
   /// Bytes of a value, on average.
   package let width: Int
+
+  package struct Sequence: Sendable {
+    package let name: QualifiedName
+    /// Whether the present role may read it and move it on.
+    package let mayMove: Bool
+  }
 
   /// A `regclass` and its kin.
   package var isObject: Bool { TypeOID.objects.contains(baseOID) }
@@ -77,6 +85,16 @@ package struct Column: Sendable {
     computedFrom = item.integers("computed_from")
     isIdentity = try item.flag("identity")
     hasDefault = try item.flag("has_default")
+    if let document = item.document["sequence"], document != .null {
+      let sequence = DocumentReader(document)
+      self.sequence = Sequence(
+        name: QualifiedName(
+          schema: Identifier(trusted: try sequence.text("schema")), name: Identifier(trusted: try sequence.text("name"))
+        ),
+        mayMove: try sequence.flag("may"))
+    } else {
+      sequence = nil
+    }
     if let document = item.document["collation"], document != .null {
       let name = DocumentReader(document)
       collation = QualifiedName(

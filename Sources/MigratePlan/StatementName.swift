@@ -44,6 +44,8 @@ extension Statement {
     case validate
     /// Writes, and keeps what the rows became.
     case change
+    /// Lets a sequence know of numbers that were given, by the number of the column that it numbers.
+    case moveOn(column: Int)
     /// Only writes, the capture having told all that is kept.
     case changeAsCaptured
     /// Reads back what AFTER triggers have made of the rows.
@@ -123,6 +125,7 @@ extension Statement.Name: LosslessStringConvertible {
   private static let holdMark = "hold when: "
   private static let wrapperMark = "wrapper for column "
   private static let stageMark = "stage: "
+  private static let moveOnMark = "move on the sequence of column "
 
   /// The name as it is shown and stored.
   public var description: String {
@@ -171,6 +174,7 @@ extension Statement.Name: LosslessStringConvertible {
     case .triggersOn: "triggers on"
     case .dropUndo: "drop undo"
     case .stage(let join): Self.stageMark + join
+    case .moveOn(let column): "\(Self.moveOnMark)\(column)"
     case .check(let label): Self.checkMark + label
     case .holdWhen(let name): Self.holdMark + name
     }
@@ -202,6 +206,8 @@ extension Statement.Name: LosslessStringConvertible {
       self = .holdWhen(name)
     } else if let join = Self.rest(of: description, behind: Self.stageMark) {
       self = .stage(join)
+    } else if let number = Self.rest(of: description, behind: Self.moveOnMark), let column = Int(number) {
+      self = .moveOn(column: column)
     } else if let number = Self.rest(of: description, behind: Self.wrapperMark), let column = Int(number) {
       self = .wrapper(column: column)
     } else {

@@ -60,7 +60,7 @@ struct Attempt {
     case .changeAsCaptured: isCaptured
     case .validate: leavesOut
     case .middle, .keys, .images, .reject, .previous: false
-    case .settings, .lock, .bound, .image, .measure, .finish, .check: true
+    case .settings, .lock, .bound, .image, .moveOn, .measure, .finish, .check: true
     // Of other phases.
     case .undoTable, .imageTable, .sourceTable, .wrapper, .keysTable, .lockers, .freeze, .upper, .collect, .slices,
       .stage, .holdWhen,

@@ -171,8 +171,10 @@ extension ResolvedStep {
 
   /// In the order of the batch, so that a sequence numbers the rows alike whichever way they are read.
   func insertion(_ table: SQL, _ assignments: [ResolvedAssignment], orderedBy key: [Column]) -> SQL {
+    // Numbers that the row brings along count before those that an identity would give it.
+    let overriding: SQL = assignments.contains(where: \.column.isIdentity) ? " OVERRIDING SYSTEM VALUE" : ""
     let insert: SQL = """
-      INSERT INTO \(table) (\(list: assignments.map { "\($0.column.name)" }))
+      INSERT INTO \(table) (\(list: assignments.map { "\($0.column.name)" }))\(overriding)
       SELECT \(lines: assignments.map(\.value))
       FROM   \(rows.name)
       """
@@ -183,5 +185,31 @@ extension ResolvedStep {
       }
     guard case .insert(_, _, let skipping) = verb, !skipping.isEmpty else { return ordered }
     return ordered + "\nON CONFLICT (\(list: skipping.map { "\($0.name)" })) DO NOTHING"
+  }
+}
+
+extension ResolvedStep {
+  /// Moves the sequences of columns on whose values are given: else they give them once more. One at a time, since what two say of
+  /// different numbers must not end with the smaller one; no rollback takes that back.
+  func sequences(_ table: WrittenTable, _ assignments: [ResolvedAssignment]) -> [Statement] {
+    let moved = assignments.map(\.column).filter { $0.sequence != nil && table.table.leads($0) }
+    return moved.compactMap { column in
+      guard let sequence = column.sequence?.name else { return nil }
+      let name = "\(sequence.schema.quoted).\(sequence.name.quoted)"
+      return Statement(
+        .moveOn(column: column.number), step: number, why: "what is given is not given once more by the sequence",
+        """
+        WITH locked AS MATERIALIZED (
+          SELECT CAST(pg_advisory_xact_lock(hashtextextended(\(Literal("migrate \(name)")), 0)) AS text) AS here
+        )
+        SELECT setval(\(Literal(name)), s.greatest)
+        FROM   locked,
+               LATERAL (SELECT last_value,
+                               (SELECT CAST(max(\(table.alias).\(column.name)) AS bigint) FROM \(table.source)) AS greatest
+                        FROM   \(sequence)
+                        WHERE  locked.here IS NOT NULL) AS s
+        WHERE  s.greatest > s.last_value
+        """)
+    }
   }
 }

@@ -71,7 +71,8 @@ extension ResolvedStep {
         capture(table, match, assignments, batch, locked: true),
       ]
         + (match.isSingle ? [] : [doubled(table)]) + [change(table, assignments)]
-    case .insert(let table, let assignments, _): lockOfMoved(batch) + [insert(table, assignments, batch)]
+    case .insert(let table, let assignments, _):
+      lockOfMoved(batch) + [insert(table, assignments, batch)] + sequences(table, assignments)
     case .delete(let table, let match): [delete(table, match, batch)]
     case .emit(let table, let assignments, let back): [emit(table, assignments, back, batch)]
     case .notify:

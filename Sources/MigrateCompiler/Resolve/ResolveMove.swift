@@ -61,7 +61,7 @@ extension Resolver {
   mutating func addition(
     _ values: [Assignment], _ writing: StepWriting, _ table: WrittenTable, _ parameters: Parameters
   ) -> [NamedAssignment]? {
-    let columns = values.map { writable($0.column, of: table.table) }
+    let columns = values.map { writable($0.column, of: table.table, isNew: true) }
     var resolved = self.values(values, columns, writing, bare: .rows, parameters)
     let given = Set(columns.compactMap { $0?.number })
     let source = movedTable(of: writing.step)
@@ -74,7 +74,6 @@ extension Resolver {
         continue
       }
       guard !column.isGenerated, !given.contains(column.number) else { continue }
-      if column.isIdentity { problems.append(.identity(name.name, at: writing.step.definition.span)) }
       let value: SQL = "\(writing.rows.name).\(name)"
       ask(
         .assignment(writing.firstValue + resolved.count),

@@ -310,7 +310,6 @@ extension Resolver {
           continue
         }
         guard !column.isGenerated else { continue }
-        if column.isIdentity { problems.append(.identity(name.name, at: span)) }
         if case .batch = writing.rows, let own = self.table.column(name.name) { batchColumns.insert(own.number) }
         let value: SQL = "\(writing.rows.name).\(name)"
         ask(
@@ -323,7 +322,7 @@ extension Resolver {
       checkComplete(copied, table.table, at: span)
       return copied
     }
-    let columns = values.map { writable($0.column, of: table.table) }
+    let columns = values.map { writable($0.column, of: table.table, isNew: true) }
     let resolved = self.values(values, columns, writing, bare: .rows, parameters)
     checkComplete(resolved, table.table, at: span)
     return resolved

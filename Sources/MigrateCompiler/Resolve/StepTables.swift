@@ -96,7 +96,9 @@ extension Resolver {
   }
 
   /// A column that may be given a value.
-  mutating func writable(_ name: Located<String>, of table: Table) -> Column? {
+  ///
+  /// - Parameter isNew: of a new row, which may bring along the number that the database would give it.
+  mutating func writable(_ name: Located<String>, of table: Table, isNew: Bool = false) -> Column? {
     guard let column = table.column(name.value) else {
       problems.append(
         .unknownColumn(
@@ -108,7 +110,7 @@ extension Resolver {
       problems.append(.generated(name.value, from: column.expression, at: name.span))
       return nil
     }
-    if column.isIdentity {
+    if column.isIdentity, !isNew {
       problems.append(.identity(name.value, at: name.span))
       return nil
     }
@@ -158,11 +160,47 @@ extension Resolver {
   /// A new row needs a value wherever it may not be NULL.
   mutating func checkComplete(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
     guard problems.isEmpty else { return }
+    checkSequences(values, table, at: span)
     for column in table.columns where column.isNotNull && !column.hasDefault && !column.isGenerated {
       if !values.contains(where: { $0.column.number == column.number }) {
         problems.append(.withoutValue(column.name.name, table.name.description, at: span))
       }
     }
+  }
+}
+
+extension Resolver {
+  /// Of numbers that are given the sequence has to know, or it gives them once more.
+  private mutating func checkSequences(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
+    for value in values where table.columns.contains(where: { $0.number == value.column.number }) {
+      guard let sequence = value.column.sequence else { continue }
+      if !sequence.mayMove {
+        let user = Identifier(trusted: catalog.server.user).spelled
+        problems.append(.missingRight("SELECT, UPDATE ON SEQUENCE \(sequence.name.spelled)", user, at: value.span))
+      } else if !table.leads(value.column) {
+        warnings.append(.sequenceStays(value.column.name.name, sequence.name, of: table.name, at: value.span))
+      }
+    }
+  }
+}
+
+extension Table {
+  /// Whether an index tells the greatest value of the column.
+  func leads(_ column: Column) -> Bool {
+    indexes.contains { $0.isValid && !$0.isPartial && $0.columns.first == column.number }
+  }
+}
+
+extension Diagnostic {
+  fileprivate static func sequenceStays(
+    _ column: String, _ sequence: QualifiedName, of table: QualifiedName, at span: SourceSpan
+  ) -> Diagnostic {
+    Diagnostic(
+      "sequence-stays", .warning, at: span,
+      "\"\(column)\" is given, no index tells its greatest value, and \(sequence.description) would give numbers once more",
+      remedy:
+        "afterwards: `SELECT setval('\(sequence.spelled)', max(\(Identifier(trusted: column).spelled))) FROM \(table.spelled)`"
+    )
   }
 }
 
