@@ -54,6 +54,8 @@ package enum Ledger {
     var values: [String: String?] = [
       ":run_id": String(id), ":started_at": try row.text("started_at"),
       "since": try row["since"], "since.none": String(try row["since"] == nil),
+      // Of what stands outside of a batch.
+      "snapshot": "true", "written": nil,
     ]
     for parameter in parameters {
       values.updateValue(try parameter["value"], forKey: ":" + (try parameter.text("name")))

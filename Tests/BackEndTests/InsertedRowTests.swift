@@ -143,4 +143,82 @@ import Testing
           == ["{2026-01-07,W7}|edited", "{2026-01-08,W8}|gone"])
     }
   }
+
+  /// Where the server's own functions say nothing of a value, and several columns of it could cancel each other out.
+  @Test(arguments: ["numeric(12,2)", "numeric", "integer", "text", "double precision"], ["0", "'NaN'", "'Infinity'"])
+  func `tell that columns of one value have become NULL, or another value`(type: String, value: String) async throws {
+    guard type != "integer" || value == "0", !(type == "numeric(12,2)" && value == "'Infinity'") else { return }
+    try await withLedger { server in
+      let columns = (1...4).map { "c\($0) \(type)" }.joined(separator: ", ")
+      try await server.psql(
+        """
+        CREATE TABLE source (id integer PRIMARY KEY);
+        INSERT INTO source SELECT generate_series(1, 64);
+        CREATE TABLE target (c0 \(type), id integer PRIMARY KEY, \(columns));
+        """)
+      let compiled = try await Compiled(
+        """
+        batch: copy
+        source: source
+        insert: target
+        values: {id: id, c0: \(value), c1: \(value), c2: \(value), c3: \(value), c4: \(value)}
+
+        """.replacing("'", with: "'"), on: server, batchSize: 100)
+      #expect(try await BackEnd.client.apply(compiled, on: server).isDone)
+      // Row n has NULL where n has a bit, and the rows behind it one of the other values.
+      let sets = (0...4).map { "c\($0) = CASE WHEN id & \(1 << $0) > 0 THEN NULL ELSE c\($0) END" }
+      let others = (0...4).map {
+        "c\($0) = CASE WHEN id & \(1 << $0) > 0 THEN \(value == "0" && type != "integer" ? "'NaN'" : "'1'") ELSE c\($0) END"
+      }
+      try await server.psql(
+        "UPDATE target SET \(sets.joined(separator: ", ")) WHERE id < 32; UPDATE target SET \(others.joined(separator: ", ")) WHERE id > 32 AND id < 64"
+      )
+      _ = try await BackEnd.client.revert(compiled, on: server, onConflict: .skip)
+      #expect(try await server.value("SELECT count(*) FROM target") == "62")
+    }
+  }
+
+  @Test func `tell an edit that a cast would hide, and one of a key that is equal to what it was`() async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TYPE pair AS (a integer, b text);
+        CREATE FUNCTION first_of(pair) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ($1).a::text';
+        CREATE CAST (pair AS text) WITH FUNCTION first_of(pair);
+        CREATE TABLE source (id numeric PRIMARY KEY, p pair);
+        INSERT INTO source SELECT n * 1.5, ROW(n, 'b')::pair FROM generate_series(1, 10) AS n;
+        CREATE TABLE target (id numeric PRIMARY KEY, p pair);
+        """)
+      let compiled = try await Compiled("batch: copy\nsource: source\ninsert: target\n", on: server, batchSize: 4)
+      #expect(try await BackEnd.client.apply(compiled, on: server).isDone)
+      try await server.psql(
+        "UPDATE target SET p = ROW(2, 'edited')::pair WHERE id = 3; UPDATE target SET id = 4.50000 WHERE id = 4.5")
+      _ = try await BackEnd.client.revert(compiled, on: server, onConflict: .skip)
+      #expect(try await server.rows("SELECT id FROM target ORDER BY id") == ["3.0", "4.50000"])
+    }
+  }
+
+  /// Whole parts of a batch, and single rows.
+  @Test(arguments: BackEnd.allCases, [7, 100])
+  func `are those that the table does not refuse`(backEnd: BackEnd, size: Int) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE source (id bigint PRIMARY KEY, v integer);
+        INSERT INTO source SELECT n, n FROM generate_series(1, 80) AS n;
+        CREATE TABLE target (id bigint PRIMARY KEY, v integer CHECK (v < 5 OR v % 3 = 0));
+        """)
+      let compiled = try await Compiled(
+        "batch: copy\nsource: source\ninsert: target\non_error: continue\n", on: server, batchSize: size)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(
+        try await server.rows("SELECT (SELECT count(*) FROM target), (SELECT count(*) FROM migrate.rejects)") == [
+          "29|51"
+        ])
+      try await server.psql("UPDATE target SET v = 3 WHERE id = 30")
+      _ = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(try await server.rows("SELECT id FROM target") == ["30"])
+    }
+  }
 }

@@ -175,4 +175,91 @@ import Testing
         ])
     }
   }
+
+  /// Each row has two parents in one table.
+  @Test(arguments: BackEnd.allCases, ["", " REFERENCES old_users"])
+  func `of rows with two parents stay by the batch`(backEnd: BackEnd, reference: String) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE users (id bigint PRIMARY KEY, name text);
+        CREATE TABLE mails (id bigint PRIMARY KEY, sender bigint REFERENCES users, receiver bigint REFERENCES users);
+        CREATE TABLE old_users (id bigint PRIMARY KEY, name text);
+        CREATE TABLE old_mails (id bigint PRIMARY KEY, sender bigint\(reference), receiver bigint\(reference));
+        INSERT INTO users SELECT n, 'u' || n FROM generate_series(1, 6) AS n;
+        INSERT INTO mails SELECT n, n, n + 1 FROM generate_series(1, 5) AS n;
+        """)
+      let compiled = try await Compiled(
+        """
+        batch: archive
+        source: users
+        steps:
+          - move: mails
+            to: old_mails
+            match: mails.sender = batch.id
+          - move: users
+            to: old_users
+        """, on: server, batchSize: 100)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      try await server.psql("UPDATE old_users SET name = 'edited' WHERE id = 4")
+      _ = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(try await server.rows("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM old_mails)") == ["0|5"])
+      _ = try await backEnd.revert(compiled, on: server, onConflict: .force)
+    }
+  }
+
+  /// The foreign keys are checked at the end, so parents may be moved first.
+  @Test(arguments: BackEnd.allCases, ["", " DEFERRABLE INITIALLY DEFERRED"])
+  func `of three levels are whole, in whichever order they are moved`(backEnd: BackEnd, deferred: String) async throws {
+    try await withLedger { server in
+      func reference(_ table: String) -> String { "REFERENCES \(table)\(deferred)" }
+      try await server.psql(
+        """
+        CREATE SCHEMA old;
+        CREATE TABLE a (id bigint PRIMARY KEY, name text);
+        CREATE TABLE b (id bigint PRIMARY KEY, a_id bigint \(reference("a")), name text);
+        CREATE TABLE c (id bigint PRIMARY KEY, a_id bigint, b_id bigint \(reference("b")), name text);
+        CREATE TABLE old.a (id bigint PRIMARY KEY, name text);
+        CREATE TABLE old.b (id bigint PRIMARY KEY, a_id bigint \(reference("old.a")), name text);
+        CREATE TABLE old.c (id bigint PRIMARY KEY, a_id bigint, b_id bigint \(reference("old.b")), name text);
+        INSERT INTO a SELECT n, 'a' FROM generate_series(1, 3) AS n;
+        INSERT INTO b SELECT n, (n + 1) / 2, 'b' FROM generate_series(1, 6) AS n;
+        INSERT INTO c SELECT b.id * 10 + n, b.a_id, b.id, 'c' FROM b, generate_series(1, 2) AS n;
+        """)
+      let moves = [
+        "  - move: a\n    to: old.a", "  - move: b\n    to: old.b\n    match: b.a_id = batch.id",
+        "  - move: c\n    to: old.c\n    match: c.a_id = batch.id",
+      ]
+      let ordered = deferred.isEmpty ? moves.reversed() : moves
+      let compiled = try await Compiled(
+        "batch: archive\nsource: a\nsteps:\n\(ordered.joined(separator: "\n"))\n", on: server, batchSize: 100)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      try await server.psql("UPDATE old.c SET name = 'edited' WHERE id = 11")
+      let back = try await backEnd.revert(compiled, on: server, onConflict: .skip)
+      #expect(back.isDone, "\(back.text)")
+      let counts = "SELECT (SELECT count(*) FROM %a), (SELECT count(*) FROM %b), (SELECT count(*) FROM %c)"
+      #expect(try await server.rows(counts.replacing("%", with: "")) == ["2|4|8"])
+      #expect(try await server.rows(counts.replacing("%", with: "old.")) == ["1|2|4"])
+    }
+  }
+
+  /// The archive refuses some.
+  @Test(arguments: BackEnd.allCases, [1, 7, 100])
+  func `that the archive refuses stay where they are`(backEnd: BackEnd, size: Int) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables(stamped: false))
+      try await server.psql(
+        "ALTER TABLE archive.orders ADD CHECK (id <> 5); ALTER TABLE archive.items ADD CHECK (id <> 81)")
+      let before = try await server.rows("SELECT * FROM orders ORDER BY id")
+      let compiled = try await Compiled(Self.definition + "on_error: continue\n", on: server, batchSize: size)
+      let told = try await backEnd.apply(compiled, on: server)
+      #expect(told.isDone, "\(told.text)")
+      #expect(try await server.value("SELECT string_agg(key[1], ' ' ORDER BY key[1]) FROM migrate.rejects") == "5 8")
+      #expect(try await server.value("SELECT count(*) FROM archive.items") == "24")
+      #expect(try await server.value("SELECT count(*) FROM orders WHERE id IN (5, 8)") == "2")
+      #expect(try await backEnd.revert(compiled, on: server).isDone)
+      #expect(try await server.rows("SELECT * FROM orders ORDER BY id") == before)
+    }
+  }
 }

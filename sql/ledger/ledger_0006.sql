@@ -52,7 +52,7 @@ COMMENT ON FUNCTION migrate.with_key IS 'The values with a key under role.1, rol
 
 CREATE FUNCTION migrate.constants(_run bigint, _epoch integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0, 'canary', NULL,
+  SELECT jsonb_build_object('run', r.run, 'epoch', _epoch, 'worker', 1, 'slice', 0, 'part', 0, 'canary', NULL, 'snapshot', true, 'written', NULL,
                             ':run_id', r.run, ':started_at', to_json(r.started_at) #>> '{}',
                             'since', to_json(r.since) #>> '{}', 'since.none', r.since IS NULL)
          || coalesce((SELECT jsonb_object_agg(':' || p.key, p.value -> 'value') FROM jsonb_each(r.parameters) AS p), '{}')

@@ -17,8 +17,7 @@ struct FamilyWayBack: Sendable {
       + moves.map(choose)
     guard !links.isEmpty else { return each }
     guard family.isForest else { return each + [agree] }
-    // Children are removed before their parents, so that what is removed last is at the top.
-    let upwards = moves.indices.sorted { moves[$0].removing.number < moves[$1].removing.number }
+    let upwards = family.upwards
     return each + upwards.compactMap { heed(above: $0) }
       + upwards.reversed().compactMap { heed(below: $0) }
   }
@@ -50,7 +49,7 @@ struct FamilyWayBack: Sendable {
   private func isChanged(_ move: MovedFamily.Move) -> SQL? {
     let table = move.target
     guard let returned = move.returned else {
-      let others = table.otherColumns
+      let others = table.comparedColumns
       let images: [SQL] = others.map { move.after($0) ?? "CAST(NULL AS \($0.base))" }
       return others.isEmpty ? nil : ResolvedBatch.images(others.map { $0.plain(of: table.alias) }, .differFrom, images)
     }

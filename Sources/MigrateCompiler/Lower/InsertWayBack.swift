@@ -13,8 +13,8 @@ struct InsertWayBack: Sendable {
 
   /// What is kept of a row besides its key, by its names.
   var images: [SQL] {
-    if table.otherColumns.isEmpty { return [] }
-    return rows.derived == nil ? [Name.digest(step)] : table.otherColumns.map { Name.new($0) }
+    if table.comparedColumns.isEmpty { return [] }
+    return rows.derived == nil ? [Name.digest(step)] : table.comparedColumns.map { Name.new($0) }
   }
 
   /// Whether the row that `alias` names is as the step has added it; `nil` where there is nothing to compare.
@@ -22,7 +22,7 @@ struct InsertWayBack: Sendable {
     guard !images.isEmpty else { return nil }
     guard rows.derived == nil, let digest = table.digest(of: alias) else {
       return ResolvedBatch.images(
-        table.otherColumns.map { $0.plain(of: alias) }, relation, images.map { "\(kept).\($0)" })
+        table.comparedColumns.map { $0.plain(of: alias) }, relation, images.map { "\(kept).\($0)" })
     }
     let sign: SQL =
       switch relation {

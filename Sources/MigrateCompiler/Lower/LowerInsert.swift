@@ -121,7 +121,7 @@ extension ResolvedBatch {
       let columns = Array(zip(removed.keyNames, moved.key)) + moved.otherColumns.map { (Name.old($0), $0) }
       let arrays: [SQL] = columns.map { "b.\($0.0)" }
       let values =
-        table.key.enumerated().map { (Name.key($0), $1) } + table.otherColumns.map { (Name.new($0), $0) }
+        table.key.enumerated().map { (Name.key($0), $1) } + table.comparedColumns.map { (Name.new($0), $0) }
       return KeptRows(
         table: table, step: step.number, relation: removed.relation,
         derived: KeptRows.Derived(

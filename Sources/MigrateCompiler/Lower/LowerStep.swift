@@ -46,7 +46,9 @@ extension ResolvedStep {
       }
     }
     var digest: [SQL] = []
-    if case .insert = verb, !table.otherColumns.isEmpty { digest = ["\(Name.digest(number)) bigint[]\(compression)"] }
+    if case .insert = verb, !table.comparedColumns.isEmpty {
+      digest = ["\(Name.digest(number)) bigint[]\(compression)"]
+    }
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer"] + keys + images + digest
       + (countsMatches ? ["doubled bigint"] : [])

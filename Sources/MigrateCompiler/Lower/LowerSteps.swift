@@ -170,7 +170,7 @@ extension ResolvedBatch {
     {
       return "\(rowsWritten(table, step)) = \(rowsWritten(removed, remover))"
     }
-    if step.tellsWritten(self) { return "(\(Role.written))[\(step.number)] = \(rowsWritten(table, step))" }
+    if step.tellsWritten(self) { return "coalesce((\(Role.written))[\(step.number)], 0) = \(rowsWritten(table, step))" }
     return "coalesce((SELECT u.exact FROM \(Name.undo(step.number)) AS u WHERE \(Self.place)), true)"
   }
 

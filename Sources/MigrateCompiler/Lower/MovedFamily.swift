@@ -16,6 +16,15 @@ struct MovedFamily: Sendable {
     let returned: KeptRows?
     /// The columns of the target that are told by a row that was removed, with their values.
     let values: [(column: Column, value: SQL)]
+
+    /// The column of the source that one of the target is a copy of.
+    func copied(to name: Identifier) -> Identifier? {
+      guard case .insert(_, let assignments, _) = adding.verb,
+        let value = assignments.first(where: { $0.column.name == name })?.value
+      else { return nil }
+      let text = RenderedSQL(value).text
+      return source.table.columns.map(\.name).first { RenderedSQL("\(Resolver.moved).\($0)").text == text }
+    }
   }
 
   /// Rows of the one refer to rows of the other, here or where they went.
@@ -24,15 +33,32 @@ struct MovedFamily: Sendable {
     let parent: Int
     let referring: [SQL]
     let referred: [SQL]
+    /// The columns that refer, of the table that the rows are moved from; `nil` where they are computed on the way.
+    let columns: [Identifier]?
   }
 
   let moves: [Move]
   let links: [Link]
 
-  /// Whether each row has one parent at most, so that a family is found by going up once and down once.
+  /// Whether each row has one parent at most, so that a family is found by going up once and down once. That the rows refer alike where
+  /// they went makes no second one.
   var isForest: Bool {
-    links.allSatisfy { $0.child != $0.parent }
-      && moves.indices.allSatisfy { move in Set(links.filter { $0.child == move }.map(\.parent)).count <= 1 }
+    moves.indices.allSatisfy { move in
+      let above = links.filter { $0.child == move }
+      return above.allSatisfy { link in
+        link.parent != move && link.columns != nil && link.columns == above.first?.columns
+          && link.parent == above.first?.parent
+      }
+    }
+  }
+
+  /// The moves, parents behind their children.
+  var upwards: [Int] {
+    func depth(_ move: Int) -> Int {
+      guard isForest, let above = links.first(where: { $0.child == move }) else { return 0 }
+      return 1 + depth(above.parent)
+    }
+    return moves.indices.sorted { (depth($1), $0) < (depth($0), $1) }
   }
 
   func holds(_ step: ResolvedStep) -> Bool {
@@ -65,18 +91,36 @@ extension ResolvedBatch {
             MovedFamily.Link(
               child: child, parent: parent,
               referring: key.referring.compactMap { below.source.table.column($0.name).map(below.before) },
-              referred: key.columns.compactMap { above.source.table.column($0).map(above.before) }))
+              referred: key.columns.compactMap { above.source.table.column($0).map(above.before) },
+              columns: key.referring))
         }
         for key in above.target.table.referencedBy where key.tableOID == below.target.table.oid {
           let referring = key.referring.compactMap { below.target.table.column($0.name).flatMap(below.after) }
           let referred = key.columns.compactMap { above.target.table.column($0).flatMap(above.after) }
           // What only the database knows of a row that was added tells no family.
           guard referring.count == key.referring.count, referred.count == key.columns.count else { return nil }
-          links.append(MovedFamily.Link(child: child, parent: parent, referring: referring, referred: referred))
+          links.append(
+            MovedFamily.Link(
+              child: child, parent: parent, referring: referring, referred: referred,
+              columns: columns(of: key, below, above)))
         }
       }
     }
     return MovedFamily(moves: moves, links: links)
+  }
+
+  /// The columns of the source by which rows refer where they went, if they refer there to the same ones as here.
+  private func columns(
+    of key: ForeignKey, _ below: MovedFamily.Move, _ above: MovedFamily.Move
+  ) -> [Identifier]? {
+    let referring = key.referring.compactMap(below.copied)
+    guard referring.count == key.referring.count else { return nil }
+    let here = above.source.table.referencedBy.first {
+      $0.tableOID == below.source.table.oid && $0.referring == referring
+    }
+    guard let here else { return referring }
+    let referred = key.columns.compactMap { above.target.table.column($0).flatMap { above.copied(to: $0.name) } }
+    return referred == here.columns.compactMap { above.source.table.column($0)?.name } ? referring : nil
   }
 
   private func move(_ step: ResolvedStep) -> MovedFamily.Move? {

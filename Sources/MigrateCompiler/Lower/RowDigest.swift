@@ -15,26 +15,44 @@ extension Column {
       case 20: "hashint8extended(\(value), (\(value) >> 32) * 65536 + \(number))"
       case 16: "hashint4extended(CAST(\(value) AS integer), \(number))"
       case 2950: "uuid_hash_extended(\(value), \(number))"
-      case TypeOID.numeric where precision != nil: "hash_numeric_extended(\(value), \(number))"
-      // NaN and the infinities have no scale, and all the same bits.
+      // Its own function says nothing of 0, NaN and the infinities, nor of the scale.
       case TypeOID.numeric:
-        "hash_numeric_extended(\(value), coalesce(scale(\(value)), ascii(CAST(\(value) AS text))) * 65536 + \(number))"
+        "CASE WHEN \(value) <> 0 AND scale(\(value)) >= 0 THEN hash_numeric_extended(\(value), \(precision == nil ? "scale(\(value)) * 65536 + \(number)" : "\(number)")) ELSE hashtextextended(CAST(\(value) AS text), \(number)) END"
       case 25, TypeOID.varying: "hashtextextended(\(value) COLLATE \"C\", \(number))"
       // As text it has no blanks at its end.
       case TypeOID.character where !isPadded:
         "hashtextextended(CAST(\(value) AS text) COLLATE \"C\", octet_length(\(value)) * 65536 + \(number))"
       case _ where labels != nil: "hashenumextended(\(value), \(number))"
       case _ where isObject: "hashoidextended(CAST(\(value) AS oid), \(number))"
-      case _: "hashtextextended(CAST(\(value) AS text) COLLATE \"C\", \(number))"
+      // In a row the type writes itself; a cast to text may be anybody's.
+      case _: "hashtextextended(CAST(ROW(\(value)) AS text) COLLATE \"C\", \(number))"
       }
-    return isNotNull ? bits : "coalesce(\(bits), 0)"
+    return isNotNull ? bits : "coalesce(\(bits), \(absence))"
+  }
+
+  /// What stands for NULL: many bits, and others in each column, so that those of several columns do not cancel each other out.
+  private var absence: SQL {
+    // A step of SplitMix64, made positive. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
+    var mixed = UInt64(truncatingIfNeeded: number) &* 0x9E37_79B9_7F4A_7C15
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return SQL(pieces: [.text(String((mixed ^ (mixed >> 31)) >> 1))])
+  }
+
+  /// Whether no two values that are equal differ in their bytes, so that who finds a row by it finds what it was.
+  var isFoundExactly: Bool {
+    hasExactEquality || ([25, TypeOID.varying].contains(baseOID) && collation == nil && !isDomain) || labels != nil
   }
 }
 
 extension WrittenTable {
-  /// Of what a row holds besides its key; `nil` where it holds nothing else.
+  /// What tells whether a row is as it was, besides that it is found by its key: its other columns, and what of the key can be equal and
+  /// not the same.
+  var comparedColumns: [Column] { key.filter { !$0.isFoundExactly } + otherColumns }
+
+  /// Of these; `nil` where there are none.
   func digest(_ value: (Column) -> SQL) -> SQL? {
-    let bits = otherColumns.map { $0.digest(of: value($0)) }
+    let bits = comparedColumns.map { $0.digest(of: value($0)) }
     return bits.isEmpty ? nil : .joined(bits, by: "\n# ")
   }
 

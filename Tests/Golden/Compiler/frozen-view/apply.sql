@@ -123,8 +123,9 @@ SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
        array_agg(s.k_2),
-       array_agg(hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
-                 # coalesce(hashtextextended(CAST(CAST("batch"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0))
+       array_agg(hashtextextended(CAST("batch"."sku" AS text) COLLATE "C", 2)
+                 # hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
+                 # coalesce(hashtextextended(CAST(ROW(CAST("batch"."sales" AS bigint[])) AS text) COLLATE "C", 4), 8954805688390271222))
 FROM   (SELECT "sale"."sku" AS k_1,
                "sale"."day" AS k_2,
                "sale"."sku" AS b_2,
@@ -147,8 +148,9 @@ SELECT $1::integer, $2::integer, $3::integer,
        count(*),
        array_agg(s.k_1),
        array_agg(s.k_2),
-       array_agg(hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
-                 # coalesce(hashtextextended(CAST(CAST("batch"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0))
+       array_agg(hashtextextended(CAST("batch"."sku" AS text) COLLATE "C", 2)
+                 # hashint8extended(CAST("batch"."qty" AS bigint), (CAST("batch"."qty" AS bigint) >> 32) * 65536 + 3)
+                 # coalesce(hashtextextended(CAST(ROW(CAST("batch"."sales" AS bigint[])) AS text) COLLATE "C", 4), 8954805688390271222))
 FROM   (SELECT "sale"."sku" AS k_1,
                "sale"."day" AS k_2,
                "sale"."sku" AS b_2,
@@ -197,7 +199,7 @@ SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
        u.rows_read, u.rows_read, 0,
        CAST(ARRAY[u.rows_read] AS bigint[]), f.epoch,
        coalesce(u.exact, true)
-       AND ($6::bigint[])[1] = u.rows_read
+       AND coalesce(($6::bigint[])[1], 0) = u.rows_read
 FROM   migrate.image_{run} AS u
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($7::integer, $8::integer, $9::integer)
@@ -237,8 +239,9 @@ SELECT (SELECT count(*)
         LEFT   JOIN "shop"."report" AS "report" ON "report"."sku" = d.k_1 AND "report"."day" = d.k_2
         WHERE  NOT r.reverted
           AND  ("report"."sku" IS NULL
-                 OR (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
-                     # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) <> d.h_1)) AS conflicts;
+                 OR (hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 2)
+                     # hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+                     # coalesce(hashtextextended(CAST(ROW(CAST("report"."sales" AS bigint[])) AS text) COLLATE "C", 4), 8954805688390271222)) <> d.h_1)) AS conflicts;
 
 -- mark: a second revert of the same batch waits here and then finds nothing to do
 -- $1 slice, $2 ordinal, $3 part
@@ -268,8 +271,9 @@ FROM   migrate.image_{run} AS b,
        "shop"."report" AS "report"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "report"."sku" = d.k_1 AND "report"."day" = d.k_2
-  AND  (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
-        # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) <> d.h_1;
+  AND  (hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 2)
+        # hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+        # coalesce(hashtextextended(CAST(ROW(CAST("report"."sales" AS bigint[])) AS text) COLLATE "C", 4), 8954805688390271222)) <> d.h_1;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -279,8 +283,9 @@ WITH back AS (
          unnest(b.k_1, b.k_2, b.h_1) AS d(k_1, k_2, h_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "report"."sku" = d.k_1 AND "report"."day" = d.k_2
-    AND  (hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
-          # coalesce(hashtextextended(CAST(CAST("report"."sales" AS bigint[]) AS text) COLLATE "C", 4), 0)) = d.h_1
+    AND  (hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 2)
+          # hashint8extended(CAST("report"."qty" AS bigint), (CAST("report"."qty" AS bigint) >> 32) * 65536 + 3)
+          # coalesce(hashtextextended(CAST(ROW(CAST("report"."sales" AS bigint[])) AS text) COLLATE "C", 4), 8954805688390271222)) = d.h_1
   RETURNING "report"."sku" AS k_1, "report"."day" AS k_2
 )
 INSERT INTO migrate.conflicts (run, step, seq, key, reason)

@@ -160,11 +160,11 @@ WITH "moved" AS (
          "moved"."labels"
   FROM   "moved"
   RETURNING "orders"."id" AS k_1,
-            coalesce(hash_numeric_extended("orders"."amount", 2), 0)
-            # coalesce(hashint8extended("orders"."user_id", ("orders"."user_id" >> 32) * 65536 + 3), 0)
-            # coalesce(hashtextextended(CAST("orders"."ordered_on" AS text) COLLATE "C", 4), 0)
-            # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-            # hashtextextended(CAST("orders"."moved_at" AS text) COLLATE "C", 6) AS h_1
+            coalesce(CASE WHEN "orders"."amount" <> 0 AND scale("orders"."amount") >= 0 THEN hash_numeric_extended("orders"."amount", 2) ELSE hashtextextended(CAST("orders"."amount" AS text), 2) END, 3980143261097177850)
+            # coalesce(hashint8extended("orders"."user_id", ("orders"."user_id" >> 32) * 65536 + 3), 243808509735772839)
+            # coalesce(hashtextextended(CAST(ROW("orders"."ordered_on") AS text) COLLATE "C", 4), 8954805688390271222)
+            # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
+            # hashtextextended(CAST(ROW("orders"."moved_at") AS text) COLLATE "C", 6) AS h_1
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, h_1, exact)
 SELECT $5::integer, $6::integer, $7::integer,
@@ -268,9 +268,9 @@ SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
                   u.rows_read] AS bigint[]), f.epoch,
        coalesce(u.exact, true)
        AND coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_1 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0) = u.rows_read
-       AND ($9::bigint[])[2] = coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_3 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0)
+       AND coalesce(($9::bigint[])[2], 0) = coalesce((SELECT cardinality(u.k_1) FROM migrate.undo_{run}_3 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), 0)
        AND coalesce((SELECT u.exact FROM migrate.undo_{run}_3 AS u WHERE (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)), true)
-       AND ($9::bigint[])[4] = u.rows_read
+       AND coalesce(($9::bigint[])[4], 0) = u.rows_read
 FROM   migrate.image_{run} AS u
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
@@ -321,11 +321,11 @@ SELECT (SELECT count(*)
         LEFT   JOIN "archive"."orders" AS "orders" ON "orders"."id" = d.k_1
         WHERE  NOT r.reverted
           AND  ("orders"."id" IS NULL
-                 OR (coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
-                     # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
-                     # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
-                     # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-                     # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) <> d.h_1))
+                 OR (coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+                     # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
+                     # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
+                     # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
+                     # hashtextextended(CAST(ROW(CAST("orders"."moved_at" AS timestamp with time zone)) AS text) COLLATE "C", 6)) <> d.h_1))
         + (SELECT count(*)
            FROM   migrate.image_{run} AS r
            JOIN   migrate.undo_{run}_3 AS b USING (slice, ordinal, part)
@@ -401,11 +401,11 @@ FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
                                                                                                                                                                                                                           LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
                                                                                                                                                                                                                    WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
                                                                                                                                                                                                                      AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE) THEN 0
-                          WHEN ((d.n_1, coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
-                                        # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
-                                        # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
-                                        # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-                                        # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
+                          WHEN ((d.n_1, coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+                                        # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
+                                        # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
+                                        # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
+                                        # hashtextextended(CAST(ROW(CAST("orders"."moved_at" AS timestamp with time zone)) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
                                                                         FROM   migrate.undo_{run}_1 AS b,
                                                                                unnest(b.k_1, b.h_1) AS a(k_1, h_1)
                                                                         WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE THEN 1
@@ -819,11 +819,11 @@ WHERE  (r.slice, r.ordinal, r.part) = ($3::integer, $4::integer, $5::integer)
   AND  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "orders"."id" = d.n_1
   AND  e.back >= 1
-  AND  ((d.n_1, coalesce(hash_numeric_extended(CAST("orders"."amount" AS numeric), 2), 0)
-                # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 0)
-                # coalesce(hashtextextended(CAST(CAST("orders"."ordered_on" AS date) AS text) COLLATE "C", 4), 0)
-                # coalesce(hashtextextended(CAST(CAST("orders"."labels" AS text[]) AS text) COLLATE "C", 5), 0)
-                # hashtextextended(CAST(CAST("orders"."moved_at" AS timestamp with time zone) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
+  AND  ((d.n_1, coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+                # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
+                # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
+                # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
+                # hashtextextended(CAST(ROW(CAST("orders"."moved_at" AS timestamp with time zone)) AS text) COLLATE "C", 6)) IN (SELECT a.k_1, a.h_1
                                                 FROM   migrate.undo_{run}_1 AS b,
                                                        unnest(b.k_1, b.h_1) AS a(k_1, h_1)
                                                 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer))) IS NOT TRUE;

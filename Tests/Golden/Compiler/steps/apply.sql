@@ -288,9 +288,9 @@ WITH batch AS (
   FROM   "batch"
   ORDER  BY batch."id"
   RETURNING "ledger"."id" AS k_1,
-            coalesce(hashint8extended("ledger"."user_id", ("ledger"."user_id" >> 32) * 65536 + 2), 0)
-            # coalesce(hashint4extended("ledger"."delta", 3), 0)
-            # coalesce(hashtextextended(CAST(CAST("ledger"."labels" AS text[]) AS text) COLLATE "C", 5), 0) AS h_2
+            coalesce(hashint8extended("ledger"."user_id", ("ledger"."user_id" >> 32) * 65536 + 2), 3980143261097177850)
+            # coalesce(hashint4extended("ledger"."delta", 3), 243808509735772839)
+            # coalesce(hashtextextended(CAST(ROW(CAST("ledger"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373) AS h_2
 )
 INSERT INTO migrate.undo_{run}_2 (slice, ordinal, part, k_1, h_2, exact)
 SELECT $1::integer, $2::integer, $3::integer,
@@ -647,9 +647,9 @@ SELECT (SELECT count(*)
            LEFT   JOIN "shop"."ledger" AS "ledger" ON "ledger"."id" = d.k_1
            WHERE  NOT r.reverted
              AND  ("ledger"."id" IS NULL
-                    OR (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 0)
-                        # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 0)
-                        # coalesce(hashtextextended(CAST(CAST("ledger"."labels" AS text[]) AS text) COLLATE "C", 5), 0)) <> d.h_2
+                    OR (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 3980143261097177850)
+                        # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 243808509735772839)
+                        # coalesce(hashtextextended(CAST(ROW(CAST("ledger"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)) <> d.h_2
                     OR EXISTS (SELECT FROM "shop"."remarks" AS "migrate referring" WHERE "migrate referring"."ledger_id" = "ledger"."id")))
         + (SELECT count(*)
            FROM   migrate.image_{run} AS r
@@ -939,9 +939,9 @@ FROM   migrate.undo_{run}_2 AS b,
        "shop"."ledger" AS "ledger"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "ledger"."id" = d.k_1
-  AND  (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 0)
-        # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 0)
-        # coalesce(hashtextextended(CAST(CAST("ledger"."labels" AS text[]) AS text) COLLATE "C", 5), 0)) <> d.h_2;
+  AND  (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 3980143261097177850)
+        # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 243808509735772839)
+        # coalesce(hashtextextended(CAST(ROW(CAST("ledger"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)) <> d.h_2;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
 -- $1 slice, $2 ordinal, $3 part, $4 run, $5 seq
@@ -951,9 +951,9 @@ WITH back AS (
          unnest(b.k_1, b.h_2) AS d(k_1, h_2)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "ledger"."id" = d.k_1
-    AND  (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 0)
-          # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 0)
-          # coalesce(hashtextextended(CAST(CAST("ledger"."labels" AS text[]) AS text) COLLATE "C", 5), 0)) = d.h_2
+    AND  (coalesce(hashint8extended(CAST("ledger"."user_id" AS bigint), (CAST("ledger"."user_id" AS bigint) >> 32) * 65536 + 2), 3980143261097177850)
+          # coalesce(hashint4extended(CAST("ledger"."delta" AS integer), 3), 243808509735772839)
+          # coalesce(hashtextextended(CAST(ROW(CAST("ledger"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)) = d.h_2
     AND  NOT EXISTS (SELECT FROM "shop"."remarks" AS "migrate referring" WHERE "migrate referring"."ledger_id" = "ledger"."id")
   RETURNING "ledger"."id" AS k_1
 )

@@ -167,10 +167,10 @@ WITH batch AS (
   ORDER  BY batch."sku", batch."day"
   ON CONFLICT ("day", "sku") DO NOTHING
   RETURNING "report"."id" AS k_1,
-            hashtextextended(CAST("report"."day" AS text) COLLATE "C", 2)
+            hashtextextended(CAST(ROW("report"."day") AS text) COLLATE "C", 2)
             # hashtextextended("report"."sku" COLLATE "C", 3)
-            # coalesce(hash_numeric_extended("report"."qty", 4), 0)
-            # coalesce(hashtextextended(CAST("report"."note" AS text) COLLATE "C", 5), 0)
+            # coalesce(CASE WHEN "report"."qty" <> 0 AND scale("report"."qty") >= 0 THEN hash_numeric_extended("report"."qty", 4) ELSE hashtextextended(CAST("report"."qty" AS text), 4) END, 8954805688390271222)
+            # coalesce(hashtextextended(CAST(ROW("report"."note") AS text) COLLATE "C", 5), 980875101213047373)
             # hashint4extended("report"."seen", 6) AS h_1
 )
 INSERT INTO migrate.undo_{run}_1 (slice, ordinal, part, k_1, h_1, exact)
@@ -431,10 +431,10 @@ FROM   migrate.undo_{run}_1 AS b,
        "shop"."report" AS "report"
 WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "report"."id" = d.k_1
-  AND  (hashtextextended(CAST(CAST("report"."day" AS date) AS text) COLLATE "C", 2)
+  AND  (hashtextextended(CAST(ROW(CAST("report"."day" AS date)) AS text) COLLATE "C", 2)
         # hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 3)
-        # coalesce(hash_numeric_extended(CAST("report"."qty" AS numeric), 4), 0)
-        # coalesce(hashtextextended(CAST(CAST("report"."note" AS bpchar) AS text) COLLATE "C", 5), 0)
+        # coalesce(CASE WHEN CAST("report"."qty" AS numeric) <> 0 AND scale(CAST("report"."qty" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("report"."qty" AS numeric), 4) ELSE hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text), 4) END, 8954805688390271222)
+        # coalesce(hashtextextended(CAST(ROW(CAST("report"."note" AS bpchar)) AS text) COLLATE "C", 5), 980875101213047373)
         # hashint4extended(CAST("report"."seen" AS integer), 6)) <> d.h_1;
 
 -- restore: one statement compares and deletes, so no edit is lost between the two
@@ -445,10 +445,10 @@ WITH back AS (
          unnest(b.k_1, b.h_1) AS d(k_1, h_1)
   WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
     AND  "report"."id" = d.k_1
-    AND  (hashtextextended(CAST(CAST("report"."day" AS date) AS text) COLLATE "C", 2)
+    AND  (hashtextextended(CAST(ROW(CAST("report"."day" AS date)) AS text) COLLATE "C", 2)
           # hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 3)
-          # coalesce(hash_numeric_extended(CAST("report"."qty" AS numeric), 4), 0)
-          # coalesce(hashtextextended(CAST(CAST("report"."note" AS bpchar) AS text) COLLATE "C", 5), 0)
+          # coalesce(CASE WHEN CAST("report"."qty" AS numeric) <> 0 AND scale(CAST("report"."qty" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("report"."qty" AS numeric), 4) ELSE hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text), 4) END, 8954805688390271222)
+          # coalesce(hashtextextended(CAST(ROW(CAST("report"."note" AS bpchar)) AS text) COLLATE "C", 5), 980875101213047373)
           # hashint4extended(CAST("report"."seen" AS integer), 6)) = d.h_1
   RETURNING "report"."id" AS k_1
 )
