@@ -331,6 +331,13 @@ SELECT jsonb_build_object(
         'referring', (SELECT jsonb_agg(a.attname ORDER BY k.place)
                       FROM   unnest(f.conkey) WITH ORDINALITY AS k(n, place)
                       JOIN   pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n),
+        -- By its first columns an index finds the rows that refer to one.
+        'is_indexed', EXISTS (
+          SELECT
+          FROM   pg_index AS i
+          WHERE  i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
+            AND  (i.indkey::smallint[])[0:cardinality(f.conkey) - 1] @> f.conkey),
+        'rows', greatest(fc.reltuples, 0)::bigint,
         'on_update', f.confupdtype, 'on_delete', f.confdeltype)), '[]')
       FROM pg_constraint AS f JOIN pg_class AS fc ON fc.oid = f.conrelid JOIN pg_namespace AS fns ON fns.oid = fc.relnamespace
       -- Those of other tables to one of its partitions, or to what it is a partition of, count as well.

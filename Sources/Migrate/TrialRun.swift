@@ -69,11 +69,38 @@ struct TrialRun {
     for statement in plan.statements(.bounds) where statement.name.readsIntoTable {
       try run(statement, constants, connection)
     }
+    // A batch looks for its keys among those.
+    if let collect = plan.statements(.bounds).first(where: { $0.name == .collect }),
+      let upper = try row(.upper, of: .bounds, constants, connection)
+    {
+      try run(collect, constants.with(key: upper, as: "upper", count: plan.key.count), connection)
+    }
   }
 
   func starts(_ trial: Trial, _ connection: borrowing Connection) throws(PostgresError) -> [[String?]] {
     let rows = try run(trial.starts, constants.with("share", String(trial.share)), connection)
     return try rows.map { (row) throws(PostgresError) in try row.values }
+  }
+
+  /// Stretches of `size` eligible rows, from behind `after` up to `through`.
+  func cut(
+    after: [String?]?, through: [String?], into size: Int, _ connection: borrowing Connection
+  ) throws(PostgresError) -> [(after: [String?]?, through: [String?]?)] {
+    var stretches: [(after: [String?]?, through: [String?]?)] = []
+    var after = after
+    while true {
+      let given = bindings(after: after, through: nil, upper: through).with("size", String(size))
+      let end = try row(.bound, of: .batches, given, connection)
+      stretches.append((after, end ?? through))
+      guard let end, end != through else { return stretches }
+      after = end
+    }
+  }
+
+  /// What a query of the plan's finds.
+  func rows(_ sql: RenderedSQL, _ connection: borrowing Connection) throws(PostgresError) -> Rows {
+    let statement = Statement(.bound, why: "", rendered: sql)
+    return try run(statement, constants, connection)
   }
 
   /// One batch, from behind `after` up to `upper` at most; `nil` when no row is eligible there.

@@ -88,7 +88,7 @@ extension Session {
   }
 
   /// Runs `body` in a transaction with the plan's settings, of which nothing stays.
-  private borrowing func trying<Value>(
+  borrowing func trying<Value>(
     _ plan: Plan, begin: String, _ body: (TrialRun, borrowing Connection) throws(PostgresError) -> Value
   ) throws(PostgresError) -> Value {
     try connection.execute("\(begin); \(plan.settings)")

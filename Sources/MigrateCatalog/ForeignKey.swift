@@ -16,6 +16,10 @@ package struct ForeignKey: Sendable {
   package let columns: [Int]
   /// The columns of the table that has it, each beside the one that it leads to.
   package let referring: [Identifier]
+  /// Whether an index finds the rows that refer to one.
+  package let isIndexed: Bool
+  /// How many rows the table has, as far as is known.
+  package let rows: Int
   package let onUpdate: Action
   package let onDelete: Action
 
@@ -29,6 +33,8 @@ package struct ForeignKey: Sendable {
     tableOID = try item.integer("oid")
     referring = (item.document["referring"]?.elements ?? []).compactMap(\.text).map(Identifier.init(trusted:))
     columns = item.integers("columns")
+    isIndexed = try item.flag("is_indexed")
+    rows = try item.integer("rows")
     onUpdate = try item.word("on_update")
     onDelete = try item.word("on_delete")
   }

@@ -12,7 +12,7 @@ import Testing
     let golden = try #require(GoldenCase.all(under: "Compiler").first { $0.name == "after-trigger" })
     let key: JSON = [
       "name": "place", "schema": "shop", "table": "places", "oid": 1, "columns": [1], "referring": ["place"],
-      "on_update": "c", "on_delete": "a",
+      "is_indexed": true, "rows": 0, "on_update": "c", "on_delete": "a",
     ]
     let document = try JSON(golden.text("catalog.json")).replacing(at: ["tables", "0", "referenced_by"], by: [key])
     #expect(try Catalog(document).asked.first??.referencedBy.first?.onUpdate == .cascade)

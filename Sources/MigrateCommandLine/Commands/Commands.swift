@@ -7,7 +7,8 @@ package enum Commands {
       + "number aside. Without a name: every definition.",
     positionals: [Positionals.names],
     options: [
-      Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.output, Options.parameters,
+      Options.sql, Options.json, Options.markdown, Options.explain, Options.measure, Options.prove, Options.output,
+      Options.parameters,
       Options.parameterFile, Options.searchPath, Options.batchSize, Options.workers, Options.yes,
     ],
     conflicts: [

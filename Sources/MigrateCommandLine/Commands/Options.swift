@@ -56,6 +56,11 @@ package enum Options {
 
   // Of one command each.
   package static let explain = Option.flag("explain", help: "Add how PostgreSQL would execute the statements.")
+  package static let prove = Option.flag(
+    "prove",
+    help:
+      "Do a sample in one batch and in many in another order, in transactions that are rolled back, and print the rows that differ."
+  )
   package static let measure = Option.flag(
     "measure", help: "Try five batches in a transaction that is rolled back, and print the time a row takes.")
   package static let output = Option.optional(
@@ -108,7 +113,8 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, onConflict, revertToo, rejects,
+    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, prove, onConflict, revertToo,
+    rejects,
     fix, condition,
     maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,
   ]

@@ -181,6 +181,14 @@ extension Diagnostic {
   }
 
   /// 53
+  static func childWithoutIndex(_ key: ForeignKey, _ table: Table, at span: SourceSpan) -> Diagnostic {
+    let columns = key.referring.map(\.spelled).joined(separator: ", ")
+    return Diagnostic(
+      "child-without-index", .warning, at: span,
+      "\(key.other) refers to \(table.name.description) by (\(columns)), which no index leads to: each row that goes reads it through, about \(key.rows) rows",
+      remedy: "CREATE INDEX CONCURRENTLY ON \(key.table.spelled) (\(columns))")
+  }
+
   static func uncoveredForeignKey(
     _ key: ForeignKey, _ table: Table, isOwn: Bool, at span: SourceSpan
   ) -> Diagnostic {

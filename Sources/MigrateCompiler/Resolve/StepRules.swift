@@ -242,12 +242,18 @@ extension Resolver {
     }
   }
 
+  /// So many rows are read through in less time than it takes to say so.
+  private static let fewChildren = 1_000
+
   /// What a foreign key takes along, or empties, is in no undo; a step before it can do the same.
   mutating func checkDeletes(_ steps: [NamedStep]) {
     for step in steps {
       guard case .delete(let table, _) = step.verb else { continue }
       let span = parsed.steps[step.number - 1].definition.span
       for key in table.table.referencedBy {
+        if !key.isIndexed, key.rows >= Self.fewChildren {
+          warnings.append(.childWithoutIndex(key, table.table, at: span))
+        }
         switch key.onDelete {
         case .none, .restrict: continue
         case .cascade, .setNull, .setDefault:

@@ -17,7 +17,7 @@ enum PlanCommand {
         try write(compilation, of: definition, into: folder, alone: compiled.count == 1, console)
       } else if console.isJSON {
         // Beside the measurements, which are events, the plan is a line of the stream too.
-        let isStream = console.arguments[Options.measure]
+        let isStream = console.arguments[Options.measure] || console.arguments[Options.prove]
         console.print(isStream ? compilation.plan.document.compact : compilation.plan.json)
       } else if console.arguments[Options.sql] {
         console.output.write((index > 0 ? "\n" : "") + Preview(compilation.plan).sql)
@@ -26,8 +26,12 @@ enum PlanCommand {
         try show(compilation, session, console)
       }
     }
-    guard console.arguments[Options.measure] else { return .done }
-    return try measure(compiled.map(\.compilation), session, console)
+    if console.arguments[Options.measure] {
+      let ended = try measure(compiled.map(\.compilation), session, console)
+      if ended != .done { return ended }
+    }
+    guard console.arguments[Options.prove] else { return .done }
+    return try prove(compiled.map(\.compilation), session, console)
   }
 
   private static func show(
@@ -72,6 +76,82 @@ enum PlanCommand {
       }
     }
     return .done
+  }
+}
+
+extension PlanCommand {
+  /// Does a sample of each in several ways.
+  fileprivate static func prove(
+    _ compilations: [Compilation], _ session: borrowing Session, _ console: Console
+  ) throws(CommandFailure) -> ExitCode {
+    console.say(
+      "--prove changes a sample in three transactions and rolls them back: triggers fire, sequences move and stay")
+    console.say("moved, and the dead row versions stay until VACUUM. Nobody is waited for longer than 500 ms.")
+    guard try console.allows("plan --prove") else { return .interrupted }
+    var ended = ExitCode.done
+    for compilation in compilations {
+      let proof: Proof
+      do throws(CompileFailure) { proof = try session.prove(compilation) } catch { throw CommandFailure(error) }
+      if console.isJSON {
+        console.event("proved", ProofText.members(proof, compilation.plan))
+      } else {
+        console.print(ProofText.lines(proof, compilation.plan))
+      }
+      if !proof.byBatch.isEmpty { ended = .failed }
+    }
+    return ended
+  }
+}
+
+/// What has come of a sample, done in several ways.
+enum ProofText {
+  private static let most = 10
+
+  static func lines(_ proof: Proof, _ plan: Plan) -> String {
+    let name = plan.definition
+    guard proof.isCompared else {
+      return "not proved \(name): under `undo: none` nothing is kept that could be compared"
+    }
+    guard proof.rows > 0 else { return "not proved \(name): no row of the sample is eligible" }
+    let ways =
+      "\(Wording.count(proof.rows, "row")) in one batch, and in \(Wording.count(proof.batches, "batch", "batches")) in another order"
+    var lines = [
+      proof.byBatch.isEmpty
+        ? "proved \(name): \(ways): the same"
+        : "refuted \(name): \(ways): \(Wording.count(proof.byBatch.count, "row differs", "rows differ")); freeze what it reads: `source: {query: …, key: …}`"
+    ]
+    lines += proof.byBatch.prefix(most).map { line($0, plan, "in many") }
+    if proof.byBatch.count > most { lines.append("  … and \(Wording.count(proof.byBatch.count - most, "more"))") }
+    if !proof.byZone.isEmpty {
+      lines.append(
+        "  \(Wording.count(proof.byZone.count, "row depends", "rows depend")) on the time zone, which is pinned")
+      lines += proof.byZone.prefix(3).map { line($0, plan, Session.proofZone) }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func line(_ difference: Proof.Difference, _ plan: Plan, _ otherwise: String) -> String {
+    let step = plan.steps.first { $0.number == difference.step }
+    let key = difference.key.map { " \(Printable.line($0))" } ?? ""
+    return
+      "  \(step?.table ?? "")\(key): in one batch \(Printable.line(difference.inOne ?? "no such row")), \(otherwise) \(Printable.line(difference.otherwise ?? "no such row"))"
+  }
+
+  static func members(_ proof: Proof, _ plan: Plan) -> [JSON.Member] {
+    func list(_ differences: [Proof.Difference]) -> JSON {
+      .array(
+        differences.map {
+          .object([
+            .init("step", .integer($0.step)), .init("key", .optional($0.key)), .init("in_one", .optional($0.inOne)),
+            .init("otherwise", .optional($0.otherwise)),
+          ])
+        })
+    }
+    return [
+      .init("definition", .string(plan.definition)), .init("rows", .integer(proof.rows)),
+      .init("batches", .integer(proof.batches)), .init("differences", list(proof.byBatch)),
+      .init("of_time_zone", list(proof.byZone)),
+    ]
   }
 }
 

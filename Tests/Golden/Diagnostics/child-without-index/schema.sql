@@ -1,0 +1,14 @@
+CREATE SCHEMA shop;
+CREATE TABLE shop.orders (id bigint PRIMARY KEY);
+CREATE TABLE shop.items (id bigint PRIMARY KEY, order_id bigint NOT NULL REFERENCES shop.orders ON DELETE CASCADE);
+CREATE TABLE shop.notes (id bigint PRIMARY KEY, order_id bigint REFERENCES shop.orders);
+CREATE INDEX ON shop.notes (id, order_id);
+CREATE TABLE shop.bills (id bigint PRIMARY KEY, order_id bigint REFERENCES shop.orders);
+CREATE INDEX ON shop.bills (order_id, id);
+CREATE TABLE shop.few (id bigint PRIMARY KEY, order_id bigint REFERENCES shop.orders);
+INSERT INTO shop.orders SELECT generate_series(1, 5000);
+INSERT INTO shop.items SELECT n, n FROM generate_series(1, 5000) AS n;
+INSERT INTO shop.notes SELECT n, n FROM generate_series(1, 2000) AS n;
+INSERT INTO shop.bills SELECT n, n FROM generate_series(1, 2000) AS n;
+INSERT INTO shop.few SELECT n, n FROM generate_series(1, 20) AS n;
+ANALYZE shop.items, shop.notes, shop.bills, shop.few;
