@@ -50,7 +50,7 @@ import Testing
 
   /// What is not done is not said either, and what is said is said with it.
   @Test(arguments: BackEnd.allCases, [ConflictPolicy.stop, .skip, .force])
-  func `are repeated with what comes back, or not at all`(backEnd: BackEnd, policy: ConflictPolicy) async throws {
+  func `are repeated with their batch, or not at all`(backEnd: BackEnd, policy: ConflictPolicy) async throws {
     try await withLedger { server in
       try await server.psql(Self.tables)
       let compiled = try await Compiled(Self.definition, on: server, batchSize: 5)

@@ -36,13 +36,32 @@ struct FamilyWayBack: Sendable {
       """
       UPDATE \(Name.image) AS u
       SET    \(lines: ["\(move.own) = c.own", "\(move.back) = c.back"])
-      FROM  (SELECT \(lines: ["array_agg(s.own ORDER BY s.place) AS own", "array_agg(CASE s.own WHEN 3 THEN 2 WHEN 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back"])
-             FROM  (SELECT \(lines: ["e.place", "CASE \(SQL.joined(cases, by: "\n"))\nEND AS own"])
+      FROM  (SELECT \(lines: ["array_agg(s.own ORDER BY s.place) AS own", "array_agg(CASE WHEN s.is_orphan THEN 0 WHEN s.own = 3 THEN 2 WHEN s.own = 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back"])
+             FROM  (SELECT \(lines: ["e.place", "CASE \(SQL.joined(cases, by: "\n"))\nEND AS own", "(\(isOrphan(move))) AS is_orphan"])
                     FROM   \(SQL.joined(move.rows, by: "\nCROSS  JOIN "))
                     LEFT   JOIN \(move.target.source) ON \(move.sameKey)
                     \(SQL.filtered(by: MovedFamily.Move.conditions))) AS s) AS c
       WHERE  \(ResolvedBatch.place)
       """)
+  }
+
+  /// True where a row refers to one that another batch has moved and that has stayed: batches go back from the last to the first, and a
+  /// parent was moved with its last child, so by now it has come back or will not.
+  private func isOrphan(_ move: MovedFamily.Move) -> SQL {
+    let other = Identifier(trusted: "migrate other")
+    let orphaned = family.links.compactMap { link -> SQL? in
+      guard family.moves[link.child].adding.number == move.adding.number, let parents = link.parents else { return nil }
+      let given: [SQL] = link.referring.map { "\($0) IS NOT NULL" }
+      let same: [SQL] = zip(parents.columns, link.referring).map { "\(other).\($0) = \($1)" }
+      return """
+        \(SQL.joined(given, by: " AND "))
+        AND NOT EXISTS (SELECT FROM \(parents.table) AS \(other) WHERE \(SQL.joined(same, by: " AND ")))
+        AND ((\(list: link.referring)) IN (SELECT \(list: link.referred)
+                                           FROM   \(lines: family.moves[link.parent].rows)
+                                           \(SQL.filtered(by: MovedFamily.Move.conditions)))) IS NOT TRUE
+        """
+    }
+    return orphaned.isEmpty ? "false" : .joined(orphaned, by: "\n OR ")
   }
 
   /// True where the row is there and not as it was added.

@@ -86,11 +86,13 @@ extension ResolvedBatch {
 
   /// Whether the key of a new row is that of its row of the batch, which is kept already.
   private func hasKeyOfBatch(_ table: WrittenTable, _ assignments: [ResolvedAssignment]) -> Bool {
-    table.key.count == key.count
+    // A name that SQL leaves as it is may stand without its quotes.
+    func bare(_ sql: SQL) -> [UInt8] { RenderedSQL(sql).text.utf8.filter { $0 != UInt8(ascii: "\"") } }
+    return table.key.count == key.count
       && zip(table.key, key).allSatisfy { own, source in
         let given = assignments.first { $0.column.number == own.number }
         return own.type == source.type && own.typeOID == source.typeOID
-          && given.map { RenderedSQL($0.value).text } == RenderedSQL("\(Resolver.batch).\(source.name)").text
+          && given.map { bare($0.value) } == bare("\(Resolver.batch).\(source.name)")
       }
   }
 

@@ -40,7 +40,7 @@ extension ResolvedBatch {
 
   private func ofInsert(_ rows: KeptRows, _ values: [ResolvedAssignment]) -> ProofQuery {
     let isGiven = rows.table.key.allSatisfy { key in
-      values.contains { $0.column.number == key.number && !$0.isVolatile }
+      values.contains { $0.column.number == key.number && !$0.isOfChance }
     }
     return ProofQuery(
       step: rows.step,
@@ -66,6 +66,6 @@ extension ResolvedBatch {
   }
 
   private func held(_ rows: KeptRows, _ values: [ResolvedAssignment]) -> SQL {
-    "ROW(\(list: values.filter { !$0.isVolatile }.map { "\(rows.table.alias).\($0.column.name)" }))"
+    "ROW(\(list: values.filter { !$0.isOfChance }.map { "\(rows.table.alias).\($0.column.name)" }))"
   }
 }

@@ -35,6 +35,8 @@ struct MovedFamily: Sendable {
     let referred: [SQL]
     /// The columns that refer, of the table that the rows are moved from; `nil` where they are computed on the way.
     let columns: [Identifier]?
+    /// Where the parents stand before they are moved, with the columns that are referred to; `nil` for a foreign key of where they went.
+    let parents: (table: QualifiedName, columns: [Identifier])?
   }
 
   let moves: [Move]
@@ -92,7 +94,8 @@ extension ResolvedBatch {
               child: child, parent: parent,
               referring: key.referring.compactMap { below.source.table.column($0.name).map(below.before) },
               referred: key.columns.compactMap { above.source.table.column($0).map(above.before) },
-              columns: key.referring))
+              columns: key.referring,
+              parents: (above.source.table.name, key.columns.compactMap { above.source.table.column($0)?.name })))
         }
         for key in above.target.table.referencedBy where key.tableOID == below.target.table.oid {
           let referring = key.referring.compactMap { below.target.table.column($0.name).flatMap(below.after) }
@@ -102,7 +105,7 @@ extension ResolvedBatch {
           links.append(
             MovedFamily.Link(
               child: child, parent: parent, referring: referring, referred: referred,
-              columns: columns(of: key, below, above)))
+              columns: columns(of: key, below, above), parents: nil))
         }
       }
     }

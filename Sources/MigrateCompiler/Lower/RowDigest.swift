@@ -15,9 +15,8 @@ extension Column {
       case 20: "hashint8extended(\(value), (\(value) >> 32) * 65536 + \(number))"
       case 16: "hashint4extended(CAST(\(value) AS integer), \(number))"
       case 2950: "uuid_hash_extended(\(value), \(number))"
-      // Its own function says nothing of 0, NaN and the infinities, nor of the scale.
-      case TypeOID.numeric:
-        "CASE WHEN \(value) <> 0 AND scale(\(value)) >= 0 THEN hash_numeric_extended(\(value), \(precision == nil ? "scale(\(value)) * 65536 + \(number)" : "\(number)")) ELSE hashtextextended(CAST(\(value) AS text), \(number)) END"
+      // Its own function says nothing of the sign, the scale, 0, NaN and the infinities, and little of the weight.
+      case TypeOID.numeric: "hashtextextended(CAST(\(value) AS text) COLLATE \"C\", \(number))"
       case 25, TypeOID.varying: "hashtextextended(\(value) COLLATE \"C\", \(number))"
       // As text it has no blanks at its end.
       case TypeOID.character where !isPadded:

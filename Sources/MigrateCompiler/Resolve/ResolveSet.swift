@@ -26,7 +26,8 @@ extension Resolver {
           NamedAssignment(
             column: column, value: value, span: assignment.value.span, isVolatile: isVolatile,
             isConstant: false, text: expression.text,
-            scale: hasOwnRounding ? nil : expression.shape.scale(in: table)))
+            scale: hasOwnRounding ? nil : expression.shape.scale(in: table),
+            isOfChance: isVolatile && isOfChance(expression)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
         let names = table.columns.map(\.name.name)
@@ -62,6 +63,13 @@ extension Resolver {
       ask(.assignment(number), "SELECT CAST(\(assignment.value) AS \(column.image)) FROM \(row)")
     }
     return resolved
+  }
+
+  /// Whether a value that is another one each time is so by functions of the server's own. Of somebody's own nobody knows.
+  func isOfChance(_ expression: SQLExpression) -> Bool {
+    expression.functions.filter { volatility(of: $0) == .volatile }.allSatisfy { call in
+      candidates(for: call).allSatisfy { $0.schema.utf8.elementsEqual("pg_catalog".utf8) }
+    }
   }
 
   private mutating func writableColumn(_ name: Located<String>, key: [Column]) -> Column? {

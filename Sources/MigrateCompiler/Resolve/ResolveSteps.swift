@@ -268,7 +268,7 @@ extension Resolver {
         resolved.append(
           NamedAssignment(
             column: column, value: value, span: assignment.value.span, isVolatile: isVolatile, isConstant: false,
-            text: expression.text))
+            text: expression.text, isOfChance: isVolatile && isOfChance(expression)))
       case .text(let text):
         let fragment = SourceFragment(text: text.value, span: text.span, offsets: [])
         if let problem = TextReading.alsoReadsAsSQL(

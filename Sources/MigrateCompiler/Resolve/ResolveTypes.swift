@@ -110,7 +110,7 @@ extension NamedBatch {
       return ResolvedAssignment(
         column: assignment.column, value: assignment.column.assignable(assignment.value, from: type),
         isKeptWhole: type.map { assignment.column.keepsWhole($0, scale: assignment.scale) } ?? false,
-        isVolatile: assignment.isVolatile, text: assignment.text,
+        isVolatile: assignment.isVolatile, isOfChance: assignment.isOfChance, text: assignment.text,
         place: parsed.definition.source.place(of: assignment.span))
     }
     var number = assignments.count
@@ -123,7 +123,8 @@ extension NamedBatch {
         }
         return ResolvedAssignment(
           column: value.column, value: value.column.assignable(value.value, from: type), isKeptWhole: false,
-          isVolatile: value.isVolatile, text: value.text, place: parsed.definition.source.place(of: value.span))
+          isVolatile: value.isVolatile, isOfChance: value.isOfChance, text: value.text,
+          place: parsed.definition.source.place(of: value.span))
       }
     }
     let operation = parsed.definition.operation

@@ -91,6 +91,8 @@ struct ResolvedAssignment: Sendable {
   /// Whether the column keeps each digit of the value, so that it equals what is stored.
   let isKeptWhole: Bool
   let isVolatile: Bool
+  /// Whether that is due to the server's own functions: a number, a clock, chance.
+  let isOfChance: Bool
   /// As the definition writes it, for people.
   let text: String
   let place: DefinitionPlace

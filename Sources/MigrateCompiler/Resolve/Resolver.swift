@@ -163,4 +163,6 @@ struct NamedAssignment: Sendable {
   let text: String
   /// The most digits behind the point that the value can have, where the text tells.
   var scale: Int?
+  /// Whether a function of the server's own gives another value each time: a number, a clock, chance.
+  var isOfChance = false
 }

@@ -160,7 +160,7 @@ WITH "moved" AS (
          "moved"."labels"
   FROM   "moved"
   RETURNING "orders"."id" AS k_1,
-            coalesce(CASE WHEN "orders"."amount" <> 0 AND scale("orders"."amount") >= 0 THEN hash_numeric_extended("orders"."amount", 2) ELSE hashtextextended(CAST("orders"."amount" AS text), 2) END, 3980143261097177850)
+            coalesce(hashtextextended(CAST("orders"."amount" AS text) COLLATE "C", 2), 3980143261097177850)
             # coalesce(hashint8extended("orders"."user_id", ("orders"."user_id" >> 32) * 65536 + 3), 243808509735772839)
             # coalesce(hashtextextended(CAST(ROW("orders"."ordered_on") AS text) COLLATE "C", 4), 8954805688390271222)
             # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
@@ -321,7 +321,7 @@ SELECT (SELECT count(*)
         LEFT   JOIN "archive"."orders" AS "orders" ON "orders"."id" = d.k_1
         WHERE  NOT r.reverted
           AND  ("orders"."id" IS NULL
-                 OR (coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+                 OR (coalesce(hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text) COLLATE "C", 2), 3980143261097177850)
                      # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
                      # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
                      # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
@@ -391,7 +391,7 @@ UPDATE migrate.image_{run} AS u
 SET    own_4 = c.own,
        back_4 = c.back
 FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
-              array_agg(CASE s.own WHEN 3 THEN 2 WHEN 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
+              array_agg(CASE WHEN s.is_orphan THEN 0 WHEN s.own = 3 THEN 2 WHEN s.own = 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
        FROM  (SELECT e.place,
                      CASE WHEN "orders"."id" IS NULL THEN 1
                           WHEN EXISTS (SELECT FROM "archive"."items" AS "migrate referring" WHERE "migrate referring"."order_id" = "orders"."id" AND (("migrate referring"."id") IN (SELECT d.n_2
@@ -401,7 +401,7 @@ FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
                                                                                                                                                                                                                           LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_2, CAST("moved"."order_id" AS bigint) AS n_1, CAST("moved"."sku" AS text) AS n_3 FROM (SELECT e.k_1 AS "id", e.o_2 AS "order_id", e.o_3 AS "sku") AS "moved") AS d
                                                                                                                                                                                                                    WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
                                                                                                                                                                                                                      AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE) THEN 0
-                          WHEN ((d.n_1, coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+                          WHEN ((d.n_1, coalesce(hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text) COLLATE "C", 2), 3980143261097177850)
                                         # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
                                         # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
                                         # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)
@@ -411,7 +411,8 @@ FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
                                                                         WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE THEN 1
                           WHEN EXISTS (SELECT FROM "shop"."orders" AS "migrate other" WHERE "migrate other"."id" = e.k_1) THEN 2
                           ELSE 3
-                     END AS own
+                     END AS own,
+                     (false) AS is_orphan
               FROM   migrate.image_{run} AS r
                      CROSS  JOIN migrate.image_{run} AS b
                      CROSS  JOIN unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place)
@@ -427,14 +428,23 @@ UPDATE migrate.image_{run} AS u
 SET    own_3 = c.own,
        back_3 = c.back
 FROM  (SELECT array_agg(s.own ORDER BY s.place) AS own,
-              array_agg(CASE s.own WHEN 3 THEN 2 WHEN 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
+              array_agg(CASE WHEN s.is_orphan THEN 0 WHEN s.own = 3 THEN 2 WHEN s.own = 0 THEN 0 ELSE 1 END ORDER BY s.place) AS back
        FROM  (SELECT e.place,
                      CASE WHEN "items"."id" IS NULL THEN 1
                           WHEN record_image_ne(ROW("items"."order_id", "items"."sku"),
                                                ROW(d.n_1, d.n_3)) THEN 1
                           WHEN EXISTS (SELECT FROM "shop"."items" AS "migrate other" WHERE "migrate other"."id" = e.k_1) THEN 2
                           ELSE 3
-                     END AS own
+                     END AS own,
+                     (e.o_2 IS NOT NULL
+                      AND NOT EXISTS (SELECT FROM "shop"."orders" AS "migrate other" WHERE "migrate other"."id" = e.o_2)
+                      AND ((e.o_2) IN (SELECT e.k_1
+                                                         FROM   migrate.image_{run} AS r,
+                                                                migrate.image_{run} AS b,
+                                                                unnest(b.k_1, b.o_2, b.o_3, b.o_5, b.o_6, r.own_4, r.back_4) WITH ORDINALITY AS e(k_1, o_2, o_3, o_5, o_6, own, back, place),
+                                                                LATERAL (SELECT CAST("moved"."id" AS bigint) AS n_1, CAST("moved"."amount" AS numeric(8,2)) AS n_2, CAST("moved"."ordered_on" AS date) AS n_4, CAST(CAST("moved"."labels" AS text[]) AS text[]) AS n_5 FROM (SELECT e.k_1 AS "id", e.o_2 AS "user_id", e.o_3 AS "amount", e.o_5 AS "ordered_on", e.o_6 AS "labels") AS "moved") AS d
+                                                         WHERE  (r.slice, r.ordinal, r.part) = ($1::integer, $2::integer, $3::integer)
+                                                           AND  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer))) IS NOT TRUE) AS is_orphan
               FROM   migrate.image_{run} AS r
                      CROSS  JOIN migrate.undo_{run}_3 AS b
                      CROSS  JOIN unnest(b.k_1, b.o_2, b.o_3, r.own_3, r.back_3) WITH ORDINALITY AS e(k_1, o_2, o_3, own, back, place)
@@ -819,7 +829,7 @@ WHERE  (r.slice, r.ordinal, r.part) = ($3::integer, $4::integer, $5::integer)
   AND  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "orders"."id" = d.n_1
   AND  e.back >= 1
-  AND  ((d.n_1, coalesce(CASE WHEN CAST("orders"."amount" AS numeric) <> 0 AND scale(CAST("orders"."amount" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("orders"."amount" AS numeric), 2) ELSE hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text), 2) END, 3980143261097177850)
+  AND  ((d.n_1, coalesce(hashtextextended(CAST(CAST("orders"."amount" AS numeric) AS text) COLLATE "C", 2), 3980143261097177850)
                 # coalesce(hashint8extended(CAST("orders"."user_id" AS bigint), (CAST("orders"."user_id" AS bigint) >> 32) * 65536 + 3), 243808509735772839)
                 # coalesce(hashtextextended(CAST(ROW(CAST("orders"."ordered_on" AS date)) AS text) COLLATE "C", 4), 8954805688390271222)
                 # coalesce(hashtextextended(CAST(ROW(CAST("orders"."labels" AS text[])) AS text) COLLATE "C", 5), 980875101213047373)

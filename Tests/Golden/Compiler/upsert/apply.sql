@@ -169,7 +169,7 @@ WITH batch AS (
   RETURNING "report"."id" AS k_1,
             hashtextextended(CAST(ROW("report"."day") AS text) COLLATE "C", 2)
             # hashtextextended("report"."sku" COLLATE "C", 3)
-            # coalesce(CASE WHEN "report"."qty" <> 0 AND scale("report"."qty") >= 0 THEN hash_numeric_extended("report"."qty", 4) ELSE hashtextextended(CAST("report"."qty" AS text), 4) END, 8954805688390271222)
+            # coalesce(hashtextextended(CAST("report"."qty" AS text) COLLATE "C", 4), 8954805688390271222)
             # coalesce(hashtextextended(CAST(ROW("report"."note") AS text) COLLATE "C", 5), 980875101213047373)
             # hashint4extended("report"."seen", 6) AS h_1
 )
@@ -433,7 +433,7 @@ WHERE  (b.slice, b.ordinal, b.part) = ($3::integer, $4::integer, $5::integer)
   AND  "report"."id" = d.k_1
   AND  (hashtextextended(CAST(ROW(CAST("report"."day" AS date)) AS text) COLLATE "C", 2)
         # hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 3)
-        # coalesce(CASE WHEN CAST("report"."qty" AS numeric) <> 0 AND scale(CAST("report"."qty" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("report"."qty" AS numeric), 4) ELSE hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text), 4) END, 8954805688390271222)
+        # coalesce(hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text) COLLATE "C", 4), 8954805688390271222)
         # coalesce(hashtextextended(CAST(ROW(CAST("report"."note" AS bpchar)) AS text) COLLATE "C", 5), 980875101213047373)
         # hashint4extended(CAST("report"."seen" AS integer), 6)) <> d.h_1;
 
@@ -447,7 +447,7 @@ WITH back AS (
     AND  "report"."id" = d.k_1
     AND  (hashtextextended(CAST(ROW(CAST("report"."day" AS date)) AS text) COLLATE "C", 2)
           # hashtextextended(CAST("report"."sku" AS text) COLLATE "C", 3)
-          # coalesce(CASE WHEN CAST("report"."qty" AS numeric) <> 0 AND scale(CAST("report"."qty" AS numeric)) >= 0 THEN hash_numeric_extended(CAST("report"."qty" AS numeric), 4) ELSE hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text), 4) END, 8954805688390271222)
+          # coalesce(hashtextextended(CAST(CAST("report"."qty" AS numeric) AS text) COLLATE "C", 4), 8954805688390271222)
           # coalesce(hashtextextended(CAST(ROW(CAST("report"."note" AS bpchar)) AS text) COLLATE "C", 5), 980875101213047373)
           # hashint4extended(CAST("report"."seen" AS integer), 6)) = d.h_1
   RETURNING "report"."id" AS k_1
