@@ -21,9 +21,10 @@ extension Inquiry {
     guard refused.isEmpty else { throw .refused(Diagnostics(source: definition.source, refused + unmetNeeds)) }
     do throws(PostgresError) {
       let identity = try identity(connection)
-      since = try Ledger.watermark(
-        connection, identity: identity, hash: try Runs.hash(of: definition, connection),
-        column: definition.operation.incremental?.value)
+      if let column = definition.operation.incremental?.value {
+        let hash = try Runs.hash(of: definition, connection)
+        since = try Ledger.watermark(connection, identity: identity, hash: hash, column: column)
+      }
       let (types, parameters, searchPath) = (types, parameters, searchPath)
       func lower(
         rows: Int, _ coverage: Coverage = .walked, joinWays: [Int: JoinWay] = [:], _ samples: [Int: Sampled] = [:]

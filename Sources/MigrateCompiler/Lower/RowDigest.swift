@@ -1,8 +1,7 @@
 internal import MigrateCatalog
 internal import MigrateSQL
 
-/// 64 bits by which a row tells later whether somebody has changed it: a quarter of what its values take to be read, and less to be kept.
-/// An edit goes unnoticed once in 2^64.
+/// 64 bits by which a row tells later whether somebody has changed it, in place of its values.
 extension Column {
   /// Of the column's value, cast to its type. Another image gives other bits, also where the values are equal: 1.0 and 1.00. The number of
   /// the column stands in, so that two values that change places are seen.

@@ -38,12 +38,13 @@ extension ResolvedBatch {
 
   /// The batch's rows in the source. In one snapshot its range finds what the capture has found; otherwise rows may have come in between.
   var rangedConditions: [SQL] {
-    let key: SQL = keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))"
     // As a condition of its own it is asked of each row in the range, and the keys are hashed; joined, each would be looked up.
     return isToldByRange
-      ? batchConditions + ["(\(Role.snapshot) OR \(key) IN (\(claimedKeys)))"]
-      : range + ["(\(key) IN (\(claimedKeys))) IS TRUE"]
+      ? batchConditions + ["(\(Role.snapshot) OR \(keyInSource) IN (\(claimedKeys)))"]
+      : range + ["(\(keyInSource) IN (\(claimedKeys))) IS TRUE"]
   }
+
+  private var keyInSource: SQL { keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))" }
 
   private var claimedKeys: SQL {
     """
@@ -80,8 +81,7 @@ extension ResolvedBatch {
     case .explained: conditions = batchConditions
     case .ranged: conditions = rangedConditions
     case .captured where isReadAgain(before: number):
-      let key: SQL = keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))"
-      conditions = range + ["\(key) IN (\(claimedKeys))"]
+      conditions = range + ["\(keyInSource) IN (\(claimedKeys))"]
     case .captured:
       let names = keyNames + batchColumns.map { Name.context($0) }
       return """

@@ -7,7 +7,7 @@ internal import MigrateSQL
 /// must leave the same behind the second time.
 extension Resolver {
   /// The condition of the rows; `nil` without the key, or with something wrong.
-  mutating func resolveIncremental(_ steps: [NamedStep]) -> SQL? {
+  mutating func resolveIncremental() -> SQL? {
     guard let said = operation.incremental else { return nil }
     if sourceRows.isFrozen {
       problems.append(.incrementalQuery(at: said.span))

@@ -84,6 +84,7 @@ extension Resolver {
           text: name.name))
     }
     checkComplete(resolved, table.table, at: writing.step.definition.span)
+    checkSequences(resolved, table.table)
     return resolved
   }
 }

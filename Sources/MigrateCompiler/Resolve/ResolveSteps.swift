@@ -320,11 +320,13 @@ extension Resolver {
             column: column, value: value, span: span, isVolatile: false, isConstant: false, text: name.name))
       }
       checkComplete(copied, table.table, at: span)
+      checkSequences(copied, table.table)
       return copied
     }
     let columns = values.map { writable($0.column, of: table.table, isNew: true) }
     let resolved = self.values(values, columns, writing, bare: .rows, parameters)
     checkComplete(resolved, table.table, at: span)
+    checkSequences(resolved, table.table)
     return resolved
   }
 

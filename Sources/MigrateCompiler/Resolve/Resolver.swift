@@ -63,7 +63,7 @@ struct Resolver {
     resolveLets(parameters)
     let assignments = resolveAssignments(key: key, parameters)
     let steps = resolveSteps(key: key, parameters)
-    let changed = resolveIncremental(steps)
+    let changed = resolveIncremental()
     let filter = changed.map { changed in said.map { "(\($0))\nAND \(changed)" } ?? changed } ?? said
     let validation = resolveValidation(assignments, parameters) + missingRules
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in

@@ -160,7 +160,6 @@ extension Resolver {
   /// A new row needs a value wherever it may not be NULL.
   mutating func checkComplete(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
     guard problems.isEmpty else { return }
-    checkSequences(values, table, at: span)
     for column in table.columns where column.isNotNull && !column.hasDefault && !column.isGenerated {
       if !values.contains(where: { $0.column.number == column.number }) {
         problems.append(.withoutValue(column.name.name, table.name.description, at: span))
@@ -171,8 +170,8 @@ extension Resolver {
 
 extension Resolver {
   /// Of numbers that are given the sequence has to know, or it gives them once more.
-  private mutating func checkSequences(_ values: [NamedAssignment], _ table: Table, at span: SourceSpan) {
-    for value in values where table.columns.contains(where: { $0.number == value.column.number }) {
+  mutating func checkSequences(_ values: [NamedAssignment], _ table: Table) {
+    for value in values {
       guard let sequence = value.column.sequence else { continue }
       if !sequence.mayMove {
         let user = Identifier(trusted: catalog.server.user).spelled
