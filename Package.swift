@@ -70,6 +70,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0016.sql"),
         .embedInCode("ledger/ledger_0017.sql"),
         .embedInCode("ledger/ledger_0018.sql"),
+        .embedInCode("ledger/ledger_0019.sql"),
       ],
       swiftSettings: settings),
 

@@ -75,6 +75,9 @@ package final class TraceFile: Sendable {
         state.events.append(happened("reconnecting", [.init("migrate.reason", .string(reason))]))
       case .reconnected: state.events.append(happened("reconnected"))
       case .paused: state.events.append(happened("paused"))
+      case .publishing(let rows): state.events.append(happened("publishing", [.init("migrate.rows", .integer(rows))]))
+      case .published(let late, _):
+        state.events.append(happened("published", [.init("migrate.rows_recomputed", .integer(late))]))
       case .resumed: state.events.append(happened("resumed"))
       case .shorthanded(let worker, let reason):
         state.events.append(

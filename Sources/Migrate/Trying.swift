@@ -16,6 +16,8 @@ package struct Measurement: Sendable {
     package let read: Int
     package let changed: Int
     package let duration: Duration
+    /// Of that what showing the rows took, where batches only compute.
+    package let shown: Duration?
   }
 
   package let batches: [Batch]
@@ -32,6 +34,14 @@ package struct Measurement: Sendable {
   }
 
   package var expected: Duration? { perRow.map { $0 * expectedRows } }
+
+  /// How long it will take to show all rows at once, and a writer of one of them may wait: by what it took to show those of the sample.
+  package var publishing: (rows: Int, wait: Duration)? {
+    let shown = batches.compactMap(\.shown)
+    guard !shown.isEmpty, read > 0, changed > 0 else { return nil }
+    let rows = Int((Double(expectedRows) * Double(changed) / Double(read)).rounded())
+    return (rows, shown.reduce(.zero, +) / changed * rows)
+  }
 }
 
 extension Session {

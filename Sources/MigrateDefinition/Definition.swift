@@ -52,6 +52,8 @@ public struct BatchOperation: Sendable {
   public let expectations: [Expectation]
   /// The column that says when a row was changed last: a run does those that were since the last one.
   public let incremental: Located<String>?
+  /// When what changes can be seen; with each batch when it is not said.
+  public let publish: Located<PublishPolicy>?
   /// Which part of the rows is done first, in per cent, its digits as written; `nil` is none.
   public let canary: Located<String>?
   /// How long the run holds behind its canary; `nil` is until it is resumed.
@@ -212,6 +214,14 @@ public enum ErrorPolicy: String, Sendable, CaseIterable {
   case `continue`
   /// As stop, after the batch has been tried up to ten times.
   case retry
+}
+
+/// `publish:`
+public enum PublishPolicy: String, Sendable, CaseIterable {
+  /// What a batch has changed can be seen when it commits.
+  case perBatch = "per_batch"
+  /// Batches compute, and one transaction shows all of it.
+  case atOnce = "at_once"
 }
 
 /// A number of rows, or a part of them.

@@ -115,6 +115,9 @@ package enum Schema {
       "incremental", "column",
       "only rows that were changed since the last complete run began, by a `timestamptz` that says when; some may come twice, and none is missed"
     ),
+    now(
+      "publish", "per_batch or at_once", default: "per_batch",
+      "when changes can be seen; at_once: batches compute, then one transaction shows all; with `set` alone"),
     now("params", "name: type, or name: map", "values given when it is applied, in SQL `:name`"),
     now("type", at: .parameter, "type", default: "required", "a type as PostgreSQL spells it"),
     now("default", at: .parameter, "constant", "without it the parameter has to be given"),

@@ -47,9 +47,6 @@ extension Schema {
     later(
       "replace", "true, or SQL condition", "rows that no source row maps to are deleted",
       meanwhile: "delete what the source no longer has by hand"),
-    later(
-      "publish", "per_batch or at_once", default: "per_batch", "when changes can be seen",
-      meanwhile: "leave it out: each batch can be seen when it commits"),
   ]
 
   private static let runKeys = [

@@ -35,7 +35,7 @@ package enum Ledger {
              to_json(r.started_at) #>> '{}' AS started_at, to_json(r.since) #>> '{}' AS since, r.outline #>> '{estimate,rows}' AS estimated_rows,
              r.on_conflict, r.outline #>> '{steps,0,unavailable}' AS no_undo, r.outline ->> 'format' AS format,
              migrate.may_lock(r.run) AS may_lock, migrate.lock_text(r.run) AS lock_text, r.outline ->> 'on_error' AS on_error,
-             r.outline ? 'expect' AS expects
+             r.outline ? 'expect' AS expects, r.outline ? 'publish' AS at_once
       FROM   migrate.runs  AS r
       JOIN   migrate.fence AS f USING (run)
       WHERE  r.run = $1::bigint
@@ -70,7 +70,8 @@ package enum Ledger {
       upperKey: try row.ifPresent("upper_key", row.array), isBounded: try row.bool("bounded"), parameters: values,
       statements: try statements(connection, of: id), estimatedRows: try row.int("estimated_rows"),
       conflictPolicy: try row["on_conflict"].flatMap(ConflictPolicy.init(rawValue:)), undoReason: try row["no_undo"],
-      onError: onError, expects: try row.bool("expects"),
+      onError: onError, isPublishedAtOnce: try row.bool("at_once"), revertsAtOnce: try row.bool("at_once"),
+      expects: try row.bool("expects"),
       mayLock: try row.bool("may_lock"), lock: try row.text("lock_text"))
   }
 

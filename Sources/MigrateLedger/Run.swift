@@ -24,6 +24,10 @@ package struct Run: Sendable {
   package let conflictPolicy: ConflictPolicy?
   package let undoReason: String?
   package let onError: OnError
+  /// Whether its batches only compute, and one transaction shows what they have computed.
+  package let isPublishedAtOnce: Bool
+  /// Whether a revert takes it back in one transaction, too.
+  package var revertsAtOnce: Bool
   /// Whether it expects anything of what it finds.
   package let expects: Bool
   /// Whether who has read the run may lock its table as a writer does; who may update only some of the columns may not.

@@ -21,6 +21,8 @@ public struct Plan: Sendable, Equatable {
   public let canary: PlannedCanary?
   /// The column that says when a row was changed: a run does those that were since the last one; `nil`: all rows.
   public let incremental: String?
+  /// Whether batches only compute, and one transaction behind the last of them shows what they have computed.
+  public let isPublishedAtOnce: Bool
   /// What becomes of rows that the database refuses.
   public let onError: OnError
   /// How many rows may be in quarantine before the run ends: a number of rows or, with a sign of per cent, a part of the rows read.
@@ -58,7 +60,7 @@ public struct Plan: Sendable, Equatable {
   package init(
     definition: String, identity: String, searchPath: String, parameters: [PlannedParameter], pace: Pace,
     parallel: Int, expectations: [PlannedExpectation] = [], incremental: String? = nil, canary: PlannedCanary? = nil,
-    onError: OnError,
+    isPublishedAtOnce: Bool = false, onError: OnError,
     maxRejects: String?, key: [String],
     phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
   ) {
@@ -71,6 +73,7 @@ public struct Plan: Sendable, Equatable {
     self.expectations = expectations
     self.incremental = incremental
     self.canary = canary
+    self.isPublishedAtOnce = isPublishedAtOnce
     self.onError = onError
     self.maxRejects = maxRejects
     self.key = key

@@ -32,8 +32,9 @@ extension Plan {
     let rejects: [JSON.Member] =
       [.init("on_error", .string(onError.rawValue))] + (maxRejects.map { [.init("max_rejects", .string($0))] } ?? [])
     let incremental: [JSON.Member] = incremental.map { [.init("incremental", .string($0))] } ?? []
+    let publish: [JSON.Member] = isPublishedAtOnce ? [.init("publish", .string("at_once"))] : []
     let first: [JSON.Member] = canary.map { [.init("canary", $0.document)] } ?? []
-    return .object(head + pace.members + workers + expected + incremental + first + rejects + body)
+    return .object(head + pace.members + workers + expected + incremental + publish + first + rejects + body)
   }
 }
 

@@ -31,6 +31,7 @@ extension Phase.Name {
     case .bounds: "bounds: once, before the first batch"
     case .batches: "batches: one transaction each, REPEATABLE READ, from the third try on READ COMMITTED"
     case .holds: "holds: between batches, at most once a second; while one finds a row, the run holds"
+    case .publish: "publish: all of it in one transaction, once every batch is computed"
     case .finish: "finish: once, after the last batch"
     case .revert: "revert: the way back, one transaction for each batch, the last one first"
     }

@@ -58,6 +58,8 @@ public struct Phase: Sendable, Equatable {
     case batches
     /// Asked between batches, at most once a second: while one finds a row, the run holds.
     case holds
+    /// What the batches have computed, in one transaction.
+    case publish
     /// After the last batch.
     case finish
     /// Once for each batch, backwards, in one transaction.

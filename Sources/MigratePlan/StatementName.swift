@@ -65,6 +65,14 @@ extension Statement {
     /// The ledger's entry, which ends the transaction; of phase `revert`, too.
     case finish
 
+    // Phase `publish`.
+    /// Shows what one batch has computed.
+    case publish
+    /// Computes the rows anew that others have changed since, locked.
+    case captureLate
+    /// Lets go of what was computed and not shown.
+    case forget
+
     // Phase `finish`.
     /// Counts the rows that became eligible behind the batches.
     case leftBehind
@@ -156,6 +164,9 @@ extension Statement.Name: LosslessStringConvertible {
     case .reject: "reject"
     case .previous: "previous"
     case .finish: "finish"
+    case .publish: "publish"
+    case .captureLate: "capture late"
+    case .forget: "forget"
     case .leftBehind: "left behind"
     case .dropKeys: "drop keys"
     case .untouched: "untouched"
@@ -187,7 +198,8 @@ extension Statement.Name: LosslessStringConvertible {
     .captureLocked,
     .validate,
     .change,
-    .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .leftBehind, .dropKeys,
+    .changeAsCaptured, .image, .measure, .middle, .keys, .images, .reject, .previous, .finish, .publish,
+    .captureLate, .forget, .leftBehind, .dropKeys,
     .untouched,
     .conflictsAhead, .mark,
     .hold, .choose, .heedChildren, .heedParents, .restore,

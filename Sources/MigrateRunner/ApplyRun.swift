@@ -52,7 +52,9 @@ extension Worker {
     if let outcome = try heedExpectations(isFinal: true) { return outcome }
     // Who has committed the last of them may not have come to ask.
     if let failure = try excess(behind: nil, through: nil) { return try fail(failure) }
-    return try finishRun(upper: try isBounded().upper)
+    let upper = try isBounded().upper
+    if let outcome = try publish(upper: upper) { return outcome }
+    return try finishRun(upper: upper)
   }
 
   /// How the run stands once its workers have left. Of several that stop at once each may have seen the other at work.

@@ -64,8 +64,7 @@ struct Attempt {
     // Of other phases.
     case .undoTable, .imageTable, .sourceTable, .wrapper, .keysTable, .lockers, .freeze, .upper, .collect, .slices,
       .stage, .holdWhen,
-      .leftBehind,
-      .dropKeys,
+      .publish, .captureLate, .forget, .leftBehind, .dropKeys,
       .untouched, .conflictsAhead, .mark, .hold, .choose, .heedChildren, .heedParents, .restore, .seize, .restoreForced,
       .look, .triggersOff,
       .restoreRewritten, .triggersOn, .dropUndo:
@@ -200,6 +199,8 @@ extension Worker {
       // Done before.
       if [.settings, .lock, .bound].contains(statement.name) { continue }
       if statement.name == .finish {
+        // A row of quarantine that is tried again is shown at once.
+        if attempt.slice == -1 { try show(bindings) }
         return try finish(connection.run(statement, bindings), through: through)
       }
       let rows = try connection.run(statement, bindings)

@@ -19,7 +19,9 @@ extension Worker {
     while true {
       if let outcome = try edge() { return outcome }
       let place = try nextPlace()
-      if isMended, try isDue(behind: place) {
+      if run.revertsAtOnce, place != nil {
+        if let outcome = try restoreAtOnce(policy) { return outcome }
+      } else if isMended, try isDue(behind: place) {
         if let outcome = try unfix(policy) { return outcome }
       } else if let place {
         if let outcome = try restore(place, policy) { return outcome }
@@ -82,16 +84,82 @@ extension Worker {
   /// One batch back, as one transaction.
   private mutating func transact(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
     let clock = ContinuousClock.now
+    try begin("READ COMMITTED READ WRITE", .revert, batch: place.ordinal)
+    switch try put(place, policy) {
+    case .already: return nil
+    case .ended(let outcome): return outcome
+    case .back(let counts):
+      // As after a batch forward: the schema may have got another name meanwhile.
+      try connection.execute("SELECT migrate.confirm(\(runID))")
+      try connection.commit()
+      pacing.note(size: counts.read, read: counts.read, taken: ContinuousClock.now - clock, run.pace)
+      tell(place, counts, since: clock)
+      return nil
+    }
+  }
+
+  private func tell(_ place: Place, _ counts: BatchCounts, since clock: ContinuousClock.Instant) {
+    report(
+      .batch(
+        BatchRecord(
+          place: BatchPlace(slice: place.slice, ordinal: place.ordinal), worker: number, through: [], counts: counts,
+          duration: ContinuousClock.now - clock)))
+  }
+
+  /// What was shown at once is taken back at once: the same statements for each batch, in one transaction.
+  private mutating func restoreAtOnce(_ policy: ConflictPolicy) throws(PostgresError) -> RunOutcome? {
+    var tries = 0
+    return try persisting(.none) { (worker) throws(PostgresError) in
+      tries += 1
+      return try worker.restoreAll(policy, alone: tries > 2)
+    }
+  }
+
+  private mutating func restoreAll(_ policy: ConflictPolicy, alone: Bool) throws(PostgresError) -> RunOutcome? {
+    try begin("READ COMMITTED READ WRITE", .revert)
+    if alone { try lockAlone() }
+    var back: [(place: Place, counts: BatchCounts, since: ContinuousClock.Instant)] = []
+    let isMended = try hasMendings()
+    while true {
+      if control.isStopRequested {
+        try connection.execute("ROLLBACK")
+        return try pauseBySignal()
+      }
+      let place = try nextPlace()
+      if isMended, try isDue(behind: place), let conflicts = try unfixDue(policy) { return try stopped(conflicts) }
+      guard let place else { break }
+      let clock = ContinuousClock.now
+      switch try put(place, policy) {
+      case .already: return nil
+      case .ended(let outcome): return outcome
+      case .back(let counts): back.append((place, counts, clock))
+      }
+    }
+    try connection.execute("SELECT migrate.confirm(\(runID))")
+    try connection.commit()
+    for batch in back { tell(batch.place, batch.counts, since: batch.since) }
+    return nil
+  }
+
+  /// What has become of a batch that is taken back; whatever has ended it is rolled back.
+  private enum Put {
+    case back(BatchCounts)
+    /// Another revert has done it.
+    case already
+    case ended(RunOutcome)
+  }
+
+  /// One batch back, in the open transaction.
+  private mutating func put(_ place: Place, _ policy: ConflictPolicy) throws(PostgresError) -> Put {
     let bindings = constants.with("slice", String(place.slice)).with("ordinal", String(place.ordinal))
       .with("part", String(place.part)).with("seq", String(place.seq))
-    try begin("READ COMMITTED READ WRITE", .revert, batch: place.ordinal)
     let marked = try unlessDone(place) { () throws(PostgresError) in
       try connection.run(run.statement(.revert, .mark), bindings).affectedRows
     }
     guard marked == 1 else {
       // Another revert has done this batch while we waited at the mark.
       if marked != nil { try connection.execute("ROLLBACK") }
-      return nil
+      return .already
     }
     var keptRows = false
     for statement in run.statements(.revert) where Self.statements(policy).contains(statement.name) {
@@ -107,27 +175,18 @@ extension Worker {
     }
     guard let row = try connection.run(run.statement(.revert, .finish), bindings).first else {
       try connection.execute("ROLLBACK")
-      return .takenOver
+      return .ended(.takenOver)
     }
     let kept = try row.int("rows_rejected")
     if policy == .stop, kept > 0 {
       try connection.execute("ROLLBACK")
-      return try stopped(kept)
+      return .ended(try stopped(kept))
     }
-    // As after a batch forward: the schema may have got another name meanwhile.
-    try connection.execute("SELECT migrate.confirm(\(runID))")
-    try connection.commit()
     // Its first part is the last one to go back.
-    let counts = BatchCounts(
-      batches: place.part == 0 ? 1 : 0, read: try row.int("rows_read"), changed: try row.int("rows_changed"),
-      rejected: kept)
-    pacing.note(size: counts.read, read: counts.read, taken: ContinuousClock.now - clock, run.pace)
-    report(
-      .batch(
-        BatchRecord(
-          place: BatchPlace(slice: place.slice, ordinal: place.ordinal), worker: number, through: [], counts: counts,
-          duration: ContinuousClock.now - clock)))
-    return nil
+    return .back(
+      BatchCounts(
+        batches: place.part == 0 ? 1 : 0, read: try row.int("rows_read"), changed: try row.int("rows_changed"),
+        rejected: kept))
   }
 
   /// `body`, which reads the undo; `nil` when another revert has taken back the batch since, or all of them, and dropped the undo.
@@ -163,16 +222,20 @@ extension Worker {
     try persisting(.none) { (worker) throws(PostgresError) in
       try worker.begin("READ COMMITTED READ WRITE", .revert)
       guard try worker.keepsFence() else { return .takenOver }
-      let conflicts = try worker.connection.query(
-        "SELECT migrate.unfix_due($1::bigint, $2::text) AS conflicts", [worker.runID, policy.rawValue]
-      ).onlyRow.int("conflicts")
-      guard policy != .stop || conflicts == 0 else {
-        try worker.connection.execute("ROLLBACK")
-        return try worker.stopped(conflicts)
-      }
+      if let conflicts = try worker.unfixDue(policy) { return try worker.stopped(conflicts) }
       try worker.connection.commit()
       return nil
     }
+  }
+
+  /// In the open transaction. Under `stop` the rows that are in the way, with all rolled back; `nil`: done.
+  private borrowing func unfixDue(_ policy: ConflictPolicy) throws(PostgresError) -> Int? {
+    let conflicts = try connection.query(
+      "SELECT migrate.unfix_due($1::bigint, $2::text) AS conflicts", [runID, policy.rawValue]
+    ).onlyRow.int("conflicts")
+    guard policy == .stop, conflicts > 0 else { return nil }
+    try connection.execute("ROLLBACK")
+    return conflicts
   }
 
   private static func statements(_ policy: ConflictPolicy) -> [Statement.Name] {

@@ -9,6 +9,10 @@ package enum RunEvent: Sendable {
   case waiting([LockHolder])
   /// A batch has committed.
   case batch(BatchRecord)
+  /// What was computed is being shown: one transaction, for which writers of these rows wait.
+  case publishing(rows: Int)
+  /// It can be seen, with so many rows among it that others had changed since they were computed.
+  case published(recomputed: Int, duration: Duration)
   /// Rows of quarantine were tried again, and that has committed.
   case tried(rows: Int)
   /// A try has failed, and there is another one.

@@ -154,6 +154,7 @@ final class RunDisplay: Sendable {
     case .shorthanded(let worker, _), .left(let worker): progress.workers.remove(worker)
     // Rows of quarantine are not tried by what is shown here.
     case .unwatched, .warned, .gaveUp, .tried: break
+    case .publishing, .published: progress.hold = nil
     case .holding(let reason):
       progress.hold(.holding(reason))
       progress.pausedAt = progress.pausedAt ?? ContinuousClock.now

@@ -38,6 +38,13 @@ struct RunEventText {
           .init("rows_rejected", .integer(record.counts.rejected)),
           .init("seconds", .number(String(record.duration / .seconds(1)))), .init("rows_done", .integer(done.read)),
         ])
+    case .publishing(let rows): console.event("publishing", [run, .init("rows", .integer(rows))])
+    case .published(let late, let duration):
+      console.event(
+        "published",
+        [
+          run, .init("rows_recomputed", .integer(late)), .init("seconds", .number(String(duration / .seconds(1)))),
+        ])
     case .tried(let rows): console.event("tried", [run, .init("rows", .integer(rows))])
     case .again(let failed):
       console.event(
@@ -94,6 +101,10 @@ struct RunEventText {
       "holds: \(Printable.line(reason)); it goes on by itself, and at once by \(RunStanding.cure(run, ofHold: reason))"
     case .paused(let request):
       "paused from elsewhere\(request.map(words) ?? ""); `migrate resume \(run)` goes on here, Ctrl-C leaves"
+    case .publishing(let rows): "publishing \(Wording.count(rows, "row")) at once"
+    case .published(let late, let duration):
+      "published in \(Wording.duration(duration)), the longest that a writer of one of these rows has waited"
+        + (late > 0 ? "; \(Wording.count(late, "row")) that others had changed meanwhile computed anew" : "")
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):
       "worker \(worker) is not at work, the others do its part: \(Printable.line(RunHold.firstLine(of: reason)))"

@@ -58,6 +58,17 @@ struct Summary {
     if let column = plan.incremental {
       add("increment", "rows whose \(column) is not before the last complete run; all rows where there is none")
     }
+    if plan.isPublishedAtOnce {
+      let joined = plan.steps.contains { !$0.joins.isEmpty } ? "; what is joined counts as its batch has read it" : ""
+      lines.append(
+        Line(
+          title: "publishes",
+          text: [
+            "at once: batches compute, then one transaction shows all rows that change\(joined)",
+            "whoever writes one of them meanwhile waits until it is over"
+              + (isMeasured ? "" : "; `migrate plan \(plan.definition) --measure` forecasts how long"),
+          ].map(Printable.line)))
+    }
     if let canary = plan.canary {
       let rows = Wording.count(canary.share(of: plan.estimate.rows), "row")
       let then = canary.hold.map { "holds for \(Wording.duration($0))" } ?? "pauses until `migrate resume`"

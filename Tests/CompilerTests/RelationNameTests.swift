@@ -16,6 +16,7 @@ import Testing
         operation.joins.map(\.name.value) + operation.joins.compactMap { _ in operation.source.alias?.value }
         + operation.steps.compactMap { $0.from?.name.value }
         + ["users", "u_row"].filter { _ in !operation.joins.isEmpty }
+        + (operation.publish == nil ? [] : operation.source.table.map { [$0.value.name] } ?? [])
         // A query has no name of its own.
         + ["batch_row"].filter { _ in operation.source.table == nil }
         + (operation.isStepped ? operation.source.alias.map { [$0.value] } ?? [] : [])

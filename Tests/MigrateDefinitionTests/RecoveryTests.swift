@@ -15,7 +15,7 @@ import Testing
         city: address #>> '{city}'
       wheer: x
       batch_size: 0
-      publish: at_once
+      missed: all
       """
     let expected = [
       "bad-batch-name", "name-is-parameter", "text-ends-early", "text-ends-early", "date-is-arithmetic", "value-start",

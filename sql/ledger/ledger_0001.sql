@@ -57,6 +57,7 @@ CREATE TABLE migrate.runs (
   canary_ended_at timestamptz,
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   bounded_at      timestamptz,
+  published_at    timestamptz,
   since           timestamptz,
   watermark       timestamptz,
   ended_at        timestamptz,
@@ -93,6 +94,7 @@ COMMENT ON COLUMN migrate.runs.accepted        IS 'What it expected and did not 
 COMMENT ON COLUMN migrate.runs.canary_ended_at IS 'Since when the rest behind its canary may be done: the hold was over, or resume has ended it.';
 COMMENT ON COLUMN migrate.runs.started_at      IS 'When it began; the value of :started_at, kept when the run is resumed.';
 COMMENT ON COLUMN migrate.runs.bounded_at      IS 'When the upper end of its keys was fixed, after those who held write locks had ended.';
+COMMENT ON COLUMN migrate.runs.published_at    IS 'Of a run that is published at once: when what its batches have computed was shown.';
 COMMENT ON COLUMN migrate.runs.since           IS 'Under incremental the rows are done that were changed then or later; NULL is all rows.';
 COMMENT ON COLUMN migrate.runs.watermark       IS 'What was changed before is done with this run: no transaction that had begun by then was open when the upper end was fixed. The next run''s since.';
 COMMENT ON COLUMN migrate.runs.ended_at        IS 'When it was completed or cancelled.';
@@ -191,7 +193,7 @@ CREATE TABLE migrate.statements (
 COMMENT ON TABLE  migrate.statements           IS 'The statements of a run, as both back ends send them, byte for byte.';
 COMMENT ON COLUMN migrate.statements.run       IS 'The run.';
 COMMENT ON COLUMN migrate.statements.ordinal   IS 'Their order in the plan, from 1.';
-COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, holds, finish or revert.';
+COMMENT ON COLUMN migrate.statements.phase     IS 'before, prepare, bounds, batches, holds, publish, finish or revert.';
 COMMENT ON COLUMN migrate.statements.step      IS 'The step that the statement belongs to; NULL for one that serves all.';
 COMMENT ON COLUMN migrate.statements.name      IS 'What the statement is for: bound, capture, change, ...';
 COMMENT ON COLUMN migrate.statements.text      IS 'SQL with $1 ... $n, each cast where it stands.';
@@ -236,7 +238,7 @@ CREATE TABLE migrate.batches (
 COMMENT ON TABLE  migrate.batches                IS 'One row for each batch that has committed, written in its own transaction.';
 COMMENT ON COLUMN migrate.batches.run            IS 'The run.';
 COMMENT ON COLUMN migrate.batches.kind           IS 'apply, or revert for the batch of the same number taken back.';
-COMMENT ON COLUMN migrate.batches.slice          IS 'The chain that the batch belongs to. -1: rows of quarantine, tried again; -2, of a revert: mended rows in conflict.';
+COMMENT ON COLUMN migrate.batches.slice          IS 'The chain that the batch belongs to. -1: rows of quarantine, tried again; -2, of a revert: mended rows in conflict; -3, published at once: rows that were computed anew.';
 COMMENT ON COLUMN migrate.batches.ordinal        IS 'Its place in the chain, from 1.';
 COMMENT ON COLUMN migrate.batches.part           IS 'The part of the batch, from 0.';
 COMMENT ON COLUMN migrate.batches.after_key      IS 'The batch begins behind this key; NULL is the beginning.';

@@ -118,7 +118,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            WHERE  ((i.xmin::text::bigint - r.horizon::xid::text::bigint) & 4294967295) < 2147483648)
          THEN r.horizon::xid END,
          CASE WHEN w.restored THEN '{}'
-         ELSE ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply') END
+         -- This transaction is one of them where it writes.
+         ELSE ARRAY(SELECT b.xid::xid FROM migrate.batches AS b WHERE b.run = _run AND b.kind = 'apply')
+              || array_remove(ARRAY[pg_current_xact_id_if_assigned()::xid], NULL) END
   FROM   migrate.runs AS r,
          (SELECT migrate.is_restored(_run) AS restored) AS w
   WHERE  r.run = _run

@@ -126,7 +126,7 @@ CREATE TYPE migrate.work AS (
   verb text, direction text, policy text, size integer, slice integer, ordinal integer, part integer, seq bigint,
   after_key text[], upper_key text[], seconds float8, canary boolean
 );
-COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, finish, restore, unfix, end revert, wait for so many seconds, or end.';
+COMMENT ON TYPE migrate.work IS 'What a run needs next: bound, batch, publish, finish, restore, unfix, end revert, wait for so many seconds, or end.';
 
 CREATE FUNCTION migrate.next_work(_run bigint, _epoch integer) RETURNS migrate.work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -178,7 +178,7 @@ BEGIN
     INTO   work.verb, work.slice, work.ordinal, work.after_key, work.upper_key, work.canary
     FROM   migrate.open_slices(_run) AS o
     LIMIT  1;
-    work.verb := coalesce(work.verb, 'finish');
+    work.verb := coalesce(work.verb, CASE WHEN migrate.is_unpublished(_run) THEN 'publish' ELSE 'finish' END);
     work.size := migrate.size_of(_run, work.slice, coalesce(tuned ->> 'batch_size', size), (throttle ->> 'target_batch_time')::interval);
   END IF;
   IF work.verb IN ('batch', 'restore') AND (tuned IS NOT NULL OR throttle ?| ARRAY['pause', 'nice_ratio', 'max_rate']) THEN
@@ -295,6 +295,10 @@ BEGIN
         RETURN migrate.stopped(statement.name, found, ended.through_key);
       END IF;
     WHEN statement.name = 'finish' THEN
+      -- A row of quarantine that is tried again is shown at once, too.
+      IF (given ->> 'slice')::integer = -1 THEN
+        PERFORM migrate.show(_run, given);
+      END IF;
       -- What is deferred would fail at COMMIT, where nobody can catch it.
       SET CONSTRAINTS ALL IMMEDIATE;
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;

@@ -1,7 +1,8 @@
 -- The second back end, besides its batches: what is taken back, where a run ends, and what follows its last batch.
 
-CREATE FUNCTION migrate.attempt_restore(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- No SET clause: its statements run with the settings of the plan, which the caller has made.
+CREATE FUNCTION migrate.restore_batch(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
+LANGUAGE plpgsql AS $$
 DECLARE
   ended     migrate.attempted;
   given     jsonb := migrate.constants(_run, _epoch)
@@ -10,8 +11,6 @@ DECLARE
   statement migrate.statements := migrate.statement(_run, 'revert', 'mark');
   entry     json;
 BEGIN
-  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
-  PERFORM migrate.name_session(_run, _work.ordinal);
   IF migrate.execute(statement.text, migrate.arguments(statement.arguments, given)) = 0 THEN
     -- Another revert has done this batch while we waited at the mark.
     ended.verdict := 'inexact';
@@ -35,7 +34,40 @@ BEGIN
   IF _work.policy = 'stop' AND (entry ->> 'rows_rejected')::bigint > 0 THEN
     RETURN migrate.conflicting((entry ->> 'rows_rejected')::bigint);
   END IF;
-  PERFORM migrate.confirm(_run);
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION migrate.restore_batch IS 'Takes one batch back.';
+
+CREATE FUNCTION migrate.attempt_restore(_run bigint, _epoch integer, _work migrate.work) RETURNS migrate.attempted
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended     migrate.attempted;
+  next      migrate.batches;
+  conflicts bigint;
+  at_once   boolean := (SELECT r.published_at IS NOT NULL FROM migrate.runs AS r WHERE r.run = _run);
+BEGIN
+  EXECUTE (migrate.statement(_run, 'revert', 'settings')).text;
+  PERFORM migrate.name_session(_run, _work.ordinal);
+  LOOP
+    ended := migrate.restore_batch(_run, _epoch, _work);
+    EXIT WHEN ended.verdict <> 'done' OR NOT at_once;
+    -- What was shown at once is taken back at once.
+    SELECT * INTO next FROM migrate.next_to_restore(_run);
+    IF migrate.mendings_due(_run, next.seq) THEN
+      conflicts := migrate.unfix_due(_run, _work.policy);
+      IF _work.policy = 'stop' AND conflicts > 0 THEN
+        RETURN migrate.conflicting(conflicts);
+      END IF;
+    END IF;
+    EXIT WHEN next.run IS NULL;
+    _work.slice := next.slice;
+    _work.ordinal := next.ordinal;
+    _work.part := next.part;
+    _work.seq := next.seq;
+  END LOOP;
+  IF ended.verdict = 'done' THEN
+    PERFORM migrate.confirm(_run);
+  END IF;
   RETURN ended;
 EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   GET STACKED DIAGNOSTICS ended.sqlstate = RETURNED_SQLSTATE, ended.message = MESSAGE_TEXT,
@@ -44,7 +76,7 @@ EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
   ended.verdict := 'error';
   RETURN ended;
 END $$;
-COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back; whatever it answers but done must be rolled back.';
+COMMENT ON FUNCTION migrate.attempt_restore IS 'One attempt to take a batch back, or all that was shown at once; whatever it answers but done must be rolled back.';
 
 CREATE FUNCTION migrate.conflicting(_rows bigint) RETURNS migrate.attempted
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -268,6 +268,7 @@ BEGIN
   -- As in go_on.
   DELETE FROM migrate.asking AS k WHERE k.run = _run;
   PERFORM migrate.request(_run, 'revert', _reason, _client_host);
+  PERFORM migrate.forget(_run);
   UPDATE migrate.runs AS r SET on_conflict = _on_conflict, revert_reason = coalesce(_reason, r.revert_reason) WHERE r.run = _run;
   -- A run that has begun, written and ended since the first look. From here on none of this name begins.
   PERFORM migrate.refuse_covered(_run);

@@ -48,7 +48,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   again := false;
   IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.outline ? 'expect') THEN
-    message := migrate.heed(_run, 1, _epoch, _work.verb = 'finish');
+    message := migrate.heed(_run, 1, _epoch, _work.verb IN ('publish', 'finish'));
     again := coalesce(message = '', false);
     IF message <> '' THEN
       state := 'MG004';
@@ -287,7 +287,7 @@ BEGIN
       PERFORM pg_catalog.pg_sleep(work.seconds);
       CONTINUE;
     END IF;
-    IF work.verb IN ('batch', 'finish') AND heeds THEN
+    IF work.verb IN ('batch', 'publish', 'finish') AND heeds THEN
       heeded := migrate.heed_all(_run, _epoch, work);
       CONTINUE WHEN heeded.again;
       IF heeded.state IS NOT NULL THEN
@@ -351,6 +351,8 @@ BEGIN
       IF ended.verdict IS NULL OR looked_ahead AND ended.verdict = 'done' THEN
         ended := CASE work.verb WHEN 'unfix' THEN migrate.attempt_unfix(_run, work.policy) ELSE migrate.attempt_restore(_run, _epoch, work) END;
       END IF;
+    ELSIF work.verb = 'publish' THEN
+      ended := migrate.attempt_publish(_run, _epoch, ladder.tries > 2);
     ELSIF work.verb = 'finish' THEN
       ended := migrate.look_back(_run, _epoch);
       IF ended.verdict = 'done' THEN

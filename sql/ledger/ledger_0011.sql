@@ -223,6 +223,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction = 'apply') THEN
     PERFORM migrate.refuse(format('there is no run %s, or it is taken back', _run), 'SELECT * FROM migrate.history');
   END IF;
+  IF migrate.is_unpublished(_run) THEN
+    PERFORM migrate.refuse(format('run %s is published at once, and nothing of it was yet', _run),
+      'apply.sql goes on with it; then its quarantine can be tried again');
+  END IF;
   epoch := migrate.seize(_run);
   -- Whoever has worked on it until now can have begun to take it back.
   IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.direction <> 'apply') THEN

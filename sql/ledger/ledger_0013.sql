@@ -213,6 +213,9 @@ BEGIN
     EXECUTE migrate.image_query(_batch.run, _table, undo, _keys)
     INTO touched.changes USING _given, _batch.slice, _batch.ordinal, _batch.part;
   END IF;
+  IF migrate.is_unpublished(_batch.run) THEN
+    touched.changes := NULL;
+  END IF;
   IF touched.changes IS NULL AND _batch.slice >= 0 THEN
     SELECT r.state,
            to_jsonb(r) - ARRAY['run', 'step', 'key', 'reasons', 'kind', 'state', 'fixed_row', 'settled_at']

@@ -51,12 +51,12 @@ package enum Commands {
   package static let revert = Command(
     "revert", aliases: ["rollback", "undo"], abstract: "take a run back",
     discussion:
-      "Puts back what was there, last batch first. Rows that were changed since are conflicts: nothing of them is "
+      "Puts back what was there, last batch first; what was published at once, at once. Rows that were changed since are conflicts: nothing of them is "
       + "overwritten unless you say `--on-conflict force`. The way back keeps to what slows the run down, by its definition or "
       + "as tuned, a window too, and says so first; `migrate tune` lifts it, `--holds none` the window.",
     positionals: [Positionals.runOrName],
     options: [
-      Options.onConflict, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
+      Options.onConflict, Options.perBatch, Options.reason, Options.metrics, Options.trace, Options.yes, Options.json,
     ],
     examples: [
       Command.Example("migrate revert prices", "The newest run of prices that is not reverted."),

@@ -68,6 +68,9 @@ package enum Options {
   package static let onConflict = Option.value(
     "on-conflict", .choice(ConflictPolicy.self), named: "WHAT", default: .stop,
     help: "What to do about rows that were changed since: stop, skip them, or force the old values over them.")
+  package static let perBatch = Option.flag(
+    "per-batch", help: "Take back batch by batch what was published at once, so that readers see parts of it meanwhile."
+  )
   package static let rejects = Option.optional(
     "rejects", .runOrName, named: "NAME|RUN",
     help: "Try the rows that wait in the quarantine of a run once more, and no others.")
@@ -113,7 +116,8 @@ package enum Options {
 extension Options {
   /// What speaks for one time only, or loosens a safeguard: it has no default in migrate.yaml.
   package static let saidEachTime: [any DescribedOption] = [
-    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, prove, onConflict, revertToo,
+    parameters, reason, again, allPending, expectOne, concurrent, yes, dryRun, measure, prove, onConflict, perBatch,
+    revertToo,
     rejects,
     fix, condition,
     maxRate, restBetweenBatches, tunedHolds, tunedMaxRejects,

@@ -16,9 +16,11 @@ extension ResolvedBatch {
         .batches,
         [settings, lock, coverage == .collected ? collectedBound : bound] + stepStatements
           + checksBatch.map { $0.statement(batch: batchRows) } + (measure.map { [$0] } ?? [])
-          + [isStepped ? finishSteps : finish] + (isolatesErrors ? [middle, keys] + (isStepped ? [] : [images]) : [])
+          + [isStepped ? finishSteps : isAside ? finishAside : finish]
+          + (isolatesErrors ? [middle, keys] + (isStepped ? [] : [images]) : [])
           + (rejects ? [reject, previous] : [])),
       Phase(.holds, holds.map { statement($0) }),
+      Phase(.publish, isAside ? publishing : []),
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (dropOwn == nil ? [] : [dropKeys])),
@@ -54,6 +56,7 @@ extension ResolvedBatch {
     switch undo {
     case .captured:
       let captures = [captureJoined(locked: false), captureJoined(locked: true)] + validate
+      if isAside { return captures }
       return foreseesJoined
         ? captures + [changeAsCaptured(updateAsComputed), change]
         : captures + [change] + (hasAfterTriggers ? [image] : [])

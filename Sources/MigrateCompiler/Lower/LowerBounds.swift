@@ -59,18 +59,7 @@ extension ResolvedBatch {
     guard !sourceRows.isFrozen else {
       return Statement(.leftBehind, why: "no row comes behind the batches of rows that were read once", "SELECT 0")
     }
-    let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
-    let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
-    let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
-    let ofBatches: SQL = """
-      SELECT
-      FROM  (SELECT \(list: keys) FROM \(claims) AS u) AS d(\(list: columns))
-      WHERE  \(SQL.joined(same, by: " AND "))
-      """
-    let done: SQL = "NOT EXISTS (\(ofBatches))"
-    let conditions =
-      [compared("<=", Role.upper)] + (readsOtherRows || hasTriggers ? [] : writtenMeanwhile) + filterConditions
-      + notRejected + [done]
+    let conditions = behindConditions(of: readsOtherRows || hasTriggers ? [] : writtenMeanwhile)
     // Of a row that is done, or in quarantine, it may not be computable; a list is behind all conditions.
     let would: SQL = comparesImages && !isStepped ? " FILTER (WHERE \(differs))" : ""
     return Statement(
@@ -80,6 +69,22 @@ extension ResolvedBatch {
       FROM   \(rows(.chosen(conditions)))
       \(SQL.filtered(by: conditions))
       """)
+  }
+
+  /// What others have written since the upper end was fixed, and is in no batch: what is computed of a row is as of its own version.
+  var lateConditions: [SQL] { behindConditions(of: writtenMeanwhile) }
+
+  /// Eligible rows of these that are not done.
+  private func behindConditions(of written: [SQL]) -> [SQL] {
+    let keys: [SQL] = key.indices.map { "unnest(u.\(Name.key($0)))" }
+    let same: [SQL] = zip(keyColumns, key.indices).map { "d.\(Name.key($1)) = \($0)" }
+    let columns: [SQL] = key.indices.map { "\(Name.key($0))" }
+    let ofBatches: SQL = """
+      SELECT
+      FROM  (SELECT \(list: keys) FROM \(claims) AS u) AS d(\(list: columns))
+      WHERE  \(SQL.joined(same, by: " AND "))
+      """
+    return [compared("<=", Role.upper)] + written + filterConditions + notRejected + ["NOT EXISTS (\(ofBatches))"]
   }
 
   /// What triggers do to other rows is done in the run's own transactions, and rows that become eligible by it count, too (K19).

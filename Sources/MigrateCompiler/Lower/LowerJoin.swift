@@ -183,7 +183,7 @@ extension ResolvedBatch {
   /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
   func computedRows(_ rows: JoinedRows) -> SQL {
     let old: [SQL] = capturedOrWritten.map { "\($0.plain(of: alias)) AS \(Name.old($0))" }
-    let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" }
+    let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" } + seenInRow
     let rules: SQL? = validation.isEmpty ? nil : isValid
     let valid: [SQL] =
       switch (isWhole, rules) {
@@ -224,17 +224,17 @@ extension ResolvedBatch {
   }
 
   /// As an array can hold it.
-  private func wrapped(_ value: SQL, _ column: Column) -> SQL {
+  func wrapped(_ value: SQL, _ column: Column) -> SQL {
     column.isWrapped ? "CAST(ROW(\(value)) AS \(Name.wrapper(Self.step, column)))" : value
   }
 
   /// Reads what is joined, keeps old values and new ones of the rows that change, and counts those that are not in order.
   func captureJoined(locked: Bool) -> Statement {
     let written = assignments.map(\.column)
-    let names = keyNames + capturedColumns.map { Name.old($0) } + written.map { Name.new($0) }
+    let names = keyNames + capturedColumns.map { Name.old($0) } + written.map { Name.new($0) } + seenNames
     let elements: [SQL] =
       keyNames.map { "s.\($0)" } + capturedColumns.map { wrapped("s.\(Name.old($0))", $0) }
-      + written.map { wrapped("s.\(Name.new($0))", $0) }
+      + written.map { wrapped("s.\(Name.new($0))", $0) } + seenNames.map { "s.\($0)" }
     let inOrder = isInOrder("s")
     let only: SQL = inOrder.map { " FILTER (WHERE \($0))" } ?? ""
     let rejected: [SQL] = judges ? ["count(*) FILTER (WHERE (\(inOrder ?? "true")) IS NOT TRUE)"] : []
@@ -256,10 +256,12 @@ extension ResolvedBatch {
       ] + (first + chosen).prefix(1).map { _ in .filtered(by: first + chosen) }
       + (answers.isEmpty ? [] : ["RETURNING \(list: answers)"])
     return Statement(
-      locked ? .captureLocked : .capture, step: Self.step,
-      why: locked
-        ? "from the second attempt on the rows are locked before anything is computed"
-        : "the old values and the new ones, for which what is joined is read once",
+      stretch == .late ? .captureLate : locked ? .captureLocked : .capture, step: Self.step,
+      why: stretch == .late
+        ? "what others have changed since is computed anew, as it is now, and kept from them until it is shown"
+        : locked
+          ? "from the second attempt on the rows are locked before anything is computed"
+          : "the old values and the new ones, for which what is joined is read once",
       SQL.joined(clauses, by: "\n"))
   }
 

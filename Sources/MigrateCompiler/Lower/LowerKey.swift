@@ -43,9 +43,10 @@ extension ResolvedBatch {
 
   /// The batch's rows: its range and the definition's own filter.
   var batchConditions: [SQL] {
-    switch coverage {
-    case .walked: range + canaryConditions + filterConditions
-    case .collected: range + [collectedCondition] + canaryConditions + filterConditions
+    switch (stretch, coverage) {
+    case (.late, _): lateConditions
+    case (.batch, .walked): range + canaryConditions + filterConditions
+    case (.batch, .collected): range + [collectedCondition] + canaryConditions + filterConditions
     }
   }
 

@@ -9,7 +9,7 @@ extension ResolvedBatch {
       definition: name, identity: inputs.identity, searchPath: searchPath.joined(separator: ", "),
       parameters: inputs.parameters, pace: pace, parallel: parallel, expectations: expectations,
       incremental: incremental,
-      canary: canary,
+      canary: canary, isPublishedAtOnce: isAside,
       onError: onError,
       maxRejects: rejects ? mostRejects : nil, key: key.map(\.name.name), phases: phases,
       steps: isStepped

@@ -75,7 +75,8 @@ enum Name {
     "a", "added", "b", "c", "d", "e", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
     "found", "frozen", "gone",
     "heartbeat",
-    "held", "image", "joined", "kept", "locked", "migrate locked", "moved", "noted", "own", "rejected", "written",
+    "held", "image", "joined", "kept", "locked", "migrate locked", "moved", "noted", "own", "p", "passed", "published",
+    "rejected", "written",
   ]
 
   /// What an image has besides its columns, which it stands among by their names. Known to `migrate.violating_rows`.

@@ -159,6 +159,9 @@ package struct ParsedBatch: Sendable {
     expressions.contains { $0.operators.contains { names.contains($0.name) } }
   }
 
+  /// What is computed or asked of a source row.
+  var rowTexts: [SQLExpression] { expressions + joins.map(\.match) + validation.map(\.condition) }
+
   /// `where`, `let` and `set`.
   private var expressions: [SQLExpression] {
     let expressions = (lets.map(\.value) + values).compactMap { value -> SQLExpression? in

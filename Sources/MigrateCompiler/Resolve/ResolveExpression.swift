@@ -102,7 +102,7 @@ extension Resolver {
   }
 
   /// Whether a row is more than the table's.
-  private var isComposed: Bool { !operation.joins.isEmpty || !operation.lets.isEmpty }
+  private var isComposed: Bool { !operation.joins.isEmpty || !operation.lets.isEmpty || isAside }
 
   private mutating func refuseWholeRow(_ part: ColumnUse.Part, _ text: any SQLText) {
     guard part.name == Self.batch || part.name == alias || Self.systemColumns.contains(part.name.name) else { return }

@@ -153,7 +153,7 @@ extension NamedBatch {
       checksBefore: resolved(.before), checksBatch: resolved(.batch), checksAfter: resolved(.after),
       holds: holds(resolved(.hold)),
       expectations: operation.expectations.map(\.planned), measures: measures,
-      incremental: operation.incremental?.value, canary: operation.plannedCanary,
+      incremental: operation.incremental?.value, aside: aside, canary: operation.plannedCanary,
       hasAfterTriggers: hasAfterTriggers, needs: operation.needs.map(\.value),
       readsOtherRows: parsed.hasSubquery || catalog.mayReadTables
         || parsed.usesOperator(of: catalog.unsettledOperators),

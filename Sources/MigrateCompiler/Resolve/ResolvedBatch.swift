@@ -49,6 +49,10 @@ struct ResolvedBatch: Sendable {
   let measures: [NamedMeasure]
   /// The column that says when a row was changed; `nil`: each run does all rows.
   let incremental: String?
+  /// Of a definition that is published at once: what is read of a row besides the columns that are kept of it.
+  let aside: Aside?
+  /// Which rows its statements are about.
+  var stretch = Stretch.batch
   let canary: PlannedCanary?
   /// Whether AFTER triggers may write the row again, which RETURNING does not see.
   let hasAfterTriggers: Bool
@@ -72,7 +76,10 @@ struct ResolvedBatch: Sendable {
   var rejects: Bool { isolatesErrors || judges }
 
   /// Whether a row is more than the table's: what it becomes is then computed once, by the capture, and written by the change.
-  var isComposed: Bool { !joins.isEmpty || !lets.isEmpty }
+  var isComposed: Bool { !joins.isEmpty || !lets.isEmpty || isAside }
+
+  /// Whether batches only compute, and one transaction shows it.
+  var isAside: Bool { aside != nil }
 
   /// Whether there are several writes, or one that is no update of the source's own rows.
   var isStepped: Bool { !steps.isEmpty }
@@ -82,6 +89,20 @@ struct ResolvedBatch: Sendable {
 
   /// Whether a row can be found unchanged: not when a value is volatile, since evaluated twice it is two values.
   var comparesImages: Bool { !assignments.contains(where: \.isVolatile) }
+}
+
+/// What is computed aside.
+struct Aside: Sendable {
+  /// The columns of the source that any of its SQL reads.
+  let read: [Column]
+}
+
+/// Which rows a statement is about.
+enum Stretch: Sendable {
+  /// Those of a batch.
+  case batch
+  /// Those that others have changed since they were computed.
+  case late
 }
 
 struct ResolvedAssignment: Sendable {

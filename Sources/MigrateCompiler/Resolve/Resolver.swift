@@ -88,7 +88,7 @@ struct Resolver {
       assignments: assignments, steps: steps,
       batchColumns: table.columns.filter { batchColumns.contains($0.number) }, validation: validation, checks: checks,
       measures: measures, undo: undo,
-      hasAfterTriggers: triggers.hasAfter, warnings: warnings)
+      hasAfterTriggers: triggers.hasAfter, aside: resolvePublish(), warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
   }
 
@@ -149,6 +149,7 @@ package struct NamedBatch: Sendable {
   let measures: [NamedMeasure]
   let undo: ResolvedUndo
   let hasAfterTriggers: Bool
+  let aside: Aside?
   let warnings: [Diagnostic]
 }
 

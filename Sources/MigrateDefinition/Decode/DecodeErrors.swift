@@ -24,9 +24,27 @@ extension Decoder {
     refuse(.badPortion("max_rejects", text, at: written.span))
     return nil
   }
+
+  /// `publish:` per_batch or at_once.
+  mutating func publish(_ entry: YAMLEntry) -> Located<PublishPolicy>? {
+    guard let word = text(entry, "`per_batch` or `at_once`") else { return nil }
+    if let policy = PublishPolicy.allCases.first(where: { $0.rawValue.utf8.elementsEqual(word.value.utf8) }) {
+      return Located(policy, at: word.span)
+    }
+    refuse(.badPublishPolicy(word.value, at: word.span))
+    return nil
+  }
 }
 
 extension Diagnostic {
+  fileprivate static func badPublishPolicy(_ word: String, at span: SourceSpan) -> Diagnostic {
+    let words = PublishPolicy.allCases.map(\.rawValue)
+    return Diagnostic(
+      "bad-publish", at: span, "`publish` cannot be `\(word)`",
+      remedy: Suggestion.nearest(to: word, among: words).map { "did you mean `publish: \($0)`?" }
+        ?? "`publish: per_batch` or `publish: at_once`")
+  }
+
   fileprivate static func badErrorPolicy(_ word: String, at span: SourceSpan) -> Diagnostic {
     let words = ErrorPolicy.allCases.map(\.rawValue)
     return Diagnostic(

@@ -52,6 +52,7 @@ struct Decoder {
     let window = fields["window"].flatMap { self.window($0) }
     let expectations = fields["expect"].map { self.expectations($0) } ?? []
     let incremental = fields["incremental"].flatMap { text($0, "the name of a column") }
+    let publish = fields["publish"].flatMap { self.publish($0) }
     let canary = fields["canary"].flatMap { self.canary($0) }
     let hold = fields["hold"].flatMap { self.hold($0, hasCanary: fields["canary"] != nil) }
     let onError = fields["on_error"].flatMap { self.onError($0) }
@@ -69,7 +70,8 @@ struct Decoder {
       set: assignments, setSpan: setSpan,
       isSetWhole: isSetWhole, steps: steps, isStepped: isStepped,
       validation: validation, checks: checks, batchSize: batchSize, throttle: throttle, window: window,
-      expectations: expectations, incremental: incremental, canary: canary, hold: hold, parallel: parallel,
+      expectations: expectations, incremental: incremental, publish: publish, canary: canary, hold: hold,
+      parallel: parallel,
       onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
       searchPath: searchPath, needs: needs)
   }

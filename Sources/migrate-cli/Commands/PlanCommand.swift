@@ -166,6 +166,9 @@ enum MeasurementText {
       + "\(Wording.count(measured.batches.count, "batch", "batches")) of \(Wording.count(measured.read, "row")) in all, "
       + "\(Wording.count(measured.changed)) changed; about \(Wording.roughly(expected)) for "
       + Wording.count(measured.expectedRows, "row")
+      + (measured.publishing.map {
+        "\npublishing \(Wording.count($0.rows, "row")) at once: about \(Wording.roughly($0.wait)), which a writer of one of them may wait"
+      } ?? "")
   }
 
   static func members(_ measured: Measurement, _ plan: Plan) -> [JSON.Member] {
@@ -176,5 +179,11 @@ enum MeasurementText {
       .init("rows_expected", .integer(measured.expectedRows)),
       .init("seconds_expected", measured.expected.map { .number(String($0 / .seconds(1))) } ?? .null),
     ]
+      + (measured.publishing.map {
+        [
+          .init("rows_published", .integer($0.rows)),
+          .init("seconds_waited_at_most", .number(String($0.wait / .seconds(1)))),
+        ]
+      } ?? [])
   }
 }

@@ -23,7 +23,8 @@ enum RevertCommand {
     guard try console.allows("revert") else { return .interrupted }
     let policy = console.arguments[Options.onConflict]
     return try console.ask { () throws(RunRefusal) in
-      let run = try runs.enterRevert(summary, onConflict: policy, reason: console.arguments[Options.reason])
+      var run = try runs.enterRevert(summary, onConflict: policy, reason: console.arguments[Options.reason])
+      if console.arguments[Options.perBatch] { run.revertsAtOnce = false }
       return try RunDisplay.goOn(with: run, runs, console)
     }
   }
