@@ -24,6 +24,14 @@ import Testing
         """,
       rows: ["shop.users"]),
     Case(
+      name: "vip_level",
+      statement: """
+        UPDATE shop.users
+        SET    vip_level = CAST(CASE WHEN spent >= 20000 THEN 'diamond' WHEN spent >= 14000 THEN 'gold'
+                                     WHEN spent >= 8000 THEN 'silver' ELSE 'bronze' END AS shop.vip_level)
+        """,
+      rows: ["shop.users"]),
+    Case(
       name: "price_by_category",
       statement: """
         UPDATE shop.products AS p
