@@ -71,6 +71,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0017.sql"),
         .embedInCode("ledger/ledger_0018.sql"),
         .embedInCode("ledger/ledger_0019.sql"),
+        .embedInCode("ledger/ledger_0020.sql"),
       ],
       swiftSettings: settings),
 

@@ -78,6 +78,13 @@ extension Runs {
         "run \(summary.id) is \(summary.state == .reverted ? "taken back" : "being taken back")",
         remedy: "`migrate apply \(summary.name)` runs it anew")
     }
+    if run.isPublishedAtOnce,
+      try asking({ (connection) throws(PostgresError) in try Ledger.isUnpublished(connection, run.id) })
+    {
+      throw .refused(
+        "run \(run.id) is published at once, and nothing of it was yet",
+        remedy: "`migrate apply \(run.name)` goes on with it; then its quarantine can be tried again")
+    }
     return run
   }
 }

@@ -70,6 +70,8 @@ public struct BatchOperation: Sendable {
   public let timezone: Located<String>?
   /// Schemas for unqualified names, in order; `nil` when it is not said.
   public let searchPath: [Located<String>]?
+  /// Rows given, and what is expected of them.
+  public let tests: [TestDefinition]
   /// Names of definitions that must be complete before.
   public let needs: [Located<String>]
 

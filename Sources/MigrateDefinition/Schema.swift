@@ -5,7 +5,7 @@ package enum Schema {
   /// A map in which keys of ours stand.
   package enum Place: String, Sendable, CaseIterable {
     case top, source, parameter, value, checks, undo
-    case throttle, expectation, join
+    case throttle, expectation, join, test
     // Places that the keys of later versions bring along.
     case step, emit, onConflict
 
@@ -23,6 +23,7 @@ package enum Schema {
       case .join: "under a `join`"
       case .onConflict: "under `on_conflict`"
       case .throttle: "under `throttle`"
+      case .test: "in a test"
       case .expectation: "under a name in `expect`"
       }
     }
@@ -177,6 +178,19 @@ package enum Schema {
     now("except", at: .undo, "column or columns", "columns that triggers write and revert may leave"),
     now("timezone", "zone", default: "UTC", "the zone of all SQL of the definition"),
     now("search_path", "schema or schemas", default: "public", "schemas for unqualified names, after pg_catalog"),
+    now(
+      "tests", "name: map",
+      "rows that are given and what becomes of them, tried by `migrate test` in a transaction that is rolled back"),
+    now("params", at: .test, "name: constant", "values of parameters"),
+    now(
+      "given", at: .test, "table: rows", default: "required",
+      "rows that are inserted, in order; those of the source are what the definition is applied to"),
+    now(
+      "expected", at: .test, "table: rows",
+      "all rows that are there then, of those that were given or written, by the columns that are named"),
+    now(
+      "rejects", at: .test, "rows", default: "none",
+      "the rows that go to quarantine, each by its key and, as `reason`, a part of why"),
     now("needs", "name or names", "definitions that must be complete before, with no row in quarantine"),
   ]
 

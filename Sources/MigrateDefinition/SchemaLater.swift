@@ -58,7 +58,6 @@ extension Schema {
     later(
       "delta", at: .undo, "columns", "revert subtracts what was added",
       meanwhile: "leave it out: rows that changed since are left as they are, and counted as conflicts"),
-    later("tests", "list", "rows in, rows expected", meanwhile: "try the definition on a copy of the table"),
     later(
       "for_each", "map", "one run for each schema", meanwhile: "leave the schema out, and apply it with `--search-path`"
     ),

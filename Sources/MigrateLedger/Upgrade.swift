@@ -35,14 +35,19 @@ package enum Upgrade {
         BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp;
         SELECT pg_advisory_xact_lock(\(Scripts.ledgerLock))
         """)
-      for (index, script) in Scripts.ledger.enumerated() where index >= (try version(connection)) {
-        try connection.execute(script)
-        try connection.query("INSERT INTO migrate.version (version) VALUES ($1::integer)", [String(index + 1)])
-      }
+      try install(connection)
       try connection.execute("COMMIT")
     } catch {
       _ = try? connection.execute("ROLLBACK")
       throw .database(error)
+    }
+  }
+
+  /// Installs what is missing in the open transaction, with which it goes where that is rolled back.
+  package static func install(_ connection: borrowing Connection) throws(PostgresError) {
+    for (index, script) in Scripts.ledger.enumerated() where index >= (try version(connection)) {
+      try connection.execute(script)
+      try connection.query("INSERT INTO migrate.version (version) VALUES ($1::integer)", [String(index + 1)])
     }
   }
 

@@ -53,7 +53,8 @@ extension Worker {
   /// Who may update only some columns may not lock the table so, and tries on as before.
   borrowing func lockAlone() throws(PostgresError) {
     guard run.mayLock, let lock = run.statements(.publish).first(where: { $0.name == .lock }) else { return }
-    try connection.execute(lock.text)
+    // Longer than for a row: whoever waits behind this lock would wait for the rows, too.
+    try connection.execute("SET LOCAL lock_timeout = '5s'; \(lock.text)")
   }
 
   /// What one batch has computed, as far as nobody has changed the rows since.
@@ -99,6 +100,10 @@ extension Worker {
           changed < captured
             ? .suppressed(captured: captured, changed: changed, after: nil, through: upper)
             : .keysChanged(after: nil, through: upper)))
+    }
+    if let excess = try excess(behind: nil, through: nil) {
+      try connection.execute("ROLLBACK")
+      return .ended(try fail(excess))
     }
     return .shown(BatchCounts(batches: 0, read: read, changed: changed, unchanged: read - changed, rejected: 0))
   }

@@ -40,19 +40,10 @@ extension Console {
     _ definitions: [Definition], _ session: borrowing Session, beginning: Bool
   ) throws(CommandFailure) -> [(definition: Definition, compilation: Compilation)] {
     let given = try givenParameters()
-    let searchPath = arguments[Options.searchPath]?.split(separator: ",").map { String($0.drop { $0 == " " }) }
     var compiled: [(definition: Definition, compilation: Compilation)] = []
     var wrong: [Diagnostics] = []
     for (index, definition) in definitions.enumerated() {
-      var request = CompileRequest()
-      // What a definition says itself counts for more than a default of the project.
-      let (operation, isDefault) = (
-        definition.operation, { (option: any DescribedOption) in arguments.origin(of: option) == .file }
-      )
-      request.searchPath = isDefault(Options.searchPath) && operation.searchPath != nil ? nil : searchPath
-      request.batchSize =
-        isDefault(Options.batchSize) && operation.batchSize != nil ? nil : arguments[Options.batchSize]
-      request.workers = isDefault(Options.workers) && operation.parallel != nil ? nil : arguments[Options.workers]
+      var request = request(for: definition)
       if beginning {
         let behind = definitions[..<index].map(\.name.value)
         request.beginning = Beginning(again: arguments[Options.again], behind: behind)
@@ -67,6 +58,30 @@ extension Console {
     }
     guard wrong.isEmpty else { throw .definitions(wrong) }
     return compiled
+  }
+
+  /// What the command line says, parameters and beginning apart.
+  private func request(for definition: Definition) -> CompileRequest {
+    var request = CompileRequest()
+    // What a definition says itself counts for more than a default of the project.
+    let (operation, isDefault) = (
+      definition.operation, { (option: any DescribedOption) in arguments.origin(of: option) == .file }
+    )
+    let searchPath = arguments[Options.searchPath]?.split(separator: ",").map { String($0.drop { $0 == " " }) }
+    request.searchPath = isDefault(Options.searchPath) && operation.searchPath != nil ? nil : searchPath
+    request.batchSize =
+      isDefault(Options.batchSize) && operation.batchSize != nil ? nil : arguments[Options.batchSize]
+    request.workers = isDefault(Options.workers) && operation.parallel != nil ? nil : arguments[Options.workers]
+    return request
+  }
+
+  /// The same for one of several whose tests are tried.
+  func testRequest(for definition: Definition, among definitions: [Definition]) throws(CommandFailure) -> CompileRequest
+  {
+    var request = request(for: definition)
+    request.batchSize = nil
+    request.parameters = try givenParameters().values(for: definition, among: definitions)
+    return request
   }
 
   private func givenParameters() throws(CommandFailure) -> GivenParameters {

@@ -42,6 +42,7 @@ internal import MigrateCommandLine
   private static func command(_ name: String) -> (Console) throws(CommandFailure) -> ExitCode {
     switch name {
     case "plan": PlanCommand.run
+    case "test": TestCommand.run
     case "apply": ApplyCommand.run
     case "revert": RevertCommand.run
     case "status": StatusCommand.run

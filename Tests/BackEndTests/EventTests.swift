@@ -48,6 +48,18 @@ import Testing
     }
   }
 
+  /// A sum over no rows is a row to SQL, and whether there is a batch of none depends on the size.
+  @Test(arguments: BackEnd.allCases, [4, 6, 12])
+  func `are none of a batch without rows`(backEnd: BackEnd, size: Int) async throws {
+    try await withLedger { server in
+      // Eligible are twelve, and rows behind them are not.
+      try await server.psql(Self.tables + "INSERT INTO grants SELECT n, 1, 'closed' FROM generate_series(13, 20) AS n")
+      let compiled = try await Compiled(Self.definition, on: server, batchSize: size)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.rows("SELECT count(*), min(rows) FROM outbox") == ["\(12 / size)|\(size)"])
+    }
+  }
+
   /// What is not done is not said either, and what is said is said with it.
   @Test(arguments: BackEnd.allCases, [ConflictPolicy.stop, .skip, .force])
   func `are repeated with their batch, or not at all`(backEnd: BackEnd, policy: ConflictPolicy) async throws {

@@ -87,11 +87,11 @@ import Testing
 
         Usage: migrate revert NAME|RUN [OPTIONS]
 
-        Puts back what was there, last batch first. Rows that were changed since are
-        conflicts: nothing of them is overwritten unless you say `--on-conflict force`.
-        The way back keeps to what slows the run down, by its definition or as tuned, a
-        window too, and says so first; `migrate tune` lifts it, `--holds none` the
-        window.
+        Puts back what was there, last batch first; what was published at once, at once.
+        Rows that were changed since are conflicts: nothing of them is overwritten
+        unless you say `--on-conflict force`. The way back keeps to what slows the run
+        down, by its definition or as tuned, a window too, and says so first; `migrate
+        tune` lifts it, `--holds none` the window.
 
         Arguments:
           NAME|RUN              A definition's name, which means its newest run, or the
@@ -101,6 +101,9 @@ import Testing
           --on-conflict WHAT    What to do about rows that were changed since: stop,
                                 skip them, or force the old values over them. Default:
                                 stop. [MIGRATE_ON_CONFLICT]
+          --per-batch           Take back batch by batch what was published at once, so
+                                that readers see parts of it meanwhile.
+                                [MIGRATE_PER_BATCH]
           --reason TEXT         Why, for the ledger. @FILE reads it from a file, - from
                                 standard input. [MIGRATE_REASON]
           --metrics FILE        Keep metrics in a file, as Prometheus reads them:

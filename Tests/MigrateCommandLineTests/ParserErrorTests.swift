@@ -25,7 +25,7 @@ import Testing
     Case(
       "unknown command", "frobnicate", error: "there is no command 'frobnicate'",
       help:
-        "one of plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, tune, sandbox, help, version"
+        "one of plan, test, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, tune, sandbox, help, version"
     ),
     Case(
       "later command", "lint", "--strict", error: "lint is not in this version (0.1.0)",

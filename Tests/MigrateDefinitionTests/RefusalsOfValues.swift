@@ -248,7 +248,7 @@ let refusalsOfValues: [Refusal] = [
     a.yaml:4:1: error: unknown key "frobnicate" [unknown-key]
       4 | frobnicate: 1
         | ^^^^^^^^^^
-      help: the keys that may stand here: batch, description, source, where, join, let, steps, incremental, publish, params, set, validation, checks, batch_size, parallel, throttle, window, expect, canary, hold, on_error, max_rejects, undo, timezone, search_path, needs, update, insert, delete, move, to, emit, from, match, missing, values, on_revert, on_conflict
+      help: the keys that may stand here: batch, description, source, where, join, let, steps, incremental, publish, params, set, validation, checks, batch_size, parallel, throttle, window, expect, canary, hold, on_error, max_rejects, undo, timezone, search_path, tests, needs, update, insert, delete, move, to, emit, from, match, missing, values, on_revert, on_conflict
     """),
   Refusal(
     "a key like one of a later version",

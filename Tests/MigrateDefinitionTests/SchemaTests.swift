@@ -52,7 +52,7 @@ import Testing
     case .top: head + foot + "\(key.name): x\n"
     case .source: "batch: b\nsource: {table: t, \(key.name): x}\n" + foot
     case .undo: head + foot + "undo: {\(key.name): x}\n"
-    case .checks, .parameter, .value, .step, .emit, .join, .onConflict, .throttle, .expectation: nil
+    case .checks, .parameter, .value, .step, .emit, .join, .onConflict, .throttle, .expectation, .test: nil
     }
   }
 

@@ -273,8 +273,8 @@ BEGIN
                             -- Nobody asks for reasons where no row breaks a rule.
                             CASE WHEN NOT leaves THEN 'validate' END) THEN
       NULL;
-    -- The others answer only where there are rules.
-    WHEN statement.name = 'capture'
+    -- Of several writes only the capture of the batch answers, and the others only where there are rules.
+    WHEN statement.name = 'capture' AND statement.text LIKE '%AS as_captured%'
          OR statement.name IN ('capture locked', 'change') AND statement.text LIKE '%AS leaves_out' THEN
       SELECT q INTO entry FROM migrate.query(statement.text, migrate.arguments(statement.arguments, given)) AS q;
       captured := _foresees AND coalesce((entry ->> 'as_captured')::boolean, false);

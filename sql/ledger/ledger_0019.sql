@@ -30,7 +30,7 @@ BEGIN
     EXECUTE (migrate.statement(_run, 'publish', 'forget')).text;
     UPDATE migrate.batches AS b
     SET    rows_changed = 0, rows_unchanged = b.rows_unchanged + b.rows_changed
-    WHERE  b.run = _run AND b.kind = 'apply' AND b.rows_changed > 0;
+    WHERE  b.run = _run AND b.kind = 'apply' AND b.slice >= 0 AND b.rows_changed > 0;
   END IF;
 END $$;
 COMMENT ON FUNCTION migrate.forget IS 'Lets go of what an unpublished run has computed, so that a revert has nothing to take back.';
@@ -87,14 +87,15 @@ BEGIN
   ended.verdict := CASE
     WHEN entry IS NULL THEN 'taken over'
     WHEN (entry ->> 'exact')::boolean THEN 'done'
-    WHEN (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN 'suppressed'
-    ELSE 'inexact' END;
-  IF ended.verdict = 'suppressed' THEN
+    -- Its rows are locked, so that no other try would end otherwise.
+    ELSE 'stopped' END;
+  IF (entry ->> 'rows_changed')::bigint < (entry ->> 'rows_captured')::bigint THEN
     ended.message := format('a trigger kept %s from being changed',
       migrate.counted((entry ->> 'rows_captured')::bigint - (entry ->> 'rows_changed')::bigint, 'row'));
     ended.hint := 'a BEFORE trigger that returns NULL leaves the row out without an error';
-  ELSIF ended.verdict = 'inexact' THEN
-    ended.message := 'rows came in between';
+  ELSIF ended.verdict = 'stopped' THEN
+    ended.message := 'the rows changed have other keys than the rows meant';
+    ended.hint := 'a trigger that moves rows to other keys, or deletes them, leaves what undo keeps without the rows that it is about';
   END IF;
   RETURN ended;
 END $$;
@@ -115,6 +116,8 @@ BEGIN
   END IF;
   EXECUTE (migrate.statement(_run, 'batches', 'settings')).text;
   IF _alone AND migrate.may_lock(_run) THEN
+    -- Longer than for a row: whoever waits behind this lock would wait for the rows, too.
+    SET LOCAL lock_timeout = '5s';
     EXECUTE (migrate.statement(_run, 'publish', 'lock')).text;
   END IF;
   FOR place IN SELECT * FROM migrate.to_publish(_run) LOOP
@@ -123,6 +126,14 @@ BEGIN
   ended.verdict := 'done';
   IF EXISTS (SELECT FROM migrate.runs AS r WHERE r.run = _run AND r.upper_key IS NOT NULL) THEN
     ended := migrate.show_late(_run, _epoch);
+  END IF;
+  -- Of the rows that were computed anew some may have gone to quarantine.
+  IF ended.verdict = 'done' THEN
+    ended.message := migrate.excess(_run);
+    IF ended.message IS NOT NULL THEN
+      ended.verdict := 'stopped';
+      ended.hint := migrate.excess_cure(_run);
+    END IF;
   END IF;
   IF ended.verdict = 'done' THEN
     PERFORM migrate.published(_run);

@@ -21,6 +21,22 @@ package enum Commands {
     ],
     exitCodes: [.done, .failed, .usage, .interrupted])
 
+  package static let test = Command(
+    "test", abstract: "try the tests of definitions",
+    discussion:
+      "Each inserts the rows that it gives, applies the definition to them, compares what is there then with what it expects, and takes "
+      + "that back: in one transaction, which is rolled back. Triggers fire, constraints hold, and no other row is touched. Without a "
+      + "name: every definition.",
+    positionals: [Positionals.names],
+    options: [
+      Options.parameters, Options.parameterFile, Options.searchPath, Options.yes, Options.json,
+    ],
+    examples: [
+      Command.Example("migrate test", "All tests, before a change of a definition is merged."),
+      Command.Example("migrate test vip_level --yes", "Those of one definition, without being asked."),
+    ],
+    exitCodes: [.done, .failed, .usage, .interrupted])
+
   package static let apply = Command(
     "apply", abstract: "run definitions, or go on where a run stopped",
     discussion:
@@ -217,7 +233,8 @@ package enum Commands {
       "You declare in YAML what the data should become; it runs as SQL in batches that can be watched, paused, "
       + "resumed and taken back.",
     commands: [
-      plan, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, tune, sandbox, help,
+      plan, test, apply, revert, status, wait, why, history, rejects, verify, pause, resume, cancel, tune, sandbox,
+      help,
       version,
     ],
     globalOptions: [
@@ -243,7 +260,6 @@ package enum Commands {
     LaterCommand("run", instead: "`migrate apply NAME` runs a definition"),
     LaterCommand("report", instead: "`migrate status RUN --json` and `migrate history --csv` have the figures"),
     LaterCommand("rehearse", instead: "`migrate plan --measure` tries a sample and rolls it back"),
-    LaterCommand("test", instead: "`migrate sandbox start` gives a database to try a definition in"),
     LaterCommand("doctor"), LaterCommand("schedule"), LaterCommand("reconcile"), LaterCommand("dashboard"),
     LaterCommand("prune"), LaterCommand("schema"),
   ]

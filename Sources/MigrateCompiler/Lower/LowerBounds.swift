@@ -72,7 +72,16 @@ extension ResolvedBatch {
   }
 
   /// What others have written since the upper end was fixed, and is in no batch: what is computed of a row is as of its own version.
-  var lateConditions: [SQL] { behindConditions(of: writtenMeanwhile) }
+  /// And what showing it has passed over, whoever has written that: a trigger of the run's own can have.
+  var lateConditions: [SQL] {
+    let keys: [SQL] = key.indices.map { "unnest(u.\(Name.passed($0)))" }
+    let passed: SQL = "SELECT \(list: keys) FROM \(claims) AS u"
+    let written = SQL.joined(writtenMeanwhile, by: "\nAND ")
+    return behindConditions(of: [
+      "(\(Role.others) OR EXISTS (SELECT FROM \(claims) AS u WHERE u.\(Name.passed(0)) IS NOT NULL))",
+      "(\(written)\n OR \(keyColumns.count == 1 ? keyColumns[0] : "(\(list: keyColumns))") IN (\(passed)))",
+    ])
+  }
 
   /// Eligible rows of these that are not done.
   private func behindConditions(of written: [SQL]) -> [SQL] {

@@ -19,7 +19,7 @@ extension ResolvedBatch {
     Statement(
       .lock,
       why:
-        "from the third try on: a row that somebody has in hand can be the end of a try, and there may always be another",
+        "from the third try on, before any row is locked: there may always be another one that somebody has in hand",
       "LOCK TABLE \(walked) IN SHARE ROW EXCLUSIVE MODE")
   }
 
@@ -36,7 +36,12 @@ extension ResolvedBatch {
   private static let seenName: SQL = "seen"
 
   var seenNames: [SQL] { seen == nil ? [] : [Self.seenName] }
-  var seenColumn: [SQL] { seen == nil ? [] : ["\(Self.seenName) bigint[]"] }
+  /// What the undo table has besides.
+  var asideColumns: [SQL] {
+    guard isAside else { return [] }
+    let passed: [SQL] = key.enumerated().map { "\(Name.passed($0)) \($1.base)[]" }
+    return (seen == nil ? [] : ["\(Self.seenName) bigint[]"]) + passed
+  }
   var seenInRow: [SQL] { seen.map { ["\($0) AS \(Self.seenName)"] } ?? [] }
 
   // MARK: One batch of them
@@ -82,7 +87,12 @@ extension ResolvedBatch {
                       FROM   \(lines: unnested(arrays))
                       JOIN   published AS p ON \(SQL.joined(same, by: " AND "))
                       WHERE  \(Self.placeRead)
-                      ORDER  BY \(list: keyNames.map { "d.\($0)" })) AS s)
+                      ORDER  BY \(list: keyNames.map { "d.\($0)" })) AS s),
+             (\(list: key.indices.map { Name.passed($0) })) = (
+               SELECT \(lines: keyNames.map { "array_agg(d.\($0))" })
+               FROM   \(lines: unnested(keyNames))
+               WHERE  \(Self.placeRead)
+                 AND  NOT EXISTS (SELECT FROM published AS p WHERE \(SQL.joined(same, by: " AND "))))
       WHERE  \(Self.place)
         AND  cardinality(u.k_1) > (SELECT count(*) FROM published)
       """)
@@ -102,12 +112,15 @@ extension ResolvedBatch {
                                      rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
         SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
                u.rows_read, c.rows_changed, u.rows_read - c.rows_changed\(sum)\(rejected), f.epoch,
-               u.exact IS NOT FALSE
+               u.exact IS NOT FALSE AND u.\(Name.passed(0)) IS NULL
         FROM   \(Name.undo(Self.step)) AS u
         CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
         CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
         WHERE  \(Self.place)
-        RETURNING exact, rows_read, rows_changed\(column), xid, rows_changed AS rows_captured
+        RETURNING exact, rows_read, rows_changed\(column), xid,
+                  (SELECT rows_changed + coalesce(cardinality(u.\(Name.passed(0))), 0)
+                   FROM   \(Name.undo(Self.step)) AS u
+                   WHERE  \(Self.place)) AS rows_captured
         """)
   }
 
@@ -135,7 +148,7 @@ extension ResolvedBatch {
                                      rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
         SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, NULL, \(Role.upperKey),
                u.rows_read, c.rows_changed, u.rows_read - c.rows_changed\(sum)\(rejected), f.epoch,
-               u.exact IS NOT FALSE
+               NOT EXISTS (SELECT FROM \(Name.undo(Self.step)) AS e WHERE e.exact IS FALSE)
         FROM   \(Name.undo(Self.step)) AS u
         CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.\(Name.new(assignments[0].column))), 0) AS rows_changed) AS c
         CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
@@ -154,6 +167,7 @@ extension ResolvedBatch {
       """
       UPDATE \(Name.undo(Self.step)) AS u
       SET    \(lines: arrays.map { "\($0) = NULL" })
+      WHERE  u.slice >= 0
       """)
   }
 }

@@ -8,6 +8,8 @@ package struct Trial: Sendable {
   package let changes: [RenderedSQL]
   /// The keys at which five equal parts of a sample begin, in order: as texts, a column each.
   package let starts: Statement
+  /// The key before that of a row, so that a batch can be that row and no other.
+  package let previous: Statement
   /// What each step has made of the rows of the batches.
   package let proofs: [ProofQuery]
   /// How much of the table the sample reads, in per cent.
@@ -22,7 +24,8 @@ extension ResolvedBatch {
       changes: isStepped
         ? explained(sourceRows.isFrozen ? .all : .explained)
         : [RenderedSQL(isComposed ? computedRows(.explained) : update)],
-      starts: Statement(.bound, why: "", starts), proofs: proofs, share: sourceRows.isFrozen ? 100 : table.sampleShare)
+      starts: Statement(.bound, why: "", starts), previous: previous, proofs: proofs,
+      share: sourceRows.isFrozen ? 100 : table.sampleShare)
   }
 
   private var starts: SQL {

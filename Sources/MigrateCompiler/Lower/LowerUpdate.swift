@@ -95,6 +95,7 @@ extension ResolvedBatch {
       SET    \(lines: capturedColumns.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = u.exact AND (\(SQL.joined(exact, by: " AND ")))"])
       FROM   image
       WHERE  \(Self.place)
+        AND  u.exact IS NOT FALSE
       """)
   }
 }

@@ -103,6 +103,8 @@ enum Name {
   static func new(_ column: Column) -> SQL { SQL(pieces: [.text("n_\(column.number)")]) }
   /// The key of a row that a step adds, where it is not that of the batch.
   static func added(_ step: Int, _ index: Int) -> SQL { SQL(pieces: [.text("a_\(step)_\(index + 1)")]) }
+  /// The key of a row that was computed, and passed over when that was shown.
+  static func passed(_ index: Int) -> SQL { SQL(pieces: [.text("passed_\(index + 1)")]) }
   /// What tells whether a row that a step has added is as it was.
   static func digest(_ step: Int) -> SQL { SQL(pieces: [.text("h_\(step)")]) }
   /// What a later batch has found in the place of a new value.

@@ -59,7 +59,14 @@ extension ResolvedBatch {
     switch step.rows {
     case .batch: batch(rows, before: step.number)
     case .query(let name, let query, _):
-      "\(batch(rows, before: step.number)), \(name) AS (\n  \(query)\n)"
+      // A sum over no rows is a row, too, and whether there is a batch without rows depends on how they are cut.
+      """
+      \(batch(rows, before: step.number)), \(name) AS (
+        SELECT *
+        FROM  (\(query)) AS \(name)
+        WHERE  EXISTS (SELECT FROM batch)
+      )
+      """
     case .moved(let moved) where rows == .ranged && moved.isOwn:
       """
       \(Resolver.moved) AS (

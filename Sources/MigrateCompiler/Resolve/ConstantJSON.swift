@@ -1,5 +1,5 @@
 package import MigrateDefinition
-internal import MigrateJSON
+package import MigrateJSON
 
 /// A constant of YAML as JSON.
 package enum ConstantJSON {
@@ -16,7 +16,7 @@ package enum ConstantJSON {
     return "\"" + String(decoding: escaped, as: UTF8.self) + "\""
   }
 
-  private static func document(_ constant: Constant) -> JSON {
+  package static func document(_ constant: Constant) -> JSON {
     switch constant {
     case .null: .null
     case .bool(let value): .bool(value)

@@ -20,7 +20,13 @@ extension Resolver {
 
   /// The columns of the source that some SQL names, those of queries inside included: too many cost a little, one too few a row.
   private var readColumns: [Column] {
-    let names = Set(parsed.rowTexts.flatMap(\.columns).flatMap(\.parts).map(\.name))
+    let uses = parsed.rowTexts.flatMap(\.columns)
+    let readsAll = uses.contains { use in
+      use.isStar
+        || use.column.map { [Self.batch, alias].contains($0.name) && table.column($0.name.name) == nil } ?? false
+    }
+    guard !readsAll else { return table.columns }
+    let names = Set(uses.flatMap(\.parts).map(\.name))
     let changed = operation.incremental?.value
     return table.columns.filter { column in
       names.contains(column.name) || changed?.utf8.elementsEqual(column.name.name.utf8) == true

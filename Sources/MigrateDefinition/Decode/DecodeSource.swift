@@ -34,10 +34,14 @@ extension Decoder {
   }
 
   mutating func table(_ entry: YAMLEntry) -> Located<TableReference>? {
-    guard let name = text(entry, "a table, such as `shop.products`") else { return nil }
+    text(entry, "a table, such as `shop.products`").flatMap { table(named: $0, by: entry.key.text) }
+  }
+
+  /// - Parameter key: what it stands under.
+  mutating func table(named name: Located<String>, by key: String) -> Located<TableReference>? {
     let bytes = Array(name.value.utf8)
     if let parameter = Self.parameter(in: bytes) {
-      refuse(.nameIsParameter(entry.key.text, name.value, parameter, at: name.span))
+      refuse(.nameIsParameter(key, name.value, parameter, at: name.span))
       return nil
     }
     if Self.isQuery(bytes) {

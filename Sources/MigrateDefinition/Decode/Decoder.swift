@@ -60,6 +60,7 @@ struct Decoder {
     let undo = fields["undo"].map { self.undo($0) } ?? .full
     let timezone = fields["timezone"].flatMap { text($0, "the name of a zone, such as `Europe/Berlin`") }
     let searchPath = fields["search_path"].map { names($0, of: "schema", example: "search_path: [shop, public]") }
+    let tests = fields["tests"].map { self.tests($0) } ?? []
     let needs = fields["needs"].map { self.needs($0) } ?? []
     guard let rows else { return nil }
     if isStepped { refuseBesideSteps(fields) }
@@ -73,7 +74,7 @@ struct Decoder {
       expectations: expectations, incremental: incremental, publish: publish, canary: canary, hold: hold,
       parallel: parallel,
       onError: onError, maxRejects: maxRejects, undo: undo, timezone: timezone,
-      searchPath: searchPath, needs: needs)
+      searchPath: searchPath, tests: tests, needs: needs)
   }
 
   private mutating func refuseMissing(_ key: String, in fields: Fields, _ root: YAMLNode, unless others: [String] = [])

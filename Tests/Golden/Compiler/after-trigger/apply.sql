@@ -135,7 +135,8 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    n_2 = image.n_2,
        exact = u.exact AND (u.k_1 IS NOT DISTINCT FROM image.k_1)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
+  AND  u.exact IS NOT FALSE;
 
 -- finish: the ledger's entry; no row: another worker has taken over; not exact: rows came in between
 -- $1 run, $2 worker, $3 epoch, $4 after, $5 through, $6 slice, $7 ordinal, $8 part

@@ -246,7 +246,9 @@ WITH batch AS (
                                              unnest(b.k_1) AS d(k_1)
                                       WHERE  (b.slice, b.ordinal, b.part) = ($4::integer, $5::integer, $6::integer))
      ), "added_labels" AS (
-       SELECT DISTINCT b.keeper, k.label FROM batch AS b JOIN shop.labels AS k ON k.customer_id = b.loser
+       SELECT *
+       FROM  (SELECT DISTINCT b.keeper, k.label FROM batch AS b JOIN shop.labels AS k ON k.customer_id = b.loser) AS "added_labels"
+       WHERE  EXISTS (SELECT FROM batch)
      ), added AS (
   INSERT INTO "shop"."labels" AS "labels" ("customer_id", "label")
   SELECT "added_labels".keeper,

@@ -10,6 +10,7 @@ CREATE TABLE migrate.undo_{run}_1 (slice integer,
                                    o_2 text[] COMPRESSION lz4,
                                    n_2 text[] COMPRESSION lz4,
                                    seen bigint[],
+                                   passed_1 bigint[],
                                    exact boolean,
                                    reverted boolean NOT NULL DEFAULT false,
                                    PRIMARY KEY (slice, ordinal, part));
@@ -185,12 +186,15 @@ INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
        u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
-       u.exact IS NOT FALSE
+       u.exact IS NOT FALSE AND u.passed_1 IS NULL
 FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
-RETURNING exact, rows_read, rows_changed, rows_rejected, xid, rows_changed AS rows_captured;
+RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
+          (SELECT rows_changed + coalesce(cardinality(u.passed_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 through.1, $10 slice, $11 ordinal, $12 part
@@ -230,7 +234,7 @@ LIMIT  1;
 
 -- ===== publish: all of it in one transaction, once every batch is computed
 
--- lock: from the third try on: a row that somebody has in hand can be the end of a try, and there may always be another
+-- lock: from the third try on, before any row is locked: there may always be another one that somebody has in hand
 LOCK TABLE "shop"."users" IN SHARE ROW EXCLUSIVE MODE;
 
 -- publish: for each batch: a row that is what it was is written, and only what is written stays in the undo
@@ -257,7 +261,13 @@ SET    (k_1, o_2, n_2, seen) = (
                        unnest(b.k_1, b.o_2, b.n_2, b.seen) AS d(k_1, o_2, n_2, seen)
                 JOIN   published AS p ON p.k_1 = d.k_1
                 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-                ORDER  BY d.k_1) AS s)
+                ORDER  BY d.k_1) AS s),
+       (passed_1) = (
+         SELECT array_agg(d.k_1)
+         FROM   migrate.undo_{run}_1 AS b,
+                unnest(b.k_1) AS d(k_1)
+         WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+           AND  NOT EXISTS (SELECT FROM published AS p WHERE p.k_1 = d.k_1))
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  cardinality(u.k_1) > (SELECT count(*) FROM published);
 
@@ -267,10 +277,12 @@ WITH "migrate locked" AS MATERIALIZED (
        SELECT *
        FROM   "shop"."users" AS "users"
        WHERE  "users"."id" <= $1::bigint
-         AND  $2::boolean
-         AND  ($3::bigint IS NULL
-               OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
-         AND  NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+         AND  ($2::boolean OR EXISTS (SELECT FROM migrate.undo_{run}_1 AS u WHERE u.passed_1 IS NOT NULL))
+         AND  ($2::boolean
+               AND ($3::bigint IS NULL
+                    OR ((CAST(CAST("users".xmin AS text) AS bigint) - $3::bigint) & 4294967295) < 2147483648)
+               AND NOT EXISTS (SELECT FROM unnest($4::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+               OR "users"."id" IN (SELECT unnest(u.passed_1) FROM migrate.undo_{run}_1 AS u))
          AND  ("users".country IS NOT NULL)
          AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
                           WHERE r.run = $5::bigint AND r.step = 1 AND r.key = ARRAY[CAST("users"."id" AS text)])
@@ -323,10 +335,12 @@ WITH rejected AS (
                      AND ($2::boolean OR "spent"."user_id" >= $3::bigint)
                      AND "spent"."user_id" <= $4::bigint
          WHERE  "users"."id" <= $5::bigint
-           AND  $6::boolean
-           AND  ($7::bigint IS NULL
-                 OR ((CAST(CAST("users".xmin AS text) AS bigint) - $7::bigint) & 4294967295) < 2147483648)
-           AND  NOT EXISTS (SELECT FROM unnest($8::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+           AND  ($6::boolean OR EXISTS (SELECT FROM migrate.undo_{run}_1 AS u WHERE u.passed_1 IS NOT NULL))
+           AND  ($6::boolean
+                 AND ($7::bigint IS NULL
+                      OR ((CAST(CAST("users".xmin AS text) AS bigint) - $7::bigint) & 4294967295) < 2147483648)
+                 AND NOT EXISTS (SELECT FROM unnest($8::xid[]) AS own(xid) WHERE own.xid = "users".xmin)
+                 OR "users"."id" IN (SELECT unnest(u.passed_1) FROM migrate.undo_{run}_1 AS u))
            AND  ("users".country IS NOT NULL)
            AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
                             WHERE r.run = $1::bigint AND r.step = 1 AND r.key = ARRAY[CAST("users"."id" AS text)])
@@ -391,7 +405,7 @@ INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, NULL, $4::text[],
        u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
-       u.exact IS NOT FALSE
+       NOT EXISTS (SELECT FROM migrate.undo_{run}_1 AS e WHERE e.exact IS FALSE)
 FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.n_2), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
@@ -406,7 +420,8 @@ UPDATE migrate.undo_{run}_1 AS u
 SET    k_1 = NULL,
        o_2 = NULL,
        n_2 = NULL,
-       seen = NULL;
+       seen = NULL
+WHERE  u.slice >= 0;
 
 -- ===== finish: once, after the last batch
 

@@ -17,6 +17,8 @@ CREATE TABLE migrate.undo_{run}_1 (slice integer,
                                    n_4 migrate.w_{run}_1_4[] COMPRESSION lz4,
                                    o_5 integer[] COMPRESSION lz4,
                                    n_5 integer[] COMPRESSION lz4,
+                                   passed_1 integer[],
+                                   passed_2 text[],
                                    back_1 integer[],
                                    back_2 text[],
                                    held_k_1 integer[],
@@ -192,12 +194,15 @@ INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, $4::text[], $5::text[],
        u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
-       u.exact IS NOT FALSE
+       u.exact IS NOT FALSE AND u.passed_1 IS NULL
 FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
-RETURNING exact, rows_read, rows_changed, rows_rejected, xid, rows_changed AS rows_captured;
+RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
+          (SELECT rows_changed + coalesce(cardinality(u.passed_1), 0)
+           FROM   migrate.undo_{run}_1 AS u
+           WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
 -- reject: the only row of a part that failed goes to quarantine, and counts as read
 -- $1 run, $2 refusal.sqlstate, $3 refusal.message, $4 refusal.detail, $5 refusal.column, $6 refusal.constraint, $7 after.none, $8 after.1, $9 after.2, $10 through.1, $11 through.2, $12 slice, $13 ordinal, $14 part
@@ -237,7 +242,7 @@ LIMIT  1;
 
 -- ===== publish: all of it in one transaction, once every batch is computed
 
--- lock: from the third try on: a row that somebody has in hand can be the end of a try, and there may always be another
+-- lock: from the third try on, before any row is locked: there may always be another one that somebody has in hand
 LOCK TABLE "shop"."items" IN SHARE ROW EXCLUSIVE MODE;
 
 -- publish: for each batch: a row that is what it was is written, and only what is written stays in the undo
@@ -270,7 +275,14 @@ SET    (k_1, k_2, o_3, n_3, o_4, n_4, o_5, n_5) = (
                        unnest(b.k_1, b.k_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5) AS d(k_1, k_2, o_3, n_3, o_4, n_4, o_5, n_5)
                 JOIN   published AS p ON p.k_1 = d.k_1 AND p.k_2 = d.k_2
                 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-                ORDER  BY d.k_1, d.k_2) AS s)
+                ORDER  BY d.k_1, d.k_2) AS s),
+       (passed_1, passed_2) = (
+         SELECT array_agg(d.k_1),
+                array_agg(d.k_2)
+         FROM   migrate.undo_{run}_1 AS b,
+                unnest(b.k_1, b.k_2) AS d(k_1, k_2)
+         WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
+           AND  NOT EXISTS (SELECT FROM published AS p WHERE p.k_1 = d.k_1 AND p.k_2 = d.k_2))
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  cardinality(u.k_1) > (SELECT count(*) FROM published);
 
@@ -300,7 +312,8 @@ SET    n_3 = image.n_3,
        n_5 = image.n_5,
        exact = u.exact AND (u.k_1 IS NOT DISTINCT FROM image.k_1 AND u.k_2 IS NOT DISTINCT FROM image.k_2)
 FROM   image
-WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer);
+WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
+  AND  u.exact IS NOT FALSE;
 
 -- capture late: what others have changed since is computed anew, as it is now, and kept from them until it is shown
 -- $1 upper.1, $2 upper.2, $3 others, $4 horizon, $5 transactions, $6 run, $7 slice, $8 ordinal, $9 part
@@ -308,10 +321,12 @@ WITH "migrate locked" AS MATERIALIZED (
        SELECT *
        FROM   "shop"."items" AS "items"
        WHERE  ("items"."shop", "items"."sku") <= ROW($1::integer, $2::text)
-         AND  $3::boolean
-         AND  ($4::bigint IS NULL
-               OR ((CAST(CAST("items".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
-         AND  NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "items".xmin)
+         AND  ($3::boolean OR EXISTS (SELECT FROM migrate.undo_{run}_1 AS u WHERE u.passed_1 IS NOT NULL))
+         AND  ($3::boolean
+               AND ($4::bigint IS NULL
+                    OR ((CAST(CAST("items".xmin AS text) AS bigint) - $4::bigint) & 4294967295) < 2147483648)
+               AND NOT EXISTS (SELECT FROM unnest($5::xid[]) AS own(xid) WHERE own.xid = "items".xmin)
+               OR ("items"."shop", "items"."sku") IN (SELECT unnest(u.passed_1), unnest(u.passed_2) FROM migrate.undo_{run}_1 AS u))
          AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
                           WHERE r.run = $6::bigint AND r.step = 1 AND r.key = ARRAY[CAST("items"."shop" AS text), CAST("items"."sku" AS text)])
          AND  NOT EXISTS (SELECT
@@ -362,10 +377,12 @@ WITH rejected AS (
                                      ELSE            'not too dear: is NULL' END], NULL) AS reasons
          FROM   "shop"."items" AS "items"
          WHERE  ("items"."shop", "items"."sku") <= ROW($2::integer, $3::text)
-           AND  $4::boolean
-           AND  ($5::bigint IS NULL
-                 OR ((CAST(CAST("items".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648)
-           AND  NOT EXISTS (SELECT FROM unnest($6::xid[]) AS own(xid) WHERE own.xid = "items".xmin)
+           AND  ($4::boolean OR EXISTS (SELECT FROM migrate.undo_{run}_1 AS u WHERE u.passed_1 IS NOT NULL))
+           AND  ($4::boolean
+                 AND ($5::bigint IS NULL
+                      OR ((CAST(CAST("items".xmin AS text) AS bigint) - $5::bigint) & 4294967295) < 2147483648)
+                 AND NOT EXISTS (SELECT FROM unnest($6::xid[]) AS own(xid) WHERE own.xid = "items".xmin)
+                 OR ("items"."shop", "items"."sku") IN (SELECT unnest(u.passed_1), unnest(u.passed_2) FROM migrate.undo_{run}_1 AS u))
            AND  NOT EXISTS (SELECT FROM migrate.rejects AS r
                             WHERE r.run = $1::bigint AND r.step = 1 AND r.key = ARRAY[CAST("items"."shop" AS text), CAST("items"."sku" AS text)])
            AND  NOT EXISTS (SELECT
@@ -437,7 +454,7 @@ INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
 SELECT $1::bigint, 'apply', u.slice, u.ordinal, u.part, NULL, $4::text[],
        u.rows_read, c.rows_changed, u.rows_read - c.rows_changed - u.rows_rejected, u.rows_rejected, f.epoch,
-       u.exact IS NOT FALSE
+       NOT EXISTS (SELECT FROM migrate.undo_{run}_1 AS e WHERE e.exact IS FALSE)
 FROM   migrate.undo_{run}_1 AS u
 CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.n_3), 0) AS rows_changed) AS c
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
@@ -456,7 +473,8 @@ SET    k_1 = NULL,
        o_4 = NULL,
        n_4 = NULL,
        o_5 = NULL,
-       n_5 = NULL;
+       n_5 = NULL
+WHERE  u.slice >= 0;
 
 -- ===== finish: once, after the last batch
 

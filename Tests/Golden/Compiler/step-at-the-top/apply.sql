@@ -114,7 +114,9 @@ WITH batch AS (
                                                   unnest(b.k_1) AS d(k_1)
                                            WHERE  (b.slice, b.ordinal, b.part) = ($5::integer, $6::integer, $7::integer)))
      ), "n" AS (
-       SELECT b.id, n AS place FROM batch AS b CROSS JOIN generate_series(1, b.points) AS n
+       SELECT *
+       FROM  (SELECT b.id, n AS place FROM batch AS b CROSS JOIN generate_series(1, b.points) AS n) AS "n"
+       WHERE  EXISTS (SELECT FROM batch)
      ), added AS (
   INSERT INTO "shop"."lines" AS "lines" ("grant_id", "place")
   SELECT "n".id,

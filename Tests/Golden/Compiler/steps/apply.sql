@@ -307,7 +307,9 @@ WITH batch AS (
               unnest(b.k_1, b.c_2, b.c_3, b.c_5) AS d(k_1, c_2, c_3, c_5)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
      ), "lost" AS (
-       SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id
+       SELECT *
+       FROM  (SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id) AS "lost"
+       WHERE  EXISTS (SELECT FROM batch)
      )
 INSERT INTO migrate.undo_{run}_3 (slice, ordinal, part, k_1, o_2, n_2)
 SELECT $1::integer, $2::integer, $3::integer,
@@ -332,7 +334,9 @@ WITH batch AS (
               unnest(b.k_1, b.c_2, b.c_3, b.c_5) AS d(k_1, c_2, c_3, c_5)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
      ), "lost" AS (
-       SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id
+       SELECT *
+       FROM  (SELECT user_id, sum(points) AS points FROM batch GROUP BY user_id) AS "lost"
+       WHERE  EXISTS (SELECT FROM batch)
      )
 INSERT INTO migrate.undo_{run}_3 (slice, ordinal, part, k_1, o_2, n_2)
 SELECT $1::integer, $2::integer, $3::integer,
@@ -473,7 +477,9 @@ WITH batch AS (
               unnest(b.k_1, b.c_2, b.c_3, b.c_5) AS d(k_1, c_2, c_3, c_5)
        WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
      ), "seen" AS (
-       SELECT count(*) AS n FROM batch
+       SELECT *
+       FROM  (SELECT count(*) AS n FROM batch) AS "seen"
+       WHERE  EXISTS (SELECT FROM batch)
      ), added AS (
   INSERT INTO "shop"."outbox" AS "a" ("kind", "rows")
   SELECT 'expired',
