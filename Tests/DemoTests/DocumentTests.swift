@@ -36,7 +36,7 @@ let documents = [
   "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/guarantees.md", "docs/quarantine.md",
   "docs/reference.md",
   "docs/traps.md",
-  "docs/roles.md",
+  "docs/roles.md", "docs/publishing.md", "docs/testing.md",
 ]
 
 @Suite struct `The documents` {
@@ -55,7 +55,9 @@ let documents = [
   /// In the documents a test stands in italics: *a killed client's run goes on …*
   @Test(
     "name only tests that there are",
-    arguments: ["README.md", "docs/guarantees.md", "docs/quarantine.md", "docs/roles.md"])
+    arguments: [
+      "README.md", "docs/guarantees.md", "docs/quarantine.md", "docs/roles.md", "docs/publishing.md", "docs/testing.md",
+    ])
   func tests(_ path: String) throws {
     let sources = try Self.tests()
     var count = 0
