@@ -100,64 +100,63 @@ extension ResolvedBatch {
 
   // MARK: The ledger's entries
 
-  /// Of a batch that has only computed.
+  /// Of a batch that has only computed; `passed` are rows of it that were to be shown at once, having been tried again, and were not.
   var finishAside: Statement {
-    let (column, rejected, sum): (SQL, SQL, SQL) =
-      rejects ? (", rows_rejected", ", u.rows_rejected", " - u.rows_rejected") : ("", "", "")
-    return Statement(
+    Statement(
       .finish, why: "the ledger's entry; no row: another worker has taken over",
-      heartbeat + """
-
-        INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                                     rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
-        SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(Role.afterKey), \(Role.throughKey),
-               u.rows_read, c.rows_changed, u.rows_read - c.rows_changed\(sum)\(rejected), f.epoch,
-               u.exact IS NOT FALSE AND u.\(Name.passed(0)) IS NULL
-        FROM   \(Name.undo(Self.step)) AS u
-        CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS c
-        CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
-        WHERE  \(Self.place)
-        RETURNING exact, rows_read, rows_changed\(column), xid,
-                  (SELECT rows_changed + coalesce(cardinality(u.\(Name.passed(0))), 0)
-                   FROM   \(Name.undo(Self.step)) AS u
-                   WHERE  \(Self.place)) AS rows_captured
-        """)
+      entry(
+        after: "\(Role.afterKey)", through: "\(Role.throughKey)", kept: "u.k_1",
+        exact: "u.exact IS NOT FALSE AND u.\(Name.passed(0)) IS NULL",
+        captured: "coalesce(cardinality(u.k_1), 0) + coalesce(cardinality(u.\(Name.passed(0))), 0)"))
   }
 
   /// Of all that was shown: the entry of the rows that were computed anew, and what the batches have less for it.
   private var finishPublish: Statement {
-    let (column, rejected, sum): (SQL, SQL, SQL) =
-      rejects ? (", rows_rejected", ", u.rows_rejected", " - u.rows_rejected") : ("", "", "")
+    let passed: SQL = """
+      , passed AS (
+        UPDATE migrate.batches AS a
+        SET    rows_read    = a.rows_read - a.rows_changed + p.rows,
+               rows_changed = p.rows
+        FROM  (SELECT u.slice, u.ordinal, u.part, coalesce(cardinality(u.k_1), 0) AS rows
+               FROM   \(Name.undo(Self.step)) AS u) AS p
+        WHERE  a.run = \(Role.run)
+          AND  a.kind = 'apply'
+          AND  (a.slice, a.ordinal, a.part) = (p.slice, p.ordinal, p.part)
+          AND  a.rows_changed > p.rows
+      )
+      """
     return Statement(
       .finish, step: Self.step,
       why:
         "the ledger's entry for the rows that were computed anew, which are taken from the batches that had them first",
-      heartbeat + """
-        , passed AS (
-          UPDATE migrate.batches AS a
-          SET    rows_read    = a.rows_read - a.rows_changed + p.rows,
-                 rows_changed = p.rows
-          FROM  (SELECT u.slice, u.ordinal, u.part, coalesce(cardinality(u.k_1), 0) AS rows
-                 FROM   \(Name.undo(Self.step)) AS u) AS p
-          WHERE  a.run = \(Role.run)
-            AND  a.kind = 'apply'
-            AND  (a.slice, a.ordinal, a.part) = (p.slice, p.ordinal, p.part)
-            AND  a.rows_changed > p.rows
-        )
-        INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
-                                     rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
-        SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, NULL, \(Role.upperKey),
-               u.rows_read, c.rows_changed, u.rows_read - c.rows_changed\(sum)\(rejected), f.epoch,
-               NOT EXISTS (SELECT FROM \(Name.undo(Self.step)) AS e WHERE e.exact IS FALSE)
-        FROM   \(Name.undo(Self.step)) AS u
-        CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.\(Name.new(assignments[0].column))), 0) AS rows_changed) AS c
-        CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
-        WHERE  \(Self.place)
-        RETURNING exact, rows_read, rows_changed\(column), xid,
-                  (SELECT coalesce(cardinality(u.k_1), 0)
-                   FROM   \(Name.undo(Self.step)) AS u
-                   WHERE  \(Self.place)) AS rows_captured
-        """)
+      entry(
+        besides: passed, after: "NULL", through: "\(Role.upperKey)", kept: "u.\(Name.new(assignments[0].column))",
+        exact: "NOT EXISTS (SELECT FROM \(Name.undo(Self.step)) AS e WHERE e.exact IS FALSE)",
+        captured: "coalesce(cardinality(u.k_1), 0)"))
+  }
+
+  /// - Parameters:
+  ///   - kept: an array that has an element for each row that counts as changed.
+  ///   - captured: how many were to be.
+  private func entry(besides: SQL = "", after: SQL, through: SQL, kept: SQL, exact: SQL, captured: SQL) -> SQL {
+    let (column, rejected, sum): (SQL, SQL, SQL) =
+      rejects ? (", rows_rejected", ", u.rows_rejected", " - u.rows_rejected") : ("", "", "")
+    return heartbeat + besides + """
+
+      INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
+                                   rows_read, rows_changed, rows_unchanged\(column), epoch, exact)
+      SELECT \(Role.run), 'apply', u.slice, u.ordinal, u.part, \(after), \(through),
+             u.rows_read, c.rows_changed, u.rows_read - c.rows_changed\(sum)\(rejected), f.epoch,
+             \(exact)
+      FROM   \(Name.undo(Self.step)) AS u
+      CROSS  JOIN LATERAL (SELECT coalesce(cardinality(\(kept)), 0) AS rows_changed) AS c
+      CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = \(Role.run) AND epoch = \(Role.epoch) FOR SHARE) AS f
+      WHERE  \(Self.place)
+      RETURNING exact, rows_read, rows_changed\(column), xid,
+                (SELECT \(captured)
+                 FROM   \(Name.undo(Self.step)) AS u
+                 WHERE  \(Self.place)) AS rows_captured
+      """
   }
 
   /// Of a run that is taken back before it has shown anything there is nothing to take back.

@@ -192,7 +192,7 @@ CROSS  JOIN LATERAL (SELECT coalesce(cardinality(u.k_1), 0) AS rows_changed) AS 
 CROSS  JOIN (SELECT epoch FROM migrate.fence WHERE run = $1::bigint AND epoch = $3::integer FOR SHARE) AS f
 WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)
 RETURNING exact, rows_read, rows_changed, rows_rejected, xid,
-          (SELECT rows_changed + coalesce(cardinality(u.passed_1), 0)
+          (SELECT coalesce(cardinality(u.k_1), 0) + coalesce(cardinality(u.passed_1), 0)
            FROM   migrate.undo_{run}_1 AS u
            WHERE  (u.slice, u.ordinal, u.part) = ($6::integer, $7::integer, $8::integer)) AS rows_captured;
 
