@@ -21,90 +21,152 @@ struct TestTables {
     TestProblem(line: source.position(of: span.start).line, message: message)
   }
 
-  func exists(_ table: Located<TableReference>, _ connection: borrowing Connection) throws(PostgresError) -> Bool {
-    try connection.query("SELECT to_regclass($1::text) IS NOT NULL AS there", [name(table)]).onlyRow.bool("there")
-  }
+  /// What no column of a table is called, so that it is the row.
+  private static let row = "\"migrate row\""
 
   /// Numbers go round in a circle of 2^32, of which half lies ahead.
-  private var isOwn: String { "((CAST(CAST(t.xmin AS text) AS bigint) - \(first)) & 4294967295) < 2147483648" }
+  private var isOwn: String {
+    "((CAST(CAST(\(Self.row).xmin AS text) AS bigint) - \(first)) & 4294967295) < 2147483648"
+  }
+
+  /// The table's columns with their types, a padded one with its length: as it is compared, no digit of a value is cut off.
+  ///
+  /// - Throws: `problem` where there is no such table.
+  func columns(
+    _ table: Located<TableReference>, _ connection: borrowing Connection
+  ) throws(TestEnd) -> [String: String] {
+    do throws(PostgresError) {
+      var types: [String: String] = [:]
+      let found = try connection.query(
+        """
+        SELECT a.attname, format_type(a.atttypid, CASE WHEN a.atttypid = 'bpchar'::regtype THEN a.atttypmod END) AS type
+        FROM   pg_class AS c
+        JOIN   pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE  c.oid = to_regclass($1::text) AND c.relkind IN ('r', 'p')
+        """, [name(table)])
+      for row in found { types[try row.text("attname")] = try row.text("type") }
+      if !types.isEmpty { return types }
+    } catch { throw .database(error) }
+    throw .problem(problem(table.span, "there is no table \(table.value.spelled)"))
+  }
+
+  /// The columns that a row names, as a record of JSON is read: of no other column anything is asked.
+  private func record(
+    _ values: [TestValue], _ types: [String: String], of table: Located<TableReference>
+  ) throws(TestEnd) -> String {
+    var columns: [String] = []
+    for value in values {
+      guard let type = types.first(where: { $0.key.utf8.elementsEqual(value.name.value.utf8) })?.value else {
+        throw .problem(
+          problem(value.name.span, "\(table.value.spelled) has no column \"\(value.name.value)\""))
+      }
+      columns.append("\(Identifier(trusted: value.name.value).quoted) \(type)")
+    }
+    return columns.joined(separator: ", ")
+  }
+
+  /// `body`, of which nothing stays when it fails; then what the database says of it is a problem of the row.
+  func trying<Value>(
+    _ span: SourceSpan, _ words: String, _ connection: borrowing Connection,
+    _ body: () throws(PostgresError) -> Value
+  ) throws(TestEnd) -> Value {
+    do throws(PostgresError) {
+      try connection.execute("SAVEPOINT tried")
+      let value = try body()
+      try connection.execute("RELEASE SAVEPOINT tried")
+      return value
+    } catch {
+      guard !error.endsConnection, (try? connection.execute("ROLLBACK TO SAVEPOINT tried")) != nil else {
+        throw .database(error)
+      }
+      throw .problem(problem(span, "\(words): \(error.message)"))
+    }
+  }
 
   // MARK: Given
 
-  /// Inserts a row; the values of these columns of it.
+  /// Inserts a row. Not behind a savepoint, which would give it another number than the test's.
   func insert(
-    _ row: TestRow, _ table: Located<TableReference>, returning key: [String], _ connection: borrowing Connection
-  ) throws(PostgresError) -> [String?] {
+    _ row: TestRow, _ table: Located<TableReference>, _ types: [String: String], _ connection: borrowing Connection
+  ) throws(TestEnd) {
     let columns = row.values.map { Identifier(trusted: $0.name.value).quoted }
-    let list = columns.joined(separator: ", ")
-    let values = columns.isEmpty ? "SELECT FROM" : "SELECT \(columns.map { "r.\($0)" }.joined(separator: ", ")) FROM"
-    let returned = key.map { "CAST(t.\(Identifier(trusted: $0).quoted) AS text)" }.joined(separator: ", ")
-    return try connection.query(
+    let record = try record(row.values, types, of: table)
+    let sql =
+      columns.isEmpty
+      ? "INSERT INTO \(name(table)) DEFAULT VALUES"
+      : """
+      INSERT INTO \(name(table)) (\(columns.joined(separator: ", "))) OVERRIDING SYSTEM VALUE
+      SELECT * FROM jsonb_to_record($1::jsonb) AS \(Self.row)(\(record))
       """
-      INSERT INTO \(name(table)) AS t \(columns.isEmpty ? "" : "(\(list)) OVERRIDING SYSTEM VALUE")
-      \(values) jsonb_populate_record(CAST(NULL AS \(name(table))), $1::jsonb) AS r
-      \(key.isEmpty ? "" : "RETURNING \(returned)")
-      """, [row.document.compact]
-    ).first?.values ?? []
+    do throws(PostgresError) {
+      let rows = try connection.query(sql, columns.isEmpty ? [] : [row.document.compact])
+      if rows.affectedRows != 0 { return }
+    } catch {
+      guard !error.endsConnection else { throw .database(error) }
+      throw .problem(problem(row.span, "\(table.value.spelled): this row is refused: \(error.message)"))
+    }
+    throw .problem(problem(row.span, "\(table.value.spelled): a trigger keeps this row from being inserted"))
+  }
+
+  /// The keys of the test's own rows of a table, in order.
+  func keys(_ relation: String, _ key: [String], _ connection: borrowing Connection) throws(PostgresError)
+    -> [[String?]]
+  {
+    let columns = key.map { "\(Self.row).\(Identifier(trusted: $0).quoted)" }
+    let texts = columns.map { "CAST(\($0) AS text)" }.joined(separator: ", ")
+    let rows = try connection.query(
+      "SELECT \(texts) FROM \(relation) AS \(Self.row) WHERE \(isOwn) ORDER BY \(columns.joined(separator: ", "))")
+    return try rows.map { (row) throws(PostgresError) in try row.values }
   }
 
   // MARK: Expected
 
   /// What is there of the test's own rows and is not expected, and what is expected and not there.
-  func compare(_ expected: TestRows, _ connection: borrowing Connection) throws(PostgresError) -> [TestProblem] {
-    guard try exists(expected.table, connection) else {
-      return [problem(expected.table.span, "there is no table \(expected.table.value.spelled)")]
+  func compare(_ expected: TestRows, _ connection: borrowing Connection) throws(TestEnd) -> [TestProblem] {
+    let types = try columns(expected.table, connection)
+    let table = expected.table.value.spelled
+    let found = try trying(expected.table.span, table, connection) { () throws(PostgresError) in
+      try json(
+        connection.query(
+          """
+          SELECT coalesce(json_agg(to_jsonb(\(Self.row)) ORDER BY CAST(to_jsonb(\(Self.row)) AS text)), '[]') AS rows
+          FROM   \(name(expected.table)) AS \(Self.row)
+          WHERE  \(isOwn)
+          """
+        ).onlyRow.text("rows")
+      ).elements
     }
-    if let unknown = try unknownColumn(expected, connection) { return [unknown] }
-    let answer = try connection.query(
-      """
-      WITH expected AS (
-        SELECT e.place - 1 AS place, e.item, to_jsonb(r) AS row
-        FROM   jsonb_array_elements($1::jsonb) WITH ORDINALITY AS e(item, place)
-        CROSS  JOIN LATERAL jsonb_populate_record(CAST(NULL AS \(name(expected.table))), e.item) AS r
-      ), found AS (
-        SELECT row_number() OVER (ORDER BY CAST(to_jsonb(t) AS text)) - 1 AS place, to_jsonb(t) AS row
-        FROM   \(name(expected.table)) AS t
-        WHERE  \(isOwn)
-      )
-      SELECT (SELECT coalesce(json_agg(f.row ORDER BY f.place), '[]') FROM found AS f) AS found,
-             (SELECT coalesce(json_agg(json_build_array(e.place, f.place)), '[]')
-              FROM   expected AS e
-              JOIN   found    AS f
-                     ON NOT EXISTS (SELECT FROM jsonb_object_keys(e.item) AS k WHERE e.row -> k IS DISTINCT FROM f.row -> k)) AS pairs
-      """, [JSON.array(expected.rows.map(\.document)).compact]
-    ).onlyRow
-    let found = try json(answer.text("found")).elements
-    var fits = Array(repeating: [Int](), count: expected.rows.count)
-    for pair in try json(answer.text("pairs")).elements {
-      if let left = pair.elements.first?.integer, let right = pair.elements.last?.integer { fits[left].append(right) }
+    var fits: [[Int]] = []
+    for row in expected.rows {
+      let record = try record(row.values, types, of: expected.table)
+      guard !record.isEmpty else {
+        fits.append(Array(found.indices))
+        continue
+      }
+      fits.append(
+        try trying(row.span, table, connection) { () throws(PostgresError) in
+          let places = try connection.query(
+            """
+            SELECT f.place - 1 AS place
+            FROM   jsonb_to_record($1::jsonb) AS \(Self.row)(\(record))
+            CROSS  JOIN jsonb_array_elements($2::jsonb) WITH ORDINALITY AS f(found, place)
+            WHERE  f.found @> '{}' AND NOT EXISTS (SELECT FROM jsonb_each(to_jsonb(\(Self.row))) AS e
+                                                   WHERE e.value IS DISTINCT FROM f.found -> e.key)
+            """, [row.document.compact, JSON.array(found).compact])
+          return try places.map { (row) throws(PostgresError) in try row.int(0) }
+        })
     }
     let matching = Matching(fits, of: found.count)
     // What a row has that no expected one names is told by these.
     let named = expected.rows.flatMap(\.values).map(\.name.value)
     let missing = expected.rows.enumerated().filter { matching.partner[$0.offset] == nil }.map { _, row in
-      problem(row.span, "\(expected.table.value.spelled): no row like this one is there")
+      problem(row.span, "\(table): no row like this one is there")
     }
     let surplus = found.enumerated().filter { !matching.taken.contains($0.offset) }.map { _, row in
-      problem(
-        expected.table.span,
-        "\(expected.table.value.spelled): unexpected \(JSON.object(row.members.filter { named.isEmpty || named.contains($0.name) }).compact)"
-      )
+      let shown = row.members.filter { named.isEmpty || named.contains($0.name) }
+      return problem(expected.table.span, "\(table): unexpected \(JSON.object(shown).compact)")
     }
     return missing + surplus
-  }
-
-  private func unknownColumn(
-    _ expected: TestRows, _ connection: borrowing Connection
-  ) throws(PostgresError) -> TestProblem? {
-    let columns = try connection.query(
-      "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped",
-      [name(expected.table)])
-    let known = try columns.map { (row) throws(PostgresError) in try row.text(0) }
-    for value in expected.rows.flatMap(\.values)
-    where !known.contains(where: { $0.utf8.elementsEqual(value.name.value.utf8) }) {
-      return problem(value.name.span, "\(expected.table.value.spelled) has no column \"\(value.name.value)\"")
-    }
-    return nil
   }
 
   private func json(_ text: String) throws(PostgresError) -> JSON {
@@ -113,10 +175,47 @@ struct TestTables {
 
   // MARK: As they were
 
+  /// How many rows of a table were there before and are, as they were.
+  func strangers(_ table: Located<TableReference>, _ connection: borrowing Connection) throws(PostgresError) -> Int {
+    try connection.query("SELECT count(*) FROM \(name(table)) AS \(Self.row) WHERE NOT \(isOwn)").onlyRow.int(0)
+  }
+
+  /// The columns of a table's primary key; empty where it has none.
+  func primaryKey(_ table: Located<TableReference>, _ connection: borrowing Connection) throws(PostgresError)
+    -> [String]
+  {
+    let rows = try connection.query(
+      """
+      SELECT a.attname
+      FROM   pg_index AS i
+      CROSS  JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+      JOIN   pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+      WHERE  i.indrelid = to_regclass($1::text) AND i.indisprimary
+      ORDER  BY k.place
+      """, [name(table)])
+    return try rows.map { (row) throws(PostgresError) in try row.text(0) }
+  }
+
+  /// Of these keys how many are of rows that were there before.
+  func strangers(
+    among keys: [[String?]], _ key: [String], _ table: Located<TableReference>, _ connection: borrowing Connection
+  ) throws(PostgresError) -> Int {
+    let columns = key.map { "CAST(\(Self.row).\(Identifier(trusted: $0).quoted) AS text)" }.joined(separator: ", ")
+    return try connection.query(
+      """
+      SELECT count(*)
+      FROM   \(name(table)) AS \(Self.row)
+      WHERE  NOT \(isOwn) AND ARRAY[\(columns)] IN (SELECT CAST(k AS text[]) FROM unnest($1::text[]) AS k)
+      """, [ArrayText.literal(keys.map { ArrayText.literal($0) })]
+    ).onlyRow.int(0)
+  }
+
   /// The test's own rows of a table.
   func own(_ table: Located<TableReference>, _ connection: borrowing Connection) throws(PostgresError) -> String {
     try connection.query(
-      "SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') AS rows FROM \(name(table)) AS t WHERE \(isOwn)"
+      """
+      SELECT coalesce(jsonb_agg(to_jsonb(\(Self.row))), '[]') AS rows FROM \(name(table)) AS \(Self.row) WHERE \(isOwn)
+      """
     ).onlyRow.text("rows")
   }
 
@@ -126,9 +225,9 @@ struct TestTables {
   ) throws(PostgresError) -> [TestProblem] {
     let rows = try connection.query(
       """
-      SELECT b.row FROM jsonb_array_elements($1::jsonb) AS b(row)
+      SELECT b.found FROM jsonb_array_elements($1::jsonb) AS b(found)
       EXCEPT ALL
-      SELECT to_jsonb(t) FROM \(name(table)) AS t WHERE \(isOwn)
+      SELECT to_jsonb(\(Self.row)) FROM \(name(table)) AS \(Self.row) WHERE \(isOwn)
       """, [before])
     return try rows.map { (row) throws(PostgresError) in
       problem(table.span, "\(table.value.spelled): a revert does not give back \(try row.text(0))")

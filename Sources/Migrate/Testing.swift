@@ -37,15 +37,39 @@ extension Session {
       var own = request
       // The last one of a name counts.
       own.parameters += test.parameters.map { ($0.name.value, $0.value) }
-      let compilation = try compile(definition, own)
-      do throws(PostgresError) { outcomes.append(try tried(test, definition, compilation)) } catch {
-        throw .database(error)
+      do throws(CompileFailure) {
+        let compilation = try compile(definition, own)
+        do throws(PostgresError) { outcomes.append(try tried(test, definition, compilation)) } catch {
+          throw .database(error)
+        }
+      } catch {
+        // A value of its own that does not fit is the test's; anything else keeps all of them from being tried.
+        guard case .refused(let diagnostics) = error, !test.parameters.isEmpty,
+          diagnostics.all.allSatisfy({ $0.span == nil || $0.severity == .warning })
+        else { throw error }
+        let line = definition.source.position(of: test.name.span.start).line
+        outcomes.append(
+          TestOutcome(
+            name: test.name.value, problems: diagnostics.all.map { TestProblem(line: line, message: $0.message) }))
       }
     }
     return outcomes
   }
 
+  /// Once more where somebody else makes the ledger in this moment.
   private borrowing func tried(
+    _ test: TestDefinition, _ definition: Definition, _ compilation: Compilation
+  ) throws(PostgresError) -> TestOutcome {
+    for _ in 1...5 {
+      guard try Upgrade.version(connection) < Upgrade.newest else { break }
+      do throws(PostgresError) { return try triedOnce(test, definition, compilation) } catch {
+        guard !error.endsConnection, try Upgrade.version(connection) > 0 else { throw error }
+      }
+    }
+    return try triedOnce(test, definition, compilation)
+  }
+
+  private borrowing func triedOnce(
     _ test: TestDefinition, _ definition: Definition, _ compilation: Compilation
   ) throws(PostgresError) -> TestOutcome {
     // The number is given with the snapshot, so whatever is newer is the test's own.
@@ -99,30 +123,55 @@ struct TestRun {
           connection, plan: JSON.object(document).compact, definition: text, version: "test", clientHost: nil,
           reason: nil))
       try connection.query("SELECT migrate.prepare($1::bigint)", [run])
-    } catch { throw .database(error) }
+    } catch {
+      guard error.sqlState == .insufficientPrivilege else { throw .database(error) }
+      throw .problem(
+        rows.problem(
+          test.name.span,
+          "\(error.message); a test takes the rights that apply takes, and makes the ledger where there is none"))
+    }
   }
 
   /// All that is not as expected.
   func problems(_ connection: borrowing Connection) throws(TestEnd) -> [TestProblem] {
-    let before = try frozenBefore(connection)
-    var keys: [[String?]] = []
-    for given in test.given { keys += try insert(given, connection) }
-    let places = test.given.map(\.table)
+    let wasFrozen = try frozenBefore(connection)
+    for given in test.given {
+      let types = try rows.columns(given.table, connection)
+      for row in given.rows { try rows.insert(row, given.table, types, connection) }
+    }
+    for expected in test.expected { _ = try rows.columns(expected.table, connection) }
     do throws(PostgresError) {
-      let were = try places.map { (table) throws(PostgresError) in try rows.own(table, connection) }
-      try connection.query("SELECT migrate.fix_bounds($1::bigint, 1)", [run])
-      if before {
-        try connection.query("SELECT migrate.forget_before($1::bigint)", [run])
+      let were = try test.given.map { (given) throws(PostgresError) in try rows.own(given.table, connection) }
+      let strangers = try test.expected.map { (expected) throws(PostgresError) in
+        try rows.strangers(expected.table, connection)
       }
-      if let problem = try apply(keys, connection) { return [problem] }
-      var problems: [TestProblem] = []
-      for expected in test.expected { problems += try rows.compare(expected, connection) }
-      problems += try compareRejects(connection)
-      guard problems.isEmpty, isTakenBack else { return problems }
-      if let problem = try takeBack(connection) { return [problem] }
-      for (table, were) in zip(places, were) { problems += try rows.lacking(were, table, connection) }
+      try connection.query("SELECT migrate.fix_bounds($1::bigint, 1)", [run])
+      if wasFrozen { try connection.query("SELECT migrate.forget_before($1::bigint)", [run]) }
+      try connection.execute("SAVEPOINT given")
+      if let problem = try apply(connection) { return [problem] }
+      var problems = try compareAll(connection)
+      let met = try touched(strangers, connection)
+      if problems.isEmpty, isTakenBack {
+        if let problem = try takeBack(connection) { return [problem] }
+        for (given, were) in zip(test.given, were) { problems += try rows.lacking(were, given.table, connection) }
+      }
+      try connection.execute("ROLLBACK TO SAVEPOINT given")
+      for met in met { if let problem = try gone(met, connection) { problems.append(problem) } }
       return problems
     } catch { throw .database(error) }
+  }
+
+  private func compareAll(_ connection: borrowing Connection) throws(PostgresError) -> [TestProblem] {
+    var problems: [TestProblem] = []
+    do throws(TestEnd) {
+      for expected in test.expected { problems += try rows.compare(expected, connection) }
+      return try problems + compareRejects(connection)
+    } catch {
+      switch error {
+      case .problem(let problem): return problems + [problem]
+      case .database(let error): throw error
+      }
+    }
   }
 
   /// What the source's query gives already is none of the test's; whether there is such a query.
@@ -135,55 +184,63 @@ struct TestRun {
     return true
   }
 
-  /// The keys of the rows of the source.
-  private func insert(
-    _ given: TestRows, _ connection: borrowing Connection
-  ) throws(TestEnd) -> [[String?]] {
-    let isSource: Bool
-    let isThere: Bool
-    do throws(PostgresError) {
-      let found = try connection.query(
-        """
-        SELECT to_regclass($1::text) IS NOT NULL AS there, coalesce(to_regclass($1::text) = to_regclass($2::text), false) AS same
-        """, [rows.name(given.table), plan.tables.first?.name]
-      ).onlyRow
-      isThere = try found.bool("there")
-      let isSame = try found.bool("same")
-      isSource = isSame && !plan.isFrozen
-    } catch { throw .database(error) }
-    guard isThere else {
-      throw .problem(rows.problem(given.table.span, "there is no table \(given.table.value.spelled)"))
+  // MARK: Rows that were there
+
+  /// Rows of a table that were there before and are not as they were, and the keys of all that are the test's own by now.
+  private struct Touched {
+    let table: Located<TableReference>
+    let rows: Int
+    let key: [String]
+    let own: [[String?]]
+  }
+
+  private func touched(
+    _ before: [Int], _ connection: borrowing Connection
+  ) throws(PostgresError) -> [Touched] {
+    var found: [Touched] = []
+    for (expected, count) in zip(test.expected, before) {
+      let rest = try rows.strangers(expected.table, connection)
+      let key = try rows.primaryKey(expected.table, connection)
+      guard rest < count, !key.isEmpty else { continue }
+      found.append(
+        Touched(
+          table: expected.table, rows: count - rest, key: key,
+          own: try rows.keys(rows.name(expected.table), key, connection)))
     }
-    var keys: [[String?]] = []
-    for row in given.rows {
-      do throws(PostgresError) {
-        let key = try rows.insert(row, given.table, returning: isSource ? plan.key : [], connection)
-        if isSource { keys.append(key) }
-      } catch {
-        guard !error.endsConnection else { throw .database(error) }
-        throw .problem(rows.problem(row.span, "\(given.table.value.spelled): this row is refused: \(error.message)"))
-      }
-    }
-    return keys
+    return found
+  }
+
+  /// Those that were changed are among the rows that are expected or not; that others are gone nobody would see.
+  private func gone(_ touched: Touched, _ connection: borrowing Connection) throws(PostgresError) -> TestProblem? {
+    let changed = try rows.strangers(among: touched.own, touched.key, touched.table, connection)
+    guard touched.rows > changed else { return nil }
+    return rows.problem(
+      touched.table.span,
+      "\(touched.table.value.spelled): \(touched.rows - changed) of the rows that were there before \(touched.rows - changed == 1 ? "is" : "are") gone"
+    )
   }
 
   // MARK: There
 
   /// Each row by itself, where they are read live: what is made of a row does not depend on the others of its batch.
-  private func apply(_ keys: [[String?]], _ connection: borrowing Connection) throws(PostgresError) -> TestProblem? {
+  private func apply(_ connection: borrowing Connection) throws(PostgresError) -> TestProblem? {
     var stretches: [(after: [String?]?, through: [String?])] = []
     if plan.isFrozen {
       let upper = try connection.query("SELECT migrate.last_key($1::bigint) AS key", [run]).onlyRow
       if try !upper.isNull("key") { stretches.append((nil, try upper.array("key"))) }
     } else {
-      for key in keys { stretches.append((try previous(key, connection), key)) }
+      for key in try rows.keys(plan.tables.first?.name ?? "", plan.key, connection) {
+        stretches.append((try previous(key, connection), key))
+      }
     }
     for (place, stretch) in stretches.enumerated() {
       if let message = try attempt(place + 1, stretch, connection) { return failed(message) }
     }
-    guard plan.isPublishedAtOnce else { return nil }
-    let shown = try connection.query("SELECT * FROM migrate.attempt_publish($1::bigint, 1, false)", [run]).onlyRow
-    return try shown.text("verdict") == "done" ? nil : failed(try shown["message"] ?? "")
+    if plan.isPublishedAtOnce {
+      let shown = try connection.query("SELECT * FROM migrate.attempt_publish($1::bigint, 1, false)", [run]).onlyRow
+      if try shown.text("verdict") != "done" { return failed(try shown["message"] ?? "") }
+    }
+    return try connection.query("SELECT migrate.excess($1::bigint) AS excess", [run]).onlyRow["excess"].map(failed)
   }
 
   private func previous(_ key: [String?], _ connection: borrowing Connection) throws(PostgresError) -> [String?]? {
@@ -246,36 +303,59 @@ struct TestRun {
 
   // MARK: Rows in quarantine
 
-  private func compareRejects(_ connection: borrowing Connection) throws(PostgresError) -> [TestProblem] {
-    var left: [(key: [String], reason: String)] = []
-    for row in try connection.query(
-      "SELECT key, coalesce(message, array_to_string(reasons, '; ')) AS reason FROM migrate.rejects WHERE run = $1::bigint ORDER BY key",
-      [run])
-    {
-      left.append((try row.array("key").map { $0 ?? "NULL" }, try row.text("reason")))
-    }
-    var problems: [TestProblem] = []
-    for expected in test.rejects {
-      let place = left.firstIndex { found in
-        expected.values.allSatisfy { value in
-          if value.name.value.utf8.elementsEqual("reason".utf8) { return found.reason.contains(value.value.plainText) }
-          guard let column = plan.key.firstIndex(where: { $0.utf8.elementsEqual(value.name.value.utf8) }) else {
-            return false
-          }
-          return found.key[column].utf8.elementsEqual(value.value.plainText.utf8)
-        }
+  private func compareRejects(_ connection: borrowing Connection) throws(TestEnd) -> [TestProblem] {
+    var found: [(key: [String?], reason: String)] = []
+    do throws(PostgresError) {
+      for row in try connection.query(
+        """
+        SELECT key, coalesce(message, array_to_string(reasons, '; ')) AS reason
+        FROM   migrate.rejects
+        WHERE  run = $1::bigint
+        ORDER  BY key
+        """, [run])
+      {
+        found.append((try row.array("key"), try row.text("reason")))
       }
-      if let place {
-        left.remove(at: place)
-      } else {
-        problems.append(rows.problem(expected.span, "no row like this one is in quarantine"))
+    } catch { throw .database(error) }
+    var fits: [[Int]] = []
+    for expected in test.rejects { fits.append(try self.fits(expected, found, connection)) }
+    let matching = Matching(fits, of: found.count)
+    let missing = test.rejects.enumerated().filter { matching.partner[$0.offset] == nil }.map { _, expected in
+      rows.problem(expected.span, "no row like this one is in quarantine")
+    }
+    let surplus = found.enumerated().filter { !matching.taken.contains($0.offset) }.map { _, row in
+      let key = row.key.map { $0 ?? "NULL" }.joined(separator: ", ")
+      return rows.problem(test.name.span, "(\(key)) is in quarantine, unexpected: \(row.reason)")
+    }
+    return missing + surplus
+  }
+
+  /// Which of the rows in quarantine are meant: by columns of the key, as the source has them, and a part of the reason.
+  private func fits(
+    _ expected: TestRow, _ found: [(key: [String?], reason: String)], _ connection: borrowing Connection
+  ) throws(TestEnd) -> [Int] {
+    var places = Array(found.indices)
+    for value in expected.values {
+      if value.name.value.utf8.elementsEqual("reason".utf8) {
+        places = places.filter { found[$0].reason.contains(value.value.plainText) }
+        continue
       }
+      guard let column = plan.key.firstIndex(where: { $0.utf8.elementsEqual(value.name.value.utf8) }),
+        let type = plan.tables.first?.columns.first(where: { $0.name.utf8.elementsEqual(value.name.value.utf8) })?.type
+      else {
+        throw .problem(
+          rows.problem(
+            value.name.span,
+            "a row in quarantine is described by its key, (\(plan.key.joined(separator: ", "))), and by `reason`"))
+      }
+      let spelled = try rows.trying(value.name.span, value.name.value, connection) { () throws(PostgresError) in
+        try connection.query(
+          "SELECT CAST(CAST($1::text AS \(type)) AS text) AS spelled", [value.value.plainText]
+        ).onlyRow["spelled"]
+      }
+      places = places.filter { found[$0].key[column] == spelled }
     }
-    for (key, reason) in left {
-      problems.append(
-        rows.problem(test.name.span, "(\(key.joined(separator: ", "))) is in quarantine, unexpected: \(reason)"))
-    }
-    return problems
+    return places
   }
 }
 

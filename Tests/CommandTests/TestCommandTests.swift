@@ -41,13 +41,14 @@ import Testing
 
   /// - Parameter test: what stands under the name of the test.
   private func run(
-    _ definition: String, _ test: String, _ words: String..., expecting status: Int32 = 0, behind: String = ""
+    _ definition: String, _ test: String, _ words: String..., expecting status: Int32 = 0, behind: String = "",
+    and others: String = ""
   ) async throws -> String {
     var out = ""
     try await withProject { project in
       try await project.server.psql("DROP SCHEMA IF EXISTS migrate CASCADE;" + Self.tables + behind)
       let lines = test.split(separator: "\n").map { "    \($0)" }.joined(separator: "\n")
-      try project.write("batch: tried\n\(definition)tests:\n  it:\n\(lines)\n", to: "migrations/tried.yaml")
+      try project.write("batch: tried\n\(definition)tests:\n  it:\n\(lines)\n\(others)", to: "migrations/tried.yaml")
       let before = try await project.value(Self.everything)
       let told = try await project.start(["test", "tried", "--yes"] + words, environment: [:]).finish()
       #expect(told.status == status, "\(told)")
@@ -193,6 +194,95 @@ import Testing
     let column = try await run(
       Self.levels, Self.given + "expected: {public.users: [{id: 101, levl: gold}]}", expecting: 1)
     #expect(column.contains("public.users has no column \"levl\""), "\(column)")
+  }
+
+  /// Each of them is a problem of its test, at its line, and those behind it are tried.
+  @Test(arguments: [
+    (
+      "expected:\n  public.users:\n    - {id: 99999999999999999999, level: gold}",
+      "tried.yaml:21: public.users: value \"99999999999999999999\" is out of range"
+    ),
+    ("expected:\n  public.viewed: [{id: 1}]", "tried.yaml:20: there is no table public.viewed"),
+    ("params: {gold: much}\nexpected: {}", "tried.yaml:10: "), ("params: {silver: 1}\nexpected: {}", "tried.yaml:10: "),
+    (
+      "expected: {}\nrejects:\n  - {name: A}",
+      "tried.yaml:21: a row in quarantine is described by its key, (id), and by `reason`"
+    ),
+  ])
+  func `tell what is wrong with themselves`(test: String, says: String) async throws {
+    let view = "CREATE VIEW viewed AS SELECT * FROM users;"
+    let other = "  other:\n    given: {}\n    expected: {}\n"
+    let told = try await run(Self.levels, Self.given + test, expecting: 1, behind: view, and: other)
+    #expect(told.contains(says), "\(told)")
+    #expect(told.hasSuffix("ok: tried: other\n2 tests, 1 failed\n"), "\(told)")
+  }
+
+  /// What our own SQL calls a row no column is called.
+  @Test func `hold for columns of any name`() async throws {
+    let odd = """
+      CREATE TABLE odd (id integer PRIMARY KEY, t jsonb, r integer, s integer, b integer, f integer, e integer, v integer, row integer, found integer);
+      """
+    let test = "given:\n  public.odd: [{id: 1, t: {id: 1, v: 77}, v: 5}]\nexpected:\n  public.odd:\n    - "
+    let set = "source: public.odd\nset: {v: v + 1}\n"
+    #expect(try await run(set, test + "{id: 1, v: 6, r: null, t: {id: 1, v: 77}}", behind: odd).hasPrefix("ok"))
+    #expect(
+      try await run(set, test + "{id: 1, v: 77}", expecting: 1, behind: odd).contains("unexpected {\"v\":6,\"id\":1}"))
+    let query =
+      "source: {query: 'SELECT id, s, b FROM odd', key: id}\ninsert: public.kept\nvalues: {id: id, user_id: 1, total: 5}\n"
+    #expect(
+      try await run(query, "given:\n  public.odd: [{id: 1, s: 5}]\nexpected:\n  public.kept: [{id: 1}]", behind: odd)
+        .hasPrefix("ok"))
+  }
+
+  @Test func `leave columns alone that they do not name`() async throws {
+    let strict = """
+      CREATE DOMAIN named AS text NOT NULL CHECK (VALUE <> '');
+      CREATE TABLE strict (id numeric(8,2) PRIMARY KEY, a named DEFAULT 'x', c char(4), v numeric(8,2));
+      """
+    let set = "source: public.strict\nset: {v: v / 3, c: 'qq'}\nvalidation: {small: v < 100}\n"
+    let given = "given:\n  public.strict: [{id: 1, v: 1}, {id: 2, v: 1000}, {id: 3, v: 3000}]\n"
+    let right =
+      "expected:\n  public.strict:\n    - {id: 1, v: 0.33, c: qq}\n    - {id: 2}\n    - {id: 3}\nrejects:\n  - {reason: small}\n  - {id: 2}"
+    #expect(try await run(set, given + right, behind: strict).hasPrefix("ok"))
+    let wrong = try await run(set, given + right.replacing("0.33", with: "0.334"), expecting: 1, behind: strict)
+    #expect(wrong.contains("no row like this one is there"), "\(wrong)")
+  }
+
+  @Test func `tell when rows are gone that were there before`() async throws {
+    let takes = "source: public.orders\ndelete: public.kept\nmatch: kept.user_id = batch.user_id\n"
+    let test = """
+      given:
+        public.users: [{id: 101, name: A}]
+        public.orders: [{id: 1, user_id: 101, total: 5}]
+        public.kept: [{id: 50, user_id: 101, total: 1}]
+      expected:
+        public.kept: []
+      """
+    #expect(try await run(takes, test).hasPrefix("ok"))
+    let told = try await run(takes, test, expecting: 1, behind: "INSERT INTO kept VALUES (7, 101, 1), (8, 102, 1);")
+    #expect(told.contains("public.kept: 1 of the rows that were there before is gone"), "\(told)")
+  }
+
+  /// In whatever way they came there.
+  @Test func `apply it to all rows that have come into the source`() async throws {
+    let more = """
+      CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN IF NEW.total < 0 THEN RETURN NULL; END IF; INSERT INTO kept VALUES (NEW.id + 1000, 1, NEW.total); RETURN NEW; END $$;
+      CREATE TRIGGER more BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION more();
+      """
+    let set = "source: public.kept\nset: {total: total + 1}\n"
+    let test =
+      "given:\n  public.users: [{id: 101, name: A}]\n  public.orders: [{id: 1, user_id: 101, total: 5}]\nexpected:\n  public.kept: [{id: 1001, total: 6}]"
+    #expect(try await run(set, test, behind: more).hasPrefix("ok"))
+    let kept = try await run(set, test.replacing("total: 5", with: "total: -5"), expecting: 1, behind: more)
+    #expect(kept.contains("tried.yaml:8: public.orders: a trigger keeps this row from being inserted"), "\(kept)")
+  }
+
+  @Test func `fail where more rows are rejected than a run may have`() async throws {
+    let rows =
+      "given:\n  public.users:\n    - {id: 101, name: ''}\n    - {id: 102, name: ''}\nexpected: {}\nrejects:\n  - {id: 101}\n  - {id: 102}"
+    let told = try await run(Self.levels + "max_rejects: 1\n", rows, expecting: 1)
+    #expect(told.contains("the run fails: 2 rows are in quarantine, more than 1"), "\(told)")
   }
 
   @Test func `are told as JSON`() async throws {

@@ -22,6 +22,17 @@ import Testing
     }
   }
 
+  @Test func `pass their own tests, and no row of the shop is another one then`() async throws {
+    try await Shop.with { shop in
+      let before = try await shop.checksums()
+      let process = try Program.process(
+        Program.folder + "/migrate", ["test", "--dir", "migrations/demo", "--yes"], database: shop.server)
+      let told = try await onThread { try Program.output(of: process) }
+      #expect(told.status == 0 && told.text.hasSuffix("7 tests, 0 failed\n"), "\(told.text)")
+      #expect(try await shop.checksums() == before)
+    }
+  }
+
   @Test("are planned, applied and taken back, to the byte", arguments: names)
   func goThereAndBack(_ name: String) async throws {
     try await Shop.with { shop in

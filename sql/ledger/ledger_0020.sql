@@ -11,7 +11,8 @@ COMMENT ON FUNCTION migrate.keep_before IS 'Keeps what the query of a source giv
 CREATE FUNCTION migrate.forget_before(_run bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  EXECUTE format('DELETE FROM migrate.source_%s AS s USING migrate.before_%s AS b WHERE to_jsonb(s) = to_jsonb(b)', _run, _run);
+  EXECUTE format('DELETE FROM migrate.source_%s AS "migrate now" USING migrate.before_%s AS "migrate before" '
+                 'WHERE to_jsonb("migrate now") = to_jsonb("migrate before")', _run, _run);
 END $$;
 COMMENT ON FUNCTION migrate.forget_before IS 'Leaves those rows of a source that it has not given before.';
 

@@ -25,8 +25,8 @@ package enum Commands {
     "test", abstract: "try the tests of definitions",
     discussion:
       "Each inserts the rows that it gives, applies the definition to them, compares what is there then with what it expects, and takes "
-      + "that back: in one transaction, which is rolled back. Triggers fire, constraints hold, and no other row is touched. Without a "
-      + "name: every definition.",
+      + "that back: in one transaction, which is rolled back. Triggers fire and constraints hold; other rows are left alone unless the "
+      + "definition means them. Without a name: every definition.",
     positionals: [Positionals.names],
     options: [
       Options.parameters, Options.parameterFile, Options.searchPath, Options.yes, Options.json,

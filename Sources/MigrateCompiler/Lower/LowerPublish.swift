@@ -11,7 +11,8 @@ extension ResolvedBatch {
   var publishing: [Statement] {
     var late = self
     late.stretch = .late
-    return [lockAlone, publish] + (hasTriggers ? [image] : []) + [late.captureJoined(locked: true)]
+    // What is stored can be another value than what is computed, also by the column's type: it fills up, or rounds.
+    return [lockAlone, publish] + (foreseesJoined ? [] : [image]) + [late.captureJoined(locked: true)]
       + (judges ? [late.validate] : []) + [change, finishPublish, forget]
   }
 

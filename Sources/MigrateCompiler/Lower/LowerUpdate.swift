@@ -76,7 +76,6 @@ extension ResolvedBatch {
 
   /// Reads the image back, since RETURNING has not seen what AFTER triggers did to the rows.
   var image: Statement {
-    let keys: [SQL] = key.indices.map { "\(keyColumns[$0]) AS \(Name.key($0))" }
     let images: [SQL] = capturedColumns.map { "\($0.kept(of: alias, step: Self.step)) AS \(Name.new($0))" }
     let names = keyNames + capturedColumns.map { Name.new($0) }
     let exact: [SQL] = keyNames.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }
@@ -85,7 +84,7 @@ extension ResolvedBatch {
       """
       WITH image AS (
         SELECT \(lines: names.map { "array_agg(s.\($0)) AS \($0)" })
-        FROM  (SELECT \(lines: keys + images)
+        FROM  (SELECT \(lines: capturedKeys + images)
                FROM   \(lines: unnested(keyNames) + [source])
                WHERE  \(Self.placeRead)
                  AND  \(sameKey)
