@@ -33,7 +33,7 @@ package enum Commands {
     ],
     examples: [
       Command.Example("migrate test", "All tests, before a change of a definition is merged."),
-      Command.Example("migrate test vip_level --yes", "Those of one definition, without being asked."),
+      Command.Example("migrate test prices --yes", "Those of one definition, without being asked."),
     ],
     exitCodes: [.done, .failed, .usage, .interrupted])
 
