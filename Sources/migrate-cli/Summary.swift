@@ -81,11 +81,12 @@ struct Summary {
     }
     for warning in plan.warnings where warning.code == "trigger-fires" { add("fires", warning.message) }
     let locked = plan.steps.filter { $0.work.map { $0.relation != nil } ?? true }.map(\.table)
+    let wait = Wording.duration(plan.pace.lockTimeout ?? Pace.usualLockTimeout)
+    let held =
+      plan.isPublishedAtOnce
+      ? "no row before all are shown, and then each until that is over" : "the rows of one batch at a time"
     for table in Set(locked).sorted() {
-      add(
-        "locks",
-        "ROW EXCLUSIVE on \(table), and the rows of one batch at a time; waits \(Wording.duration(plan.pace.lockTimeout ?? Pace.usualLockTimeout)) for a lock, then tries again"
-      )
+      add("locks", "ROW EXCLUSIVE on \(table), and \(held); waits \(wait) for a lock, then tries again")
     }
     if !isMeasured {
       add("time", "not known; `migrate plan \(plan.definition) --measure` tries five batches and rolls them back")

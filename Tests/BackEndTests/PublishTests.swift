@@ -99,6 +99,24 @@ import Testing
     }
   }
 
+  /// Which writes no other row, and is asked whether it does.
+  @Test(arguments: BackEnd.allCases)
+  func `goes back under a trigger that has come since`(by backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.cases[0].tables)
+      let before = try await server.rows(Published.all)
+      let compiled = try await backEnd.complete(Self.cases[0].definition(), on: server, batchSize: 7)
+      try await server.psql(
+        """
+        CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER same AFTER UPDATE ON products FOR EACH ROW EXECUTE FUNCTION same();
+        """)
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.rows(Published.all) == before)
+    }
+  }
+
   @Test func `gives the same for any number of workers`() async throws {
     for workers in [1, 2, 4] {
       try await withLedger { server in

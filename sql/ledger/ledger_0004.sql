@@ -285,12 +285,11 @@ BEGIN
     RETURN;
   END IF;
   -- Each row that came back was written once, and once more where known triggers write columns of it, which are then put right.
-  SELECT b.rows_changed * (1 + (SELECT count(*) FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'restore rewritten'))
+  -- What was shown at once comes back at once, so there may be several batches of this transaction.
+  SELECT sum(b.rows_changed) * (1 + (SELECT count(*) FROM migrate.statements AS s WHERE s.run = _run AND s.name = 'restore rewritten'))
   INTO   expected
   FROM   migrate.batches AS b
-  WHERE  b.run = _run AND b.kind = 'revert'
-  ORDER  BY b.seq DESC
-  LIMIT  1;
+  WHERE  b.run = _run AND b.kind = 'revert' AND b.xid = pg_current_xact_id();
   IF current_setting('track_counts') = 'off' OR migrate.rows_written(_run) - _written_before <> expected THEN
     RAISE EXCEPTION '%', CASE WHEN current_setting('track_counts') = 'off'
       THEN format('trigger %s came after run %s, and track_counts is off, so nothing tells whether it writes other rows', late, _run)
