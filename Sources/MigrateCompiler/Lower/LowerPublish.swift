@@ -69,7 +69,7 @@ extension ResolvedBatch {
       let value: SQL = "s.\(name)"
       return "array_agg(\(column.map { wrapped(value, $0) } ?? value))"
     }
-    let same: [SQL] = keyNames.map { "p.\($0) = d.\($0)" }
+    let same: [SQL] = keyNames.map { "published.\($0) = d.\($0)" }
     return Statement(
       .publish, step: Self.step,
       why: "for each batch: a row that is what it was is written, and only what is written stays in the undo",
@@ -86,14 +86,14 @@ extension ResolvedBatch {
                SELECT \(lines: elements)
                FROM  (SELECT \(list: arrays.map { "d.\($0)" })
                       FROM   \(lines: unnested(arrays))
-                      JOIN   published AS p ON \(SQL.joined(same, by: " AND "))
+                      JOIN   published ON \(SQL.joined(same, by: " AND "))
                       WHERE  \(Self.placeRead)
                       ORDER  BY \(list: keyNames.map { "d.\($0)" })) AS s),
              (\(list: key.indices.map { Name.passed($0) })) = (
                SELECT \(lines: keyNames.map { "array_agg(d.\($0))" })
                FROM   \(lines: unnested(keyNames))
                WHERE  \(Self.placeRead)
-                 AND  NOT EXISTS (SELECT FROM published AS p WHERE \(SQL.joined(same, by: " AND "))))
+                 AND  NOT EXISTS (SELECT FROM published WHERE \(SQL.joined(same, by: " AND "))))
       WHERE  \(Self.place)
         AND  cardinality(u.k_1) > (SELECT count(*) FROM published)
       """)
@@ -116,14 +116,14 @@ extension ResolvedBatch {
     let passed: SQL = """
       , passed AS (
         UPDATE migrate.batches AS a
-        SET    rows_read    = a.rows_read - a.rows_changed + p.rows,
-               rows_changed = p.rows
+        SET    rows_read    = a.rows_read - a.rows_changed + u.rows,
+               rows_changed = u.rows
         FROM  (SELECT u.slice, u.ordinal, u.part, coalesce(cardinality(u.k_1), 0) AS rows
-               FROM   \(Name.undo(Self.step)) AS u) AS p
+               FROM   \(Name.undo(Self.step)) AS u) AS u
         WHERE  a.run = \(Role.run)
           AND  a.kind = 'apply'
-          AND  (a.slice, a.ordinal, a.part) = (p.slice, p.ordinal, p.part)
-          AND  a.rows_changed > p.rows
+          AND  (a.slice, a.ordinal, a.part) = (u.slice, u.ordinal, u.part)
+          AND  a.rows_changed > u.rows
       )
       """
     return Statement(

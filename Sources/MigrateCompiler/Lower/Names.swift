@@ -75,7 +75,7 @@ enum Name {
     "a", "added", "b", "c", "d", "e", "f", "h", "l", "r", "s", "u", "back", "batch", "changed", "chosen", "conflicts",
     "found", "frozen", "gone",
     "heartbeat",
-    "held", "image", "joined", "kept", "locked", "migrate locked", "moved", "noted", "own", "p", "passed", "published",
+    "held", "image", "joined", "kept", "locked", "migrate locked", "moved", "noted", "own", "passed", "published",
     "rejected", "written",
   ]
 

@@ -259,7 +259,7 @@ SET    (k_1, o_2, n_2, seen) = (
          FROM  (SELECT d.k_1, d.o_2, d.n_2, d.seen
                 FROM   migrate.undo_{run}_1 AS b,
                        unnest(b.k_1, b.o_2, b.n_2, b.seen) AS d(k_1, o_2, n_2, seen)
-                JOIN   published AS p ON p.k_1 = d.k_1
+                JOIN   published ON published.k_1 = d.k_1
                 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
                 ORDER  BY d.k_1) AS s),
        (passed_1) = (
@@ -267,7 +267,7 @@ SET    (k_1, o_2, n_2, seen) = (
          FROM   migrate.undo_{run}_1 AS b,
                 unnest(b.k_1) AS d(k_1)
          WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-           AND  NOT EXISTS (SELECT FROM published AS p WHERE p.k_1 = d.k_1))
+           AND  NOT EXISTS (SELECT FROM published WHERE published.k_1 = d.k_1))
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  cardinality(u.k_1) > (SELECT count(*) FROM published);
 
@@ -392,14 +392,14 @@ WITH heartbeat AS (
   WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
 ), passed AS (
   UPDATE migrate.batches AS a
-  SET    rows_read    = a.rows_read - a.rows_changed + p.rows,
-         rows_changed = p.rows
+  SET    rows_read    = a.rows_read - a.rows_changed + u.rows,
+         rows_changed = u.rows
   FROM  (SELECT u.slice, u.ordinal, u.part, coalesce(cardinality(u.k_1), 0) AS rows
-         FROM   migrate.undo_{run}_1 AS u) AS p
+         FROM   migrate.undo_{run}_1 AS u) AS u
   WHERE  a.run = $1::bigint
     AND  a.kind = 'apply'
-    AND  (a.slice, a.ordinal, a.part) = (p.slice, p.ordinal, p.part)
-    AND  a.rows_changed > p.rows
+    AND  (a.slice, a.ordinal, a.part) = (u.slice, u.ordinal, u.part)
+    AND  a.rows_changed > u.rows
 )
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)

@@ -273,7 +273,7 @@ SET    (k_1, k_2, o_3, n_3, o_4, n_4, o_5, n_5) = (
          FROM  (SELECT d.k_1, d.k_2, d.o_3, d.n_3, d.o_4, d.n_4, d.o_5, d.n_5
                 FROM   migrate.undo_{run}_1 AS b,
                        unnest(b.k_1, b.k_2, b.o_3, b.n_3, b.o_4, b.n_4, b.o_5, b.n_5) AS d(k_1, k_2, o_3, n_3, o_4, n_4, o_5, n_5)
-                JOIN   published AS p ON p.k_1 = d.k_1 AND p.k_2 = d.k_2
+                JOIN   published ON published.k_1 = d.k_1 AND published.k_2 = d.k_2
                 WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
                 ORDER  BY d.k_1, d.k_2) AS s),
        (passed_1, passed_2) = (
@@ -282,7 +282,7 @@ SET    (k_1, k_2, o_3, n_3, o_4, n_4, o_5, n_5) = (
          FROM   migrate.undo_{run}_1 AS b,
                 unnest(b.k_1, b.k_2) AS d(k_1, k_2)
          WHERE  (b.slice, b.ordinal, b.part) = ($1::integer, $2::integer, $3::integer)
-           AND  NOT EXISTS (SELECT FROM published AS p WHERE p.k_1 = d.k_1 AND p.k_2 = d.k_2))
+           AND  NOT EXISTS (SELECT FROM published WHERE published.k_1 = d.k_1 AND published.k_2 = d.k_2))
 WHERE  (u.slice, u.ordinal, u.part) = ($1::integer, $2::integer, $3::integer)
   AND  cardinality(u.k_1) > (SELECT count(*) FROM published);
 
@@ -441,14 +441,14 @@ WITH heartbeat AS (
   WHERE  run = $1::bigint AND worker = $2::integer AND epoch = $3::integer
 ), passed AS (
   UPDATE migrate.batches AS a
-  SET    rows_read    = a.rows_read - a.rows_changed + p.rows,
-         rows_changed = p.rows
+  SET    rows_read    = a.rows_read - a.rows_changed + u.rows,
+         rows_changed = u.rows
   FROM  (SELECT u.slice, u.ordinal, u.part, coalesce(cardinality(u.k_1), 0) AS rows
-         FROM   migrate.undo_{run}_1 AS u) AS p
+         FROM   migrate.undo_{run}_1 AS u) AS u
   WHERE  a.run = $1::bigint
     AND  a.kind = 'apply'
-    AND  (a.slice, a.ordinal, a.part) = (p.slice, p.ordinal, p.part)
-    AND  a.rows_changed > p.rows
+    AND  (a.slice, a.ordinal, a.part) = (u.slice, u.ordinal, u.part)
+    AND  a.rows_changed > u.rows
 )
 INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                              rows_read, rows_changed, rows_unchanged, rows_rejected, epoch, exact)
