@@ -103,7 +103,7 @@ struct RunEventText {
       "paused from elsewhere\(request.map(words) ?? ""); `migrate resume \(run)` goes on here, Ctrl-C leaves"
     case .publishing(let rows): "publishing \(Wording.count(rows, "row")) at once"
     case .published(let late, let duration):
-      "published in \(Wording.duration(duration)), the longest that a writer of one of these rows has waited"
+      "published in \(Wording.duration(duration)); a writer of one of these rows may have waited as long"
         + (late > 0 ? "; \(Wording.count(late, "row")) that others had changed meanwhile computed anew" : "")
     case .resumed: "resumed"
     case .shorthanded(let worker, let reason):

@@ -52,7 +52,7 @@ import Testing
       let applied = try await project.start(["apply", "doubled", "--yes"], environment: [:]).finish()
       #expect(applied.status == 0 && applied.out.contains("run 1 completed 1500 rows 0 rejects"), "\(applied)")
       #expect(applied.err.contains("publishing 1,500 rows at once\n"), "\(applied.err)")
-      #expect(applied.err.contains(/published in .*, the longest that a writer of one of these rows has waited\n/))
+      #expect(applied.err.contains(/published in .*; a writer of one of these rows may have waited as long\n/))
       #expect(try await project.value("SELECT count(DISTINCT CAST(xmin AS text)) FROM goods") == "2")
       #expect(try await project.start(["revert", "1", "--yes"], environment: [:]).finish().status == 0)
       #expect(try await project.value("SELECT count(DISTINCT CAST(xmin AS text)) FROM goods WHERE id % 4 > 0") == "1")
