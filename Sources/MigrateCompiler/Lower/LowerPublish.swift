@@ -55,17 +55,17 @@ extension ResolvedBatch {
   }
 
   /// What undo has of each row, for the arrays are rewritten together.
-  private var arrays: [SQL] {
-    keyNames + capturedColumns.flatMap { [Name.old($0), Name.new($0)] } + seenNames
+  private var kept: [(name: SQL, column: Column?)] {
+    let images: [(name: SQL, column: Column?)] = capturedColumns.flatMap { [(Name.old($0), $0), (Name.new($0), $0)] }
+    return keyNames.map { ($0, nil) } + images + seenNames.map { ($0, nil) }
   }
+
+  private var arrays: [SQL] { kept.map(\.name) }
 
   private var publish: Statement {
     let written = assignments.map(\.column)
     let needed = keyNames + capturedColumns.map { Name.old($0) } + written.map { Name.new($0) } + seenNames
-    let elements: [SQL] = arrays.map { name in
-      let column =
-        capturedColumns.first { RenderedSQL(Name.old($0)).text == RenderedSQL(name).text }
-        ?? capturedColumns.first { RenderedSQL(Name.new($0)).text == RenderedSQL(name).text }
+    let elements: [SQL] = kept.map { name, column in
       let value: SQL = "s.\(name)"
       return "array_agg(\(column.map { wrapped(value, $0) } ?? value))"
     }
