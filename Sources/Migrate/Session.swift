@@ -51,11 +51,12 @@ package struct Session: ~Copyable {
       let document = try read(parsed.catalogQuery(searchPath: request.searchPath))
       inquiry = Inquiry(definition, try catalog(document), searchPath: request.searchPath ?? parsed.searchPath)
       try inquiry.checkZone(connection)
-      if let rows = try sourceRows(&inquiry, parsed) { inquiry.catalog = try catalog(document.with(rows)) }
+      try addDescribed(to: &inquiry, document, parsed)
       resolution = Compiler.resolve(parsed, inquiry.catalog)
       try inquiry.checkWindow(connection)
       try inquiry.readParameters(connection, request)
       try inquiry.describe(connection, resolution.probes)
+      inquiry.settleCarried(resolution)
       if !resolution.problems.isEmpty || !inquiry.problems.isEmpty { try inquiry.explainEach(connection, resolution) }
       if let beginning = request.beginning {
         inquiry.unmetNeeds = try unmetNeeds(of: definition, behind: beginning.behind)
@@ -83,15 +84,30 @@ package struct Session: ~Copyable {
     let parsed = ParsedBatch(definition)
     let document = try read(parsed.catalogQuery(searchPath: nil))
     var inquiry = Inquiry(definition, try catalog(document), searchPath: parsed.searchPath)
-    return try sourceRows(&inquiry, parsed).map { document.with($0) } ?? document
+    return try addDescribed(to: &inquiry, document, parsed)
   }
 
-  /// The columns of the source's query, where it has one that the database understands.
-  private borrowing func sourceRows(
-    _ inquiry: inout Inquiry, _ parsed: ParsedBatch
-  ) throws(PostgresError) -> JSON? {
-    guard let rows = try inquiry.describeSource(connection, parsed) else { return nil }
-    return try read(CatalogQuery(searchPath: [], tables: [], functions: [], types: [], rows: rows))["rows"]
+  /// Adds the columns of the source's query and what the steps read besides, where there are such that the database understands.
+  ///
+  /// - Returns: the document with them.
+  @discardableResult
+  private borrowing func addDescribed(
+    to inquiry: inout Inquiry, _ document: JSON, _ parsed: ParsedBatch
+  ) throws(PostgresError) -> JSON {
+    var document = document
+    if let rows = try inquiry.describeSource(connection, parsed) {
+      document = document.with("rows", try described(rows))
+      inquiry.catalog = try catalog(document)
+    }
+    if let carried = try inquiry.describeCarried(connection, parsed) {
+      document = document.with("carried", try described(carried))
+      inquiry.catalog = try catalog(document)
+    }
+    return document
+  }
+
+  private borrowing func described(_ columns: [CatalogQuery.DescribedColumn]) throws(PostgresError) -> JSON {
+    try read(CatalogQuery(searchPath: [], tables: [], functions: [], types: [], rows: columns))["rows"] ?? .null
   }
 
   private borrowing func read(_ query: CatalogQuery) throws(PostgresError) -> JSON {
@@ -111,6 +127,6 @@ package struct Session: ~Copyable {
 }
 
 extension JSON {
-  /// A catalog's document with the columns of the source's query.
-  fileprivate func with(_ rows: JSON) -> JSON { .object(members + [.init("rows", rows)]) }
+  /// A catalog's document with one member more.
+  fileprivate func with(_ name: String, _ value: JSON) -> JSON { .object(members + [.init(name, value)]) }
 }

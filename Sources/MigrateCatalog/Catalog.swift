@@ -19,6 +19,8 @@ package struct Catalog: Sendable {
   package let types: [String: ResolvedType?]
   /// The columns of the source's query; `nil` where none was described.
   package let sourceColumns: [Column]?
+  /// What steps read of joins and of `let`; `nil` where none was described.
+  package let carriedColumns: [Column]?
 
   package struct Server: Sendable {
     package let user: String
@@ -94,7 +96,14 @@ package struct Catalog: Sendable {
       types[member.name] = .some(try ResolvedType(member.value))
     }
     self.types = types
-    sourceColumns = try reader.document["rows"].flatMap { $0 == .null ? nil : $0.elements }?.map {
+    sourceColumns = try Self.columns(reader.document["rows"])
+    carriedColumns = try Self.columns(reader.document["carried"])
+  }
+}
+
+extension Catalog {
+  private static func columns(_ document: JSON?) throws(Malformed) -> [Column]? {
+    try document.flatMap { $0 == .null ? nil : $0.elements }?.map {
       (item) throws(Malformed) in try Column(DocumentReader(item))
     }
   }

@@ -55,7 +55,7 @@ package struct Column: Sendable {
   package var isObject: Bool { TypeOID.objects.contains(baseOID) }
 
   /// The same as a column of a table that rows are read into, in which keys are never NULL.
-  func read(intoColumn number: Int, isKey: Bool) -> Column {
+  package func read(intoColumn number: Int, isKey: Bool) -> Column {
     var column = self
     column.number = number
     column.isNotNull = isKey

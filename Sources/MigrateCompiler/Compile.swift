@@ -59,26 +59,39 @@ package struct CompileInputs: Sendable {
 package enum Compiler {
   /// Resolves: each name meets its catalog entry. What remains open is the types, which ``Resolution/probes`` ask for.
   package static func resolve(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
-    switch parsed.definition.operation.source.rows {
-    case .table(let reference): resolve(parsed, catalog, reference)
-    case .query: resolveQuery(parsed, catalog)
+    switch begin(parsed, catalog) {
+    case .resolver(var resolver): resolver.resolve()
+    case .refused(let resolution): resolution
     }
   }
 
-  private static func resolve(
+  /// What there is to go on with when the source is known, or is not.
+  enum Beginning {
+    case resolver(Resolver)
+    case refused(Resolution)
+  }
+
+  static func begin(_ parsed: ParsedBatch, _ catalog: Catalog) -> Beginning {
+    switch parsed.definition.operation.source.rows {
+    case .table(let reference): begin(parsed, catalog, reference)
+    case .query: beginQuery(parsed, catalog)
+    }
+  }
+
+  private static func begin(
     _ parsed: ParsedBatch, _ catalog: Catalog, _ reference: Located<TableReference>
-  ) -> Resolution {
+  ) -> Beginning {
     guard let found = catalog.asked.first, let table = found else {
       // Without the table nothing about its columns can be judged, and a dozen unknown ones would only hide the one mistake.
-      return .without(.unknownTable(reference.value, at: reference.span, catalog), parsed)
+      return .refused(.without(.unknownTable(reference.value, at: reference.span, catalog), parsed))
     }
-    guard !table.isOfTheSystem else { return .without(.systemTable(table, at: reference.span), parsed) }
+    guard !table.isOfTheSystem else {
+      return .refused(.without(.systemTable(table, at: reference.span), parsed))
+    }
     if parsed.definition.operation.isStepped, let frozen = Resolver(frozen: table, parsed, catalog) {
-      var resolver = frozen
-      return resolver.resolve()
+      return .resolver(frozen)
     }
-    var resolver = Resolver(parsed, catalog, table)
-    return resolver.resolve()
+    return .resolver(Resolver(parsed, catalog, table))
   }
 
   /// Lowers: the operation becomes statements.

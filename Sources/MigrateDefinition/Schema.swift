@@ -91,7 +91,8 @@ package enum Schema {
     now("where", "SQL boolean", default: "all rows", "which source rows; NULL is no"),
     now(
       "join", "name: map",
-      "at most one row of something else for a source row; `set` and `validation` read it as `name.column`"),
+      "at most one row of something else for a source row, read as `name.column`; in `from` it is a column of the batch, `\"name.column\"`"
+    ),
     now("table", at: .join, "table", "what is joined"),
     now("query", at: .join, "SELECT", "what is joined instead of a table; it means whole tables, not the batch"),
     now(
@@ -103,7 +104,8 @@ package enum Schema {
     ),
     now(
       "let", "name: value",
-      "computed once a source row, then a name in `set`, `validation` and later values; sees the joins"),
+      "computed once a source row, then a name in `set`, `validation` and later values, and a column of the batch; sees the joins"
+    ),
     now("steps", "list", "several writes, done in order in one transaction a batch; a single one may stand at the top"),
     now("set", at: .step, "column: value", "new values; right sides see the row that is changed, and `batch`"),
     now("key", at: .onConflict, "column or columns", default: "required", "the columns of a unique index"),

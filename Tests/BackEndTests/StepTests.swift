@@ -7,7 +7,7 @@ import Testing
 
 /// `steps`: several writes in one transaction a batch, against what plain SQL makes of the same tables.
 @Suite struct `Steps` {
-  private static func tables(grants: Int) -> String {
+  static func tables(grants: Int) -> String {
     """
     CREATE TABLE users (id bigint PRIMARY KEY, name text, points integer NOT NULL, best numeric, tags text[]);
     INSERT INTO users SELECT n, 'u' || n, 1000, NULL, CASE n % 3 WHEN 0 THEN ARRAY['a', NULL] END FROM generate_series(1, 20) AS n;
@@ -26,6 +26,7 @@ import Testing
     INSERT INTO labels VALUES (2, 'y'), (3, 'z');
     CREATE TABLE visits (user_id bigint PRIMARY KEY, visits integer NOT NULL);
     INSERT INTO visits SELECT n, n FROM generate_series(1, 20) AS n;
+    CREATE SEQUENCE numbers MINVALUE 100;
     CREATE TABLE events (id bigserial, kind text, n bigint);
     CREATE TABLE old_grants (LIKE grants, moved_at timestamptz NOT NULL DEFAULT '2026-01-01Z', PRIMARY KEY (id));
     CREATE TABLE old_items (price numeric(8,2), id bigint PRIMARY KEY, grant_id integer NOT NULL REFERENCES old_grants);
@@ -284,7 +285,7 @@ import Testing
     return rows
   }
 
-  @Test(arguments: BackEnd.allCases, cases)
+  @Test(arguments: BackEnd.allCases, cases + joinCases)
   func `give what plain SQL gives, for any batch size, and go back`(backEnd: BackEnd, steps: Case) async throws {
     let ways = [(1, ""), (7, "on_error: continue"), (50, ""), (10_000, "canary: 30%\nhold: 1s")]
     for (size, rest) in Sample.some(
@@ -362,7 +363,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [2, 4], cases)
+  @Test(arguments: [2, 4], cases + joinCases)
   func `P28: give the same for any number of workers`(workers: Int, steps: Case) async throws {
     try await withLedger { server in
       try await server.psql(Self.tables(grants: 200))

@@ -7,18 +7,42 @@ import Testing
 
 /// P01 over several tables: whenever the client is killed, a batch is in all of them or in none.
 @Suite struct `Steps that are killed` {
-  private static func definition(isFrozen: Bool) -> String {
+  /// Where the rows of the batches come from, and what is read with them.
+  enum Source: CaseIterable {
+    case live, frozen, joined
+
+    var yaml: String {
+      switch self {
+      case .live: "source: grants"
+      case .frozen: "source: {query: SELECT * FROM grants, key: id}"
+      case .joined:
+        """
+        source: grants
+        join:
+          worth:
+            query: SELECT n AS points FROM generate_series(0, 4) AS n
+            match: worth.points = batch.points
+        let: {cost: -worth.points}
+        """
+      }
+    }
+
+    var cost: String { self == .joined ? "cost" : "-points" }
+    var isOwn: Bool { self != .frozen }
+  }
+
+  private static func definition(_ source: Source) -> String {
     """
     batch: prices
-    \(isFrozen ? "source: {query: SELECT * FROM grants, key: id}" : "source: grants")
+    \(source.yaml)
     where: state = 'active'
     batch_size: 10
     steps:
       - update: grants
-    \(isFrozen ? "    match: grants.id = batch.id" : "")
+    \(source.isOwn ? "" : "    match: grants.id = batch.id")
         set: {state: 'expired'}
       - insert: ledger
-        values: {grant_id: id, delta: -points}
+        values: {grant_id: id, delta: \(source.cost)}
       - delete: reminders
         match: reminders.grant_id = batch.id
       - update: balances
@@ -55,14 +79,14 @@ import Testing
     """
 
   /// Also of rows that were read once, which the kills find half-way into their table or not at all.
-  @Test(arguments: [["apply", "prices", "--yes"], ["revert", "1", "--yes"]], [false, true])
-  func `P01: leave a batch in all tables or in none`(command: [String], isFrozen: Bool) async throws {
-    var random = Torture.random("kills of \(command[0]) \(isFrozen)")
+  @Test(arguments: [["apply", "prices", "--yes"], ["revert", "1", "--yes"]], Source.allCases)
+  func `P01: leave a batch in all tables or in none`(command: [String], source: Source) async throws {
+    var random = Torture.random("kills of \(command[0]) \(source)")
     try await withLedger { server in
       try await server.psql(Self.tables)
       let before = try await server.value(Self.all)
       try await withFolder { folder in
-        let program = try Program(folder: folder, server: server, definition: Self.definition(isFrozen: isFrozen))
+        let program = try Program(folder: folder, server: server, definition: Self.definition(source))
         if command[0] == "revert" {
           #expect(await (try program.start(["apply", "prices", "--yes"])).wait() == .exited(0))
         }

@@ -14,6 +14,8 @@ struct Inquiry {
   var problems: [Diagnostic] = []
   /// Told with the problems; by themselves they do not keep anybody from a plan.
   var unmetNeeds: [Diagnostic] = []
+  /// What is wrong with what the steps read of joins and of `let`, taken together.
+  var ofCarried: [Diagnostic] = []
   var parameters: [PlannedParameter] = []
   var types: [Int: DescribedType] = [:]
   /// Since when rows have been changed that the next run would do; `nil` is all rows.

@@ -11,6 +11,34 @@ extension Inquiry {
     _ connection: borrowing Connection, _ parsed: ParsedBatch
   ) throws(PostgresError) -> [CatalogQuery.DescribedColumn]? {
     guard let query = Compiler.sourceQuery(parsed, catalog) else { return nil }
+    return try describe(query, connection) { (inquiry, error) throws(PostgresError) in
+      try inquiry.refuse(error, in: query, connection)
+    }
+  }
+
+  /// What the steps read of joins and of `let`; `nil` where they read none, or something is wrong with it, of which the questions about
+  /// each join and value tell more.
+  mutating func describeCarried(
+    _ connection: borrowing Connection, _ parsed: ParsedBatch
+  ) throws(PostgresError) -> [CatalogQuery.DescribedColumn]? {
+    guard let query = Compiler.carriedQuery(parsed, catalog) else { return nil }
+    return try describe(query, connection) { (inquiry, error) throws(PostgresError) in
+      let count = inquiry.problems.count
+      try inquiry.refuse(error, in: query, connection)
+      inquiry.ofCarried = Array(inquiry.problems[count...])
+      inquiry.problems.removeLast(inquiry.problems.count - count)
+    }
+  }
+
+  /// Where nothing else has been found, what was found of all together.
+  mutating func settleCarried(_ resolution: Resolution) {
+    if problems.isEmpty, resolution.problems.isEmpty { problems += ofCarried }
+  }
+
+  private mutating func describe(
+    _ query: RenderedSQL, _ connection: borrowing Connection,
+    refused: (inout Inquiry, PostgresError) throws(PostgresError) -> Void
+  ) throws(PostgresError) -> [CatalogQuery.DescribedColumn]? {
     try begin(connection, zone: knownZone)
     do throws(PostgresError) {
       let columns = try connection.describe(query.text)
@@ -21,7 +49,7 @@ extension Inquiry {
           name: column.name, type: Int(column.type), modifier: Int(column.modifier), collation: collation)
       }
     } catch {
-      try refuse(error, in: query, connection)
+      try refused(&self, error)
       try connection.execute("COMMIT")
       return nil
     }

@@ -28,7 +28,7 @@ extension ResolvedBatch {
     case all
 
     /// Whether the rows are only counted: then nothing is computed that is another each time.
-    fileprivate var isCounted: Bool { if case .chosen = self { true } else { false } }
+    var isCounted: Bool { if case .chosen = self { true } else { false } }
 
     /// Whether what the run has staged can be read: a row that came in behind the batches is held against what is there now.
     fileprivate var isOfRun: Bool {
@@ -45,7 +45,8 @@ extension ResolvedBatch {
   func rows(_ wanted: JoinedRows) -> SQL {
     let base: SQL =
       switch wanted {
-      case .batch, .explained, .chosen, .all: source
+      case .batch, .chosen: source
+      case .explained, .all: plannedSource
       case .locked: "\(Name.locked) AS \(alias)"
       }
     let joined: [SQL] = joins.enumerated().map { index, join in
@@ -61,7 +62,7 @@ extension ResolvedBatch {
     }
     // Behind OFFSET 0, so that each is computed once, wherever it is used.
     let computed: [SQL] =
-      wanted.isCounted && !comparesImages
+      wanted.isCounted && (isStepped || !comparesImages)
       ? [] : lets.map { "CROSS JOIN LATERAL (SELECT \(ofRow($0)) AS \($0.name) OFFSET 0) AS \($0.row)" }
     return .joined([base] + joined + computed, by: "\n")
   }
@@ -87,8 +88,10 @@ extension ResolvedBatch {
       ]
     case (.key(let column), .chosen(let conditions)):
       return among(column, keyColumns[0], "FROM   \(source)\n\(SQL.filtered(by: conditions))")
-    case (.values(let column, let value), .batch), (.values(let column, let value), .explained):
+    case (.values(let column, let value), .batch):
       return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: batchConditions))")
+    case (.values(let column, let value), .explained):
+      return among(column, value, "FROM   \(plannedSource)\n\(SQL.filtered(by: batchConditions))")
     case (.values(let column, let value), .chosen(let conditions)):
       return among(column, value, "FROM   \(source)\n\(SQL.filtered(by: conditions))")
     case (.values(let column, let value), .locked):
@@ -107,7 +110,7 @@ extension ResolvedBatch {
       }
       guard let column = join.reach?.column else { return nil }
       let all: SQL = "SELECT *\nFROM   (\(join.rows)) AS \(join.name)"
-      let few: SQL = "ARRAY(SELECT \(value) FROM \(source) LIMIT 3)"
+      let few: SQL = "ARRAY(SELECT \(value) FROM \(plannedSource) LIMIT 3)"
       return JoinReading(
         join: index, part: RenderedSQL("\(all)\nWHERE  \(join.name).\(column) = ANY (\(few))"), whole: RenderedSQL(all))
     }
@@ -147,7 +150,7 @@ extension ResolvedBatch {
       FROM   \(source)
       \(SQL.filtered(by: batchConditions))
       ORDER  BY \(list: keyColumns)
-      FOR    NO KEY UPDATE OF \(alias)
+      FOR    \(lockOfRows) OF \(alias)
     )
     """
   }
@@ -171,27 +174,33 @@ extension ResolvedBatch {
     whenWhole("CAST(\(assignment.value) AS \(assignment.column.image))")
   }
 
-  private var needsCount: Bool { joins.contains { !$0.isSingle } }
+  var needsCount: Bool { joins.contains { !$0.isSingle } }
 
   /// Whether the row is in order, of what ``computedRows(_:)`` gives; `nil` where every row is.
-  private func isInOrder(_ row: SQL) -> SQL? {
+  func isInOrder(_ row: SQL) -> SQL? {
     let tests: [SQL] =
-      (isWhole == nil && validation.isEmpty ? [] : ["\(row).valid"]) + (needsCount ? ["\(row).matches = 1"] : [])
+      (judgesRow ? ["\(row).valid"] : []) + (needsCount ? ["\(row).matches = 1"] : [])
     return tests.isEmpty ? nil : .joined(tests, by: " AND ")
+  }
+
+  /// Whether a row by itself can be out of order.
+  var judgesRow: Bool { isWhole != nil || !validation.isEmpty }
+
+  /// True of a row that has found what it must and breaks no rule; `nil` where every row is such a one.
+  var validOfJoined: SQL? {
+    switch (isWhole, isValid) {
+    case (nil, nil): nil
+    case (let whole?, nil): "(\(whole))"
+    case (nil, let rules?): "(\(rules))"
+    case (let whole?, let rules?): "CASE WHEN \(whole) THEN (\(rules)) ELSE false END"
+    }
   }
 
   /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
   func computedRows(_ rows: JoinedRows) -> SQL {
     let old: [SQL] = capturedOrWritten.map { "\($0.plain(of: alias)) AS \(Name.old($0))" }
     let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" } + seenInRow
-    let rules: SQL? = validation.isEmpty ? nil : isValid
-    let valid: [SQL] =
-      switch (isWhole, rules) {
-      case (nil, nil): []
-      case (let whole?, nil): ["(\(whole)) AS valid"]
-      case (nil, let rules?): ["(\(rules)) AS valid"]
-      case (let whole?, let rules?): ["CASE WHEN \(whole) THEN (\(rules)) ELSE false END AS valid"]
-      }
+    let valid: [SQL] = validOfJoined.map { ["\($0) AS valid"] } ?? []
     let count: [SQL] = needsCount ? ["count(*) OVER same AS matches", "row_number() OVER same AS place"] : []
     let conditions: [SQL] =
       switch rows {
@@ -210,7 +219,7 @@ extension ResolvedBatch {
   /// Without undo nothing is captured, and what is written is compared all the same.
   private var capturedOrWritten: [Column] { capturedColumns.isEmpty ? assignments.map(\.column) : capturedColumns }
 
-  private var sameRow: [SQL] { needsCount ? ["WINDOW same AS (PARTITION BY \(list: keyColumns))"] : [] }
+  var sameRow: [SQL] { needsCount ? ["WINDOW same AS (PARTITION BY \(list: keyColumns))"] : [] }
 
   /// True where the row changes, of what ``computedRows(_:)`` gives.
   private func differs(_ row: SQL) -> SQL? {
@@ -317,7 +326,7 @@ extension ResolvedBatch {
 
   /// Without undo the change has been before.
   private var notDone: [SQL] {
-    guard capturedColumns.isEmpty else { return [] }
+    guard !keepsRows else { return [] }
     let keys: [SQL] = keyNames.map { "unnest(b.\($0))" }
     return [
       "(\(list: keyColumns)) NOT IN (SELECT \(list: keys) FROM \(Name.undo(Self.step)) AS b WHERE \(Self.placeRead))"

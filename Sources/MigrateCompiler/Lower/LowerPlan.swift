@@ -37,6 +37,8 @@ extension ResolvedBatch {
       MigratePlan.Step(
         number: step.number, verb: step.words.verb, table: step.words.target, work: step.work,
         columns: step.values.map { WrittenColumn(name: $0.column.name.name, value: $0.text, place: $0.place) },
+        joins: step.number == 1 ? joins.map(\.planned) : [],
+        lets: step.number == 1 ? lets.map { PlannedLet(name: $0.name.name, value: $0.text) } : [],
         filter: step.number == 1 ? plannedFilter : nil,
         validation: step.number == 1
           ? validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) } : [],

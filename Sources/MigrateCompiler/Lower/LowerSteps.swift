@@ -68,7 +68,10 @@ extension ResolvedBatch {
   private func captureBatch(locked: Bool) -> Statement {
     let ends = !locked && endsByCapture
     let written = keptOfSteps
-    let only: SQL = validation.isEmpty ? "" : " FILTER (WHERE s.valid)"
+    let inOrder: SQL? = isComposed ? isInOrder("s") : validation.isEmpty ? nil : "s.valid"
+    let only: SQL = inOrder.map { " FILTER (WHERE \($0))" } ?? ""
+    let rejected: [SQL] =
+      isComposed ? inOrder.map { ["count(*) FILTER (WHERE (\($0)) IS NOT TRUE)"] } ?? [] : rejectedCount
     let read = keyNames + imageColumns.map { Name.context($0) }
     let kept: [SQL] =
       read.map { "array_agg(s.\($0))\(only)" }
@@ -76,14 +79,15 @@ extension ResolvedBatch {
     let answers: [SQL] = (locked ? [] : ["false AS as_captured"]) + (ends ? lastKey(onlyIfFull: true) : leavesOut)
     let rows: SQL = "(\(captured(written, locked: locked, ends: ends))) AS s"
     let isOfBatch = written.contains(where: \.isOfBatch)
+    let first: [SQL] = needsCount ? [.filtered(by: ["s.place = 1"])] : []
     let clauses: [SQL] =
-      [
+      (locked && isComposed ? ["WITH \(lockedRows)"] : []) + [
         """
         INSERT INTO \(Name.image) (slice, ordinal, part, rows_read, \(list: rejectedName + read + written.map(\.name)))
-        SELECT \(lines: [Self.placeValues, "count(*)"] + rejectedCount + kept)
+        SELECT \(lines: [Self.placeValues, "count(*)"] + rejected + kept)
         FROM   \(lines: [rows] + (isOfBatch ? [batchOfCaptured] : []))
         """
-      ] + (answers.isEmpty ? [] : ["RETURNING \(list: answers)"])
+      ] + first + (answers.isEmpty ? [] : ["RETURNING \(list: answers)"])
     return Statement(
       locked ? .captureLocked : .capture,
       why: locked
@@ -98,27 +102,31 @@ extension ResolvedBatch {
     let own: [SQL] = written.filter { !$0.isOfBatch }.map { "\($0.value) AS \($0.name)" }
     let plain: [SQL] =
       written.contains(where: \.isOfBatch)
-      ? (key + batchColumns).map { "\(alias).\($0.name) AS \(Name.plain($0))" } : []
-    let valid: [SQL] = isValid.map { ["(\($0)) AS valid"] } ?? []
+      ? (key + readOfBatch).map { "\(alias).\($0.name) AS \(Name.plain($0))" } : []
+    let valid: [SQL] = isComposed ? judgementsOfComposed : isValid.map { ["(\($0)) AS valid"] } ?? []
     let walked = [behindAfter, compared("<=", Role.upper)] + canaryConditions + filterConditions
-    // Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
-    let lock: [SQL] = locked ? ["FOR    \(deletesOwn ? "" : "NO KEY ")UPDATE OF \(alias)"] : []
+    let lock: [SQL] = locked && !isComposed ? ["FOR    \(lockOfRows) OF \(alias)"] : []
+    let from: [SQL] =
+      isComposed
+      ? ["FROM   \(composed(locked ? .locked : .batch, judged: true))"]
+      : ["FROM   \(source)", SQL.filtered(by: ends ? walked : batchConditions)]
     let clauses: [SQL] =
-      [
-        "SELECT \(lines: capturedKeys + read + own + plain + valid)", "FROM   \(source)",
-        SQL.filtered(by: ends ? walked : batchConditions), "ORDER  BY \(list: keyColumns)",
-      ] + (ends ? ["LIMIT  \(Role.size)"] : lock)
+      ["SELECT \(lines: capturedKeys + read + own + plain + valid)"] + from + ["ORDER  BY \(list: keyColumns)"]
+      + (ends ? ["LIMIT  \(Role.size)"] : lock)
     return .joined(clauses, by: "\n")
   }
 
   /// What a step calls `batch`, of the rows that a capture reads.
   private var batchOfCaptured: SQL {
-    "LATERAL (SELECT \(list: (key + batchColumns).map { "s.\(Name.plain($0)) AS \($0.name)" })) AS \(Resolver.batch)"
+    "LATERAL (SELECT \(list: (key + readOfBatch).map { "s.\(Name.plain($0)) AS \($0.name)" })) AS \(Resolver.batch)"
   }
 
   /// Whether the capture itself ends a batch after so many rows, so that they are walked once. A row that a rule leaves out is read, too,
   /// and is in no array that would tell the last key.
-  private var endsByCapture: Bool { coverage == .walked && !judges }
+  private var endsByCapture: Bool { coverage == .walked && !judges && !isComposed }
+
+  /// Of rows that go, who is about to refer to them is kept waiting, too: a foreign key would take along what no step has kept.
+  var lockOfRows: SQL { deletesOwn ? "UPDATE" : "NO KEY UPDATE" }
 
   private var deletesOwn: Bool {
     steps.contains { step in

@@ -86,6 +86,10 @@ enum Name {
 
   /// What a row of a join has besides its columns.
   static let match: SQL = "\"migrate match\""
+  /// What tells of a row with its joins whether it is in order.
+  static let valid: SQL = "\"migrate valid\""
+  static let matches: SQL = "\"migrate matches\""
+  static let place: SQL = "\"migrate place\""
   /// The table that a join is read into.
   static func staged(_ join: Int) -> SQL { SQL(pieces: [.text("migrate.join_"), .run, .text("_\(join + 1)")]) }
   /// The rows of a batch that has locked them before it reads what is joined.

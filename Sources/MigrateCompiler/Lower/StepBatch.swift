@@ -16,20 +16,21 @@ extension ResolvedBatch {
     case all
   }
 
-  /// Whether `batch` can be read of the source again: no step before this one writes there, and nobody else can, in one snapshot or by the
+  /// Whether `batch` can be read of the source again: it has nothing but the source's columns, and no step before this one writes there, and nobody else can, in one snapshot or by the
   /// locks of the capture.
   func isReadAgain(before number: Int) -> Bool {
-    !steps.contains { $0.number < number && $0.written?.table.shares(rowsOf: table) == true }
+    carried.isEmpty
+      && !steps.contains { $0.number < number && $0.written?.table.shares(rowsOf: table) == true }
   }
 
   /// What is kept of a batch besides its keys: what is read of it when it is not in the source any more.
   var imageColumns: [Column] {
     let last = checksBatch.isEmpty ? steps.last?.number ?? 0 : steps.count + 1
-    return isReadAgain(before: last) ? [] : batchColumns
+    return isReadAgain(before: last) ? [] : readOfBatch
   }
 
   /// Whether the range and the definition's filter tell a batch's rows.
-  private var isToldByRange: Bool { !judges && !readsOtherRows && coverage == .walked }
+  private var isToldByRange: Bool { !judges && joins.isEmpty && !readsOtherRows && coverage == .walked }
 
   /// How a step reads them that joins nothing with them.
   func rowsByThemselves(before number: Int) -> BatchRows {
@@ -81,7 +82,7 @@ extension ResolvedBatch {
   }
 
   func batch(_ rows: BatchRows, before number: Int) -> SQL {
-    let columns = key + batchColumns
+    let columns = key + readOfBatch
     let conditions: [SQL]
     switch rows {
     case .all: conditions = filterConditions
@@ -90,7 +91,7 @@ extension ResolvedBatch {
     case .captured where isReadAgain(before: number):
       conditions = range + ["\(keyInSource) IN (\(claimedKeys))"]
     case .captured:
-      let names = keyNames + batchColumns.map { Name.context($0) }
+      let names = keyNames + readOfBatch.map { Name.context($0) }
       return """
         batch AS (
           SELECT \(list: zip(names, columns).map { "d.\($0) AS \($1.name)" })
@@ -99,10 +100,13 @@ extension ResolvedBatch {
         )
         """
     }
-    let from = rows == .explained || rows == .all ? plannedSource : source
+    let isPlanned = rows == .explained || rows == .all
+    let select: SQL = "SELECT \(list: columns.map { "\(alias).\($0.name)" })"
     let clauses: [SQL] =
-      ["SELECT \(list: columns.map { "\(alias).\($0.name)" })", "FROM   \(from)"]
-      + (conditions.isEmpty ? [] : [.filtered(by: conditions)])
+      isPlanned && isComposed
+      ? [select, "FROM   \(composed(rows == .all ? .all : .explained, judged: false))"]
+      : [select, "FROM   \(isPlanned ? plannedSource : source)"]
+        + (conditions.isEmpty ? [] : [.filtered(by: conditions)])
     return "batch AS (\n  \(SQL.joined(clauses, by: "\n"))\n)"
   }
 }

@@ -25,27 +25,27 @@ extension Compiler {
     return resolver.sourceQuery().map(RenderedSQL.init)
   }
 
-  static func resolveQuery(_ parsed: ParsedBatch, _ catalog: Catalog) -> Resolution {
+  static func beginQuery(_ parsed: ParsedBatch, _ catalog: Catalog) -> Beginning {
     // What else is wrong with it the database has said, or will say.
     var asking = Resolver(parsed, catalog, .readIn([], key: []))
     let asked = asking.sourceQuery()
     guard parsed.definition.operation.isStepped else {
-      return .without(.setOfQuery(at: parsed.definition.operation.setSpan), parsed)
+      return .refused(.without(.setOfQuery(at: parsed.definition.operation.setSpan), parsed))
     }
     guard let columns = catalog.sourceColumns, let query = asked else {
       asking.checkFrozen()
-      return Resolution(parsed: parsed, problems: asking.problems, probes: [], batch: nil)
+      return .refused(Resolution(parsed: parsed, problems: asking.problems, probes: [], batch: nil))
     }
     if let twice = columns.first(where: { column in columns.count { $0.name == column.name } > 1 }) {
-      return .without(.columnTwice(twice.name.name, at: parsed.definition.operation.source.span), parsed)
+      return .refused(.without(.columnTwice(twice.name.name, at: parsed.definition.operation.source.span), parsed))
     }
     if let other = columns.first(where: { $0.category == "P" || Resolver.systemColumns.contains($0.name.name) }) {
-      return .without(
-        .unkeptColumn(other.name.name, other.type.spelling, at: parsed.definition.operation.source.span), parsed)
+      return .refused(
+        .without(
+          .unkeptColumn(other.name.name, other.type.spelling, at: parsed.definition.operation.source.span), parsed))
     }
     let key = parsed.definition.operation.source.key ?? []
-    var resolver = Resolver(parsed, catalog, .readIn(columns, key: key.map(\.value)), .frozen(query))
-    return resolver.resolve()
+    return .resolver(Resolver(parsed, catalog, .readIn(columns, key: key.map(\.value)), .frozen(query)))
   }
 }
 

@@ -25,7 +25,7 @@ extension Resolver {
     return isKnown
   }
 
-  private func namesUnknownJoin(_ expression: SQLExpression) -> Bool {
+  func namesUnknownJoin(_ expression: SQLExpression) -> Bool {
     expression.columns.contains { use in
       if use.qualifier == nil, let part = use.column, unknownLets.contains(part.name) { return true }
       return use.qualifier.map { unknownJoins.contains($0.name) && use.scope.binding(of: $0.name) == nil } ?? false
@@ -93,7 +93,7 @@ extension Resolver {
     }
   }
 
-  private mutating func checkColumn(_ use: ColumnUse, of join: NamedJoin, _ text: any SQLText) {
+  mutating func checkColumn(_ use: ColumnUse, of join: NamedJoin, _ text: any SQLText) {
     guard let name = use.column, let columns = join.columns, !columns.contains(name.name) else { return }
     problems.append(
       .unknownJoinColumn(

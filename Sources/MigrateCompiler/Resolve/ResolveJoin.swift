@@ -66,6 +66,7 @@ struct NamedJoin: Sendable {
   let planned: PlannedJoin
   /// Where the definition says which of its rows are meant.
   let span: SourceSpan
+  let nameSpan: SourceSpan
 
   /// How a batch reads it. A range of the key is asked of each row in no time; a list of values pays where an index takes it.
   var way: JoinWay
@@ -98,6 +99,7 @@ extension Resolver {
         NamedJoin(
           name: name, rows: rows, match: match, missing: join.missing, reach: reach, isSingle: isSingle,
           columns: columns, planned: join.planned(isSingle: isSingle), span: join.match.fragment.span,
+          nameSpan: join.name.span,
           way: reach?.usualWay ?? .whole)
       }
       // In sight of its own condition.
@@ -160,10 +162,14 @@ extension Resolver {
       let rewritten = rewritten(query)
       guard problems.count == count else { return nil }
       if isBound(query) { ask(.join, "SELECT FROM (\(rewritten)) AS found") }
-      let read = readColumns(of: join)
-      // What nobody reads may have no name of its own.
-      let rows: SQL =
-        "SELECT \(list: mark(join) + read.map { "\(Self.joined).\($0)" }) FROM (\(rewritten)) AS \(Self.joined)"
+      let name = Identifier(trusted: join.name.value)
+      // What nobody reads may have no name of its own; of what it does not have is told where it is read.
+      let read = parsed.columnsRead(of: name).filter { query.outputs.names?.contains($0) ?? true }
+      let columns: [SQL] = read.map { column in
+        let spelled = query.outputs.names == nil && !column.isReserved ? parsed.spelling(of: column, in: name) : nil
+        return spelled ?? "\(Self.joined).\(column)"
+      }
+      let rows: SQL = "SELECT \(list: mark(join) + columns) FROM (\(rewritten)) AS \(Self.joined)"
       return (rows, query.outputs.names, nil)
     }
   }
@@ -180,27 +186,27 @@ extension Resolver {
 
   private static let joined = Identifier(trusted: "joined")
 
-  /// The columns of the join that some SQL of the definition reads, each once, in the order of their names.
-  private func readColumns(of join: ParsedJoin) -> [Identifier] {
-    let name = Identifier(trusted: join.name.value)
-    let uses = parsed.texts.flatMap(\.columns).filter { $0.qualifier?.name == name }.compactMap { $0.column?.name }
-    return Set(uses).sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-  }
-
   /// Whether some SQL of the definition reads this column of the join.
   private func isRead(_ column: Identifier, of join: ParsedJoin) -> Bool {
     let name = Identifier(trusted: join.name.value)
-    return parsed.texts.contains { text in
-      text.columns.contains { $0.qualifier?.name == name && ($0.isStar || $0.column?.name == column) }
-    }
+    return parsed.columnsRead(of: name).contains(column)
+      || parsed.texts.contains { text in text.columns.contains { $0.qualifier?.name == name && $0.isStar } }
   }
 
   /// A row of the very table that is written: what it holds depends on which batches have been there before.
   private mutating func checkReads(of join: ParsedJoin, _ table: Table, at span: SourceSpan) {
+    if operation.isStepped { return checkStepReads(of: join, table, at: span) }
     guard table.oid == self.table.oid else { return }
     for assignment in operation.set where isRead(Identifier(trusted: assignment.column.value), of: join) {
       problems.append(.readsWhatIsWritten(assignment.column.value, table.name.description, at: span))
     }
+  }
+
+  private mutating func checkStepReads(of join: ParsedJoin, _ table: Table, at span: SourceSpan) {
+    let writes = self.writes(to: table)
+    let read = written(writes.columns, of: table).first { isRead($0, of: join) }
+    guard writes.comesOrGoes || read != nil else { return }
+    problems.append(.readsWhatIsWritten(read?.name ?? "*", table.name.description, at: span))
   }
 
   // MARK: Which of its rows

@@ -29,6 +29,9 @@ extension Resolver {
       StepNames.Target(
         table: table, name: table.name.name, alias: Self.rowName(for: table.name.name.name, in: parsed))
     }
+    if let target, let join = joins.first(where: { $0.name == target.name }) {
+      problems.append(.takenJoin(join.name.name, at: join.nameSpan))
+    }
     if step.definition.from != nil, let rowsNames, let target, rowsNames.name == target.name {
       problems.append(.takenRowsName(rowsNames.name.name, at: step.definition.from?.name.span ?? step.definition.span))
     }
@@ -136,7 +139,9 @@ extension Resolver {
     let name = Identifier(trusted: from.name.value)
     if name.isReserved {
       problems.append(.reservedRowsName(from.name.value, at: from.name.span))
-    } else if name == Self.batch || name == alias || name.name == "excluded" {
+    } else if name == Self.batch || name == alias || name.name == "excluded"
+      || joins.contains(where: { $0.name == name })
+    {
       problems.append(.takenRowsName(from.name.value, at: from.name.span))
     }
     checkParameters(query, parameters)
@@ -161,7 +166,7 @@ extension Resolver {
   }
 
   /// `batch` for what is described and never run.
-  var probedBatch: SQL { "WITH batch AS (SELECT \(rowName).* FROM \(row)) " }
+  var probedBatch: SQL { "WITH batch AS (\(carryingRow)) " }
 
   /// The same with the rows of a step.
   func probedRows(_ rows: StepRows) -> SQL {
@@ -173,7 +178,7 @@ extension Resolver {
   }
 
   private func probedBatch(_ name: Identifier, _ sql: SQL) -> SQL {
-    "WITH batch AS (SELECT \(rowName).* FROM \(row)), \(name) AS (\(sql)) "
+    "WITH batch AS (\(carryingRow)), \(name) AS (\(sql)) "
   }
 
   // MARK: Which rows of the table
@@ -287,7 +292,7 @@ extension Resolver {
   private func visible(in names: StepNames) -> [Identifier] {
     switch names.bare {
     case .target: names.target?.table.columns.map(\.name) ?? []
-    case .rows, .either: names.rows?.columns ?? table.columns.map(\.name)
+    case .rows, .either: names.rows?.columns ?? table.columns.map(\.name) + lets.map(\.name)
     }
   }
 

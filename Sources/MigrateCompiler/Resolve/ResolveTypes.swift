@@ -144,6 +144,7 @@ extension NamedBatch {
       lets: lets,
       filterHasQuery: parsed.filter?.facts.hasSubquery ?? false, plannedFilter: plannedFilter, assignments: assignments,
       steps: steps, batchColumns: batchColumns.filter { column in !key.contains { $0.number == column.number } },
+      carried: carried.compactMap { item in item.column.map { ($0, item.value) } },
       validation: validation,
       undo: undo, onError: operation.policy, mostRejects: operation.mostRejects, pace: pace,
       parallel: workers, estimatedRows: inputs.estimatedRows,

@@ -27,6 +27,8 @@ struct ResolvedBatch: Sendable {
   let steps: [ResolvedStep]
   /// What is kept of the source's rows for the steps, besides the key.
   let batchColumns: [Column]
+  /// What is kept besides for the steps.
+  let carried: [(column: Column, value: SQL)]
   /// What must be true of a row as it would be written.
   let validation: [Rule]
   let undo: ResolvedUndo

@@ -25,6 +25,8 @@ struct Resolver {
   /// Those of `let` that are resolved, in order.
   var lets: [NamedLet] = []
   var unknownLets: [Identifier] = []
+  /// What steps read of joins and of `let`.
+  var carried: [Carried] = []
   /// Of which something is wrong, so that what is read of them says nothing more.
   var unknownJoins: [Identifier] = []
   /// The source's columns that steps and checks read of `batch`, by number.
@@ -61,6 +63,7 @@ struct Resolver {
     }
     resolveJoins(key: key, parameters)
     resolveLets(parameters)
+    resolveCarried()
     let assignments = resolveAssignments(key: key, parameters)
     let steps = resolveSteps(key: key, parameters)
     let changed = resolveIncremental()
@@ -69,7 +72,7 @@ struct Resolver {
     let checks = parsed.checks.map { check -> (ParsedBatch.ParsedCheck, SQL) in
       let query = rewritten(check.query)
       if checkQuery(check, parameters) {
-        let batch: SQL = check.moment == .batch ? "WITH batch AS (SELECT * FROM \(row)) " : ""
+        let batch: SQL = check.moment == .batch ? probedBatch : ""
         ask(.check, "\(batch)SELECT FROM (\(query)) AS found")
       }
       return (check, query)
@@ -86,7 +89,8 @@ struct Resolver {
       joins: joins,
       lets: lets,
       assignments: assignments, steps: steps,
-      batchColumns: table.columns.filter { batchColumns.contains($0.number) }, validation: validation, checks: checks,
+      batchColumns: table.columns.filter { batchColumns.contains($0.number) }, carried: carried, validation: validation,
+      checks: checks,
       measures: measures, undo: undo,
       hasAfterTriggers: triggers.hasAfter, aside: resolvePublish(), warnings: warnings)
     return Resolution(parsed: parsed, problems: problems, probes: probes, batch: batch)
@@ -144,6 +148,7 @@ package struct NamedBatch: Sendable {
   let steps: [NamedStep]
   /// What is kept of the source's rows for them, besides the key.
   let batchColumns: [Column]
+  let carried: [Carried]
   let validation: [Rule]
   let checks: [(ParsedBatch.ParsedCheck, SQL)]
   let measures: [NamedMeasure]

@@ -41,6 +41,8 @@ struct StepNames: Sendable {
     case target(ColumnUse.Part)
     case batch(ColumnUse.Part)
     case rows(ColumnUse.Part)
+    /// What the row of the batch has found of a join.
+    case joined(NamedJoin, ColumnUse.Part)
     /// Both have it.
     case ambiguous(ColumnUse.Part)
     /// Neither has it.
@@ -62,6 +64,7 @@ extension Resolver {
     if use.isStar { return isRow(qualifier.name, in: names) ? .whole(qualifier) : .other }
     guard let part = use.column else { return .other }
     if qualifier.name == Self.batch { return .batch(part) }
+    if let join = joins.first(where: { $0.name == qualifier.name }) { return .joined(join, part) }
     if let rows = names.rows, qualifier.name == rows.name { return .rows(part) }
     if let target = names.target, qualifier.name == target.name { return .target(part) }
     return qualifier.name == alias ? .batch(part) : .other
@@ -73,7 +76,7 @@ extension Resolver {
 
   private func meaning(ofBare part: ColumnUse.Part, in names: StepNames) -> StepNames.Meaning {
     let isOfTarget = names.target?.table.column(part.name.name) != nil
-    let isOfRows = names.rows?.columns.contains(part.name) ?? (table.column(part.name.name) != nil)
+    let isOfRows = names.rows?.columns.contains(part.name) ?? batchHas(part.name)
     // A column goes before a row that is called like it.
     if isRow(part.name, in: names), !isOfTarget, !isOfRows { return .whole(part) }
     let ofRows: StepNames.Meaning = names.rows == nil ? .batch(part) : .rows(part)
@@ -103,7 +106,16 @@ extension Resolver {
     for use in text.columns {
       switch meaning(of: use, in: names) {
       case .target(let part): if let target = names.target { write(use, as: target.alias, part) }
-      case .batch(let part): write(use, as: batch, part)
+      case .batch(let part):
+        if batch != Self.batch, let value = carried.first(where: { $0.name == part.name })?.value {
+          edits.append((use.range, .block(value)))
+        } else {
+          write(use, as: batch, part)
+        }
+      case .joined(let join, let part):
+        // A rule is asked where the join is.
+        guard batch == Self.batch else { continue }
+        edits.append((use.range, .block("\(batch).\(carriedName(part.name, of: join.name))")))
       case .rows(let part): if let rows = names.rows { write(use, as: rows.alias, part) }
       case .ambiguous, .unknown, .whole, .other: continue
       }
@@ -122,7 +134,7 @@ extension Resolver {
     }
     for use in text.columns { checkUse(use, text, in: names) }
     for call in text.functions where call.depth == 0 { checkCall(call, text) }
-    let isKnown = problems.count == count && isBound(text)
+    let isKnown = problems.count == count && isBound(text) && !namesUnknownJoin(text)
     checkClock(text)
     checkReads(text)
     return isKnown
@@ -135,6 +147,7 @@ extension Resolver {
       guard let target = names.target?.table, target.column(part.name.name) == nil else { return }
       problems.append(.unknownColumn(part, of: target, text))
     case .batch(let part):
+      if unknownLets.contains(part.name) || carried.contains(where: { $0.name == part.name }) { return }
       guard let column = table.column(part.name.name) else {
         problems.append(unknownColumn(part.name.name, at: text.span(of: part.range)))
         return
@@ -143,6 +156,7 @@ extension Resolver {
     case .rows(let part):
       guard let rows = names.rows, !rows.columns.contains(part.name) else { return }
       problems.append(.unknownRowsColumn(part, rows, text))
+    case .joined(let join, _): checkColumn(use, of: join, text)
     case .ambiguous(let part):
       problems.append(
         .ambiguousColumn(

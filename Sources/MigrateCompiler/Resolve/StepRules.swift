@@ -60,14 +60,14 @@ extension SQLShape {
 /// Rows that batches leave must not depend on where one batch ends and the next one begins.
 extension Resolver {
   /// What the steps do to a table.
-  private struct Writes {
+  struct Writes {
     /// The columns that updates write.
     var columns: Set<Identifier> = []
     /// Whether rows come, or go.
     var comesOrGoes = false
   }
 
-  private func writes(to table: Table) -> Writes {
+  func writes(to table: Table) -> Writes {
     var writes = Writes()
     for step in parsed.steps where self.writes(step, rowsOf: table) {
       switch step.definition.verb {
@@ -81,7 +81,7 @@ extension Resolver {
   func comesOrGoes(_ table: Table) -> Bool { writes(to: table).comesOrGoes }
 
   /// Whether a step writes rows of the table, be it by the name of a partition.
-  private func writes(_ step: ParsedStep, rowsOf table: Table) -> Bool {
+  func writes(_ step: ParsedStep, rowsOf table: Table) -> Bool {
     step.definition.verb.table != nil && asked(step)?.shares(rowsOf: table) == true
   }
 
@@ -221,7 +221,7 @@ extension Resolver {
           !(query.outputs.isPlain && query.outputs.groups?.contains(part.name) == true)
         else { continue }
         problems.append(.matchByBatch(part.name.name, at: match.span(of: use.range)))
-      case .target, .batch, .ambiguous, .unknown, .whole, .other: continue
+      case .target, .batch, .joined, .ambiguous, .unknown, .whole, .other: continue
       }
     }
   }
@@ -288,7 +288,7 @@ extension Resolver {
       }
   }
 
-  private func writes(_ step: NamedStep, to oid: Int) -> Bool {
+  func writes(_ step: NamedStep, to oid: Int) -> Bool {
     if case .emit(let table, _, _) = step.verb { return table.oid == oid }
     return step.written?.table.oid == oid
   }

@@ -41,11 +41,7 @@ extension Decoder {
 
   /// Keys that this version reads, and not together with steps.
   mutating func refuseBesideSteps(_ fields: Fields) {
-    let meanwhile = [
-      ("join", "join in the query of `from`, which may read `batch` and other tables"),
-      ("let", "compute it in the query of `from`: `from: {r: SELECT id, lower(email) AS mail FROM batch}`"),
-      ("undo", "leave it out: what the steps write is kept, and revert takes it back"),
-    ]
+    let meanwhile = [("undo", "leave it out: what the steps write is kept, and revert takes it back")]
     for (key, remedy) in meanwhile {
       if let entry = fields[key] { refuse(.notYetBesideSteps(key, remedy, at: entry.key.span)) }
     }
