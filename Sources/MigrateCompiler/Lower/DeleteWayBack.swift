@@ -5,6 +5,8 @@ internal import MigrateSQL
 /// The way back of a delete: the rows come back, and none under a key that somebody has taken since.
 struct DeleteWayBack: Sendable {
   let rows: KeptRows
+  /// Behind the CTE `back`: what else is to be known of the rows that came back.
+  var noteBack: SQL = ""
 
   private var table: WrittenTable { rows.table }
   private var step: Int { rows.step }
@@ -51,7 +53,7 @@ struct DeleteWayBack: Sendable {
         WHERE  \(ResolvedBatch.placeRead)
         ON CONFLICT \(conflict)
         RETURNING \(list: rows.returnedKeys)
-      )
+      )\(noteBack)
       \(rows.conflictsOfBack)
       """
   }

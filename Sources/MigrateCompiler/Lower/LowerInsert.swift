@@ -16,6 +16,7 @@ extension ResolvedBatch {
   /// Where the rows of an insert are kept.
   func addition(of step: ResolvedStep) -> Addition {
     guard case .insert(let table, let assignments, let skipping) = step.verb, skipping.isEmpty, !step.readsOtherRows,
+      !table.isRewritten,
       !assignments.contains(where: \.isVolatile),
       table.storedColumns.allSatisfy({ column in
         assignments.contains { $0.column.number == column.number } || !column.hasDefault && !column.isIdentity
@@ -102,7 +103,7 @@ extension ResolvedBatch {
   func kept(_ table: WrittenTable, by step: ResolvedStep) -> KeptRows {
     switch step.verb {
     case .insert: return added(table, by: step)
-    case .delete(_, let match) where step.isOwn(match, self):
+    case .delete(_, let match) where step.isOwn(table, match, self):
       let names = hasKeyOfBatch(table) ? keyNames : table.key.indices.map { Name.added(step.number, $0) }
       return KeptRows(table: table, step: step.number, relation: Name.image, keyNames: names)
     case .delete, .update, .emit, .notify: return KeptRows(table: table, step: step.number)

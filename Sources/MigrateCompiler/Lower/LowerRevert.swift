@@ -8,15 +8,15 @@ extension ResolvedBatch {
     switch undo {
     case .none: []
     case .captured:
-      [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark] + hold
-        + wayBack.statements + restoreRewritten + [finishRevert, dropUndo]
+      [settings] + (table.triggers.isEmpty ? [untouched] : []) + [ahead, mark] + putRight.hold
+        + wayBack.statements + putRight.restoreRewritten + [finishRevert, dropUndo]
     }
   }
 
   private var wayBack: UpdateWayBack {
     UpdateWayBack(
       table: WrittenTable(table: table, alias: alias, key: key), columns: assignments.map(\.column), step: Self.step,
-      noteBack: noteBack)
+      noteBack: putRight.noteBack)
   }
 
   /// The rows whose present version is one that the run's own batches have written: nobody has touched them since. When these

@@ -7,7 +7,7 @@ extension ResolvedStep {
   /// The columns that undo keeps, besides the key.
   var kept: [Column] {
     switch verb {
-    case .update(_, _, let assignments): assignments.map(\.column)
+    case .update(let table, _, let assignments): assignments.map(\.column) + table.rewritten
     case .delete(let table, _): table.otherColumns
     case .insert, .emit, .notify: []
     }
@@ -21,18 +21,18 @@ extension ResolvedStep {
       case .foreseen, .moved: true
       case .returned: false
       }
-    case .delete(_, let match): isOwn(match, batch)
+    case .delete(let table, let match): isOwn(table, match, batch)
     case .update, .emit, .notify: false
     }
   }
 
-  /// Whether it writes the batch's own rows and finds them by their range.
-  func isOwn(_ match: Match, _ batch: ResolvedBatch) -> Bool {
-    match.isOwn && batch.rowsByThemselves(before: number) == .ranged
+  /// Whether it removes the batch's own rows, finds them by their range, and they are kept with it.
+  func isOwn(_ table: WrittenTable, _ match: Match, _ batch: ResolvedBatch) -> Bool {
+    match.isOwn && table.rewritten.isEmpty && batch.rowsByThemselves(before: number) == .ranged
   }
 
-  func undoTable(_ table: WrittenTable, hasLZ4: Bool) -> Statement {
-    let compression: SQL = hasLZ4 ? " COMPRESSION lz4" : ""
+  func undoTable(_ table: WrittenTable, _ batch: ResolvedBatch) -> Statement {
+    let compression: SQL = batch.hasLZ4 ? " COMPRESSION lz4" : ""
     let keys: [SQL] = table.key.enumerated().map { "\(Name.key($0)) \($1.base)[]\(compression)" }
     let images: [SQL] = kept.flatMap { column -> [SQL] in
       let type = column.element(step: number)
@@ -51,7 +51,7 @@ extension ResolvedStep {
     }
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer"] + keys + images + digest
-      + (countsMatches ? ["doubled bigint"] : [])
+      + (countsMatches ? ["doubled bigint"] : []) + batch.putRight(table, self).columns
       + ["exact boolean", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .undoTable, step: number,
@@ -109,7 +109,7 @@ extension ResolvedStep {
   private func capture(
     _ table: WrittenTable, _ match: Match, _ assignments: [ResolvedAssignment], _ batch: ResolvedBatch, locked: Bool
   ) -> Statement {
-    let old: [SQL] = assignments.map { "\($0.column.plain(of: table.alias)) AS \(Name.old($0.column))" }
+    let old: [SQL] = kept.map { "\($0.plain(of: table.alias)) AS \(Name.old($0))" }
     let new: [SQL] = assignments.map { "CAST(\($0.value) AS \($0.column.image)) AS \(Name.new($0.column))" }
     let lock: SQL = locked ? "\nFOR    NO KEY UPDATE OF \(table.alias)" : ""
     let names = keyNames(table)
@@ -134,10 +134,10 @@ extension ResolvedStep {
       case (let differs?, false): ["(\(differs)\n OR s.matches > 1)"]
       }
     let filter: SQL = conditions.isEmpty ? "" : "\n\(SQL.filtered(by: conditions))"
-    let columns = names + assignments.map { Name.old($0.column) } + assignments.map { Name.new($0.column) }
+    let columns = names + kept.map { Name.old($0) } + assignments.map { Name.new($0.column) }
     let written = assignments.map(\.column)
     let arrays: [SQL] =
-      names.map { "array_agg(s.\($0))" } + gathered(Name.old, written) + gathered(Name.new, written)
+      names.map { "array_agg(s.\($0))" } + gathered(Name.old, kept) + gathered(Name.new, written)
       + (match.isSingle ? [] : ["count(*) FILTER (WHERE s.matches > 1)"])
     return Statement(
       locked ? .captureLocked : .capture, step: number,
@@ -190,8 +190,9 @@ extension ResolvedStep {
     let columns = names + written.map { Name.new($0) }
     let arrays: [SQL] = columns.map { "b.\($0)" }
     let same: [SQL] = zip(table.keyColumns, names).map { "\($0) = d.\($1)" }
-    let foresees = written.allSatisfy(\.storesWhatIsAssigned)
-    let images: [SQL] = foresees ? [] : written.map { "\($0.kept(of: table.alias, step: number)) AS \(Name.new($0))" }
+    let foresees = written.allSatisfy(\.storesWhatIsAssigned) && !table.isRewritten
+    let becomes = names + kept.map { Name.new($0) }
+    let images: [SQL] = foresees ? [] : kept.map { "\($0.kept(of: table.alias, step: number)) AS \(Name.new($0))" }
     let update: SQL = """
       UPDATE \(table.source)
       SET    \(lines: written.map { "\($0.name) = d.\(Name.new($0))" })
@@ -209,8 +210,8 @@ extension ResolvedStep {
       """
       : """
       UPDATE \(Name.undo(number)) AS u
-      SET    \(lines: written.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined(names.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }, by: " AND ")))"])
-      FROM  (SELECT \(lines: columns.map { "array_agg(s.\($0)) AS \($0)" })
+      SET    \(lines: kept.map { "\(Name.new($0)) = image.\(Name.new($0))" } + ["exact = (\(SQL.joined(names.map { "u.\($0) IS NOT DISTINCT FROM image.\($0)" }, by: " AND ")))"])
+      FROM  (SELECT \(lines: becomes.map { "array_agg(s.\($0)) AS \($0)" })
              FROM  (SELECT * FROM changed ORDER BY \(list: names)) AS s) AS image
       WHERE  \(ResolvedBatch.place)
       """
@@ -227,7 +228,7 @@ extension ResolvedStep {
   // MARK: Delete
 
   private func delete(_ table: WrittenTable, _ match: Match, _ batch: ResolvedBatch) -> Statement {
-    guard !isOwn(match, batch) else {
+    guard !isOwn(table, match, batch) else {
       return Statement(
         .change, step: number, why: "the capture has kept the whole rows, so nothing is asked but their number",
         """

@@ -70,11 +70,22 @@ extension ResolvedBatch {
   private func wayBack(_ step: ResolvedStep) -> [Statement] {
     switch step.verb {
     case .update(let table, _, let assignments):
-      UpdateWayBack(table: table, columns: assignments.map(\.column), step: step.number, noteBack: "").statements
+      around(
+        putRight(table, step),
+        UpdateWayBack(
+          table: table, columns: assignments.map(\.column), step: step.number, noteBack: putRight(table, step).noteBack
+        ).statements)
     case .insert(let table, _, _): InsertWayBack(rows: kept(table, by: step)).statements
-    case .delete(let table, _): DeleteWayBack(rows: kept(table, by: step)).statements
+    case .delete(let table, _):
+      around(
+        putRight(table, step),
+        DeleteWayBack(rows: kept(table, by: step), noteBack: putRight(table, step).noteBack).statements)
     case .emit, .notify: step.eventsBack
     }
+  }
+
+  private func around(_ right: PutRight, _ statements: [Statement]) -> [Statement] {
+    right.hold + statements + right.restoreRewritten
   }
 
   /// A query for the number of its rows that are not as the step has left them; `nil` where it has left none.

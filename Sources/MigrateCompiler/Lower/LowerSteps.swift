@@ -13,7 +13,7 @@ extension ResolvedBatch {
       + steps.filter { $0.written != nil && undone($0) == nil }.flatMap { wrappers(of: $0.kept, step: $0.number) }
       + [imageTable]
       + steps.flatMap { step in
-        undone(step).map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, hasLZ4: hasLZ4)] }
+        undone(step).map { wrappers(of: step.kept, step: step.number) + [step.undoTable($0, self)] }
           ?? step.eventTable(hasLZ4: hasLZ4).map { wrappers(of: step.repeated ?? [], step: step.number) + [$0] } ?? []
       }
   }
@@ -26,7 +26,7 @@ extension ResolvedBatch {
       case .returned: table
       case .foreseen, .moved: nil
       }
-    case .delete(let table, let match): step.isOwn(match, self) ? nil : table
+    case .delete(let table, let match): step.isOwn(table, match, self) ? nil : table
     case .update(let table, _, _): table
     case .emit, .notify: nil
     }

@@ -51,7 +51,7 @@ extension ResolvedBatch {
     }
     let columns: [SQL] =
       ["slice integer", "ordinal integer", "part integer", "rows_read bigint NOT NULL"]
-      + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + images + asideColumns + rightColumns
+      + (rejects ? ["rows_rejected bigint NOT NULL DEFAULT 0"] : []) + keys + images + asideColumns + putRight.columns
       + ["exact boolean", "reverted boolean NOT NULL DEFAULT false", "PRIMARY KEY (slice, ordinal, part)"]
     return Statement(
       .undoTable, step: Self.step,

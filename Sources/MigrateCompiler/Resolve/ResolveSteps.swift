@@ -116,6 +116,7 @@ extension Resolver {
       return .delete(table, match: match)
     case .emit(_, let values):
       guard let table = writing.names.target?.table else { return nil }
+      _ = triggerEffects(of: writing.step, on: table)
       let columns = values.map { writable($0.column, of: table) }
       let resolved = self.values(values, columns, writing, bare: .rows, parameters)
       checkComplete(resolved, table, at: writing.step.definition.span)

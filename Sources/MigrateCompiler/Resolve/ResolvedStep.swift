@@ -79,6 +79,10 @@ struct WrittenTable: Sendable {
   let alias: Identifier
   /// What its rows are found by again: the columns of a unique index.
   let key: [Column]
+  /// Whether triggers may make something else of a row than what is written.
+  var isRewritten = false
+  /// The columns that triggers may write besides when the rows are written, or come back.
+  var rewritten: [Column] = []
 
   /// The table and its alias, as it stands behind FROM, UPDATE or INSERT INTO.
   var source: SQL { "\(table.name) AS \(alias)" }

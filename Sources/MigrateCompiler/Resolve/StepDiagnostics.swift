@@ -42,14 +42,6 @@ extension Diagnostic {
       remedy: "name the columns that the step reads")
   }
 
-  static func triggerOfStep(_ trigger: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
-    Diagnostic(
-      "not-yet", at: span,
-      "trigger \(trigger) of \(table.description) can change what this step writes, and steps do not keep that yet",
-      remedy:
-        "until then: `batch:` with `source: \(table.description)` and `set:`, whose undo keeps what triggers write")
-  }
-
   /// 39
   static func stepWithoutKey(_ verb: String, _ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
     Diagnostic(

@@ -56,25 +56,14 @@ extension Resolver {
   mutating func written(_ writing: StepWriting, updating set: [Assignment]) -> WrittenTable? {
     guard let target = writing.names.target else { return nil }
     let (table, span) = (target.table, writing.step.definition.span)
-    checkTriggers(writing.step.definition.verb, table, at: span)
+    let effects = triggerEffects(of: writing.step, on: table)
     let key = table.findingKey
     guard !key.isEmpty else {
       problems.append(.stepWithoutKey(writing.step.definition.verb.word, table.name, at: span))
       return nil
     }
-    return WrittenTable(table: table, alias: target.alias, key: key)
-  }
-
-  /// What triggers make of the rows is kept for updates of the source alone.
-  private mutating func checkTriggers(_ verb: StepDefinition.Verb, _ table: Table, at span: SourceSpan) {
-    let firing = table.triggers.filter { trigger in
-      switch verb {
-      case .update, .overwrite: trigger.firesOnUpdate
-      case .insert, .add, .delete: trigger.firesOnInsert || trigger.firesOnDelete
-      case .emit, .notify: false
-      }
-    }
-    if let trigger = firing.first { problems.append(.triggerOfStep(trigger.name, table.name, at: span)) }
+    return WrittenTable(
+      table: table, alias: target.alias, key: key, isRewritten: effects.isRewritten, rewritten: effects.rewritten)
   }
 
   mutating func updatable(_ name: Located<String>, of table: WrittenTable, key: [Column]) -> Column? {
@@ -205,7 +194,7 @@ extension Diagnostic {
 
 extension Table {
   /// The columns by which a row is found again; empty where there are none.
-  fileprivate var findingKey: [Column] {
+  var findingKey: [Column] {
     for index in indexes where index.isWalkable {
       let key = index.columns.compactMap { column($0) }
       if key.count == index.columns.count, key.allSatisfy({ $0.isNotNull && !$0.isWrapped }) { return key }
