@@ -95,7 +95,7 @@ import Testing
 
 extension Shop {
   /// Numbers of which one is another when a byte of the rows is, also of what `statement` would make of it.
-  fileprivate func sum(_ rows: [String], after statement: String? = nil) async throws -> String? {
+  func sum(_ rows: [String], after statement: String? = nil) async throws -> String? {
     let sums = rows.map {
       "SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) AS sum FROM \($0) AS t"
     }
