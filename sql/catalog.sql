@@ -104,8 +104,9 @@ SELECT jsonb_build_object(
                   JOIN   pg_class AS r ON r.oid = p.relid AND r.oid <> c.oid
                   JOIN   pg_namespace AS rn ON rn.oid = r.relnamespace),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
-    -- Partitions and views, by which its rows can be written as well. Only a trigger asks.
-    'other_names', CASE WHEN c.relhastriggers OR c.relkind = 'p' THEN (
+    -- Partitions and views, by which its rows can be written as well. Only a trigger asks, of this table or of another that is written.
+    'other_names', CASE WHEN c.relkind = 'p' OR EXISTS (
+        SELECT FROM tables AS w JOIN pg_class AS wc ON wc.oid = w.oid AND wc.relhastriggers) THEN (
       WITH RECURSIVE reaching AS (
         SELECT u.oid FROM (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS u(oid)
         UNION
@@ -119,8 +120,8 @@ SELECT jsonb_build_object(
     -- writes; by a rule; by a foreign key that follows. Only a trigger asks, and no more is told of other tables than names.
     'led_to_by', CASE WHEN EXISTS (
         SELECT
-        FROM  (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS part(oid)
-        JOIN   pg_trigger AS g ON g.tgrelid = part.oid AND NOT g.tgisinternal AND g.tgtype & 16 > 0) THEN (
+        FROM  (SELECT w.oid FROM tables AS w UNION SELECT p.relid FROM tables AS w, pg_partition_tree(w.oid) AS p) AS part(oid)
+        JOIN   pg_trigger AS g ON g.tgrelid = part.oid AND NOT g.tgisinternal) THEN (
       WITH RECURSIVE verbs AS (
         SELECT * FROM (VALUES ('insert', 4), ('delete', 8), ('update', 16)) AS v(verb, bit)
       ), functions AS MATERIALIZED (

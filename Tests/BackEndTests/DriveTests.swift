@@ -362,7 +362,8 @@ import Testing
         loose == [
           "book_retry", "cut_part", "drive", "drive_rejects", "execute", "fix", "fixable", "give_up", "mended_ahead",
           "nth_key", "perform", "perform_in_parts", "query", "refuse_block", "refused_rows", "reject", "respell",
-          "restore_batch", "row_image", "show", "show_late", "unfix", "unfix_rows", "violating_rows", "violation",
+          "restore_batch", "row_image", "settle", "show", "show_late", "unfix", "unfix_rows", "violating_rows",
+          "violation",
         ])
     }
   }

@@ -191,4 +191,65 @@ import Testing
         try await server.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'") == "0")
     }
   }
+
+  /// What is put off until COMMIT by who may not switch triggers off for himself alone.
+  @Test(arguments: BackEnd.allCases)
+  func `X06: are switched off also where a constraint is still to be checked`(backEnd: BackEnd) async throws {
+    try await withDatabase { server in
+      try await server.psql(
+        """
+        DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+        DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO clerk; GRANT CREATE ON SCHEMA public TO clerk', current_database()); END $$;
+        SET ROLE clerk;
+        CREATE TABLE s (id integer PRIMARY KEY, v integer);
+        INSERT INTO s SELECT n, n FROM generate_series(1, 12) AS n;
+        CREATE TABLE o (id integer PRIMARY KEY, sid integer REFERENCES s DEFERRABLE INITIALLY DEFERRED, x integer, ver integer DEFAULT 0,
+                        u integer UNIQUE DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO o SELECT n, 1 + n % 12, n, 0, n FROM generate_series(1, 24) AS n;
+        CREATE TABLE seen (n integer);
+        CREATE FUNCTION come() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.ver := NEW.ver + 1; RETURN NEW; END $$;
+        CREATE TRIGGER come BEFORE INSERT OR UPDATE ON o FOR EACH ROW EXECUTE FUNCTION come();
+        CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (NEW.id); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON o DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()
+        """)
+      let clerk = server.setting("user", "clerk")
+      for step in ["delete: o", "update: o\nset: {x: o.x + batch.v}"] {
+        let before = try await server.rows("SELECT * FROM o ORDER BY id")
+        let name = step.prefix(6)
+        let compiled = try await Compiled(
+          "batch: \(name)s\nsource: s\n\(step)\nmatch: o.sid = batch.id\n", on: clerk, batchSize: 5)
+        let told = try await backEnd.apply(compiled, on: clerk)
+        #expect(told.isDone, "\(told.text)")
+        let back = try await backEnd.revert(compiled, on: clerk)
+        #expect(back.isDone, "\(back.text)")
+        #expect(try await server.rows("SELECT * FROM o ORDER BY id") == before)
+      }
+      #expect(
+        try await server.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'") == "0")
+    }
+  }
+
+  @Test(arguments: BackEnd.allCases)
+  func `X06: may give back the old row`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(
+        """
+        CREATE TABLE o (id integer PRIMARY KEY, x integer);
+        INSERT INTO o SELECT n, n FROM generate_series(1, 24) AS n;
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.id % 2 = 0 THEN RETURN OLD; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER keep BEFORE UPDATE ON o FOR EACH ROW EXECUTE FUNCTION keep()
+        """)
+      let before = try await server.rows("SELECT * FROM o ORDER BY id")
+      let compiled = try await Compiled(
+        "batch: olds\nsource: {query: SELECT id FROM o, key: id}\nupdate: o\nmatch: o.id = batch.id\nset: {x: x + 100}\n",
+        on: server, batchSize: 5)
+      #expect(try await backEnd.apply(compiled, on: server).isDone)
+      #expect(try await server.value("SELECT count(*) FROM o WHERE x > 100") == "12")
+      let back = try await backEnd.revert(compiled, on: server)
+      #expect(back.isDone, "\(back.text)")
+      #expect(try await server.rows("SELECT * FROM o ORDER BY id") == before)
+    }
+  }
 }

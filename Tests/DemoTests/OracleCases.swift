@@ -59,6 +59,16 @@ extension `What a definition of the demo comes to` {
 
   private static let reports = [
     Case(
+      name: "forget_users",
+      statement: """
+        CREATE TEMP TABLE gone AS SELECT id FROM shop.users WHERE deleted_at < '2026-06-01Z' AND full_name <> '';
+        DELETE FROM site.follows WHERE follower IN (SELECT id FROM gone) OR followed IN (SELECT id FROM gone);
+        DELETE FROM site.profiles WHERE user_id IN (SELECT id FROM gone);
+        UPDATE site.comments SET body = '' WHERE user_id IN (SELECT id FROM gone);
+        UPDATE shop.users SET email = 'forgotten-' || id, full_name = '' WHERE id IN (SELECT id FROM gone)
+        """,
+      rows: ["shop.users", "site.follows", "site.profiles", "site.comments"]),
+    Case(
       name: "sales_by_day",
       statement: """
         INSERT INTO shop.sales_by_day

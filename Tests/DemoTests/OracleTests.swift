@@ -12,6 +12,10 @@ import Testing
     let rows: [String]
 
     var testDescription: String { name }
+
+    var goesBack: Bool {
+      get throws { if case .none = try Shop.definition(name).operation.undo { false } else { true } }
+    }
   }
 
   static let cases = [
@@ -79,7 +83,8 @@ import Testing
       }
       if first == .paused {
         // The largest has all rows in its first batch.
-        if way.size < 100 { #expect(try await shop.sum(definition.rows) != expected) }
+        let rows = try await shop.plan(definition.name).plan.estimate.rows
+        if way.size < 100, rows > way.size { #expect(try await shop.sum(definition.rows) != expected) }
         #expect(
           try await shop.apply(definition.name, batchSize: way.size, workers: way.workers) == .completed(leftBehind: 0))
       } else {
@@ -87,6 +92,7 @@ import Testing
         #expect(first == .completed(leftBehind: 0))
       }
       #expect(try await shop.sum(definition.rows) == expected)
+      guard try definition.goesBack else { return }
       #expect(try await shop.revert(definition.name) == .reverted(conflicts: 0))
       #expect(try await shop.sum(definition.rows) == before)
     }

@@ -26,4 +26,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION migrate.last_key IS 'The last key of the source of a run, as it is now; NULL where it has no row.';
 
+-- By their names, since ALL would reach those of tables that another step has still to put in order. Under the search path of the batch,
+-- since triggers of the user's that were put off fire here.
+CREATE FUNCTION migrate.settle(_table text, _now boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  put_off record;
+BEGIN
+  FOR put_off IN
+    SELECT DISTINCT n.nspname, c.conname
+    FROM  (SELECT to_regclass(_table)::oid AS oid UNION SELECT p.relid FROM pg_partition_tree(to_regclass(_table)) AS p) AS t
+    JOIN   pg_constraint AS c ON t.oid IN (c.conrelid, c.confrelid)
+    JOIN   pg_namespace  AS n ON n.oid = c.connamespace
+    WHERE  c.condeferrable AND (_now OR c.condeferred)
+  LOOP
+    EXECUTE format('SET CONSTRAINTS %I.%I %s', put_off.nspname, put_off.conname, CASE WHEN _now THEN 'IMMEDIATE' ELSE 'DEFERRED' END);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION migrate.settle IS 'Checks what deferred constraints of a table have put off, at once; or lets them put it off again until COMMIT.';
+
 REVOKE ALL ON ALL ROUTINES IN SCHEMA migrate FROM PUBLIC;

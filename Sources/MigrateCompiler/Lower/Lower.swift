@@ -24,8 +24,16 @@ extension ResolvedBatch {
       Phase(
         .finish,
         [leftBehind] + checksAfter.map { $0.statement() } + (dropOwn == nil ? [] : [dropKeys])),
-      Phase(.revert, isStepped ? revertSteps : revert),
+      Phase(.revert, !keepsUndo ? [] : isStepped ? revertSteps : revert),
     ]
+  }
+
+  /// Whether a run can be taken back.
+  var keepsUndo: Bool {
+    switch undo {
+    case .captured: true
+    case .none: false
+    }
   }
 
   private var stepStatements: [Statement] {

@@ -130,7 +130,9 @@ extension ResolvedBatch {
 
   /// Drops the tables that batches have read besides those of the user; `nil` where there are none.
   var dropOwn: SQL? {
-    let tables = (coverage == .collected ? [Self.keysTable] : []) + stagedTables
+    let tables =
+      (coverage == .collected ? [Self.keysTable] : []) + stagedTables
+      + (sourceRows.isFrozen && !keepsUndo ? [Name.source] : [])
     return tables.isEmpty ? nil : "DROP TABLE IF EXISTS \(list: tables)"
   }
 }

@@ -40,6 +40,8 @@ extension ResolvedBatch {
     let value: SQL
     /// Whether the value names columns of `batch`, or else of the source.
     let isOfBatch: Bool
+    /// Whether rows are found by it.
+    var isKey = false
   }
 
   /// What the capture keeps for the steps: of the rows that one adds, or removes.
@@ -56,7 +58,8 @@ extension ResolvedBatch {
         : table.key.enumerated().map { index, column in
           KeptOfStep(
             name: Name.added(step.number, index), type: "\(column.base)",
-            value: column.isDomain ? "CAST(\(value(column)) AS \(column.base))" : value(column), isOfBatch: true)
+            value: column.isDomain ? "CAST(\(value(column)) AS \(column.base))" : value(column), isOfBatch: true,
+            isKey: true)
         }
       guard let digest = table.digest(value) else { return keys }
       return keys + [KeptOfStep(name: Name.digest(step.number), type: "bigint", value: digest, isOfBatch: true)]
@@ -67,7 +70,7 @@ extension ResolvedBatch {
         : table.key.enumerated().map { index, column in
           KeptOfStep(
             name: Name.added(step.number, index), type: "\(column.base)", value: column.plain(of: alias),
-            isOfBatch: false)
+            isOfBatch: false, isKey: true)
         }
       return keys
         + table.otherColumns.map {

@@ -326,7 +326,7 @@ extension ResolvedBatch {
 
   /// Without undo the change has been before.
   private var notDone: [SQL] {
-    guard !keepsRows else { return [] }
+    guard !judgesBefore else { return [] }
     let keys: [SQL] = keyNames.map { "unnest(b.\($0))" }
     return [
       "(\(list: keyColumns)) NOT IN (SELECT \(list: keys) FROM \(Name.undo(Self.step)) AS b WHERE \(Self.placeRead))"

@@ -42,7 +42,7 @@ extension ResolvedBatch {
         filter: step.number == 1 ? plannedFilter : nil,
         validation: step.number == 1
           ? validation.map { PlannedRule(reason: $0.reason, value: $0.text, place: $0.place) } : [],
-        undo: step.taken.map { .captured(columns: $0.map(\.name.name)) } ?? .stays)
+        undo: !keepsUndo ? way : step.taken.map { .captured(columns: $0.map(\.name.name)) } ?? .stays)
     }
   }
 
@@ -55,6 +55,7 @@ extension ResolvedBatch {
 
   /// Key, old and new values; before compression.
   private var undoBytesPerRow: Int {
+    guard keepsUndo else { return key.reduce(0) { $0 + $1.width } }
     let ofSteps = steps.reduce(0) { sum, step in
       let digests = if case .insert = step.verb { 8 } else { 0 }
       return sum + digests + step.kept.reduce(0) { $0 + $1.width }

@@ -16,6 +16,7 @@ extension ResolvedBatch {
       let written = WrittenTable(table: table, alias: alias, key: key)
       return capturedColumns.isEmpty ? [] : [ofUpdate(KeptRows(table: written, step: Self.step), assignments)]
     }
+    guard keepsUndo else { return [] }
     return steps.compactMap { step in
       switch step.verb {
       case .update(let table, _, let values): ofUpdate(KeptRows(table: table, step: step.number), values)

@@ -75,7 +75,10 @@ extension ResolvedBatch {
   }
 
   /// Whether the ledger keeps what rows hold.
-  var keepsRows: Bool { isStepped || !capturedColumns.isEmpty }
+  var keepsRows: Bool { isStepped ? keepsUndo : !capturedColumns.isEmpty }
+
+  /// Whether a capture tells which rows break a rule, before anything is written.
+  var judgesBefore: Bool { isStepped || !capturedColumns.isEmpty }
 
   /// Where a stretch begins that holds one row and no other, under one snapshot.
   var previous: Statement {

@@ -13,6 +13,16 @@ extension ResolvedStep {
     }
   }
 
+  /// What its undo table has of a row besides the key.
+  var images: [SQL] {
+    switch verb {
+    case .update: kept.flatMap { [Name.old($0), Name.new($0)] }
+    case .delete: kept.map { Name.old($0) }
+    case .insert(let table, _, _): table.comparedColumns.isEmpty ? [] : [Name.digest(number)]
+    case .emit, .notify: []
+    }
+  }
+
   /// Whether the number of rows that the change has written tells that they are those which are kept.
   func tellsWritten(_ batch: ResolvedBatch) -> Bool {
     switch verb {

@@ -145,7 +145,7 @@ extension ResolvedBatch {
       rejects ? (", rows_rejected", ", u.rows_rejected", " - u.rows_rejected") : ("", "", "")
     return Statement(
       .finish, why: "the ledger's entry; no row: another worker has taken over; not exact: rows came in between",
-      heartbeat + """
+      heartbeat + forgetting + """
 
         INSERT INTO migrate.batches (run, kind, slice, ordinal, part, after_key, through_key,
                                      rows_read, rows_changed, rows_unchanged\(column), rows_written, epoch, exact)
@@ -158,6 +158,23 @@ extension ResolvedBatch {
         WHERE  \(Self.place)
         RETURNING exact, rows_read, rows_changed\(column), xid, rows_changed AS rows_captured
         """)
+  }
+
+  /// Under `undo: none`: what the steps have kept of the rows while they were at it goes with the same commit, but for the keys.
+  private var forgetting: SQL {
+    guard !keepsUndo else { return "" }
+    let ofBatch = imageColumns.map { Name.context($0) } + keptOfSteps.filter { !$0.isKey }.map(\.name)
+    let kept = [(Name.image, ofBatch)] + steps.filter { undone($0) != nil }.map { (Name.undo($0.number), $0.images) }
+    let clauses: [SQL] = kept.filter { !$0.1.isEmpty }.enumerated().map { place, item in
+      """
+      , \(Identifier(trusted: "migrate forgotten \(place + 1)")) AS (
+        UPDATE \(item.0) AS u
+        SET    \(lines: item.1.map { "\($0) = NULL" })
+        WHERE  \(Self.place)
+      )
+      """
+    }
+    return .joined(clauses, by: "\n")
   }
 
   /// How many rows a step has kept.

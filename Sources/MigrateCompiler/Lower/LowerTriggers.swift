@@ -155,7 +155,12 @@ struct PutRight: Sendable {
         let word: SQL = on ? (trigger.firesAlways ? "ENABLE ALWAYS" : "ENABLE") : "DISABLE"
         return "ALTER TABLE \(table.table.name) \(word) TRIGGER \(Identifier(trusted: trigger.name))"
       }
-      sql = SQL.joined(lines, by: ";\n")
+      // ALTER TABLE refuses where a constraint is still to be checked, and so would the check where it came too early.
+      let settled: SQL =
+        "SELECT migrate.settle(\(Literal("\(table.table.name.schema.quoted).\(table.table.name.name.quoted)")), true)"
+      let again: SQL =
+        "SELECT migrate.settle(\(Literal("\(table.table.name.schema.quoted).\(table.table.name.name.quoted)")), false)"
+      sql = SQL.joined([settled] + lines + (on ? [again] : []), by: ";\n")
     }
     return Statement(name, step: step, why: why, sql)
   }

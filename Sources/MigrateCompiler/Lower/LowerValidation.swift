@@ -149,7 +149,7 @@ extension ResolvedBatch {
   /// Of a row that the change has written a rule may not be computable any more, and CASE alone keeps the order.
   private var breaksRule: SQL {
     let broken: SQL = "(\(isValid ?? "true")) IS NOT TRUE"
-    guard !keepsRows else { return broken }
+    guard !judgesBefore else { return broken }
     let keys: [SQL] = keyNames.map { "unnest(b.\($0))" }
     return """
       CASE WHEN (\(list: keyColumns)) NOT IN (SELECT \(list: keys) FROM \(Name.undo(Self.step)) AS b WHERE \(Self.placeRead))
@@ -159,7 +159,7 @@ extension ResolvedBatch {
 
   /// As many as were counted, unless rows came in between.
   private var found: [SQL] {
-    !keepsRows
+    !judgesBefore
       ? ["rows_rejected = r.rows", "exact = (r.rows <= u.rows_read - coalesce(cardinality(u.k_1), 0))"]
       : ["exact = CASE WHEN r.rows <> u.rows_rejected THEN false END"]
   }

@@ -8,6 +8,7 @@ extension Resolver {
   /// The columns that are others then.
   mutating func reversal(_ writing: StepWriting, _ table: Table) -> [RevertedValue] {
     var values: [RevertedValue] = []
+    refuseWithoutUndo(writing.step)
     for (assignment, value) in zip(writing.step.definition.onRevert, writing.step.onRevert) {
       guard let column = writable(assignment.column, of: table), let fixed = fixed(value, column) else { continue }
       ask(.value, "SELECT CAST(\(fixed) AS \(column.type))")
@@ -18,6 +19,7 @@ extension Resolver {
 
   /// The text of a notification.
   mutating func reversalPayload(_ writing: StepWriting) -> SQL? {
+    refuseWithoutUndo(writing.step)
     switch writing.step.onRevert.first {
     case .text(let text): return "\(Literal(text.value))"
     case .sql(let expression):
@@ -28,6 +30,11 @@ extension Resolver {
       return nil
     case .unreadable, nil: return nil
     }
+  }
+
+  private mutating func refuseWithoutUndo(_ step: ParsedStep) {
+    guard case .none = operation.undo, let said = step.definition.onRevert.first else { return }
+    problems.append(.onRevertWithoutUndo(at: said.column.span))
   }
 
   /// What the text says by itself: what it was computed from is not there any more.
@@ -45,6 +52,12 @@ extension Resolver {
 }
 
 extension Diagnostic {
+  fileprivate static func onRevertWithoutUndo(at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "on-revert-without-undo", at: span, "`on_revert` says what a revert does, and under `undo: none` there is none",
+      remedy: "leave one of the two out")
+  }
+
   fileprivate static func onRevertIsConstant(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "on-revert-is-constant", at: span, "a revert repeats the event that is kept, and computes nothing anew",

@@ -49,7 +49,7 @@ extension Resolver {
       let span = check.query.span(of: use.range)
       if check.moment != .batch { problems.append(.batchOutOfPlace(at: span)) }
       noteBatchColumns(check.query)
-      if case .none = operation.undo { problems.append(.batchWithoutUndo(at: span)) }
+      if case .none = operation.undo, !operation.isStepped { problems.append(.batchWithoutUndo(at: span)) }
     }
     let isKnown = problems.count == count && isBound(check.query)
     checkClock(check.query)

@@ -143,6 +143,8 @@ extension Resolver {
   private mutating func checkUse(_ use: ColumnUse, _ text: any SQLText, in names: StepNames) {
     switch meaning(of: use, in: names) {
     case .other: return
+    case .batch(let part) where names.rows != nil, .joined(_, let part) where names.rows != nil:
+      problems.append(.batchBesideRows(part.name, names.rows?.name ?? Self.batch, at: text.span(of: use.range)))
     case .target(let part):
       guard let target = names.target?.table, target.column(part.name.name) == nil else { return }
       problems.append(.unknownColumn(part, of: target, text))
@@ -207,6 +209,15 @@ extension Diagnostic {
     Diagnostic(
       "ambiguous-column", at: span, "\"\(name.name)\" is a column of the table and of the rows it is matched with",
       remedy: "say which one: `\(target?.name ?? "t").\(name.name)` or `\(rows.name).\(name.name)`")
+  }
+
+  fileprivate static func batchBesideRows(_ column: Identifier, _ rows: Identifier, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "batch-beside-rows", at: span,
+      "the step works from the rows of \(rows.name), and the batch's own are not in sight",
+      remedy:
+        "give them a column for it: `SELECT …, \(column.name) FROM batch`, and name that; a move has the columns of what it moves"
+    )
   }
 
   fileprivate static func wholeRowInStep(_ name: Identifier, at span: SourceSpan) -> Diagnostic {

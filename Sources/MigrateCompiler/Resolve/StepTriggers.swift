@@ -40,10 +40,17 @@ extension Resolver {
     if isMove && !(written.isEmpty && putRight.isEmpty) || !putRight.isDisjoint(with: key) {
       problems.append(.triggerOfMove(table.name, at: span))
     }
-    if !rewritten.isEmpty, !catalog.server.mayReplicate, !table.isOwned {
+    // Checked before the triggers are off it would meet what they have written, and behind that they cannot be switched off.
+    let isCheckedLate = table.indexes.contains { index in
+      index.isUnique && !index.isImmediate && !putRight.isDisjoint(with: index.columns)
+    }
+    let bySetting = catalog.server.mayReplicate && !table.triggers.contains(where: \.firesAlways)
+    if !rewritten.isEmpty, !bySetting, !table.isOwned || isCheckedLate {
       problems.append(.triggersStayOnOfStep(rewritten.map(\.name.name), table.name, at: span))
     }
-    return StepTriggers(isRewritten: !written.isEmpty, rewritten: rewritten)
+    // One that gives back the old row, or another one, assigns no column by name.
+    let isRewritten = forth.contains { $0.timing == .before && $0.isForEachRow }
+    return StepTriggers(isRewritten: isRewritten, rewritten: rewritten)
   }
 
   /// The columns that an update writes, computed ones among them; `nil` where a step does something else.
@@ -100,7 +107,10 @@ extension Resolver {
       return !Self.assigning.contains(Self.name(of: trigger))
         && trigger.function != "pg_catalog.suppress_redundant_updates_trigger"
     }
-    guard trigger.timing != .instead, let words = TriggerBody.words(trigger.body) else { return true }
+    guard trigger.timing != .instead, let words = TriggerBody.words(trigger.body),
+      !["drop", "alter"].contains(where: words.contains), !catalog.hasUnsettledCasts,
+      !catalog.unsettledOperators.contains(where: { trigger.body.utf8.contains($0.utf8) })
+    else { return true }
     let tables = [table] + catalog.asked.compactMap(\.self)
     let names = tables.flatMap { [$0.name.name.name] + $0.otherNames }.map { $0.lowercased() }
     let writes = TriggerBody.writes(words)
@@ -114,7 +124,10 @@ extension Resolver {
   private func maySuppress(_ trigger: Trigger) -> Bool {
     guard trigger.timing == .before, trigger.isForEachRow, trigger.language == "plpgsql" else { return false }
     guard let words = TriggerBody.words(trigger.body) else { return true }
-    return zip(words, words.dropFirst()).contains { $0 == "return" && $1 == "null" }
+    return words.indices.contains { index in
+      let rest = Array(words[(index + 1)...].prefix(2))
+      return words[index] == "return" && rest != ["new", ";"] && rest != ["old", ";"]
+    }
   }
 }
 
@@ -151,8 +164,10 @@ extension Diagnostic {
   ) -> Diagnostic {
     Diagnostic(
       "triggers-stay-on", at: span,
-      "triggers write \(columns.joined(separator: ", ")), and this role can neither switch them off nor owns \(table.description): revert could not restore them",
-      remedy: "run as the owner of the table")
+      "triggers write \(columns.joined(separator: ", ")), and this role cannot switch them off for itself, and does not own \(table.description) or has a deferred constraint there to heed: revert could not restore them",
+      remedy:
+        "run as a role that may SET session_replication_role, or else as the owner; or switch the triggers off meanwhile"
+    )
   }
 
   fileprivate static func triggerOfStepFires(
@@ -164,5 +179,14 @@ extension Diagnostic {
       "trigger-fires", .warning, at: span,
       "trigger \(trigger.name) of \(table.description) (\(trigger.timing.rawValue), \(trigger.function)) fires for what this step writes, or for its way back, \(effect)",
       remedy: "what it writes to other tables is its own and is not taken back")
+  }
+}
+
+extension String.UTF8View {
+  /// Whether these bytes stand in it.
+  fileprivate func contains(_ bytes: String.UTF8View) -> Bool {
+    let (all, wanted) = (Array(self), Array(bytes))
+    guard !wanted.isEmpty, all.count >= wanted.count else { return false }
+    return (0...(all.count - wanted.count)).contains { all[$0..<($0 + wanted.count)].elementsEqual(wanted) }
   }
 }

@@ -114,6 +114,10 @@ enum TriggerBody {
       case ("merge", "into"): verbs = Table.Write.Verb.allCases
       case (_, "update"): verbs = [.update]
       case ("delete", "from"): verbs = [.delete]
+      // Of several tables, and with what may stand before and behind them.
+      case (_, "truncate"):
+        writes.formUnion(words[(index + 1)...].prefix { $0 != ";" }.map { Table.Write(.delete, $0) })
+        continue
       default: continue
       }
       var name = words[(index + 1)...].drop { $0 == "only" || $0 == "(" }

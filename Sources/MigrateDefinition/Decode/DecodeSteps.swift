@@ -39,12 +39,10 @@ extension Decoder {
     return sorted
   }
 
-  /// Keys that this version reads, and not together with steps.
-  mutating func refuseBesideSteps(_ fields: Fields) {
-    let meanwhile = [("undo", "leave it out: what the steps write is kept, and revert takes it back")]
-    for (key, remedy) in meanwhile {
-      if let entry = fields[key] { refuse(.notYetBesideSteps(key, remedy, at: entry.key.span)) }
-    }
+  /// What is read of a key, and not together with steps.
+  mutating func refuseBesideSteps(_ fields: Fields, _ undo: UndoPolicy) {
+    guard case .except = undo, let entry = fields["undo"] else { return }
+    refuse(.notYetExceptBesideSteps(at: entry.key.span))
   }
 
   private mutating func steps(_ entry: YAMLEntry) -> [StepDefinition] {
@@ -237,9 +235,10 @@ extension Diagnostic {
       remedy: "make it a step of its own: `- \(key == "set" ? "update" : key): …` in the list")
   }
 
-  fileprivate static func notYetBesideSteps(_ key: String, _ remedy: String, at span: SourceSpan) -> Diagnostic {
+  fileprivate static func notYetExceptBesideSteps(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "not-yet", at: span, "\"\(key)\" beside steps is not there yet in this version", remedy: "until then: \(remedy)")
+      "not-yet", at: span, "`undo: {except: …}` beside steps is not there yet in this version",
+      remedy: "until then: leave it out: what triggers write is kept and put right; or `undo: none`")
   }
 
   fileprivate static func notYetReject(at span: SourceSpan) -> Diagnostic {

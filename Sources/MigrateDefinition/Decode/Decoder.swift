@@ -63,7 +63,7 @@ struct Decoder {
     let tests = fields["tests"].map { self.tests($0) } ?? []
     let needs = fields["needs"].map { self.needs($0) } ?? []
     guard let rows else { return nil }
-    if isStepped { refuseBesideSteps(fields) }
+    if isStepped { refuseBesideSteps(fields, undo) }
     let isSetWhole = fields["set"].map { isWhole($0, assignments.count) } ?? false
     let setSpan = fields["set"]?.key.span ?? fields.first ?? root.span
     return BatchOperation(

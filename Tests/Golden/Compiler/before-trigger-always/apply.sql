@@ -326,6 +326,7 @@ WHERE  (c.run, c.step, c.seq) = ($1::bigint, 1, $2::bigint)
   AND  "people"."country" = CAST(c.key[1] AS text) AND "people"."id" = CAST(c.key[2] AS integer);
 
 -- triggers off: for this statement alone
+SELECT migrate.settle('"shop"."people"', true);
 ALTER TABLE "shop"."people" DISABLE TRIGGER "touch";
 ALTER TABLE "shop"."people" DISABLE TRIGGER "shout";
 
@@ -354,8 +355,10 @@ WHERE  "people"."country" = d.k_1 AND "people"."id" = d.k_2
   AND  d.held_k_1 IS NOT NULL;
 
 -- triggers on: they fire again for whatever comes
+SELECT migrate.settle('"shop"."people"', true);
 ALTER TABLE "shop"."people" ENABLE ALWAYS TRIGGER "touch";
 ALTER TABLE "shop"."people" ENABLE TRIGGER "shout";
+SELECT migrate.settle('"shop"."people"', false);
 
 -- finish: the ledger's entry; no row: another worker has taken over
 -- $1 run, $2 worker, $3 epoch, $4 seq
