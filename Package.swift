@@ -72,6 +72,7 @@ let package = Package(
         .embedInCode("ledger/ledger_0018.sql"),
         .embedInCode("ledger/ledger_0019.sql"),
         .embedInCode("ledger/ledger_0020.sql"),
+        .embedInCode("ledger/ledger_0021.sql"),
       ],
       swiftSettings: settings),
 

@@ -13,7 +13,7 @@ package enum Scripts {
       PackageResources.ledger_0013_sql, PackageResources.ledger_0014_sql, PackageResources.ledger_0015_sql,
       PackageResources.ledger_0016_sql, PackageResources.ledger_0017_sql,
       PackageResources.ledger_0018_sql, PackageResources.ledger_0019_sql,
-      PackageResources.ledger_0020_sql,
+      PackageResources.ledger_0020_sql, PackageResources.ledger_0021_sql,
     ].map(text)
   }
 

@@ -110,9 +110,12 @@ package enum Schema {
     now("set", at: .step, "column: value", "new values; right sides see the row that is changed, and `batch`"),
     now("key", at: .onConflict, "column or columns", default: "required", "the columns of a unique index"),
     now(
-      "do", at: .onConflict, "skip or update", default: "required",
-      "`update` gives the row that is there the other values of the new one; under `skip` a row that is there already stays as it is, and the new one is left out; of two new ones the first by the source's key is added"
+      "do", at: .onConflict, "skip, update or reject", default: "required",
+      "`reject` sends the source row to quarantine; `update` gives the row that is there the other values of the new one; under `skip` a row that is there already stays as it is, and the new one is left out; of two new ones the first by the source's key is added"
     ),
+    now(
+      "set", at: .onConflict, "column: value",
+      "under `do: update`: what the row that is there becomes in these columns, `excluded.x` being the new row's value"),
     now("notify", at: .emit, "channel", "who listens there gets the one value `payload`, when the batch commits"),
     now(
       "incremental", "column",

@@ -38,7 +38,6 @@ extension Schema {
   ]
 
   private static let writeKeys = [
-    later("set", at: .onConflict, "column: value", "what an update sets", meanwhile: insertByHand),
     later(
       "duplicates", at: .onConflict, "reject, first or last", default: "reject", "two source rows for one target row",
       meanwhile: insertByHand),

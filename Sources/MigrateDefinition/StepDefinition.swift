@@ -80,12 +80,16 @@ public struct OnConflict: Sendable {
     case skip
     /// It gives that row the new one's values.
     case update
+    /// The row of the batch goes to quarantine.
+    case reject
   }
 
   /// What is done.
   public let resolution: Resolution
   /// The columns of a unique index, exact.
   public let key: [Located<String>]
+  /// `set:` what the row that is there becomes in some columns, in place of the new one's values.
+  public let set: [Assignment]
   /// The place of `on_conflict`.
   public let span: SourceSpan
 }

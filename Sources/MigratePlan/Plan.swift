@@ -38,6 +38,8 @@ public struct Plan: Sendable, Equatable {
   public let warnings: [PlanWarning]
   /// The tables as they were when the plan was made.
   public let tables: [PlannedTable]
+  /// Those that steps write, as they were then.
+  public let written: [PlannedTarget]
   /// What the statistics promise.
   public let estimate: Estimate
   /// Definitions that must be complete before.
@@ -62,7 +64,8 @@ public struct Plan: Sendable, Equatable {
     parallel: Int, expectations: [PlannedExpectation] = [], incremental: String? = nil, canary: PlannedCanary? = nil,
     isPublishedAtOnce: Bool = false, onError: OnError,
     maxRejects: String?, key: [String],
-    phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable], estimate: Estimate, needs: [String]
+    phases: [Phase], steps: [Step], warnings: [PlanWarning], tables: [PlannedTable],
+    written: [PlannedTarget] = [], estimate: Estimate, needs: [String]
   ) {
     self.definition = definition
     self.identity = identity
@@ -81,6 +84,7 @@ public struct Plan: Sendable, Equatable {
     self.steps = steps
     self.warnings = warnings
     self.tables = tables
+    self.written = written
     self.estimate = estimate
     self.needs = needs
   }

@@ -24,9 +24,12 @@ extension Plan {
       .init("steps", .array(steps.map(\.document))),
       .init("warnings", .array(warnings.map(\.document))),
       .init("tables", .array(tables.map(\.document))),
+    ]
+    let targets: [JSON.Member] = written.isEmpty ? [] : [.init("written", .array(written.map(\.document)))]
+    let estimated: [JSON.Member] = [
       .init(
         "estimate",
-        .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))])),
+        .object([.init("rows", .integer(estimate.rows)), .init("undo_bytes", .integer(estimate.undoBytes))]))
     ]
     let workers: [JSON.Member] = parallel > 1 ? [.init("parallel", .integer(parallel))] : []
     let rejects: [JSON.Member] =
@@ -34,7 +37,8 @@ extension Plan {
     let incremental: [JSON.Member] = incremental.map { [.init("incremental", .string($0))] } ?? []
     let publish: [JSON.Member] = isPublishedAtOnce ? [.init("publish", .string("at_once"))] : []
     let first: [JSON.Member] = canary.map { [.init("canary", $0.document)] } ?? []
-    return .object(head + pace.members + workers + expected + incremental + publish + first + rejects + body)
+    return .object(
+      head + pace.members + workers + expected + incremental + publish + first + rejects + body + targets + estimated)
   }
 }
 
@@ -158,6 +162,15 @@ extension PlannedTable {
         .init("columns", .array(columns.map(\.document))),
         .init("triggers", .array(triggers.map(JSON.string))),
       ])
+  }
+}
+
+extension PlannedTarget {
+  fileprivate var document: JSON {
+    .object([
+      .init("name", .string(name)), .init("oid", .integer(oid)), .init("columns", .array(columns.map(\.document))),
+      .init("triggers", .strings(triggers)), .init("followers", .strings(followers)),
+    ])
   }
 }
 

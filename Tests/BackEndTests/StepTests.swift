@@ -285,7 +285,7 @@ import Testing
     return rows
   }
 
-  @Test(arguments: BackEnd.allCases, cases + joinCases)
+  @Test(arguments: BackEnd.allCases, cases + joinCases + conflictCases)
   func `give what plain SQL gives, for any batch size, and go back`(backEnd: BackEnd, steps: Case) async throws {
     let ways = [(1, ""), (7, "on_error: continue"), (50, ""), (10_000, "canary: 30%\nhold: 1s")]
     for (size, rest) in Sample.some(
@@ -363,7 +363,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [2, 4], cases + joinCases)
+  @Test(arguments: [2, 4], cases + joinCases + conflictCases)
   func `P28: give the same for any number of workers`(workers: Int, steps: Case) async throws {
     try await withLedger { server in
       try await server.psql(Self.tables(grants: 200))

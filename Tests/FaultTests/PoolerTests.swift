@@ -78,7 +78,11 @@ import Testing
   /// another one. What it was told is committed may be gone.
   @Test(.enabled(if: Pooler.isInstalled, "pgbouncer is not installed: `make deps`"), arguments: [5, 39])
   func `P04 P05: a crash that the client does not notice loses no batch`(last: Int) async throws {
-    try await TestCluster.withOwn(settings: ["wal_writer_delay": "10s"]) { cluster in
+    // Nobody else writes pages, before which the log would be written.
+    let quiet = [
+      "wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "autovacuum": "off", "checkpoint_timeout": "1h",
+    ]
+    try await TestCluster.withOwn(settings: quiet) { cluster in
       try await Pooler.with(size: 1, before: cluster.server, at: cluster.socketFolder) { pooled in
         let shop = try await Shop.fresh(cluster.server, rows: 391)
         let trial = Trial(pooled)

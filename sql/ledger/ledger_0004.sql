@@ -170,9 +170,10 @@ END $$;
 COMMENT ON FUNCTION migrate.changes IS 'What is not as it was when the run was begun: its table, the columns it writes, on the way back those that were mended, the index its batches walk, the triggers that fire, the labels of its enums; with what mends it.';
 
 CREATE FUNCTION migrate.changed_columns(_run bigint) RETURNS SETOF text
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.change FROM migrate.changes(_run, false) AS c
-$$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY SELECT c.change FROM migrate.changes(_run, false) AS c UNION ALL SELECT c.change FROM migrate.changes_of_written(_run, false) AS c;
+END $$;
 COMMENT ON FUNCTION migrate.changed_columns IS 'What keeps a run from being taken back: what migrate.changes tells of the way back.';
 
 CREATE FUNCTION migrate.may_lock(_run bigint) RETURNS boolean
@@ -256,7 +257,8 @@ BEGIN
       RAISE EXCEPTION 'table % was written anew in this moment', held USING ERRCODE = 'serialization_failure';
     END IF;
   END LOOP;
-  SELECT string_agg(c.change, '; '), string_agg(DISTINCT c.remedy, '; ') INTO broken, cure FROM migrate.changes(_run, applies) AS c;
+  SELECT string_agg(c.change, '; '), string_agg(DISTINCT c.remedy, '; ') INTO broken, cure 
+  FROM  (SELECT * FROM migrate.changes(_run, applies) UNION ALL SELECT * FROM migrate.changes_of_written(_run, applies)) AS c;
   IF broken IS NOT NULL THEN
     RAISE EXCEPTION 'the table has changed since run % was begun: %', _run, broken
     USING ERRCODE = 'object_not_in_prerequisite_state',

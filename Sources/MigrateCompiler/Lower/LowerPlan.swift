@@ -27,7 +27,7 @@ extension ResolvedBatch {
           code: warning.code, line: warning.span.map { warnings.source.position(of: $0.start).line },
           message: warning.message, remedy: warning.remedy)
       },
-      tables: [plannedTable],
+      tables: [plannedTable], written: plannedTargets,
       estimate: Estimate(rows: inputs.estimatedRows, undoBytes: inputs.estimatedRows * undoBytesPerRow),
       needs: needs)
   }
@@ -75,6 +75,24 @@ extension ResolvedBatch {
       triggers: table.triggers.filter(\.firesOnUpdate).map(\.name))
   }
 
+  /// Each table that steps write, once.
+  private var plannedTargets: [PlannedTarget] {
+    let written = steps.compactMap(\.written)
+    return Set(written.map(\.table.oid)).sorted().compactMap { oid in
+      guard let table = written.first(where: { $0.table.oid == oid })?.table else { return nil }
+      let numbers = Set(
+        steps.filter { $0.written?.table.oid == oid }.flatMap { step in
+          ((step.written?.key ?? []) + step.kept + step.values.map(\.column)).map(\.number)
+        })
+      let columns = table.columns.filter { numbers.contains($0.number) }
+      return PlannedTarget(
+        name: "\(table.name.schema.quoted).\(table.name.name.quoted)", oid: oid,
+        columns: columns.map {
+          PlannedColumn(name: $0.name.name, number: $0.number, type: $0.type.spelling, typeOID: $0.typeOID)
+        }, triggers: table.triggers.map(\.name), followers: table.referencedBy.filter(\.follows).map(\.name))
+    }
+  }
+
   /// The eligible rows, where ``explainable`` does not tell how many they are.
   var counted: RenderedSQL? {
     guard isComposed || isStepped else { return nil }
@@ -93,6 +111,18 @@ extension ResolvedBatch {
       SET    \(lines: assignmentLines)
       \(SQL.filtered(by: filterConditions))
       """)
+  }
+}
+
+extension ForeignKey {
+  /// Whether rows follow one that changes, or goes.
+  fileprivate var follows: Bool {
+    [onUpdate, onDelete].contains { action in
+      switch action {
+      case .none, .restrict: false
+      case .cascade, .setNull, .setDefault: true
+      }
+    }
   }
 }
 

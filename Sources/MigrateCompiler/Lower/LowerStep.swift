@@ -125,7 +125,7 @@ extension ResolvedStep {
     let names = keyNames(table)
     let rows: SQL = """
       SELECT \(lines: keys(table) + old + new)
-      \(met(table, match))
+      \(met(table, match))\(besides(match, table))
       ORDER  BY \(list: table.keyColumns)
       OFFSET 0\(lock)
       """
@@ -160,6 +160,17 @@ extension ResolvedStep {
       SELECT \(lines: [ResolvedBatch.placeValues] + arrays)
       FROM  (\(counted)) AS s\(filter)
       """)
+  }
+
+  /// Leaves out what a step before has added in the same batch.
+  private func besides(_ match: Match, _ table: WrittenTable) -> SQL {
+    guard let added = match.besidesAdded else { return "" }
+    let keys: [SQL] = table.key.indices.map { "unnest(b.\(Name.key($0)))" }
+    let own: SQL = table.key.count == 1 ? table.keyColumns[0] : "(\(list: table.keyColumns))"
+    return """
+
+        AND  \(own) NOT IN (SELECT \(list: keys) FROM \(Name.undo(added)) AS b WHERE \(ResolvedBatch.placeRead))
+      """
   }
 
   /// The rows that match, behind FROM.

@@ -12,6 +12,8 @@ struct ParsedStep: Sendable {
   let match: SQLExpression?
   /// The values of the assignments of the same place.
   let values: [ParsedBatch.ParsedValue]
+  /// Those of `set` under `on_conflict`.
+  let onConflict: [ParsedBatch.ParsedValue]
   /// Those of `on_revert`.
   let onRevert: [ParsedBatch.ParsedValue]
   /// False where some SQL of it cannot be read; that has been said.
@@ -27,12 +29,13 @@ struct ParsedStep: Sendable {
     // What is wrong with that of a move is said of its other half.
     if case .add = step.verb {} else { problems += said }
     values = step.verb.values.map { ParsedBatch.value($0.value, &problems) }
+    onConflict = step.verb.set.map { ParsedBatch.value($0.value, &problems) }
     onRevert = step.onRevert.map { ParsedBatch.value($0.value, &problems) }
     isWhole = problems.count == count && said.isEmpty
   }
 
   var texts: [any SQLText] {
-    let expressions = (values + onRevert).compactMap { value -> SQLExpression? in
+    let expressions = (values + onConflict + onRevert).compactMap { value -> SQLExpression? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
@@ -41,6 +44,11 @@ struct ParsedStep: Sendable {
 }
 
 extension StepDefinition.Verb {
+  /// What a row becomes that an insert has found there.
+  fileprivate var set: [Assignment] {
+    if case .overwrite(_, _, let onConflict) = self { onConflict.set } else { [] }
+  }
+
   fileprivate var match: SourceFragment? {
     switch self {
     case .update(_, let match, _), .delete(_, let match), .add(_, _, let match, _): match

@@ -41,6 +41,7 @@ extension Resolver {
     for step in parsed.steps where step.isWhole {
       switch step.definition.verb {
       case .update: checkRepeatable(step)
+      case .overwrite(_, _, let onConflict) where !onConflict.set.isEmpty: checkRepeatable(step)
       case .insert(let table, _, nil): problems.append(.insertsAgain(table.value, at: table.span))
       case .insert, .overwrite, .add, .delete, .emit, .notify: continue
       }
@@ -52,15 +53,21 @@ extension Resolver {
     guard let target = asked(step) else { return }
     var set: Set<Identifier> = []
     for other in parsed.steps {
-      guard case .update(_, _, let values) = other.definition.verb, asked(other)?.shares(rowsOf: target) == true else {
-        continue
+      guard asked(other)?.shares(rowsOf: target) == true else { continue }
+      let values: [Assignment]
+      switch other.definition.verb {
+      case .update(_, _, let assignments): values = assignments
+      case .overwrite(_, let given, let onConflict): values = (given ?? []) + onConflict.set
+      case .insert, .add, .delete, .emit, .notify: continue
       }
       set.formUnion(values.map { Identifier(trusted: $0.column.value) })
     }
     set = written(set, of: target)
     let names = StepNames(
       target: .init(table: target, name: target.name.name, alias: target.name.name), rows: nil, bare: .target)
-    for text in step.values.compactMap(Self.expression) {
+    let texts: [ParsedBatch.ParsedValue] =
+      if case .overwrite = step.definition.verb { step.onConflict } else { step.values }
+    for text in texts.compactMap(Self.expression) {
       for use in text.columns {
         guard case .target(let part) = meaning(of: use, in: names), set.contains(part.name) else { continue }
         problems.append(.notRepeatable(part.name.name, at: text.span(of: use.range)))

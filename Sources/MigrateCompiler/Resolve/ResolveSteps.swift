@@ -92,7 +92,11 @@ extension Resolver {
       if let query = writing.step.query, !passesRows(query), onConflict == nil || !isOfGroups(query) {
         problems.append(.insertsByBatch(at: query.fragment.span))
       }
-      let skipping = onConflict.map { arbiter($0, of: table.table) } ?? []
+      var skipping = onConflict.map { arbiter($0, of: table.table) } ?? []
+      if let onConflict, onConflict.resolution == .reject {
+        rejectThere(values, onConflict, writing, table)
+        skipping = []
+      }
       let resolved = insertion(values, writing, table, parameters)
       if let onConflict, onConflict.resolution == .skip, let resolved {
         checkFirst(writing, values, resolved, skipping, at: onConflict.span)
@@ -254,14 +258,15 @@ extension Resolver {
   /// The values of `assignments` for `columns`, those that could be resolved.
   mutating func values(
     _ assignments: [Assignment], _ columns: [Column?], _ writing: StepWriting, bare: StepNames.Bare,
-    _ parameters: Parameters
+    _ parameters: Parameters, of parsedValues: [ParsedBatch.ParsedValue]? = nil, behind count: Int = 0
   ) -> [NamedAssignment] {
+    let parsedValues = parsedValues ?? writing.step.values
     let names = writing.names.with(bare: bare)
     var resolved: [NamedAssignment] = []
     for (place, assignment) in assignments.enumerated() {
       guard let column = columns[place] else { continue }
-      let number = writing.firstValue + resolved.count
-      switch writing.step.values[place] {
+      let number = writing.firstValue + count + resolved.count
+      switch parsedValues[place] {
       case .unreadable: continue
       case .sql(let expression):
         let isKnown = checkExpression(expression, in: names, parameters)

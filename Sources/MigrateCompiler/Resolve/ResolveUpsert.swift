@@ -11,8 +11,9 @@ extension Resolver {
     _ parameters: Parameters
   ) -> NamedStep.Verb? {
     let count = problems.count
-    let row = values.map { given($0, onConflict, writing, table, parameters) } ?? copied(onConflict, writing, table)
+    var row = values.map { given($0, onConflict, writing, table, parameters) } ?? copied(onConflict, writing, table)
     guard problems.count == count else { return nil }
+    row.others += overriding(onConflict, row, writing, table, parameters)
     for assignment in row.others where assignment.isVolatile {
       problems.append(.volatileUpsert(assignment.column.name.name, at: assignment.span))
     }
@@ -23,8 +24,10 @@ extension Resolver {
     }
     guard problems.count == count else { return nil }
     let same: [SQL] = row.key.map { "\(table.alias).\($0.column.name) = CAST(\($0.value) AS \($0.column.image))" }
-    let match = Match(
+    var match = Match(
       condition: .joined(same, by: " AND "), isExistence: false, isOwn: false, isSingle: true, isShared: false)
+    // What is made of the row that is there would else be made of the one that has just been added.
+    if !onConflict.set.isEmpty { match.besidesAdded = writing.step.number - 1 }
     ask(
       .join, "\(probedRows(writing.rows))SELECT FROM \(table.source), \(writing.rows.name) WHERE (\(match.condition))")
     return .update(table, match: match, row.others)
@@ -35,6 +38,91 @@ extension Resolver {
     /// `own`: the column of the source's key that it is, and nothing else.
     var key: [(column: Column, value: SQL, own: Column?)] = []
     var others: [NamedAssignment] = []
+    /// Those that the row which is there does not get.
+    var overridden: [(column: Column, value: SQL)] = []
+
+    var excluded: [Identifier: SQL] {
+      let all = key.map { ($0.column, $0.value) } + others.map { ($0.column, $0.value) } + overridden
+      return Dictionary(all.map { ($0.0.name, "CAST(\($0.1) AS \($0.0.image))" as SQL) }) { $1 }
+    }
+  }
+
+  /// `set:` in these columns the row that is there becomes something else.
+  private mutating func overriding(
+    _ onConflict: OnConflict, _ row: Given, _ writing: StepWriting, _ table: WrittenTable, _ parameters: Parameters
+  ) -> [NamedAssignment] {
+    guard !onConflict.set.isEmpty else { return [] }
+    let columns = onConflict.set.map { assignment -> Column? in
+      if isKey(assignment.column.value, onConflict) {
+        problems.append(.stepWritesKey(assignment.column.value, table.table.name, at: assignment.column.span))
+        return nil
+      }
+      return updatable(assignment.column, of: table, key: [])
+    }
+    var names = writing.names
+    names.excluded = row.excluded
+    let set = StepWriting(
+      step: writing.step, firstValue: writing.firstValue, key: writing.key, rows: writing.rows, names: names)
+    return values(
+      onConflict.set, columns, set, bare: .target, parameters, of: writing.step.onConflict, behind: row.others.count)
+  }
+
+  private func isOverridden(_ name: String, _ onConflict: OnConflict) -> Bool {
+    onConflict.set.contains { $0.column.value.utf8.elementsEqual(name.utf8) }
+  }
+
+  /// `do: reject`: a rule for the row of the batch, that the table has no such row before the first step.
+  mutating func rejectThere(
+    _ values: [Assignment]?, _ onConflict: OnConflict, _ writing: StepWriting, _ table: WrittenTable
+  ) {
+    let alias = Identifier(trusted: "migrate target")
+    var same: [SQL] = []
+    var own: [Int] = []
+    for name in onConflict.key {
+      guard let column = table.table.column(name.value) else { return }
+      let place = values?.firstIndex { $0.column.value.utf8.elementsEqual(name.value.utf8) }
+      guard values == nil ? self.table.column(name.value) != nil : place != nil else {
+        problems.append(.conflictKeyNotGiven(name.value, at: name.span))
+        return
+      }
+      let value: SQL
+      switch place.map({ writing.step.values[$0] }) {
+      case nil:
+        value = "\(rowName).\(column.name)"
+        own += self.own(column.name, as: column, writing).map { [$0.number] } ?? []
+      case .sql(let expression):
+        value = rewritten(expression, in: writing.names.with(bare: .rows), batch: rowName)
+        if case .column(let use) = expression.shape,
+          case .batch(let part) = meaning(of: use, in: writing.names.with(bare: .rows))
+        {
+          own += self.own(part.name, as: column, writing).map { [$0.number] } ?? []
+        }
+      case .text(let text): value = "\(Literal(text.value))"
+      case .constant(let constant):
+        value = self.constant(constant.value, column, at: constant.span).first?.value ?? "NULL"
+      case .unreadable: return
+      }
+      same.append("\(alias).\(column.name) = CAST(\(value) AS \(column.image))")
+    }
+    if !writing.key.allSatisfy({ own.contains($0.number) }) {
+      problems.append(.severalForOne(table.table.name, writing.key.map(\.name), at: onConflict.span))
+    }
+    if parsed.steps.contains(where: {
+      $0.number != writing.step.number && asked($0)?.shares(rowsOf: table.table) == true
+    }) {
+      problems.append(.rejectsBesideOthers(table.table.name, at: onConflict.span))
+    }
+    let name = table.table.name.description
+    let key = onConflict.key.map(\.value).joined(separator: ", ")
+    missingRules.append(
+      Rule(
+        reason: "\(name): a row of this \(key) is there",
+        condition: RowCondition(
+          parts: [
+            .sql(
+              "NOT EXISTS (SELECT FROM \(table.table.name) AS \(alias) WHERE \(SQL.joined(same, by: " AND ")))")
+          ], hasScope: false),
+        text: "no row of this \(key) is in \(name)", place: source.place(of: onConflict.span)))
   }
 
   private func isKey(_ name: String, _ onConflict: OnConflict) -> Bool {
@@ -57,6 +145,11 @@ extension Resolver {
     var columns: [Column?] = []
     for (place, assignment) in values.enumerated() {
       guard let column = table.table.column(assignment.column.value) else { return Given() }
+      if isOverridden(assignment.column.value, onConflict) {
+        columns.append(nil)
+        overridden(place, column, writing).map { given.overridden.append((column, $0)) }
+        continue
+      }
       guard isKey(assignment.column.value, onConflict) else {
         columns.append(updatable(assignment.column, of: table, key: []))
         continue
@@ -84,6 +177,17 @@ extension Resolver {
     return given
   }
 
+  /// What a new row would hold in a column of which the row that is there gets something else. That it can be read has been said where
+  /// it is inserted.
+  private mutating func overridden(_ place: Int, _ column: Column, _ writing: StepWriting) -> SQL? {
+    switch writing.step.values[place] {
+    case .unreadable: nil
+    case .sql(let expression): rewritten(expression, in: writing.names.with(bare: .rows))
+    case .text(let text): "\(Literal(text.value))"
+    case .constant(let constant): self.constant(constant.value, column, at: constant.span).first?.value
+    }
+  }
+
   private mutating func copied(_ onConflict: OnConflict, _ writing: StepWriting, _ table: WrittenTable) -> Given {
     var given = Given()
     for name in self.table.columns.map(\.name) {
@@ -91,6 +195,10 @@ extension Resolver {
       let value: SQL = "\(writing.rows.name).\(name)"
       if isKey(name.name, onConflict) {
         given.key.append((column, value, own(name, as: column, writing)))
+        continue
+      }
+      if isOverridden(name.name, onConflict) {
+        given.overridden.append((column, value))
         continue
       }
       _ = updatable(Located(name.name, at: onConflict.span), of: table, key: [])
@@ -106,6 +214,20 @@ extension Resolver {
 }
 
 extension Diagnostic {
+  fileprivate static func conflictKeyNotGiven(_ column: String, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "conflict-key-not-given", at: span,
+      "the new row is given no value for \"\(column)\", so none tells whether it is there",
+      remedy: "give it one under `values`, or name another key")
+  }
+
+  fileprivate static func rejectsBesideOthers(_ table: QualifiedName, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "reject-beside-others", at: span,
+      "another step writes \(table.description), so whether a row is there would be another question for each batch",
+      remedy: "`do: skip`, or a definition of its own for the other step, in an order by `needs`")
+  }
+
   fileprivate static func volatileUpsert(_ column: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
       "not-yet", at: span,

@@ -107,6 +107,8 @@ struct Match: Sendable {
   let isSingle: Bool
   /// Whether batches beside it, or behind it, may mean the same row.
   let isShared: Bool
+  /// The number of the step whose rows, added in the same batch, are not meant.
+  var besidesAdded: Int?
 }
 
 /// The rows that a step works from.

@@ -33,8 +33,10 @@ struct StepNames: Sendable {
   /// Of `from`; `nil` where the step works from the batch's own rows.
   let rows: Rows?
   let bare: Bare
+  /// What a new row would have held where another one is there, by its columns.
+  var excluded: [Identifier: SQL] = [:]
 
-  func with(bare: Bare) -> StepNames { StepNames(target: target, rows: rows, bare: bare) }
+  func with(bare: Bare) -> StepNames { StepNames(target: target, rows: rows, bare: bare, excluded: excluded) }
 
   /// What a use of a column is.
   enum Meaning: Sendable {
@@ -43,6 +45,8 @@ struct StepNames: Sendable {
     case rows(ColumnUse.Part)
     /// What the row of the batch has found of a join.
     case joined(NamedJoin, ColumnUse.Part)
+    /// What the new row would have held.
+    case excluded(ColumnUse.Part)
     /// Both have it.
     case ambiguous(ColumnUse.Part)
     /// Neither has it.
@@ -64,6 +68,7 @@ extension Resolver {
     if use.isStar { return isRow(qualifier.name, in: names) ? .whole(qualifier) : .other }
     guard let part = use.column else { return .other }
     if qualifier.name == Self.batch { return .batch(part) }
+    if qualifier.name.name == "excluded", !names.excluded.isEmpty { return .excluded(part) }
     if let join = joins.first(where: { $0.name == qualifier.name }) { return .joined(join, part) }
     if let rows = names.rows, qualifier.name == rows.name { return .rows(part) }
     if let target = names.target, qualifier.name == target.name { return .target(part) }
@@ -117,6 +122,8 @@ extension Resolver {
         guard batch == Self.batch else { continue }
         edits.append((use.range, .block("\(batch).\(carriedName(part.name, of: join.name))")))
       case .rows(let part): if let rows = names.rows { write(use, as: rows.alias, part) }
+      case .excluded(let part):
+        if let value = names.excluded[part.name] { edits.append((use.range, .block("(\(value))"))) }
       case .ambiguous, .unknown, .whole, .other: continue
       }
     }
@@ -159,6 +166,8 @@ extension Resolver {
       guard let rows = names.rows, !rows.columns.contains(part.name) else { return }
       problems.append(.unknownRowsColumn(part, rows, text))
     case .joined(let join, _): checkColumn(use, of: join, text)
+    case .excluded(let part):
+      if names.excluded[part.name] == nil { problems.append(.notGiven(part.name, at: text.span(of: part.range))) }
     case .ambiguous(let part):
       problems.append(
         .ambiguousColumn(
@@ -218,6 +227,12 @@ extension Diagnostic {
       remedy:
         "give them a column for it: `SELECT …, \(column.name) FROM batch`, and name that; a move has the columns of what it moves"
     )
+  }
+
+  fileprivate static func notGiven(_ column: Identifier, at span: SourceSpan) -> Diagnostic {
+    Diagnostic(
+      "not-given", at: span, "the new row is given no value for \"\(column.name)\"",
+      remedy: "`excluded` has the columns of `values`")
   }
 
   fileprivate static func wholeRowInStep(_ name: Identifier, at span: SourceSpan) -> Diagnostic {

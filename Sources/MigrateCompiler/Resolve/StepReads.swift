@@ -45,11 +45,15 @@ extension Resolver {
       refuse(use.column?.name.name ?? "*", at: query.span(of: use.range))
     }
     guard step.number != shared.number, let target = asked(step), target.shares(rowsOf: table) else { return }
-    let values = step.values.compactMap { value -> SQLExpression? in
+    let values = (step.values + step.onConflict).compactMap { value -> SQLExpression? in
       guard case .sql(let expression) = value else { return nil }
       return expression
     }
-    let bare: StepNames.Bare = if case .update = step.definition.verb { .target } else { .either }
+    let bare: StepNames.Bare =
+      switch step.definition.verb {
+      case .update, .overwrite: .target
+      case .insert, .add, .delete, .emit, .notify: .either
+      }
     for (text, bare) in (step.match.map { [($0, StepNames.Bare.either)] } ?? []) + values.map({ ($0, bare) }) {
       let names = StepNames(
         target: .init(table: target, name: target.name.name, alias: target.name.name), rows: nil, bare: bare)

@@ -221,7 +221,7 @@ extension Resolver {
           !(query.outputs.isPlain && query.outputs.groups?.contains(part.name) == true)
         else { continue }
         problems.append(.matchByBatch(part.name.name, at: match.span(of: use.range)))
-      case .target, .batch, .joined, .ambiguous, .unknown, .whole, .other: continue
+      case .target, .batch, .joined, .excluded, .ambiguous, .unknown, .whole, .other: continue
       }
     }
   }

@@ -61,7 +61,7 @@ extension Resolver {
     case .overwrite(_, let values, let onConflict):
       let key = onConflict.key.map(\.value)
       guard let values else { return nil }
-      set = values.filter { value in !key.contains { $0.utf8.elementsEqual(value.column.value.utf8) } }
+      set = onConflict.set + values.filter { value in !key.contains { $0.utf8.elementsEqual(value.column.value.utf8) } }
     case .insert, .add, .delete, .emit, .notify: return nil
     }
     let columns = Set(set.compactMap { table.column($0.column.value)?.number })

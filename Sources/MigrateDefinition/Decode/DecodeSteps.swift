@@ -85,10 +85,11 @@ extension Decoder {
     if case .notify = verb, let other = step.onRevert.first(where: { !$0.isPayload }) {
       refuse(.notPayload(other.column.value, at: other.column.span))
     }
-    guard case .insert(let table, let values, let onConflict?) = verb, onConflict.resolution == .update else {
-      return [step]
+    guard case .insert(let table, let values, let onConflict?) = verb else { return [step] }
+    if onConflict.resolution != .skip, let from = fields["from"] {
+      refuse(.notYetConflictWithFrom(onConflict.resolution.rawValue, at: from.key.span))
     }
-    if let from = fields["from"] { refuse(.notYetUpdateWithFrom(at: from.key.span)) }
+    guard onConflict.resolution == .update else { return [step] }
     let update = StepDefinition.Verb.overwrite(table, values: values, onConflict: onConflict)
     return [step, StepDefinition(verb: update, from: nil, span: entry.key.span)]
   }
@@ -172,13 +173,12 @@ extension Decoder {
     let key = fields["key"].map { names($0, of: "column", example: "key: [user_id, month]") } ?? []
     guard let done = fields["do"], let word = text(done, "`skip`") else { return nil }
     guard let resolution = OnConflict.Resolution(rawValue: word.value) else {
-      refuse(
-        word.value.utf8.elementsEqual("reject".utf8)
-          ? .notYetReject(at: word.span)
-          : .wrongKind("`do` says what a conflict does: skip, update or reject", example: example, at: word.span))
+      refuse(.wrongKind("`do` says what a conflict does: skip, update or reject", example: example, at: word.span))
       return nil
     }
-    return key.isEmpty ? nil : OnConflict(resolution: resolution, key: key, span: entry.key.span)
+    let set = fields["set"].map { assignments($0) } ?? []
+    if let said = fields["set"], resolution != .update { refuse(.setWithoutUpdate(at: said.key.span)) }
+    return key.isEmpty ? nil : OnConflict(resolution: resolution, key: key, set: set, span: entry.key.span)
   }
 
   /// `emit: table`, or `emit: {notify: channel}` whose one value is `payload`.
@@ -241,10 +241,10 @@ extension Diagnostic {
       remedy: "until then: leave it out: what triggers write is kept and put right; or `undo: none`")
   }
 
-  fileprivate static func notYetReject(at span: SourceSpan) -> Diagnostic {
+  fileprivate static func setWithoutUpdate(at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "not-yet", at: span, "`do: reject` is not there yet in this version",
-      remedy: "until then: leave `on_conflict` out, and the rows at fault go to quarantine under `on_error: continue`")
+      "set-without-update", at: span, "`set` says what the row that is there becomes, and only `do: update` changes it",
+      remedy: "`do: update`, or leave `set` out")
   }
 
   fileprivate static func notYetRejectWithFrom(at span: SourceSpan) -> Diagnostic {
@@ -253,9 +253,9 @@ extension Diagnostic {
       remedy: "until then: a rule, `validation: {its user is there: EXISTS (SELECT FROM shop.users WHERE …)}`")
   }
 
-  fileprivate static func notYetUpdateWithFrom(at span: SourceSpan) -> Diagnostic {
+  fileprivate static func notYetConflictWithFrom(_ resolution: String, at span: SourceSpan) -> Diagnostic {
     Diagnostic(
-      "not-yet", at: span, "`do: update` of what `from` gives is not there yet in this version",
+      "not-yet", at: span, "`do: \(resolution)` of what `from` gives is not there yet in this version",
       remedy: "until then: make that query the source, `source: {query: SELECT …, key: …}`, which is read once")
   }
 
