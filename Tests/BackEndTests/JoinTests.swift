@@ -124,7 +124,7 @@ import Testing
     let ways = [
       (1, ""), (7, ""), (20, "undo: none"), (50, "on_error: continue"), (10_000, "canary: 30%\nhold: 1s"),
     ]
-    for (size, rest) in Sample.some(ways, 2, of: "joins \(backEnd) \(join)") {
+    for (size, rest) in Sample.some(ways, 1, of: "joins \(backEnd) \(join)") {
       try await withLedger { server in
         try await server.psql(Self.tables(users: 100))
         let before = try await server.rows(Self.all)

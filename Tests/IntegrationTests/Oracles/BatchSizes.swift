@@ -18,7 +18,7 @@ import Testing
       let expected = try await image(
         of: "t", on: server, after: "UPDATE t SET n = n + 20, note = 'done ' || n WHERE n % 3 <> 1")
       let eligible = try await server.psql("SELECT count(*) FROM t WHERE n % 3 <> 1")[0][0].flatMap { Int($0) } ?? 0
-      for (size, workers) in Sample.some(Self.ways, 3, of: "\(shape)") {
+      for (size, workers) in Sample.some(Self.ways, 2, of: "\(shape)") {
         let definition = """
           batch: sized_\(size)
           source: t
