@@ -11,13 +11,7 @@ extension ResolvedBatch {
   /// - Parameter judged: whether it has the columns that tell whether the row is in order, too.
   func composed(_ wanted: JoinedRows, judged: Bool) -> SQL {
     let values: [SQL] = ["\(alias).*"] + carried.map { "\($0.value) AS \($0.column.name)" }
-    let conditions: [SQL] =
-      switch wanted {
-      case .batch, .explained: batchConditions
-      case .chosen(let conditions): conditions
-      case .all: filterConditions
-      case .locked: []
-      }
+    let conditions = conditions(of: wanted)
     let clauses: [SQL] =
       ["SELECT \(lines: values + (judged ? judgements : []))", "FROM   \(rows(wanted))"]
       + (conditions.isEmpty ? [] : [.filtered(by: conditions)]) + (judged ? sameRow : [])

@@ -196,19 +196,23 @@ extension ResolvedBatch {
     }
   }
 
+  /// What tells which source rows these are; locked rows are told already.
+  func conditions(of rows: JoinedRows) -> [SQL] {
+    switch rows {
+    case .batch, .explained: batchConditions
+    case .chosen(let conditions): conditions
+    case .all: filterConditions
+    case .locked: []
+    }
+  }
+
   /// Keys, old values and new ones of the rows, and whether they are in order. Of a row that has found several of a join each comes.
   func computedRows(_ rows: JoinedRows) -> SQL {
     let old: [SQL] = capturedOrWritten.map { "\($0.plain(of: alias)) AS \(Name.old($0))" }
     let new: [SQL] = assignments.map { "\(computed($0)) AS \(Name.new($0.column))" } + seenInRow
     let valid: [SQL] = validOfJoined.map { ["\($0) AS valid"] } ?? []
     let count: [SQL] = needsCount ? ["count(*) OVER same AS matches", "row_number() OVER same AS place"] : []
-    let conditions: [SQL] =
-      switch rows {
-      case .batch, .explained: batchConditions
-      case .chosen(let conditions): conditions
-      case .all: filterConditions
-      case .locked: []
-      }
+    let conditions = conditions(of: rows)
     let filter: [SQL] = conditions.isEmpty ? [] : [.filtered(by: conditions)]
     let clauses: [SQL] =
       ["SELECT \(lines: capturedKeys + old + new + valid + count)", "FROM   \(self.rows(rows))"] + filter + sameRow

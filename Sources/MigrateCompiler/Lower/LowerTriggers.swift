@@ -156,13 +156,14 @@ struct PutRight: Sendable {
         return "ALTER TABLE \(table.table.name) \(word) TRIGGER \(Identifier(trusted: trigger.name))"
       }
       // ALTER TABLE refuses where a constraint is still to be checked, and so would the check where it came too early.
-      let settled: SQL =
-        "SELECT migrate.settle(\(Literal("\(table.table.name.schema.quoted).\(table.table.name.name.quoted)")), true)"
-      let again: SQL =
-        "SELECT migrate.settle(\(Literal("\(table.table.name.schema.quoted).\(table.table.name.name.quoted)")), false)"
-      sql = SQL.joined([settled] + lines + (on ? [again] : []), by: ";\n")
+      sql = SQL.joined([settling(now: true)] + lines + (on ? [settling(now: false)] : []), by: ";\n")
     }
     return Statement(name, step: step, why: why, sql)
+  }
+
+  private func settling(now: Bool) -> SQL {
+    let name = table.table.name
+    return "SELECT migrate.settle(\(Literal("\(name.schema.quoted).\(name.name.quoted)")), \(now ? "true" : "false"))"
   }
 }
 

@@ -12,6 +12,7 @@ extension Resolver {
       if let named = resolve(step, number: index + 1, firstValue: values, key: key, parameters) { steps.append(named) }
     }
     checkDeletes(steps)
+    warnOfSelfReferences(steps)
     checkSharedReads(steps)
     checkMoves()
     return steps
