@@ -286,6 +286,8 @@ SELECT jsonb_build_object(
                                FROM   pg_depend AS d
                                WHERE  d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
                                  AND  d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid > 0) AS n))
+        -- Older servers have no such column, and two NULLs are two there.
+        || CASE WHEN (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean THEN '{"nulls_equal": true}' ELSE '{}' END::jsonb
         ORDER BY NOT i.indisprimary, ic.relname), '[]')
       FROM   pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
       WHERE  i.indrelid = c.oid),

@@ -8,6 +8,8 @@ package struct Index: Sendable {
   package let isValid: Bool
   package let isImmediate: Bool
   package let isPartial: Bool
+  /// NULLS NOT DISTINCT: of two rows that have NULL there one is too many.
+  package let nullsAreEqual: Bool
   package let isBtree: Bool
   /// BRIN: an update of its columns may still be HOT.
   package let isSummarizing: Bool
@@ -29,6 +31,7 @@ package struct Index: Sendable {
     isValid = try item.flag("valid")
     isImmediate = try item.flag("immediate")
     isPartial = try item.flag("partial")
+    nullsAreEqual = item.document["nulls_equal"] == .bool(true)
     isBtree = try item.flag("btree")
     isSummarizing = try item.flag("summarizing")
     isAscending = try item.flag("ascending")

@@ -94,4 +94,27 @@ import Testing
       for query in try await server.rows(Self.secrets) { #expect(try await server.rows(query) == [], "\(query)") }
     }
   }
+
+  /// What the database says in detail of a failure is the row, too.
+  @Test(arguments: BackEnd.allCases)
+  func `keep none of one that ends the run`(backEnd: BackEnd) async throws {
+    try await withLedger { server in
+      try await server.psql(Self.tables + "; CREATE TABLE names (id bigint, name text UNIQUE, PRIMARY KEY (id))")
+      try await server.psql("INSERT INTO names VALUES (1000, 'secret 3')")
+      let definition = """
+        batch: forget
+        source: people
+        steps:
+          - insert: names
+            values: {id: id, name: name}
+          - delete: people
+        undo: none
+        """
+      let compiled = try await Compiled(definition, on: server, batchSize: 2)
+      #expect(!(try await backEnd.apply(compiled, on: server).isDone))
+      #expect(try await server.value("SELECT state FROM migrate.runs") == "failed")
+      #expect(try await server.value("SELECT count(*) FROM migrate.runs AS r WHERE r.failure::text ~ 'secret'") == "0")
+      #expect(try await server.value("SELECT count(*) FROM people") == "58")
+    }
+  }
 }

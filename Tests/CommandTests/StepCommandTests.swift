@@ -60,4 +60,28 @@ import Testing
       #expect(try await project.value("SELECT count(*) FROM grants WHERE state = 'active'") == "500")
     }
   }
+
+  @Test func `tell of a row that a step has removed what it was`() async throws {
+    try await withProject { project in
+      try await project.server.psql(
+        """
+        CREATE TABLE grants (id integer PRIMARY KEY, state text);
+        INSERT INTO grants SELECT n, 'state ' || n FROM generate_series(1, 9) AS n;
+        CREATE TABLE seen (id integer PRIMARY KEY, n integer); INSERT INTO seen SELECT n, n FROM generate_series(1, 9) AS n
+        """)
+      let definition = """
+        batch: gone
+        source: public.grants
+        steps:
+          - update: public.seen
+            match: seen.id = batch.id
+            set: {n: n + 1}
+          - delete: public.grants
+        """
+      try project.write(definition, to: "migrations/gone.yaml")
+      #expect(try await project.migrate("apply", "gone", "--yes").status == 0)
+      let why = try await project.migrate("why", "public.grants", "7")
+      #expect(why.status == 0 && why.out.contains("state 7"), "\(why)")
+    }
+  }
 }

@@ -27,7 +27,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   -- What was asked of the run in this moment has had its effect, or waits.
   SELECT FROM migrate.runs AS r WHERE r.run = _run FOR NO KEY UPDATE;
   UPDATE migrate.runs
-  SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail', nullif(_detail, ''),
+  SET    failure = jsonb_build_object('sqlstate', _sqlstate, 'message', _message, 'detail',
+                                      -- What a row holds has no place in a ledger that is to forget it.
+                                      CASE WHEN outline #>> '{steps,0,unavailable}' IS NULL THEN nullif(_detail, '') END,
                                       'hint', nullif(_hint, ''), 'column', nullif(_column, ''),
                                       'constraint', nullif(_constraint, ''), 'after', _after, 'through', _through,
                                       'rows', (SELECT jsonb_agg(to_jsonb(k.key::text[]) ORDER BY k.place)

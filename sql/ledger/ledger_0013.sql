@@ -135,11 +135,13 @@ CREATE FUNCTION migrate.image_query(_run bigint, _table regclass, _undo regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- Only the one batch's arrays are opened. A wrapped value comes out of its wrapper by itself, which has one column.
   WITH kept AS (
-    SELECT substring(a.attname FROM 3)::integer AS number
+    -- A row that was deleted has become nothing.
+    SELECT substring(a.attname FROM 3)::integer AS number,
+           EXISTS (SELECT FROM pg_attribute AS n WHERE n.attrelid = _undo AND n.attname = 'n' || substring(a.attname FROM 2)) AS becomes
     FROM   pg_attribute AS a
     WHERE  a.attrelid = _undo AND a.attname ~ '^o_[0-9]+$'
   ), named AS (
-    SELECT k.number,
+    SELECT k.number, k.becomes,
            coalesce((SELECT c.col ->> 'name'
                      FROM   migrate.runs AS r, jsonb_array_elements(r.outline #> '{tables,0,columns}') AS c(col)
                      WHERE  r.run = _run AND (c.col ->> 'number')::integer = k.number),
@@ -147,15 +149,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM   kept AS k
   ), names AS (
     SELECT (SELECT string_agg(format('k_%s', n), ', ' ORDER BY n) FROM generate_series(1, cardinality(_keys)) AS n)
-           || coalesce((SELECT string_agg(format(', o_%s, n_%s', number, number), '' ORDER BY number) FROM kept), '') AS list
+           || coalesce((SELECT string_agg(format(CASE WHEN becomes THEN ', o_%1$s, n_%1$s' ELSE ', o_%1$s' END, number), '' ORDER BY number) FROM kept), '') AS list
   )
   SELECT format(
     $q$SELECT %s AS changes FROM %s AS u, unnest(%s) AS d(%s) WHERE (u.slice, u.ordinal, u.part) = ($2, $3, $4) AND %s LIMIT 1$q$,
     coalesce((SELECT format($q$(SELECT jsonb_agg(jsonb_build_object('column', c.name, 'before', c.before, 'after', c.after) ORDER BY c.place)
                                FROM (VALUES %s) AS c(place, name, before, after))$q$,
-                            string_agg(format('(%s, %L, CAST(d.o_%s AS text), CAST(d.n_%s AS text))',
-                                              row_number, name, number, number), ', '))
-              FROM  (SELECT row_number() OVER (ORDER BY number), number, name FROM named) AS n
+                            string_agg(format(CASE WHEN becomes THEN '(%s, %L, CAST(d.o_%3$s AS text), CAST(d.n_%3$s AS text))'
+                                                   ELSE '(%s, %L, CAST(d.o_%s AS text), CAST(NULL AS text))' END,
+                                              row_number, name, number), ', '))
+              FROM  (SELECT row_number() OVER (ORDER BY number), number, name, becomes FROM named) AS n
               HAVING count(*) > 0), $q$'[]'::jsonb$q$),
     _undo, regexp_replace(n.list, '([kon]_[0-9]+)', E'u.\\1', 'g'), n.list,
     (SELECT string_agg(format('d.k_%s = %s', k.place, k.value), ' AND ') FROM unnest(_keys) WITH ORDINALITY AS k(value, place)))

@@ -23,7 +23,7 @@ extension Resolver {
       problems.append(.severalForOne(table.table.name, writing.key.map(\.name), at: onConflict.span))
     }
     guard problems.count == count else { return nil }
-    let same: [SQL] = row.key.map { "\(table.alias).\($0.column.name) = CAST(\($0.value) AS \($0.column.image))" }
+    let same = row.key.map { isSame($0.column, of: table.alias, $0.value, onConflict, table.table) }
     var match = Match(
       condition: .joined(same, by: " AND "), isExistence: false, isOwn: false, isSingle: true, isShared: false)
     // What is made of the row that is there would else be made of the one that has just been added.
@@ -67,6 +67,17 @@ extension Resolver {
       onConflict.set, columns, set, bare: .target, parameters, of: writing.step.onConflict, behind: row.others.count)
   }
 
+  /// True where a row has the new row's value in a column of the conflict's key, as the index sees it.
+  private func isSame(
+    _ column: Column, of alias: Identifier, _ value: SQL, _ onConflict: OnConflict, _ table: Table
+  ) -> SQL {
+    let (own, given): (SQL, SQL) = ("\(alias).\(column.name)", "CAST(\(value) AS \(column.image))")
+    let key = Set(onConflict.key.compactMap { table.column($0.value)?.number })
+    let nullsAreEqual = table.indexes.contains { $0.isUnique && $0.nullsAreEqual && Set($0.columns) == key }
+    guard nullsAreEqual, !column.isNotNull else { return "\(own) = \(given)" }
+    return "(\(own) = \(given) OR \(own) IS NULL AND \(given) IS NULL)"
+  }
+
   private func isOverridden(_ name: String, _ onConflict: OnConflict) -> Bool {
     onConflict.set.contains { $0.column.value.utf8.elementsEqual(name.utf8) }
   }
@@ -102,7 +113,7 @@ extension Resolver {
         value = self.constant(constant.value, column, at: constant.span).first?.value ?? "NULL"
       case .unreadable: return
       }
-      same.append("\(alias).\(column.name) = CAST(\(value) AS \(column.image))")
+      same.append(isSame(column, of: alias, value, onConflict, table.table))
     }
     if !writing.key.allSatisfy({ own.contains($0.number) }) {
       problems.append(.severalForOne(table.table.name, writing.key.map(\.name), at: onConflict.span))
@@ -181,10 +192,14 @@ extension Resolver {
   /// it is inserted.
   private mutating func overridden(_ place: Int, _ column: Column, _ writing: StepWriting) -> SQL? {
     switch writing.step.values[place] {
-    case .unreadable: nil
-    case .sql(let expression): rewritten(expression, in: writing.names.with(bare: .rows))
-    case .text(let text): "\(Literal(text.value))"
-    case .constant(let constant): self.constant(constant.value, column, at: constant.span).first?.value
+    case .unreadable: return nil
+    case .sql(let expression):
+      if expression.functions.contains(where: { volatility(of: $0) == .volatile }) {
+        problems.append(.volatileUpsert(column.name.name, at: expression.fragment.span))
+      }
+      return rewritten(expression, in: writing.names.with(bare: .rows))
+    case .text(let text): return "\(Literal(text.value))"
+    case .constant(let constant): return self.constant(constant.value, column, at: constant.span).first?.value
     }
   }
 
