@@ -33,9 +33,10 @@ import Testing
     CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN NEW.what := upper(NEW.what); RETURN NEW; END $$;
     CREATE TRIGGER shout BEFORE INSERT ON ledger FOR EACH ROW EXECUTE FUNCTION shout();
+    CREATE FUNCTION half(integer) RETURNS integer LANGUAGE sql AS $$ SELECT $1 / 2 $$;
     CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      UPDATE counts SET n = n + CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END WHERE what = TG_TABLE_NAME;
+      UPDATE counts SET n = n + CASE TG_OP WHEN 'INSERT' THEN half(2) ELSE -1 END WHERE what = TG_TABLE_NAME;
       RETURN NULL;
     END $$;
     CREATE TRIGGER counted AFTER INSERT OR DELETE ON ledger FOR EACH ROW EXECUTE FUNCTION counted();

@@ -115,10 +115,8 @@ extension Resolver {
     let names = tables.flatMap { [$0.name.name.name] + $0.otherNames }.map { $0.lowercased() }
     let writes = TriggerBody.writes(words)
     guard tables.allSatisfy({ $0.ledToBy.isDisjoint(with: writes) }) else { return true }
-    if trigger.timing == .before, trigger.isForEachRow {
-      return trigger.callsWriters || words.contains("execute") || writes.contains { names.contains($0.name) }
-    }
-    return writes.contains { names.contains($0.name) } || !TriggerBody.callsOnlyHarmless(words)
+    return trigger.callsWriters || ["execute", "call"].contains(where: words.contains)
+      || writes.contains { names.contains($0.name) }
   }
 
   private func maySuppress(_ trigger: Trigger) -> Bool {
