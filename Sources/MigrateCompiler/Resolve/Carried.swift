@@ -17,9 +17,9 @@ struct Carried: Sendable {
 extension Compiler {
   /// The columns that steps read of joins and of `let`, for the database to tell their types; `nil` where they read none.
   package static func carriedQuery(_ parsed: ParsedBatch, _ catalog: Catalog) -> RenderedSQL? {
-    guard parsed.definition.operation.isStepped, case .resolver(var resolver) = begin(parsed, catalog) else {
-      return nil
-    }
+    guard parsed.definition.operation.isStepped, !parsed.joins.isEmpty || !parsed.lets.isEmpty,
+      case .resolver(var resolver) = begin(parsed, catalog)
+    else { return nil }
     let parameters = resolver.resolveParameters()
     resolver.resolveJoins(key: resolver.resolveKey(), parameters)
     resolver.resolveLets(parameters)

@@ -119,7 +119,7 @@ extension Resolver {
       problems.append(.severalForOne(table.table.name, writing.key.map(\.name), at: onConflict.span))
     }
     if parsed.steps.contains(where: {
-      $0.number != writing.step.number && asked($0)?.shares(rowsOf: table.table) == true
+      $0.number != writing.step.number && writes($0, rowsOf: table.table)
     }) {
       problems.append(.rejectsBesideOthers(table.table.name, at: onConflict.span))
     }

@@ -288,7 +288,7 @@ extension Resolver {
       }
   }
 
-  func writes(_ step: NamedStep, to oid: Int) -> Bool {
+  private func writes(_ step: NamedStep, to oid: Int) -> Bool {
     if case .emit(let table, _, _) = step.verb { return table.oid == oid }
     return step.written?.table.oid == oid
   }
