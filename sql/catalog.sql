@@ -105,8 +105,8 @@ SELECT jsonb_build_object(
                   JOIN   pg_namespace AS rn ON rn.oid = r.relnamespace),
     'rules', (SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'),
     -- Partitions and views, by which its rows can be written as well. Only a trigger asks, of this table or of another that is written.
-    'other_names', CASE WHEN c.relkind = 'p' OR EXISTS (
-        SELECT FROM tables AS w JOIN pg_class AS wc ON wc.oid = w.oid AND wc.relhastriggers) THEN (
+    'other_names', CASE WHEN c.relhastriggers OR c.relkind = 'p' OR EXISTS (
+        SELECT FROM tables AS w JOIN pg_trigger AS g ON g.tgrelid = w.oid AND NOT g.tgisinternal) THEN (
       WITH RECURSIVE reaching AS (
         SELECT u.oid FROM (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) AS u(oid)
         UNION
